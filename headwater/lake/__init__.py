@@ -1,0 +1,41 @@
+"""Versioned storage: the interface, its data, its errors."""
+
+from headwater.lake._interface import (
+    Change,
+    Collected,
+    Commit,
+    Diff,
+    Entry,
+    Finding,
+    Kind,
+    Lake,
+    PathChange,
+    Published,
+    Ref,
+    Retention,
+    Snapshot,
+    TableData,
+    Transaction,
+    Verification,
+    WriteMode,
+)
+
+__all__ = [
+    "Change",
+    "Collected",
+    "Commit",
+    "Diff",
+    "Entry",
+    "Finding",
+    "Kind",
+    "Lake",
+    "PathChange",
+    "Published",
+    "Ref",
+    "Retention",
+    "Snapshot",
+    "TableData",
+    "Transaction",
+    "Verification",
+    "WriteMode",
+]

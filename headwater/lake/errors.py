@@ -1,0 +1,125 @@
+"""Errors of the lake. Each names the thing and the next step."""
+
+import difflib
+from collections.abc import Sequence
+
+from headwater.errors import HeadwaterError
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f" Did you mean {', '.join(map(repr, close))}?" if close else ""
+
+
+class LakeError(HeadwaterError):
+    """Any error of the lake."""
+
+
+class RefNotFoundError(LakeError):
+    """No branch, tag or commit has this name."""
+
+    def __init__(self, *, ref: str, known: Sequence[str] = ()) -> None:
+        self.ref = ref
+        super().__init__(
+            f"No branch, tag or commit is called {ref!r}.{_near(ref, known)} See `headwater lake branches` and `headwater lake log`."
+        )
+
+
+class RefExistsError(LakeError):
+    """A branch or tag of this name exists already (tags never move)."""
+
+    def __init__(self, *, name: str, kind: str, commit: str) -> None:
+        self.name, self.kind, self.commit = name, kind, commit
+        more = " Tags never move: choose another name." if kind == "tag" else " Choose another name or delete it first."
+        super().__init__(f"{kind.capitalize()} {name!r} exists already, at commit {commit[:12]}.{more}")
+
+
+class ProtectedBranchError(LakeError):
+    """A direct change to a protected branch."""
+
+    def __init__(self, *, branch: str, action: str) -> None:
+        self.branch, self.action = branch, action
+        super().__init__(
+            f"Branch {branch!r} is protected, so it can't be {action}. Publish through a transaction or a merge instead."
+        )
+
+
+class PathNotFoundError(LakeError):
+    """Nothing stands at this path at this commit."""
+
+    def __init__(self, *, path: str, ref: str, known: Sequence[str] = ()) -> None:
+        self.path, self.ref = path, ref
+        super().__init__(f"Nothing stands at {path!r} at {ref[:12]}.{_near(path, known)} Materialize it first.")
+
+
+class WrongKindError(LakeError):
+    """A table was asked of a folder, or the other way round."""
+
+    def __init__(self, *, path: str, wanted: str, found: str) -> None:
+        self.path, self.wanted, self.found = path, wanted, found
+        super().__init__(f"{path!r} is a {found}, not a {wanted}. Read it with `.{found}({path!r})`.")
+
+
+class TableWriteError(LakeError):
+    """Data that cannot become a Delta table here."""
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path!r} could not be written as a Delta table: {reason}")
+
+
+class TableReadError(LakeError):
+    """A Delta table that cannot be read: truncated, damaged, or of a newer protocol."""
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path!r} could not be read as a Delta table: {reason} Run `headwater lake verify`.")
+
+
+class MergeConflictError(LakeError):
+    """Both sides changed the same paths."""
+
+    def __init__(self, *, source: str, into: str, paths: Sequence[str]) -> None:
+        self.source, self.into, self.paths = source, into, tuple(paths)
+        super().__init__(
+            f"{source!r} cannot be merged into {into!r}: both changed {', '.join(map(repr, paths))} since they parted. "
+            f"Nothing was published. Run it again from the present head of {into!r}."
+        )
+
+
+class LakeFormatError(LakeError):
+    """The lake on disk was written by another format."""
+
+    def __init__(self, *, location: str, found: str, supported: str) -> None:
+        self.location, self.found, self.supported = location, found, supported
+        super().__init__(
+            f"The lake at {location} has format {found}, this Headwater reads {supported}. Upgrade Headwater; nothing was changed."
+        )
+
+
+class StorageError(LakeError):
+    """The store refused a read or a write: full, read-only, or gone."""
+
+    def __init__(self, *, location: str, action: str, reason: str, remedy: str) -> None:
+        self.location, self.action, self.reason = location, action, reason
+        super().__init__(f"{location} could not be {action}: {reason}. {remedy}")
+
+
+class UnsafeStoreError(LakeError):
+    """The store ignores conditional writes, so concurrent commits would lose rows."""
+
+    def __init__(self, *, location: str, reason: str) -> None:
+        self.location, self.reason = location, reason
+        super().__init__(
+            f"The store at {location} is not safe for a lake: {reason}. Use one that honours `If-None-Match: *` on PUT."
+        )
+
+
+class LakeUnavailableError(LakeError):
+    """The lake's server did not answer usefully, after retries."""
+
+    def __init__(self, *, location: str, action: str, reason: str) -> None:
+        self.location, self.action, self.reason = location, action, reason
+        super().__init__(
+            f"The lake at {location} could not {action}: {reason}. Nothing was published. Check the server and run again; a retry never publishes twice."
+        )
