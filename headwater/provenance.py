@@ -31,11 +31,14 @@ class Pin:
         path: Lake path of the input.
         data_version: Its data version at the input commit.
         read: Whether the asset's function really read it (a declared input may go unread).
+        role: `input`; `landed` for a file from outside (its sha256); `previous` for its own past, which never makes it
+            stale.
     """
 
     path: str
     data_version: str
     read: bool = True
+    role: str = "input"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,508 @@
+"""What a user declares: assets as plain functions, and the product they belong to.
+
+Nothing here runs anything. An `Asset` names its lake path, its inputs, its checks and one pure function; a test calls
+that function with frames of its own, and the bridge in `assets` runs it inside a lake transaction.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import polars as pl
+
+from headwater.errors import HeadwaterError
+from headwater.lake import Entry, Kind, Snapshot, TableData
+from headwater.names import check_path
+from headwater.provenance import Provenance
+
+if TYPE_CHECKING:
+    from headwater.features import FeatureView
+    from headwater.models import Gate
+
+_CHECK_NAME = re.compile(r"^[A-Za-z0-9_]+$")
+_PRODUCT_NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
+
+
+class DeclarationError(HeadwaterError):
+    """A product or an asset is declared wrongly."""
+
+    def __init__(self, *, what: str, name: str, problem: str, remedy: str) -> None:
+        self.what, self.name, self.problem = what, name, problem
+        super().__init__(f"{what} {name!r}: {problem} {remedy}")
+
+
+class Severity(StrEnum):
+    """How bad a failed check is."""
+
+    ERROR = "ERROR"
+    WARN = "WARN"
+
+
+class Risk(StrEnum):
+    """Risk tier of a product: decides which approvals a release needs."""
+
+    LOW = "low"
+    LIMITED = "limited"
+    HIGH = "high"
+
+
+class Inputs(Protocol):
+    """What an asset's function reads: one consistent snapshot, declared inputs only."""
+
+    @property
+    def commit(self) -> str:
+        """Id of the input commit."""
+        ...
+
+    def table(self, path: str) -> pl.LazyFrame:
+        """The declared input table at `path`."""
+        ...
+
+    def folder(self, path: str) -> Path:
+        """The declared input folder at `path`, read only."""
+        ...
+
+    def entry(self, path: str) -> Entry:
+        """Data version, schema, row count of a declared input."""
+        ...
+
+    def provenance(self, path: str) -> Provenance:
+        """The record of the commit that last wrote a declared input."""
+        ...
+
+    def written_in(self, path: str) -> str:
+        """Id of the commit that last wrote a declared input."""
+        ...
+
+    def landed(self, name: str) -> Path:
+        """The landed file of a source, by its name in the landing folder."""
+        ...
+
+    def previous(self, path: str, *, commit: str | None = None) -> Snapshot | None:
+        """The lake as `path` stood before this build (or at an older commit), None when there was nothing.
+
+        For what compares itself with its own past, such as a champion. Recorded, but never makes an asset stale.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What an asset's function returns when it has more to say than the data.
+
+    Attributes:
+        data: The rows (tables) or None (folders, whose function writes files).
+        facts: Small JSON values kept in the commit's provenance and shown in Dagster.
+    """
+
+    data: TableData | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What a check sees.
+
+    Attributes:
+        path: The audited asset's path.
+        partition: The partition written, or None.
+        staged: The branch with the output on it.
+        base: The pinned input commit, before this output.
+        facts: What the function reported.
+        partition_column: Column that holds the partition key, or None.
+    """
+
+    path: str
+    partition: str | None
+    staged: Snapshot
+    base: Snapshot
+    facts: Mapping[str, Any]
+    partition_column: str | None = None
+
+    def rows(self) -> pl.LazyFrame:
+        """The written rows: the partition's, when there is one."""
+        frame = self.staged.table(self.path)
+        if self.partition is not None and self.partition_column is not None:
+            frame = frame.filter(pl.col(self.partition_column) == self.partition)
+        return frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A check's answer.
+
+    Attributes:
+        passed: Whether the claim holds.
+        facts: What people read: counts, limits, a few failing rows.
+        description: One sentence, mostly for failures.
+    """
+
+    passed: bool
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A claim about an asset's output, judged on the transaction's branch before anyone sees it.
+
+    Attributes:
+        name: The claim in words joined by `_`, such as `keys_are_unique`.
+        judge: Pure function from the audit to a verdict.
+        blocking: Whether a failure refuses publication (severity ERROR only).
+        severity: How bad a failure is.
+        description: One sentence for the UI.
+    """
+
+    name: str
+    judge: Callable[[Audit], Verdict]
+    blocking: bool = True
+    severity: Severity = Severity.ERROR
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not _CHECK_NAME.fullmatch(self.name):
+            raise DeclarationError(
+                what="Check", name=self.name, problem="its name has other characters.", remedy="Use letters, digits, '_'."
+            )
+        if self.blocking and self.severity is not Severity.ERROR:
+            raise DeclarationError(
+                what="Check",
+                name=self.name,
+                problem="it blocks at severity WARN.",
+                remedy="Set blocking=False or severity=Severity.ERROR.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partitions:
+    """The known partition keys of an asset, such as months.
+
+    Attributes:
+        column: String column that holds the key in the table.
+        keys: All keys that can ever be landed, in order.
+    """
+
+    column: str
+    keys: tuple[str, ...]
+
+    @classmethod
+    def months(cls, first: str, last: str, *, column: str = "month") -> "Partitions":
+        """Every month from `first` to `last`, both as `YYYY-MM`, inclusive."""
+        year, month = map(int, first.split("-"))
+        keys = []
+        while f"{year:04d}-{month:02d}" <= last:
+            keys.append(f"{year:04d}-{month:02d}")
+            year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+        return cls(column=column, keys=tuple(keys))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asset:
+    """One versioned thing in the lake, declared as a pure function.
+
+    Attributes:
+        path: Lake path and asset key; its first segment is the product.
+        kind: Table or folder.
+        compute: For tables `f(inputs) -> frame | Result` (`f(inputs, partition)` when partitioned); for folders
+            `f(inputs, folder) -> None | Result`, writing files below `folder`.
+        inputs: Lake paths it may read.
+        previous: Lake paths whose earlier versions it compares itself with.
+        landed: Names of landed files it reads (`{partition}` stands for the partition key).
+        checks: Its claims.
+        partitions: Its partition keys, or None.
+        identity: For folders: files that make the data version (None: all).
+        description: One sentence or more for the UI and the cards.
+        kinds: Labels in the UI, such as `polars`, `lightgbm`.
+        declaration: JSON values that belong to its code version (parameters).
+        covers: Further functions whose code belongs to its code version.
+        packages: Installed distributions whose version belongs to its code version.
+    """
+
+    path: str
+    kind: Kind
+    compute: Callable[..., Any]
+    inputs: tuple[str, ...] = ()
+    previous: tuple[str, ...] = ()
+    landed: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    partitions: Partitions | None = None
+    identity: tuple[str, ...] | None = None
+    description: str = ""
+    kinds: tuple[str, ...] = ()
+    declaration: Mapping[str, Any] = field(default_factory=dict)
+    covers: tuple[Callable[..., Any], ...] = ()
+    packages: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+        for path in (*self.inputs, *self.previous):
+            check_path(path)
+        if "/" not in self.path:
+            raise DeclarationError(
+                what="Asset", name=self.path, problem="it has no product.", remedy="Call it `<product>/<layer>/<name>`."
+            )
+        if self.path in self.inputs:
+            raise DeclarationError(
+                what="Asset", name=self.path, problem="it reads itself.", remedy="Use `previous` for its own past."
+            )
+        names = [check.name for check in self.checks]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise DeclarationError(
+                what="Asset",
+                name=self.path,
+                problem=f"two checks are called {', '.join(sorted(twice))}.",
+                remedy="Give each claim a name of its own.",
+            )
+        if self.partitions is not None and self.kind is Kind.FOLDER:
+            raise DeclarationError(
+                what="Asset", name=self.path, problem="a folder has partitions.", remedy="Make it a table or one folder each."
+            )
+        json.dumps(self.declaration)
+
+    @property
+    def product(self) -> str:
+        """Name of the product it belongs to."""
+        return self.path.split("/", 1)[0]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the pure function, as a test does."""
+        return self.compute(*args, **kwargs)
+
+
+def table(
+    path: str,
+    *,
+    inputs: Sequence[str] = (),
+    checks: Sequence[Check] = (),
+    partitions: Partitions | None = None,
+    kinds: Sequence[str] = ("polars",),
+    **more: Any,
+) -> Callable[[Callable[..., Any]], Asset]:
+    """Declares the decorated function as a table asset. Its docstring is the description.
+
+    Args:
+        path: Lake path and asset key.
+        inputs: Lake paths that the function may read.
+        checks: Claims judged before publication.
+        partitions: Partition keys; the function then takes `(inputs, partition)`.
+        kinds: Labels in the UI.
+        more: Further fields of `Asset`.
+    """
+
+    def declare(function: Callable[..., Any]) -> Asset:
+        more.setdefault("description", (function.__doc__ or "").strip())
+        return Asset(
+            path=path, kind=Kind.TABLE, compute=function, inputs=tuple(inputs), checks=tuple(checks),
+            partitions=partitions, kinds=tuple(kinds), **more,
+        )  # fmt: skip
+
+    return declare
+
+
+def folder(
+    path: str, *, inputs: Sequence[str] = (), checks: Sequence[Check] = (), kinds: Sequence[str] = (), **more: Any
+) -> Callable[[Callable[..., Any]], Asset]:
+    """Declares the decorated function `f(inputs, folder)` as a folder asset. Its docstring is the description."""
+
+    def declare(function: Callable[..., Any]) -> Asset:
+        more.setdefault("description", (function.__doc__ or "").strip())
+        return Asset(
+            path=path, kind=Kind.FOLDER, compute=function, inputs=tuple(inputs), checks=tuple(checks),
+            kinds=tuple(kinds), **more,
+        )  # fmt: skip
+
+    return declare
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedFile:
+    """A data file inside an installed distribution, read without importing it.
+
+    Attributes:
+        distribution: Distribution and version, `name==version`.
+        file: Path inside the package's folder.
+        sha256: Of the file.
+    """
+
+    distribution: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Files that arrive from outside. The landing asset keeps every cell as the text that arrived.
+
+    Attributes:
+        name: The landing asset is `<product>/landing/<name>`.
+        columns: Header that every file must have, in any order.
+        partitions: Keys when files come by partition, else None.
+        packaged: Where real data ships; `make run` lands from there.
+        partition_of: For packaged files that hold all partitions: column names year and month, or one key column.
+        initial: Partition keys that `make run` lands; the rest wait for a replay.
+        null_values: Texts that stand for null.
+        licence: Licence of the data.
+        description: One sentence.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    partitions: Partitions | None = None
+    packaged: PackagedFile | None = None
+    partition_of: tuple[str, ...] = ()
+    initial: tuple[str, ...] = ()
+    null_values: tuple[str, ...] = ("", "NA")
+    licence: str = ""
+    description: str = ""
+
+    def file_name(self, partition: str | None = None) -> str:
+        """Name of a landed file below `<landing>/<product>/`."""
+        return f"{self.name}/{partition}.csv" if self.partitions else f"{self.name}.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DbtModels:
+    """The part of `dbt_project/` that belongs to a product: one dbt build, one transaction, one commit.
+
+    Attributes:
+        models: dbt model name to the lake path it publishes.
+        sources: dbt source table name (in source schema `<product>`) to the lake path it reads.
+    """
+
+    models: Mapping[str, str]
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The entities, prediction times and truths that a model learns from.
+
+    Attributes:
+        path: Lake table with one row a labelled event.
+        key: Columns that name a row.
+        time: Column with the prediction time (UTC): features are those known by then.
+        label: 0/1 column; null rows (no truth) are left out of training and counted.
+        columns: Further columns kept in the training set (request features known at prediction time, slices).
+    """
+
+    path: str
+    key: tuple[str, ...]
+    time: str
+    label: str
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Time split by whole months of the labels' time: the newest months test, those before validate, the rest train."""
+
+    validation_months: int = 1
+    test_months: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What is trained, on which columns of the training set.
+
+    Attributes:
+        algorithm: `lightgbm`.
+        features: Numeric and categorical columns, in order.
+        categorical: Those of `features` that are categories.
+        baseline: Columns of the logistic baseline that must be beaten.
+        parameters: Hyper-parameters of the algorithm.
+        rounds: Boosting rounds at most.
+        slices: Columns by which the evaluation is sliced.
+        slice_floor: Rows below which a slice is not judged.
+        positive_rate: Share of rows that the decision threshold marks on validation, or None for F1-optimal.
+    """
+
+    algorithm: str = "lightgbm"
+    features: tuple[str, ...]
+    categorical: tuple[str, ...] = ()
+    baseline: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    rounds: int = 300
+    slices: tuple[str, ...] = ()
+    slice_floor: int = 500
+    positive_rate: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftWatch:
+    """What the drift report compares.
+
+    Attributes:
+        columns: Columns of the training set to watch; empty watches all features.
+        psi_limit: Population stability index above which a column counts as shifted (0.25, Siddiqi 2006).
+        min_rows: Rows below which nothing is judged.
+    """
+
+    columns: tuple[str, ...] = ()
+    psi_limit: float = 0.25
+    min_rows: int = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """One question answered from data to release. Everything below its name comes from this declaration.
+
+    Attributes:
+        name: Key prefix, Dagster group, lake folder and Python folder, all in one.
+        question: What it answers.
+        owners: `team:x` or an email, at least one.
+        sources: What arrives from outside.
+        assets: Its datasets and feature tables in Polars.
+        dbt: Its datasets and feature tables in SQL.
+        features: How feature tables join the labels, as of which time.
+        labels, split, model, gates, drift: From training set to release; all or none.
+        risk: Risk tier.
+        intended_use, out_of_scope, limitations, licence: Texts for the cards.
+    """
+
+    name: str
+    question: str
+    owners: tuple[str, ...]
+    sources: tuple[Source, ...] = ()
+    assets: tuple[Asset, ...] = ()
+    dbt: DbtModels | None = None
+    features: "tuple[FeatureView, ...]" = ()
+    labels: Labels | None = None
+    split: Split = field(default_factory=Split)
+    model: Model | None = None
+    gates: "tuple[Gate, ...]" = ()
+    drift: DriftWatch = field(default_factory=DriftWatch)
+    risk: Risk = Risk.LOW
+    intended_use: str = ""
+    out_of_scope: str = ""
+    limitations: str = ""
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        if not _PRODUCT_NAME.fullmatch(self.name):
+            raise DeclarationError(
+                what="Product",
+                name=self.name,
+                problem="its name is not a Python folder name.",
+                remedy="Use lower-case letters, digits and '_', starting with a letter, at most 40.",
+            )
+        if not self.owners:
+            raise DeclarationError(
+                what="Product", name=self.name, problem="nobody owns it.", remedy="Add owners=('team:<name>',)."
+            )
+        for asset in self.assets:
+            if asset.product != self.name:
+                raise DeclarationError(
+                    what="Product",
+                    name=self.name,
+                    problem=f"asset {asset.path!r} lies outside its folder.",
+                    remedy=f"Start the path with '{self.name}/'.",
+                )
+        if self.model is not None and self.labels is None:
+            raise DeclarationError(
+                what="Product", name=self.name, problem="it has a model but no labels.", remedy="Declare labels=Labels(...)."
+            )
