@@ -35,6 +35,21 @@ class DeclarationError(HeadwaterError):
         super().__init__(f"{what} {name!r}: {problem} {remedy}")
 
 
+class RejectedInputError(HeadwaterError):
+    """An asset's function cannot use what it was given: a cell that cannot be parsed, a label with one class.
+
+    The bridge turns it into a failed blocking check with these rows as a table on the refused branch, at
+    `<path>.rejected`, so that somebody can look at them.
+
+    Attributes:
+        rows: The offending rows, None when there are none to show.
+    """
+
+    def __init__(self, message: str, *, rows: pl.DataFrame | None = None) -> None:
+        self.rows = rows
+        super().__init__(message)
+
+
 class Severity(StrEnum):
     """How bad a failed check is."""
 
@@ -167,7 +182,10 @@ class Check:
     def __post_init__(self) -> None:
         if not _CHECK_NAME.fullmatch(self.name):
             raise DeclarationError(
-                what="Check", name=self.name, problem="its name has other characters.", remedy="Use letters, digits, '_'."
+                what="Check",
+                name=self.name,
+                problem="its name has other characters.",
+                remedy="Use letters, digits, '_'.",
             )
         if self.blocking and self.severity is not Severity.ERROR:
             raise DeclarationError(
@@ -191,8 +209,11 @@ class Partitions:
     keys: tuple[str, ...]
 
     @classmethod
-    def months(cls, first: str, last: str, *, column: str = "month") -> "Partitions":
-        """Every month from `first` to `last`, both as `YYYY-MM`, inclusive."""
+    def months(cls, first: str, last: str, *, column: str = "period") -> "Partitions":
+        """Every month from `first` to `last`, both as `YYYY-MM`, inclusive.
+
+        The column is called `period`, because files often have a `month` of their own.
+        """
         year, month = map(int, first.split("-"))
         keys = []
         while f"{year:04d}-{month:02d}" <= last:
@@ -260,7 +281,10 @@ class Asset:
             )
         if self.partitions is not None and self.kind is Kind.FOLDER:
             raise DeclarationError(
-                what="Asset", name=self.path, problem="a folder has partitions.", remedy="Make it a table or one folder each."
+                what="Asset",
+                name=self.path,
+                problem="a folder has partitions.",
+                remedy="Make it a table or one folder each.",
             )
         json.dumps(self.declaration)
 
@@ -504,5 +528,8 @@ class Product:
                 )
         if self.model is not None and self.labels is None:
             raise DeclarationError(
-                what="Product", name=self.name, problem="it has a model but no labels.", remedy="Declare labels=Labels(...)."
+                what="Product",
+                name=self.name,
+                problem="it has a model but no labels.",
+                remedy="Declare labels=Labels(...).",
             )

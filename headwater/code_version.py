@@ -1,0 +1,178 @@
+"""Digests of code: what an asset's function does, with everything of this project that it calls.
+
+Comments, docstrings and formatting do not count; a changed helper three calls away does. Followed are functions,
+classes and constants of the project's own packages; third-party code counts through the declared `packages`.
+"""
+
+import ast
+import hashlib
+import importlib
+import importlib.metadata
+import inspect
+import json
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, time, timedelta
+from enum import Enum
+from functools import cache, partial
+from pathlib import PurePath
+from types import FunctionType, ModuleType
+from typing import Any, Final
+
+from headwater.product import Asset
+
+PROJECT_PACKAGES: Final = ("headwater", "assets", "governance", "serving")
+
+_PLAIN = (str, bytes, int, float, complex, bool, type(None), date, datetime, time, timedelta, PurePath)
+
+
+def compute_version(asset: Asset) -> str:
+    """Digest of what makes the asset's data: its function, what that calls, its declaration, its packages."""
+    return _digest(asset, [asset.compute, *asset.covers])
+
+
+def code_version(asset: Asset) -> str:
+    """Digest of the asset's whole code: `compute_version` and its checks."""
+    return _digest(asset, [asset.compute, *asset.covers], checks=True)
+
+
+def _digest(asset: Asset, functions: list[Callable[..., Any]], *, checks: bool = False) -> str:
+    material = _Material()
+    for function in functions:
+        material.visit(function)
+    judged = []
+    if checks:
+        for check in asset.checks:
+            material.visit(check.judge)
+            judged.append([check.name, check.blocking, check.severity, material.value(check.judge)])
+    text = json.dumps(
+        {
+            "path": asset.path,
+            "kind": asset.kind,
+            "inputs": sorted(asset.inputs),
+            "landed": sorted(asset.landed),
+            "partitions": asset.partitions.column if asset.partitions else None,
+            "identity": asset.identity,
+            "declaration": asset.declaration,
+            "packages": {name: importlib.metadata.version(name) for name in sorted(asset.packages)},
+            "compute": material.value(asset.compute),
+            "checks": judged,
+            "code": dict(sorted(material.seen.items())),
+        },
+        sort_keys=True,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class _Material:
+    """Collects the normalised source of everything reachable from the visited functions."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, str] = {}
+
+    def visit(self, thing: Any) -> None:
+        """Adds a function, class or partial of the project, and all it refers to."""
+        if isinstance(thing, partial):
+            self.visit(thing.func)
+            return
+        thing = inspect.unwrap(thing) if callable(thing) else thing
+        if not isinstance(thing, FunctionType | type) or not _ours(thing):
+            return
+        name = f"{thing.__module__}.{thing.__qualname__}"
+        if name in self.seen:
+            return
+        tree, text = _source(thing)
+        self.seen[name] = text
+        for reference, value in _references(thing, tree):
+            self._refer(f"{name}:{reference}", value)
+
+    def _refer(self, name: str, value: Any) -> None:
+        if isinstance(value, FunctionType | partial) or (
+            isinstance(value, type) and not issubclass(value, BaseException)
+        ):
+            self.visit(value)
+        elif not isinstance(value, ModuleType | type):
+            self.seen[name] = self.value(value)
+
+    def value(self, value: Any) -> str:
+        """A stable text of a constant or of the values a closure holds."""
+        if isinstance(value, Asset):
+            return f"asset {value.path}"
+        if isinstance(value, Enum):
+            return f"{type(value).__qualname__}.{value.name}"
+        if isinstance(value, _PLAIN):
+            return repr(value)
+        if isinstance(value, Mapping):
+            return "{" + ",".join(sorted(f"{self.value(k)}:{self.value(v)}" for k, v in value.items())) + "}"
+        if isinstance(value, set | frozenset):
+            return "{" + ",".join(sorted(self.value(item) for item in value)) + "}"
+        if isinstance(value, tuple | list):
+            return "[" + ",".join(self.value(item) for item in value) + "]"
+        if isinstance(value, re.Pattern):
+            return f"re {value.pattern!r} {value.flags}"
+        if is_dataclass(value) and not isinstance(value, type):
+            inner = ",".join(f"{f.name}={self.value(getattr(value, f.name))}" for f in fields(value))
+            return f"{type(value).__qualname__}({inner})"
+        if isinstance(value, partial):
+            return f"partial({self.value(value.func)},{self.value(value.args)},{self.value(value.keywords)})"
+        if isinstance(value, FunctionType):
+            self.visit(value)
+            held = {
+                n: c.cell_contents for n, c in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+            }
+            return f"{value.__module__}.{value.__qualname__}{self.value(held)}"
+        if type(value).__module__.startswith("polars"):
+            return f"{type(value).__qualname__} {value}"
+        return type(value).__qualname__
+
+
+def _ours(thing: Any) -> bool:
+    return (getattr(thing, "__module__", None) or "").split(".", 1)[0] in PROJECT_PACKAGES
+
+
+@cache
+def _source(thing: Any) -> tuple[ast.AST, str]:
+    """The thing's syntax tree without docstrings and decorators, and its text."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
+    except (OSError, SyntaxError, IndentationError):  # a lambda inside an expression, or generated code
+        code = getattr(thing, "__code__", None)
+        text = f"{code.co_code.hex()}{code.co_consts!r}" if code else repr(sorted(vars(thing)))
+        return ast.Module(body=[], type_ignores=[]), re.sub(r" at 0x[0-9a-f]+", "", text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            body = node.body
+            first = body[0] if body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = body[1:] or [ast.Pass()]
+    if isinstance(tree.body[0], ast.FunctionDef):
+        tree.body[0].decorator_list = []  # what the decorator declares is in the Asset
+    return tree, ast.unparse(tree)
+
+
+def _references(thing: Any, tree: ast.AST) -> Iterator[tuple[str, Any]]:
+    """Names of the project that the source mentions, with their values."""
+    if isinstance(thing, type):
+        space: dict[str, Any] = vars(importlib.import_module(thing.__module__))
+    else:
+        held = zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True)
+        space = {**thing.__globals__, **{name: cell.cell_contents for name, cell in held}}
+    local: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".", 1)[0] in PROJECT_PACKAGES:
+            module = importlib.import_module(node.module)
+            local |= {alias.asname or alias.name: getattr(module, alias.name, None) for alias in node.names}
+    space = {**space, **local}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in space:
+            yield node.id, space[node.id]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            owner = space.get(node.value.id)
+            if isinstance(owner, ModuleType) and owner.__name__.split(".", 1)[0] in PROJECT_PACKAGES:
+                yield f"{node.value.id}.{node.attr}", getattr(owner, node.attr, None)

@@ -1,0 +1,163 @@
+"""Which assets are out of date, and why: the pins in the lake against what is published now.
+
+Everything is read from the lake, so it works with Dagster's database deleted. One pass over the history serves all.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from headwater.lake import Commit, Lake, Snapshot
+from headwater.materialize._inputs import file_sha256
+from headwater.product import Asset
+from headwater.provenance import Output, Pin, Provenance
+
+# Actions whose commits put content there on somebody's word rather than by building it.
+BY_HAND: Final = frozenset({"revert", "import", "merge"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """One reason why an asset is out of date.
+
+    Attributes:
+        what: `missing`, `code`, `input`, `landed`.
+        name: Which input or file; the asset itself otherwise.
+        before: Version it was built from, None when there was none.
+        now: Version there is now.
+    """
+
+    what: str
+    name: str
+    before: str | None
+    now: str | None
+
+    def __str__(self) -> str:
+        if self.what == "missing":
+            return f"{self.name} was never built"
+        if self.what == "code":
+            return "its code changed"
+        change = f"{(self.before or 'nothing')[:12]} -> {(self.now or 'nothing')[:12]}"
+        return f"{'landed file' if self.what == 'landed' else 'input'} {self.name} changed ({change})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """How what stands at a path came to be.
+
+    Attributes:
+        commit: The commit that last wrote it.
+        provenance: That commit's record, None for an outside commit.
+        output: The record's part about this path.
+        attested: Later records that came out equal.
+    """
+
+    commit: Commit
+    provenance: Provenance | None
+    output: Output | None
+    attested: tuple[Provenance, ...] = ()
+
+
+def record_of(lake: Lake, snapshot: Snapshot, path: str, partition: str | None = None) -> Record | None:
+    """The record of what stands at `path` (or in its partition) at a snapshot, None when nothing does."""
+    if not snapshot.has(path):
+        return None
+    entry = snapshot.entry(path)
+    if partition is not None and partition not in entry.partitions:
+        return None
+    for commit in lake.log(snapshot.commit.id, path=path):
+        provenance = commit.provenance
+        output = provenance.output(path) if provenance else None
+        if partition is not None and output is not None and output.partition not in (None, partition):
+            continue
+        version = entry.data_version if partition is None else entry.partitions[partition]
+        return Record(
+            commit=commit, provenance=provenance, output=output, attested=_attested(lake, path, partition, version)
+        )
+    return None
+
+
+def _attested(lake: Lake, path: str, partition: str | None, version: str) -> tuple[Provenance, ...]:
+    found = []
+    for provenance in lake.attestations(path):
+        output = provenance.output(path)
+        if output is None or output.partition != partition:
+            continue
+        if (output.data_version if partition is None else output.partition_version) == version:
+            found.append(provenance)
+    return tuple(found)
+
+
+def why_stale(
+    lake: Lake,
+    snapshot: Snapshot,
+    asset: Asset,
+    *,
+    code: str,
+    partition: str | None = None,
+    landing: Path | None = None,
+) -> tuple[Reason, ...]:
+    """Why an asset is out of date at a snapshot; empty when it is fresh.
+
+    What a revert or an outside commit put there stays until something it is built from changes again.
+
+    Args:
+        lake: The lake.
+        snapshot: What is published.
+        asset: The declaration.
+        code: Its present code version.
+        partition: Which partition, for partitioned assets.
+        landing: Folder of landed files; a file that is no longer there changes nothing.
+    """
+    record = record_of(lake, snapshot, asset.path, partition)
+    if record is None:
+        return (Reason(what="missing", name=asset.path, before=None, now=None),)
+    now = _present(snapshot, asset, partition, landing)
+    if record.provenance is None or record.provenance.action in BY_HAND:
+        base = lake.at(record.commit.id)
+        then = {path: base.entry(path).data_version for path in asset.inputs if base.has(path)}
+        then |= _landed_before(lake, record.commit, asset, partition)
+        return min((_changes(then, now), *(_differences(p, code, asset, now) for p in record.attested)), key=len)
+    candidates = [_differences(p, code, asset, now) for p in (record.provenance, *record.attested)]
+    return min(candidates, key=len)
+
+
+def _present(snapshot: Snapshot, asset: Asset, partition: str | None, landing: Path | None) -> Mapping[str, str]:
+    now = {path: snapshot.entry(path).data_version for path in asset.inputs if snapshot.has(path)}
+    for name in asset.landed if landing else ():
+        shown = name.format(partition=partition)
+        file = landing / asset.product / shown  # type: ignore[operator]
+        if file.is_file():
+            now[shown] = file_sha256(file)
+    return now
+
+
+def _landed_before(lake: Lake, commit: Commit, asset: Asset, partition: str | None) -> Mapping[str, str]:
+    """The landed files as the newest earlier build saw them: a revert is kept until a file changes again."""
+    for earlier in lake.log(commit.id, path=asset.path):
+        record = earlier.provenance
+        output = record.output(asset.path) if record else None
+        if record is not None and record.action not in BY_HAND and output is not None and output.partition == partition:
+            return {pin.path: pin.data_version for pin in record.inputs if pin.role == "landed"}
+    return {}
+
+
+def _differences(provenance: Provenance, code: str, asset: Asset, now: Mapping[str, str]) -> tuple[Reason, ...]:
+    output = provenance.output(asset.path)
+    changed_code = output is None or output.code_version != code
+    reasons = [Reason(what="code", name=asset.path, before=output.code_version if output else None, now=code)]
+    return (*(reasons if changed_code else ()), *_changes(_versions(provenance.inputs), now, provenance.inputs))
+
+
+def _versions(pins: Iterable[Pin]) -> Mapping[str, str]:
+    return {pin.path: pin.data_version for pin in pins if pin.role != "previous"}
+
+
+def _changes(then: Mapping[str, str], now: Mapping[str, str], pins: Iterable[Pin] = ()) -> tuple[Reason, ...]:
+    landed = {pin.path for pin in pins if pin.role == "landed"}
+    return tuple(
+        Reason(what="landed" if name in landed else "input", name=name, before=then.get(name), now=version)
+        for name, version in sorted(now.items())
+        if then.get(name) != version
+    )

@@ -1,0 +1,140 @@
+"""What an asset's function reads, at one commit, with a record of what it really read."""
+
+import hashlib
+from pathlib import Path
+
+import polars as pl
+
+from headwater.errors import HeadwaterError
+from headwater.lake import Entry, Lake, Snapshot
+from headwater.product import Asset
+from headwater.provenance import Pin, Provenance, ProvenanceError
+
+
+class UndeclaredInputError(HeadwaterError):
+    """An asset's function read something it never declared."""
+
+    def __init__(self, *, asset: str, path: str, declared: tuple[str, ...]) -> None:
+        self.asset, self.path, self.declared = asset, path, declared
+        known = ", ".join(map(repr, declared)) or "nothing"
+        super().__init__(
+            f"{asset!r} read {path!r}, which it does not declare (it declares {known}). Add it to the asset's inputs, "
+            "so that lineage and automation know of it."
+        )
+
+
+class LandedFileMissingError(HeadwaterError):
+    """A landing asset was asked for a file that has not arrived."""
+
+    def __init__(self, *, asset: str, file: Path) -> None:
+        self.asset, self.file = asset, file
+        super().__init__(
+            f"{asset!r} needs the landed file {file.name!r} in {file.parent}, and it is not there. Land it with "
+            f"`headwater land {asset.split('/', 1)[0]} FILE` or put it there."
+        )
+
+
+class RecordingInputs:
+    """The one implementation of `headwater.product.Inputs` that runs use.
+
+    Args:
+        lake: The lake, for records of commits.
+        snapshot: The pinned input commit.
+        asset: Whose declaration decides what may be read.
+        partition: The partition being built, or None.
+        landing: Folder of landed files, or None where nothing lands.
+    """
+
+    def __init__(
+        self, *, lake: Lake, snapshot: Snapshot, asset: Asset, partition: str | None = None, landing: Path | None = None
+    ) -> None:
+        self._lake, self._snapshot, self._asset = lake, snapshot, asset
+        self._landing = landing
+        self._landed = tuple(name.format(partition=partition) for name in asset.landed)
+        self._read: set[str] = set()
+        self._files: dict[str, str] = {}
+        self._past: dict[str, str] = {}
+
+    @property
+    def commit(self) -> str:
+        """Id of the input commit."""
+        return self._snapshot.commit.id
+
+    def table(self, path: str) -> pl.LazyFrame:
+        """The declared input table at `path`."""
+        return self._snapshot.table(self._declared(path))
+
+    def folder(self, path: str) -> Path:
+        """The declared input folder at `path`, read only."""
+        return self._snapshot.folder(self._declared(path))
+
+    def entry(self, path: str) -> Entry:
+        """Data version, schema, row count of a declared input."""
+        return self._snapshot.entry(self._declared(path))
+
+    def provenance(self, path: str) -> Provenance:
+        """The record of the commit that last wrote a declared input.
+
+        Raises:
+            ProvenanceError: That commit was made outside Headwater and carries no record.
+        """
+        commit = self._lake.last_write(self.commit, self._declared(path))
+        if commit.provenance is None:
+            raise ProvenanceError(commit=commit.id, reason=f"it carries none, and {path!r} was last written by it")
+        return commit.provenance
+
+    def written_in(self, path: str) -> str:
+        """Id of the commit that last wrote a declared input."""
+        return self._lake.last_write(self.commit, self._declared(path)).id
+
+    def landed(self, name: str) -> Path:
+        """The landed file of a source, by its name in the product's landing folder.
+
+        Raises:
+            UndeclaredInputError: The asset does not declare it.
+            LandedFileMissingError: It has not arrived.
+        """
+        if name not in self._landed:
+            raise UndeclaredInputError(asset=self._asset.path, path=name, declared=self._landed)
+        file = (self._landing or Path()) / self._asset.product / name
+        if self._landing is None or not file.is_file():
+            raise LandedFileMissingError(asset=self._asset.path, file=file)
+        self._files[name] = file_sha256(file)
+        return file
+
+    def previous(self, path: str, *, commit: str | None = None) -> Snapshot | None:
+        """The lake as `path` stood at the input commit (or at an older one), None when nothing stood there."""
+        if path not in self._asset.previous:
+            raise UndeclaredInputError(asset=self._asset.path, path=path, declared=self._asset.previous)
+        snapshot = self._snapshot if commit is None else self._lake.at(commit)
+        if not snapshot.has(path):
+            return None
+        self._past[path] = snapshot.entry(path).data_version
+        return snapshot
+
+    def pins(self) -> tuple[Pin, ...]:
+        """What was declared, at which data version, and whether it was read."""
+        declared = [
+            Pin(path=path, data_version=self._snapshot.entry(path).data_version, read=path in self._read)
+            for path in self._asset.inputs
+            if self._snapshot.has(path)
+        ]
+        landed = [Pin(path=name, data_version=sha, role="landed") for name, sha in sorted(self._files.items())]
+        past = [Pin(path=path, data_version=version, role="previous") for path, version in sorted(self._past.items())]
+        return (*declared, *landed, *past)
+
+    def unread(self) -> tuple[str, ...]:
+        """Declared inputs that the function never asked for."""
+        return tuple(path for path in self._asset.inputs if path not in self._read)
+
+    def _declared(self, path: str) -> str:
+        if path not in self._asset.inputs:
+            raise UndeclaredInputError(asset=self._asset.path, path=path, declared=self._asset.inputs)
+        self._read.add(path)
+        return path
+
+
+def file_sha256(file: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
