@@ -1,0 +1,199 @@
+"""From labels and scores to an `Evaluation`. The order of the rows changes nothing; the seed decides every resample."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from headwater.models.errors import EmptyPartError, SampleShapeError
+from headwater.models.evaluation import (
+    BASELINE,
+    CHAMPION,
+    Comparison,
+    Difference,
+    Evaluation,
+    Importance,
+    Metric,
+    Slice,
+)
+from headwater.models.evaluation_bootstrap import Bootstrap, interval, resample
+from headwater.models.evaluation_curves import calibration_bins, lift_table, roc_points
+from headwater.models.evaluation_metrics import (
+    LOWER_IS_BETTER,
+    RESAMPLED,
+    MetricName,
+    Sample,
+    calibration_line,
+)
+from headwater.models.evaluation_slices import slice_metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rival:
+    """Another model's scores on the same rows.
+
+    Attributes:
+        version: Which model, such as `1.2.0` or `schedule-only logistic`.
+        scores: In [0, 1], `[rows]`, in the order of the labels.
+        threshold: Its decision threshold.
+    """
+
+    version: str
+    scores: np.ndarray
+    threshold: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slicing:
+    """By which columns an evaluation is sliced.
+
+    Attributes:
+        frame: One column a slicing, one row a judged row, in the order of the labels.
+        floor: Rows below which a slice says so instead of giving metrics.
+    """
+
+    frame: pl.DataFrame
+    floor: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """One model's sample, its point values and its resampled values `[resamples, len(RESAMPLED)]`."""
+
+    sample: Sample
+    values: np.ndarray
+    drawn: np.ndarray = field(repr=False)
+
+
+def evaluate(
+    *,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    threshold: float,
+    baseline: Rival | None,
+    champion: Rival | None,
+    slicing: Slicing | None = None,
+    clusters: np.ndarray | None = None,
+    bootstrap: Bootstrap | None = None,
+    importances: Sequence[Importance] = (),
+) -> Evaluation:
+    """Judges one model, and beside it the baseline and the champion on the same rows and the same resamples.
+
+    Args:
+        labels: 0 or 1, `[rows]`. One class only is not an error here: what it leaves undefined says so.
+        scores: In [0, 1], `[rows]`.
+        threshold: Scores at or above it decide positive.
+        baseline: The simple model that must be beaten, None when none is declared.
+        champion: The released model, None when there is none.
+        slicing: Columns to slice by.
+        clusters: A group for each row, such as its day, drawn whole: rows of one group are not independent, and
+            drawing them one by one makes intervals too narrow. None draws rows.
+        bootstrap: How intervals are made.
+        importances: What `gain_importance` and `permutation_importance` gave.
+
+    Raises:
+        EmptyPartError: There are no rows.
+        SampleShapeError: Lengths differ, a label is not 0 or 1, or a score is not in [0, 1].
+    """
+    plan = bootstrap or Bootstrap()
+    rivals = {name: rival for name, rival in ((BASELINE, baseline), (CHAMPION, champion)) if rival is not None}
+    label = _checked_labels(labels)
+    columns = {"scores": _checked(scores, "scores", label)}
+    columns |= {name: _checked(rival.scores, f"{name} scores", label) for name, rival in rivals.items()}
+    group = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    if group is not None and len(group) != len(label):
+        raise SampleShapeError(name="clusters", problem=f"has {len(group)} values for {len(label)} labels")
+    order = np.lexsort([*columns.values(), *([] if group is None else [group]), label])
+    label = label[order]
+    group = None if group is None else group[order]
+    samples = {"scores": Sample.of(label, columns["scores"][order], threshold=threshold)}
+    for name, rival in rivals.items():
+        samples[name] = Sample.of(label, columns[name][order], threshold=rival.threshold)
+    drawn = resample(list(samples.values()), plan, clusters=group)
+    judged = {
+        name: _Judged(sample=sample, values=sample.measure(), drawn=drawn[index])
+        for index, (name, sample) in enumerate(samples.items())
+    }
+    ours = judged["scores"]
+    slices: tuple[Slice, ...] = ()
+    if slicing is not None:
+        _check_rows(slicing.frame.height, "slicing", label)
+        slices = slice_metrics(
+            slicing.frame[order],
+            label,
+            columns["scores"][order],
+            group,
+            threshold=threshold,
+            floor=slicing.floor,
+            plan=plan,
+        )
+    compared = {name: _compare(name, rival.version, ours, judged[name], plan) for name, rival in rivals.items()}
+    return Evaluation(
+        rows=len(label),
+        positives=int(label.sum()),
+        threshold=float(threshold),
+        resamples=plan.resamples,
+        level=plan.level,
+        seed=plan.seed,
+        clustered=group is not None,
+        slice_floor=slicing.floor if slicing else 0,
+        metrics=_metrics(ours, plan),
+        slices=slices,
+        calibration=calibration_bins(ours.sample),
+        lift=lift_table(ours.sample),
+        roc=roc_points(ours.sample),
+        baseline=compared.get(BASELINE),
+        champion=compared.get(CHAMPION),
+        importances=tuple(importances),
+    )
+
+
+def _metrics(judged: _Judged, plan: Bootstrap) -> tuple[Metric, ...]:
+    sample = judged.sample
+    found = {
+        name: interval(name, judged.values[index], judged.drawn[:, index], sample, plan)
+        for index, name in enumerate(RESAMPLED)
+    }
+    line = calibration_line(sample.labels, sample.scores)
+    nothing = np.empty(0)
+    for name, value in zip((MetricName.CALIBRATION_SLOPE, MetricName.CALIBRATION_INTERCEPT), line, strict=True):
+        found[name] = interval(name, value, nothing, sample, plan)
+    return tuple(found[name] for name in MetricName)
+
+
+def _compare(name: str, version: str, ours: _Judged, theirs: _Judged, plan: Bootstrap) -> Comparison:
+    differences = []
+    for index, metric in enumerate(RESAMPLED):
+        if metric is MetricName.BASE_RATE:
+            continue
+        drawn = ours.drawn[:, index] - theirs.drawn[:, index]
+        value = interval(metric, ours.values[index] - theirs.values[index], drawn, ours.sample, plan)
+        finite = drawn[np.isfinite(drawn)]
+        better = finite < 0 if metric in LOWER_IS_BETTER else finite > 0
+        differences.append(Difference(metric=value, better_share=float(better.mean()) if len(finite) else None))
+    return Comparison(against=name, version=version, metrics=_metrics(theirs, plan), differences=tuple(differences))
+
+
+def _checked_labels(labels: np.ndarray) -> np.ndarray:
+    label = np.asarray(labels, dtype=np.float64)
+    if label.ndim != 1:
+        raise SampleShapeError(name="labels", problem=f"has {label.ndim} dimensions")
+    if not len(label):
+        raise EmptyPartError(part="judged", detail="", remedy="Check the split and the filter, or land more data.")
+    if not np.isin(label, (0.0, 1.0)).all():
+        raise SampleShapeError(name="labels", problem="holds values other than 0 and 1")
+    return label
+
+
+def _checked(scores: np.ndarray, name: str, label: np.ndarray) -> np.ndarray:
+    values = np.asarray(scores, dtype=np.float64)
+    _check_rows(len(values), name, label)
+    if not (np.isfinite(values) & (values >= 0.0) & (values <= 1.0)).all():
+        raise SampleShapeError(name=name, problem="holds values that are NaN or outside [0, 1]")
+    return values
+
+
+def _check_rows(found: int, name: str, label: np.ndarray) -> None:
+    if found != len(label):
+        raise SampleShapeError(name=name, problem=f"has {found} values for {len(label)} labels")
