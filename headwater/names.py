@@ -26,6 +26,13 @@ META_WALL_SECONDS: Final = "headwater/wall_seconds"
 META_BYTES: Final = "headwater/bytes"
 META_MODEL_VERSION: Final = "headwater/model_version"
 
+# Facts that outputs carry in their provenance.
+VERSION_FACT: Final = "model_version"
+SIGNATURE_FACT: Final = "signature"
+METRICS_FACT: Final = "metrics"
+GATES_FACT: Final = "gates"
+RELEASED_FACT: Final = "released"
+
 # Folders below the state folder `.headwater/`.
 STATE_FOLDER: Final = ".headwater"
 LAKE_FOLDER: Final = "lake"
@@ -60,7 +67,11 @@ def check_path(path: str) -> str:
         "Use segments of lower-case letters, digits, '_', '.', '=' and '-' joined by '/', each at most 100 characters "
         "and starting with a letter or digit, 250 in all."
     )
-    if not path or len(path) > 250 or not all(_SEGMENT.fullmatch(part) and ".." not in part for part in path.split("/")):
+    if (
+        not path
+        or len(path) > 250
+        or not all(_SEGMENT.fullmatch(part) and ".." not in part for part in path.split("/"))
+    ):
         raise InvalidNameError(what="Path", name=path, rule=rule)
     return path
 

@@ -242,6 +242,7 @@ class Asset:
         declaration: JSON values that belong to its code version (parameters).
         covers: Further functions whose code belongs to its code version.
         packages: Installed distributions whose version belongs to its code version.
+        versioned: Whether each publication gets a semantic version; its function then reports the fact `signature`.
     """
 
     path: str
@@ -258,6 +259,7 @@ class Asset:
     declaration: Mapping[str, Any] = field(default_factory=dict)
     covers: tuple[Callable[..., Any], ...] = ()
     packages: tuple[str, ...] = ()
+    versioned: bool = False
 
     def __post_init__(self) -> None:
         check_path(self.path)
@@ -423,10 +425,17 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Time split by whole months of the labels' time: the newest months test, those before validate, the rest train."""
+    """Time split by whole months of the labels' time: the newest months test, those before validate, the rest train.
+
+    Attributes:
+        validation_months: Months that choose rounds and threshold.
+        test_months: Newest months, seen by the evaluation alone.
+        timezone: Zone whose midnights begin the months.
+    """
 
     validation_months: int = 1
     test_months: int = 1
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True, kw_only=True)

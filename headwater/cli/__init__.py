@@ -1,1 +1,61 @@
+"""The `headwater` command. Nouns then verbs; `--json` on every listing; exit codes 0 ok, 1 finding, 2 usage or error."""
 
+import importlib
+import sys
+from typing import Final
+
+import click
+
+from headwater.errors import HeadwaterError
+
+# Command to the module below this package and the object in it: a command loads only what it needs.
+_COMMANDS: Final = {
+    "build": ("_build", "build"),
+    "land": ("_land", "land"),
+    "lake": ("_lake", "lake"),
+    "model": ("_model", "model"),
+    "product": ("_product", "product"),
+    "mlflow": ("_mlflow", "mlflow"),
+    "status": ("_build", "status"),
+    "up": ("_up", "up"),
+}
+
+
+class _Late(click.Group):
+    """A group whose commands are imported when called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name]
+        found: click.Command = getattr(importlib.import_module(f"headwater.cli.{module}"), name)
+        return found
+
+
+@click.group(cls=_Late, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="headwater")
+def cli() -> None:
+    """Headwater: a data and model lakehouse whose every version is one audited lake commit."""
+
+
+def main() -> None:
+    """Entry point: errors that Headwater can explain are one line on standard error and exit code 2."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.exceptions.Abort:
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except HeadwaterError as error:
+        click.echo(f"headwater: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

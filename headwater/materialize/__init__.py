@@ -1,23 +1,49 @@
 """One materialization is one lake transaction: pin, write, audit, publish. No Dagster in here."""
 
-from headwater.materialize._build import Outcome, Run, Status, materialize
-from headwater.materialize._freshness import Reason, Record, record_of, why_stale
-from headwater.materialize._inputs import (
-    LandedFileMissingError,
-    RecordingInputs,
-    UndeclaredInputError,
+from headwater.materialize._build import (
+    INPUTS_READ,
+    INPUTS_USABLE,
+    REJECTED_SUFFIX,
+    NoDataError,
+    UnknownPartitionError,
+    materialize,
 )
+from headwater.materialize._finish import (
+    Outcome,
+    Run,
+    Status,
+    Stopwatch,
+    Written,
+    definition_of,
+    finish,
+    replayed,
+    transaction_id_of,
+)
+from headwater.materialize._freshness import Reason, Record, record_of, why_stale
+from headwater.materialize._inputs import LandedFileMissingError, RecordingInputs, UndeclaredInputError, file_sha256
 
 __all__ = [
+    "INPUTS_READ",
+    "INPUTS_USABLE",
+    "REJECTED_SUFFIX",
     "LandedFileMissingError",
+    "NoDataError",
     "Outcome",
     "Reason",
     "Record",
     "RecordingInputs",
     "Run",
     "Status",
+    "Stopwatch",
     "UndeclaredInputError",
+    "UnknownPartitionError",
+    "Written",
+    "definition_of",
+    "file_sha256",
+    "finish",
     "materialize",
     "record_of",
+    "replayed",
+    "transaction_id_of",
     "why_stale",
 ]

@@ -1,0 +1,155 @@
+"""Turns declared assets into Dagster assets: every body is pin, write, audit, publish, report."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from headwater.code_version import code_version
+from headwater.materialize import INPUTS_READ, INPUTS_USABLE, Outcome, Status
+from headwater.names import (
+    META_BRANCH,
+    META_BYTES,
+    META_COMMIT,
+    META_CPU_SECONDS,
+    META_DATA_VERSION,
+    META_INPUT_COMMIT,
+    META_STATUS,
+    META_TRANSACTION,
+    META_WALL_SECONDS,
+)
+from headwater.product import Asset, Partitions, Product
+from resources.lake import LakeResource
+
+Event = dg.MaterializeResult | dg.AssetCheckResult
+
+
+def asset_key(path: str) -> dg.AssetKey:
+    """The asset key of a lake path: they are the same words."""
+    return dg.AssetKey(path.split("/"))
+
+
+def dagster_asset(asset: Asset, product: Product) -> dg.AssetsDefinition:
+    """The Dagster asset of one declared asset.
+
+    Its body opens a transaction, calls the declared function, audits, publishes, and reports what happened.
+    """
+
+    @dg.asset(
+        key=asset_key(asset.path),
+        deps=[asset_key(path) for path in asset.inputs],
+        check_specs=list(check_specs(asset)),
+        code_version=code_version(asset),
+        group_name=product.name,
+        owners=list(product.owners),
+        kinds=set(asset.kinds),
+        description=asset.description,
+        partitions_def=partitions_definition(asset.partitions),
+        metadata={"headwater/path": asset.path},
+    )
+    def body(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Event]:
+        partition = context.partition_key if context.has_partition_key else None
+        outcome = lake.build(asset, run_id=context.run_id, tags=dict(context.run.tags), partition=partition)
+        yield from report(outcome)
+
+    return body
+
+
+def partitions_definition(partitions: Partitions | None) -> dg.PartitionsDefinition | None:
+    """Static partitions with the declared keys."""
+    return None if partitions is None else dg.StaticPartitionsDefinition(list(partitions.keys))
+
+
+def check_specs(asset: Asset) -> Iterator[dg.AssetCheckSpec]:
+    """The declared claims, and the two that every asset has."""
+    key = asset_key(asset.path)
+    usable = "The function could use what it was given; rejected rows are kept on the refused branch."
+    yield dg.AssetCheckSpec(INPUTS_USABLE, asset=key, blocking=True, description=usable)
+    yield dg.AssetCheckSpec(INPUTS_READ, asset=key, description="Every declared input was really read.")
+    for check in asset.checks:
+        yield dg.AssetCheckSpec(check.name, asset=key, blocking=check.blocking, description=check.description)
+
+
+def report(outcome: Outcome, *, checks: bool = True) -> Iterator[Event]:
+    """Dagster events of an outcome: a materialization with its checks, or failed checks alone.
+
+    Args:
+        outcome: What happened.
+        checks: Whether to report the record's checks (dbt reports its tests itself).
+
+    Raises:
+        dagster.Failure: A blocking check failed; the run fails without a materialization and is not retried.
+    """
+    results = [_check_result(outcome, record) for record in outcome.checks] if checks else []
+    if outcome.status is Status.REFUSED:
+        yield from results
+        failed = [record.name for record in outcome.checks if record.blocking and not record.passed]
+        raise dg.Failure(
+            f"{outcome.path} was refused: {', '.join(failed)} failed. `main` is untouched; "
+            f"look with `headwater lake diff main..{outcome.branch}`.",
+            metadata=_metadata(outcome),
+            allow_retries=False,
+        )
+    version = outcome.entry.data_version if outcome.entry else ""
+    if outcome.entry and outcome.partition:
+        version = outcome.entry.partitions.get(outcome.partition, version)
+    yield dg.MaterializeResult(
+        asset_key=asset_key(outcome.path),
+        data_version=dg.DataVersion(version),
+        metadata=_metadata(outcome),
+        check_results=results,
+    )
+
+
+def _check_result(outcome: Outcome, record: Any) -> dg.AssetCheckResult:
+    severity = dg.AssetCheckSeverity.WARN if record.severity == "WARN" else dg.AssetCheckSeverity.ERROR
+    return dg.AssetCheckResult(
+        asset_key=asset_key(outcome.path),
+        check_name=record.name,
+        passed=record.passed,
+        severity=severity,
+        description=record.facts.get("description"),
+        metadata={name: _value(value) for name, value in record.facts.items() if name != "description"},
+    )
+
+
+def _metadata(outcome: Outcome) -> Mapping[str, Any]:
+    entry, provenance = outcome.entry, outcome.provenance
+    found: dict[str, Any] = {META_STATUS: outcome.status.value, META_COMMIT: outcome.commit or ""}
+    if outcome.branch:
+        found[META_BRANCH] = outcome.branch
+    if outcome.uri:
+        found["dagster/uri"] = outcome.uri
+    if entry is not None:
+        found |= {META_DATA_VERSION: entry.data_version, META_BYTES: entry.bytes}
+        if entry.rows is not None:
+            found["dagster/row_count"] = entry.rows
+        if entry.schema:
+            columns = [dg.TableColumn(name=name, type=dtype) for name, dtype in entry.schema.items()]
+            found["dagster/column_schema"] = dg.TableSchema(columns=columns)
+    if provenance is not None:
+        found |= {
+            META_INPUT_COMMIT: provenance.input_commit,
+            META_TRANSACTION: provenance.transaction,
+            META_WALL_SECONDS: provenance.cost.wall_seconds,
+            META_CPU_SECONDS: provenance.cost.cpu_seconds,
+        }
+    return found | {f"headwater/{name}": _value(value) for name, value in outcome.facts.items()}
+
+
+def _value(value: Any) -> Any:
+    """A JSON value as Dagster metadata people can read."""
+    if isinstance(value, str | int | float | bool) or value is None:
+        return dg.MetadataValue.null() if value is None else value
+    if _is_records(value):
+        return dg.MetadataValue.table(records=[dg.TableRecord({k: _cell(v) for k, v in row.items()}) for row in value])
+    return dg.MetadataValue.json(json.loads(json.dumps(value, default=str)))
+
+
+def _is_records(value: Any) -> bool:
+    return isinstance(value, Sequence) and len(value) > 0 and all(isinstance(row, Mapping) for row in value)
+
+
+def _cell(value: Any) -> str | int | float | bool | None:
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)

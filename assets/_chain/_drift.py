@@ -1,0 +1,111 @@
+"""Drift of the newest months against training: statistics as a table, Evidently's page for people."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from assets._chain._model import parts_of
+from assets._chain._paths import ChainPaths
+from assets._chain._training_set import TEST, TRAIN
+from headwater.drift import DriftLimits, EmptySampleError, drift_statistics, evidently_html, report_frame
+from headwater.lake import Kind
+from headwater.product import (
+    Asset,
+    Audit,
+    Check,
+    Inputs,
+    Model,
+    Product,
+    RejectedInputError,
+    Result,
+    Severity,
+    Verdict,
+)
+
+PAGE_FILE: Final = "drift.html"
+FACTS_FILE: Final = "facts.json"
+
+
+def drift_assets(product: Product) -> tuple[Asset, Asset]:
+    """The drift report (table) and the drift page (folder) of a product with a model."""
+    paths = ChainPaths(product=product.name)
+    report = Asset(
+        path=paths.drift_report,
+        kind=Kind.TABLE,
+        compute=partial(_report, product=product),
+        inputs=(paths.training_set,),
+        checks=(
+            Check(
+                name="no_column_shifted",
+                judge=_no_column_shifted,
+                blocking=False,
+                severity=Severity.WARN,
+                description="No watched column of the newest months lies beyond the declared limits.",
+            ),
+        ),
+        description="Drift of each watched column: newest months against the train part.",
+        kinds=("numpy", "deltalake"),
+    )
+    page = Asset(
+        path=paths.drift_page,
+        kind=Kind.FOLDER,
+        compute=partial(_page, product=product),
+        inputs=(paths.training_set, paths.drift_report),
+        identity=(FACTS_FILE,),
+        description="Evidently's drift page over the same rows.",
+        kinds=("evidently",),
+        packages=("evidently",),
+    )
+    return report, page
+
+
+def watched(product: Product) -> tuple[str, ...]:
+    """Columns that the drift report compares: the declared ones, or all features."""
+    return product.drift.columns or _model(product).features
+
+
+def _model(product: Product) -> Model:
+    assert product.model is not None
+    return product.model
+
+
+def _categorical(product: Product) -> tuple[str, ...]:
+    return tuple(name for name in _model(product).categorical if name in watched(product))
+
+
+def _report(inputs: Inputs, *, product: Product) -> Result:
+    paths = ChainPaths(product=product.name)
+    train, test = parts_of(inputs, paths.training_set, TRAIN, TEST)
+    try:
+        report = drift_statistics(
+            train,
+            test,
+            columns=watched(product),
+            categorical=_categorical(product),
+            limits=DriftLimits(psi=product.drift.psi_limit, min_rows=product.drift.min_rows),
+        )
+    except EmptySampleError as error:
+        raise RejectedInputError(str(error)) from error
+    return Result(data=report_frame(report), facts={"shifted": list(report.shifted), "columns": len(watched(product))})
+
+
+def _page(inputs: Inputs, folder: Path, *, product: Product) -> Result:
+    paths = ChainPaths(product=product.name)
+    train, test = parts_of(inputs, paths.training_set, TRAIN, TEST)
+    evidently_html(train, test, folder / PAGE_FILE, columns=watched(product), categorical=_categorical(product))
+    rows = inputs.table(paths.drift_report).collect()
+    (folder / FACTS_FILE).write_text(json.dumps(_stable(rows), indent=1, sort_keys=True, default=str))
+    return Result(facts={"columns": rows.height})
+
+
+def _stable(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    return rows.sort(rows.columns[0]).to_dicts()
+
+
+def _no_column_shifted(audit: Audit) -> Verdict:
+    shifted = list(audit.facts.get("shifted", []))
+    described = f"Shifted: {', '.join(shifted)}." if shifted else ""
+    return Verdict(passed=not shifted, facts={"shifted": shifted}, description=described)

@@ -1,0 +1,143 @@
+"""The evaluation: the model, the baseline and the champion on the same test rows."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from assets._chain._model import baseline_of, parts_of, trained
+from assets._chain._paths import ChainPaths
+from assets._chain._release import RELEASE_FILE, RUN_FILE
+from assets._chain._training_set import TEST, TRAIN, VALIDATION
+from headwater.lake import Kind
+from headwater.models import (
+    Bundle,
+    Evaluation,
+    LabelError,
+    Rival,
+    Slicing,
+    evaluate,
+    gain_importance,
+    permutation_importance,
+    plots,
+    read_bundle,
+    read_label,
+)
+from headwater.names import METRICS_FACT, VERSION_FACT
+from headwater.product import Asset, Audit, Check, Inputs, Model, Product, RejectedInputError, Result, Verdict
+
+EVALUATION_FILE: Final = "evaluation.json"
+
+
+def evaluation_asset(product: Product) -> Asset:
+    """The evaluation of a product with a model."""
+    paths = ChainPaths(product=product.name)
+    return Asset(
+        path=paths.evaluation,
+        kind=Kind.FOLDER,
+        compute=partial(_evaluate, product=product),
+        inputs=(paths.training_set, paths.model),
+        previous=(paths.release, paths.model),
+        identity=(EVALUATION_FILE,),
+        checks=(
+            Check(
+                name="every_metric_is_defined",
+                judge=_every_metric_is_defined,
+                blocking=False,
+                description="No metric over all rows is undefined.",
+            ),
+        ),
+        description="Metrics with intervals, slices, calibration, importances, and the comparison with baseline and champion.",
+        kinds=("numpy", "matplotlib"),
+        declaration={"slices": list(_model(product).slices), "floor": _model(product).slice_floor},
+    )
+
+
+def _model(product: Product) -> Model:
+    assert product.model is not None
+    return product.model
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """The evaluation in a folder that the asset wrote."""
+    return Evaluation.from_json(json.loads((folder / EVALUATION_FILE).read_text())["evaluation"])
+
+
+def _evaluate(inputs: Inputs, folder: Path, *, product: Product) -> Result:
+    paths, labels, model = ChainPaths(product=product.name), product.labels, _model(product)
+    assert labels is not None
+    train, validation, test = parts_of(inputs, paths.training_set, TRAIN, VALIDATION, TEST)
+    bundle = read_bundle(inputs.folder(paths.model))
+    output = inputs.provenance(paths.model).output(paths.model)
+    version = output.facts.get(VERSION_FACT, "") if output else ""
+    try:
+        truth = read_label(test, labels.label, rows=TEST)
+        importances = (*gain_importance(bundle), *permutation_importance(bundle, test))
+    except LabelError as error:
+        raise RejectedInputError(f"The test part cannot be judged: {error}") from error
+    result = evaluate(
+        labels=truth,
+        scores=bundle.predict(test),
+        threshold=bundle.threshold,
+        baseline=_baseline(product, train, validation, test),
+        champion=_champion(inputs, paths, test),
+        slicing=Slicing(frame=test.select(model.slices), floor=model.slice_floor) if model.slices else None,
+        clusters=_days(test, labels.time, product.split.timezone),
+        importances=importances,
+    )
+    return _write(folder, result, version, str(output.data_version if output else ""))
+
+
+def _write(folder: Path, result: Evaluation, version: str, data_version: str) -> Result:
+    document = {"model_version": version, "model_data_version": data_version, "evaluation": result.to_json()}
+    (folder / EVALUATION_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
+    for name, svg in plots(result).items():
+        (folder / f"{name}.svg").write_text(svg)
+    metrics = {m.name: {"value": m.value, "low": m.low, "high": m.high, "n": m.n} for m in result.metrics}
+    return Result(facts={VERSION_FACT: version, METRICS_FACT: metrics, "test_rows": result.rows})
+
+
+def _baseline(product: Product, train: pl.DataFrame, validation: pl.DataFrame, test: pl.DataFrame) -> Rival | None:
+    declared = baseline_of(product)
+    if declared is None:
+        return None
+    model = trained(train, validation, declared)
+    name = f"logistic regression on {', '.join(declared.features)}"
+    return Rival(version=name, scores=model.predict(test), threshold=model.threshold)
+
+
+def _champion(inputs: Inputs, paths: ChainPaths, test: pl.DataFrame) -> Rival | None:
+    """The released model on the same rows, None when nothing is released or it is the very model being judged."""
+    released = inputs.previous(paths.release)
+    if released is None:
+        return None
+    folder = released.folder(paths.release)
+    statement = json.loads((folder / RELEASE_FILE).read_text())
+    if statement["data_version"] == inputs.entry(paths.model).data_version:
+        return None
+    commit = json.loads((folder / RUN_FILE).read_text())["model_commit"]
+    past = inputs.previous(paths.model, commit=commit)
+    if past is None:
+        return None
+    bundle: Bundle = read_bundle(past.folder(paths.model))
+    missing = [name for name in bundle.declaration.features if name not in test.columns]
+    if missing:
+        return None
+    return Rival(version=statement["version"], scores=bundle.predict(test), threshold=bundle.threshold)
+
+
+def _days(test: pl.DataFrame, time: str, timezone: str) -> np.ndarray:
+    column = pl.col(time)
+    if test.schema[time] == pl.Date:
+        return test.select(column.cast(pl.Int32)).to_series().to_numpy()
+    local = column.dt.convert_time_zone(timezone) if getattr(test.schema[time], "time_zone", None) else column
+    return test.select(local.dt.date().cast(pl.Int32)).to_series().to_numpy()
+
+
+def _every_metric_is_defined(audit: Audit) -> Verdict:
+    metrics: dict[str, Any] = dict(audit.facts.get(METRICS_FACT, {}))
+    undefined = sorted(name for name, metric in metrics.items() if metric["value"] is None)
+    return Verdict(passed=not undefined, facts={"undefined": undefined, "metrics": len(metrics)})

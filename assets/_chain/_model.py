@@ -1,0 +1,120 @@
+"""The model bundle: trained on the training set's train part, tuned on its validation part."""
+
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from assets._chain._paths import ChainPaths
+from assets._chain._training_set import SPLIT, TRAIN, VALIDATION
+from headwater.lake import Kind
+from headwater.models import (
+    IDENTITY,
+    LightGBMModel,
+    LogisticBaseline,
+    ModelDeclaration,
+    ModelError,
+    ThresholdKind,
+    ThresholdRule,
+    TorchTabularModel,
+    TrainedModel,
+    train_model,
+    write_bundle,
+)
+from headwater.names import METRICS_FACT, SIGNATURE_FACT
+from headwater.product import Asset, Audit, Check, DeclarationError, Inputs, Product, RejectedInputError, Result, Verdict
+
+
+def model_asset(product: Product) -> Asset:
+    """The model bundle of a product with a model."""
+    paths = ChainPaths(product=product.name)
+    return Asset(
+        path=paths.model,
+        kind=Kind.FOLDER,
+        compute=partial(_train, declaration=declaration_of(product), training_set=paths.training_set),
+        inputs=(paths.training_set,),
+        identity=IDENTITY,
+        checks=(
+            Check(
+                name="bundle_predicts",
+                judge=partial(_bundle_predicts, training_set=paths.training_set),
+                description="The bundle, read back with its digests verified, scores rows within [0, 1].",
+            ),
+        ),
+        description=f"Model bundle: {product.question}",
+        kinds=(product.model.algorithm if product.model else "model",),
+        packages=("lightgbm",),
+        versioned=True,
+    )
+
+
+def declaration_of(product: Product) -> ModelDeclaration:
+    """What the product's model section asks for, in the adapters' words.
+
+    Raises:
+        DeclarationError: No adapter has this name.
+    """
+    model, labels = product.model, product.labels
+    assert model is not None
+    assert labels is not None
+    threshold = ThresholdRule()
+    if model.positive_rate is not None:
+        threshold = ThresholdRule(kind=ThresholdKind.POSITIVE_RATE, value=model.positive_rate)
+    common = {
+        "features": model.features,
+        "categorical": model.categorical,
+        "label": labels.label,
+        "threshold": threshold,
+    }
+    if model.algorithm == LightGBMModel.kind:
+        return LightGBMModel(**common, parameters=model.parameters, num_boost_round=model.rounds)  # type: ignore[arg-type]
+    if model.algorithm == LogisticBaseline.kind:
+        return LogisticBaseline(**common, **model.parameters)  # type: ignore[arg-type]
+    if model.algorithm == TorchTabularModel.kind:
+        return TorchTabularModel(**common, **model.parameters)  # type: ignore[arg-type]
+    raise DeclarationError(
+        what="Model",
+        name=model.algorithm,
+        problem="no adapter has this name.",
+        remedy=f"Use {LightGBMModel.kind}, {LogisticBaseline.kind} or {TorchTabularModel.kind}.",
+    )
+
+
+def baseline_of(product: Product) -> LogisticBaseline | None:
+    """The declared baseline: a logistic regression on a few columns, None when none is declared."""
+    model, labels = product.model, product.labels
+    if model is None or labels is None or not model.baseline:
+        return None
+    categorical = tuple(name for name in model.baseline if name in model.categorical)
+    return LogisticBaseline(features=model.baseline, categorical=categorical, label=labels.label)
+
+
+def parts_of(inputs: Inputs, training_set: str, *names: str) -> list[pl.DataFrame]:
+    """Parts of the training set by name."""
+    rows = inputs.table(training_set)
+    return [rows.filter(pl.col(SPLIT) == name).collect() for name in names]
+
+
+def trained(train: pl.DataFrame, validation: pl.DataFrame, declaration: ModelDeclaration) -> TrainedModel:
+    """`train_model`, whose refusals of the data become a failed check with the reason."""
+    try:
+        return train_model(train, validation, declaration)
+    except ModelError as error:
+        raise RejectedInputError(f"The training set cannot train {declaration.kind}: {error}") from error
+
+
+def _train(inputs: Inputs, folder: Path, *, declaration: ModelDeclaration, training_set: str) -> Result:
+    train, validation = parts_of(inputs, training_set, TRAIN, VALIDATION)
+    model = trained(train, validation, declaration)
+    write_bundle(folder, model)
+    return Result(facts={SIGNATURE_FACT: model.signature.digest(), METRICS_FACT: dict(model.metrics)})
+
+
+def _bundle_predicts(audit: Audit, *, training_set: str) -> Verdict:
+    from headwater.models import read_bundle
+
+    bundle = read_bundle(audit.staged.folder(audit.path))
+    rows = audit.base.table(training_set).head(200).collect()
+    scores = bundle.predict(rows)
+    low, high = float(scores.min()), float(scores.max())
+    return Verdict(passed=0.0 <= low <= high <= 1.0, facts={"rows": len(scores), "lowest": low, "highest": high})

@@ -1,0 +1,50 @@
+"""Lake paths of what every product gets."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainPaths:
+    """Where a product's derived assets are."""
+
+    product: str
+
+    @property
+    def training_set(self) -> str:
+        """Labelled rows with the features known at their time, and the part each belongs to."""
+        return f"{self.product}/training_set"
+
+    @property
+    def model(self) -> str:
+        """The model bundle."""
+        return f"{self.product}/model"
+
+    @property
+    def evaluation(self) -> str:
+        """Metrics, slices, comparisons."""
+        return f"{self.product}/evaluation"
+
+    @property
+    def model_card(self) -> str:
+        """The model card."""
+        return f"{self.product}/model_card"
+
+    @property
+    def dataset_cards(self) -> str:
+        """A card for each dataset."""
+        return f"{self.product}/dataset_cards"
+
+    @property
+    def drift_report(self) -> str:
+        """Drift statistics of the newest months against training, one row a column."""
+        return f"{self.product}/drift_report"
+
+    @property
+    def drift_page(self) -> str:
+        """Evidently's page over the same rows."""
+        return f"{self.product}/drift_page"
+
+    @property
+    def release(self) -> str:
+        """Which version is live, on which evidence."""
+        return f"{self.product}/release"

@@ -1,0 +1,84 @@
+"""The training set: labels joined with what was known at their time, split by time."""
+
+from functools import partial
+from typing import Final
+
+import polars as pl
+
+from assets._chain._paths import ChainPaths
+from headwater.features import FeatureTable, point_in_time_join
+from headwater.lake import Kind
+from headwater.models import EmptyPartError, TimeSplit
+from headwater.product import Asset, Audit, Check, Inputs, Labels, Product, RejectedInputError, Result, Verdict
+
+SPLIT: Final = "split"
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+
+
+def training_set_asset(product: Product) -> Asset:
+    """The training set of a product with labels."""
+    labels = product.labels
+    assert labels is not None
+    paths = ChainPaths(product=product.name)
+    return Asset(
+        path=paths.training_set,
+        kind=Kind.TABLE,
+        compute=partial(_training_set, product=product),
+        inputs=(labels.path, *(view.path for view in product.features)),
+        checks=(
+            Check(name="not_empty", judge=_not_empty, description="There is at least one labelled row."),
+            Check(
+                name="labels_have_both_classes",
+                judge=partial(_both_classes, label=labels.label),
+                description="Every part of the split has positive and negative rows.",
+            ),
+        ),
+        description="Labelled rows with the features that were known at prediction time, split by time.",
+        kinds=("polars", "deltalake"),
+    )
+
+
+def _training_set(inputs: Inputs, *, product: Product) -> Result:
+    labels = product.labels
+    assert labels is not None
+    rows = inputs.table(labels.path)
+    known = rows.filter(pl.col(labels.label).is_not_null()).select(_label_columns(labels))
+    tables = [FeatureTable(view=view, rows=inputs.table(view.path)) for view in product.features]
+    joined = point_in_time_join(known, tables, time=labels.time).collect()
+    split = TimeSplit(
+        time=labels.time,
+        validation_months=product.split.validation_months,
+        test_months=product.split.test_months,
+        timezone=product.split.timezone,
+    )
+    try:
+        parts = split.apply(joined)
+    except EmptyPartError as error:
+        raise RejectedInputError(f"{labels.path!r} cannot be split: {error}") from error
+    named = ((TRAIN, parts.train), (VALIDATION, parts.validation), (TEST, parts.test))
+    frame = pl.concat([part.with_columns(pl.lit(name).alias(SPLIT)) for name, part in named])
+    total = int(rows.select(pl.len()).collect().item())
+    facts = {
+        "rows_without_label": total - joined.height,
+        "bounds": parts.bounds.to_json(),
+        "rows_by_part": {name: part.height for name, part in named},
+    }
+    return Result(data=frame, facts=facts)
+
+
+def _label_columns(labels: Labels) -> list[str]:
+    return list(dict.fromkeys((*labels.key, labels.time, labels.label, *labels.columns)))
+
+
+def _not_empty(audit: Audit) -> Verdict:
+    rows = int(audit.rows().select(pl.len()).collect().item())
+    return Verdict(passed=rows > 0, facts={"rows": rows})
+
+
+def _both_classes(audit: Audit, *, label: str) -> Verdict:
+    counts = (
+        audit.rows().group_by(SPLIT).agg(pl.len().alias("rows"), pl.col(label).cast(pl.Int64).sum().alias("positives"))
+    )
+    found = counts.sort(SPLIT).collect().to_dicts()
+    passed = len(found) == 3 and all(0 < row["positives"] < row["rows"] for row in found)
+    return Verdict(passed=passed, facts={"parts": found}, description="" if passed else "A part has one class only.")

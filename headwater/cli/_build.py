@@ -1,0 +1,156 @@
+"""`headwater build` and `headwater status`: what is stale, and making it fresh."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from headwater.cli._output import console, json_option, show_rows
+from headwater.materialize import Outcome, Status
+
+if TYPE_CHECKING:
+    from assets._plan import Stale
+    from headwater.product import Product
+
+
+@click.command()
+@click.argument("product", required=False)
+@json_option
+def status(product: str | None, as_json: bool) -> None:
+    """What is out of date, and why. Exit code 1 when anything is."""
+    from assets._products import product as find
+    from assets._products import products
+
+    chosen = [find(product)] if product else list(products())
+    rows = [
+        {"asset": item.path, "partition": item.partition, "why": "; ".join(map(str, item.reasons))}
+        for one in chosen
+        for item in _stale(one)
+    ]
+    show_rows(rows, ("asset", "partition", "why"), as_json=as_json, empty="Everything is up to date.")
+    if rows:
+        raise click.exceptions.Exit(1)
+
+
+def _stale(product: "Product") -> "tuple[Stale, ...]":
+    from assets._declared import declared
+    from assets._plan import stale_assets
+    from resources.opening import open_lake
+    from resources.settings import load_settings
+
+    settings = load_settings()
+    return stale_assets(open_lake(settings), declared(product), branch=settings.branch, landing=settings.landing)
+
+
+@click.command()
+@click.argument("products", nargs=-1)
+@click.option("--landed-only", is_flag=True, help="Take what has landed; land no packaged data.")
+def build(products: tuple[str, ...], landed_only: bool) -> None:
+    """Lands the packaged data and builds everything that is out of date. Exit code 1 when something was refused."""
+    from assets._products import product as find
+    from assets._products import products as every
+    from resources.lock import only_one_build
+    from resources.settings import load_settings
+
+    settings, out = load_settings(), console()
+    chosen = [find(name) for name in products] or list(every())
+    failed = False
+    with only_one_build(settings.state):
+        for product in chosen:
+            failed = not _build_product(product, out, land=not landed_only) or failed
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _build_product(product: "Product", out: Console, *, land: bool) -> bool:
+    from headwater.cli._summary import show_summary
+    from resources.packaged import land_packaged
+    from resources.settings import load_settings
+
+    settings, started = load_settings(), time.perf_counter()
+    out.print(f"[bold]{product.name}[/bold]  {product.question}")
+    if land:
+        land_packaged(product, settings.landing, told=lambda name: out.print(f"  landed     {name}"))
+    progress = _Progress(out)
+    errors = _until_fresh(product, progress)
+    for error in errors:
+        out.print(f"  [red]{error}[/red]", soft_wrap=True)
+    seconds = time.perf_counter() - started
+    out.print(f"  {progress.summary()} in {seconds:.1f} s")
+    show_summary(product, settings, out)
+    return not errors
+
+
+def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
+    """Runs what is stale, partitions first, until nothing is left or something was refused."""
+    stale = _stale(product)
+    if not stale:
+        return ()
+    import dagster as dg
+
+    from assets._build import run_stale
+    from assets._declared import declared
+    from assets._plan import by_partition
+    from headwater.definitions import defs
+    from headwater.runtime import user
+    from resources.dagster_home import dagster_instance
+    from resources.progress import Listener, listening
+    from resources.settings import load_settings
+
+    assets = declared(product)
+    listener = Listener(started=progress.started, ended=progress.ended)
+    errors: list[str] = []
+    with dagster_instance(load_settings()) as instance, listening(listener):
+        assert isinstance(instance, dg.DagsterInstance)
+        for key in [k for k in by_partition(stale) if k is not None]:
+            paths = frozenset(item.path for item in stale if item.partition == key)
+            done = run_stale(defs, instance, assets, paths, partition=key, actor=user())
+            errors += done.errors
+        whole = frozenset(item.path for item in _stale(product) if item.partition is None)
+        if whole:
+            done = run_stale(defs, instance, assets, whole, partition=None, actor=user())
+            errors += done.errors
+    return errors
+
+
+class _Progress:
+    """Prints a line for each asset as it ends."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._begun = 0.0
+        self.counts: dict[str, int] = {}
+        self.wall = 0.0
+        self.lake = 0.0
+
+    def started(self, path: str, partition: str | None) -> None:
+        self._begun = time.perf_counter()
+        if self._out.is_terminal:
+            self._out.print(f"  [dim]building   {path} {partition or ''}[/dim]", end="\r")
+
+    def ended(self, outcome: Outcome) -> None:
+        self.counts[outcome.status] = self.counts.get(outcome.status, 0) + 1
+        if outcome.status is Status.FRESH:
+            return
+        cost = outcome.provenance.cost if outcome.provenance else None
+        wall = cost.wall_seconds if cost else 0.0
+        self.wall += wall
+        self.lake += cost.lake_seconds if cost else 0.0
+        rows = f"{outcome.entry.rows:,} rows" if outcome.entry and outcome.entry.rows is not None else ""
+        colour = "red" if outcome.status is Status.REFUSED else "green"
+        name = f"{outcome.path} {outcome.partition or ''}".strip()
+        held = sum(check.passed for check in outcome.checks)
+        self._out.print(
+            f"  [{colour}]{outcome.status:<10}[/{colour}] {name:<44} {rows:>14}  "
+            f"{held}/{len(outcome.checks)} checks  {wall:6.2f} s"
+        )
+
+    def summary(self) -> str:
+        """Counts by status, and the share of pin, audit, publish, report."""
+        if not self.counts:
+            return "nothing to do"
+        parts = ", ".join(f"{count} {status}" for status, count in sorted(self.counts.items()))
+        share = f"; {100 * self.lake / self.wall:.0f}% of it in the lake" if self.wall else ""
+        return parts + share

@@ -1,0 +1,60 @@
+"""`headwater land`: puts a file where the landing assets look for it."""
+
+import shutil
+from pathlib import Path
+
+import click
+
+from headwater.errors import HeadwaterError
+
+
+class LandingError(HeadwaterError):
+    """A file cannot be landed as asked."""
+
+    def __init__(self, *, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem} {remedy}")
+
+
+@click.command()
+@click.argument("product")
+@click.argument("source", required=False)
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--partition", help="Partition key, for sources that come by partition.")
+@click.option("--packaged", is_flag=True, help="Land the product's packaged data instead of a file.")
+def land(product: str, source: str | None, file: Path | None, partition: str | None, packaged: bool) -> None:
+    """Lands FILE as SOURCE of PRODUCT. The landed-data sensor, or `headwater build`, takes it from there.
+
+    A file that is landed already is replaced; the lake keeps what was published from it before.
+    """
+    from assets._products import product as find
+    from resources.packaged import land_bytes, land_packaged
+    from resources.settings import load_settings
+
+    settings, found = load_settings(), find(product)
+    if packaged:
+        keys = (partition,) if partition else None
+        done = land_packaged(found, settings.landing, partitions=keys, told=click.echo)
+        click.echo(f"{len(done)} files landed in {settings.landing}")
+        return
+    if source is None or file is None:
+        raise click.UsageError("Name SOURCE and FILE, or --packaged.")
+    declared = next((item for item in found.sources if item.name == source), None)
+    if declared is None:
+        known = ", ".join(item.name for item in found.sources) or "none"
+        raise LandingError(problem=f"Product {product!r} has no source {source!r}.", remedy=f"It has: {known}.")
+    if (declared.partitions is None) != (partition is None):
+        need = (
+            "comes by partition: add --partition KEY" if declared.partitions else "has no partitions: drop --partition"
+        )
+        raise LandingError(problem=f"Source {source!r}", remedy=f"{need}.")
+    if declared.partitions and partition not in declared.partitions.keys:
+        keys_ = declared.partitions.keys
+        raise LandingError(
+            problem=f"{partition!r} is no partition of {source!r}.", remedy=f"Use {keys_[0]} to {keys_[-1]}."
+        )
+    target = settings.landing / product / declared.file_name(partition)
+    land_bytes(file.read_bytes(), target)
+    beside = file.with_name(file.name + ".sha256")
+    if beside.is_file():
+        shutil.copyfile(beside, target.with_name(target.name + ".sha256"))
+    click.echo(f"landed {target}")

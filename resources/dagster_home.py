@@ -1,0 +1,51 @@
+"""Dagster's home folder: made when missing, telemetry off."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from resources.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+CONFIG: Final = """\
+# Written by Headwater when missing; change it as Dagster's documentation says.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+storage:
+  sqlite:
+    base_dir: {home}
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+run_monitoring:
+  enabled: true
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+"""
+
+
+def prepare_dagster_home(home: Path) -> Path:
+    """Makes the folder with a `dagster.yaml` unless it is there; returns it as an absolute path."""
+    home = home.resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "dagster.yaml"
+    if not config.exists():
+        part = config.with_name(".dagster.yaml.part")
+        part.write_text(CONFIG.format(home=home))
+        part.replace(config)
+    return home
+
+
+@contextmanager
+def dagster_instance(settings: Settings) -> Iterator["DagsterInstance"]:
+    """The Dagster instance whose storage lies in the state folder."""
+    from dagster import DagsterInstance
+
+    with DagsterInstance.from_config(str(prepare_dagster_home(settings.dagster_home))) as instance:
+        yield instance

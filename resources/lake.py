@@ -1,0 +1,86 @@
+"""The lake as a Dagster resource."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import dagster as dg
+
+from headwater.code_version import code_version
+from headwater.lake import Lake
+from headwater.materialize import Outcome, Run, Status, materialize, record_of, why_stale
+from headwater.product import Asset
+from resources.opening import open_lake, this_run
+from resources.progress import telling_start, told
+from resources.settings import Settings, load_settings
+
+ONLY_STALE_TAG: Final = "headwater/only_stale"
+ACTOR_TAG: Final = "headwater/actor"
+
+
+class LakeResource(dg.ConfigurableResource):
+    """Opens the lake that the environment names, when a run needs it.
+
+    Attributes:
+        state: State folder; empty takes `HEADWATER_STATE` or `.headwater` in the checkout.
+    """
+
+    state: str = ""
+
+    def settings(self) -> Settings:
+        """Where everything is."""
+        import os
+
+        return load_settings({**os.environ, **({"HEADWATER_STATE": self.state} if self.state else {})})
+
+    def open(self) -> Lake:
+        """The lake."""
+        return open_lake(self.settings())
+
+    def run(self, *, run_id: str, tags: Mapping[str, str]) -> Run:
+        """The facts of a Dagster run."""
+        return this_run(run_id=run_id, actor=tags.get(ACTOR_TAG))
+
+    def build(self, asset: Asset, *, run_id: str, tags: Mapping[str, str], partition: str | None) -> Outcome:
+        """Materializes one asset in one transaction, or finds it fresh when the run asked for stale ones only."""
+        settings, lake = self.settings(), self.open()
+        if tags.get(ONLY_STALE_TAG) == "true":
+            fresh = _fresh(lake, asset, partition, settings)
+            if fresh is not None:
+                return told(fresh)
+        telling_start(asset.path, partition)
+        outcome = materialize(
+            lake,
+            asset,
+            run=self.run(run_id=run_id, tags=tags),
+            partition=partition,
+            landing=settings.landing,
+            scratch=settings.scratch,
+            branch=settings.branch,
+        )
+        return told(outcome)
+
+    def fresh(self, assets: Sequence[Asset], *, tags: Mapping[str, str]) -> tuple[Outcome, ...] | None:
+        """The outcomes of assets that are all fresh when the run asked for stale ones only, else None."""
+        if tags.get(ONLY_STALE_TAG) != "true":
+            return None
+        settings, lake = self.settings(), self.open()
+        found = [_fresh(lake, asset, None, settings) for asset in assets]
+        return None if any(outcome is None for outcome in found) else tuple(told(o) for o in found if o is not None)
+
+
+def _fresh(lake: Lake, asset: Asset, partition: str | None, settings: Settings) -> Outcome | None:
+    snapshot = lake.at(settings.branch)
+    code = code_version(asset)
+    if why_stale(lake, snapshot, asset, code=code, partition=partition, landing=settings.landing):
+        return None
+    record = record_of(lake, snapshot, asset.path, partition)
+    return Outcome(
+        status=Status.FRESH,
+        path=asset.path,
+        partition=partition,
+        entry=snapshot.entry(asset.path),
+        commit=record.commit.id if record else None,
+        checks=record.provenance.checks if record and record.provenance else (),
+        provenance=record.provenance if record else None,
+        uri=snapshot.uri(asset.path),
+    )

@@ -1,0 +1,104 @@
+"""Settings from environment variables, listed in `.env.example`. Read when asked, never at import."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from headwater.errors import HeadwaterError
+from headwater.names import DAGSTER_FOLDER, LAKE_FOLDER, LANDING_FOLDER, MLFLOW_FOLDER, STATE_FOLDER
+from headwater.runtime import project_root
+
+EMBEDDED: Final = "embedded"
+LAKEFS: Final = "lakefs"
+
+
+class SettingsError(HeadwaterError):
+    """An environment variable has a value that means nothing, or one is missing."""
+
+    def __init__(self, *, variable: str, problem: str, remedy: str) -> None:
+        self.variable = variable
+        super().__init__(f"Setting {variable}: {problem} {remedy} See .env.example.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where everything is.
+
+    Attributes:
+        state: The state folder.
+        lake: `embedded` or `lakefs`.
+        lakefs_endpoint, lakefs_access_key, lakefs_secret_key, lakefs_repository: For `lakefs`.
+        branch: Lake branch that builds publish into.
+    """
+
+    state: Path
+    lake: str = EMBEDDED
+    lakefs_endpoint: str = ""
+    lakefs_access_key: str = ""
+    lakefs_secret_key: str = ""
+    lakefs_repository: str = "headwater"
+    branch: str = "main"
+
+    @property
+    def lake_folder(self) -> Path:
+        """The embedded lake."""
+        return self.state / LAKE_FOLDER
+
+    @property
+    def landing(self) -> Path:
+        """Where files land, `<product>/<source>...`."""
+        return self.state / LANDING_FOLDER
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's storage."""
+        return self.state / DAGSTER_FOLDER
+
+    @property
+    def mlflow_folder(self) -> Path:
+        """MLflow's database."""
+        return self.state / MLFLOW_FOLDER
+
+    @property
+    def scratch(self) -> Path:
+        """Temporary files of runs, made when missing."""
+        folder = self.state / "tmp"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings of this process.
+
+    Args:
+        environment: Variables; None reads the process's own.
+
+    Raises:
+        SettingsError: A value means nothing here, or a lakeFS credential is missing.
+    """
+    env = os.environ if environment is None else environment
+    kind = env.get("HEADWATER_LAKE", EMBEDDED)
+    if kind not in (EMBEDDED, LAKEFS):
+        raise SettingsError(
+            variable="HEADWATER_LAKE", problem=f"{kind!r} is no lake.", remedy="Use embedded or lakefs."
+        )
+    needed = (
+        "LAKECTL_SERVER_ENDPOINT_URL",
+        "LAKECTL_CREDENTIALS_ACCESS_KEY_ID",
+        "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY",
+    )
+    for variable in needed if kind == LAKEFS else ():
+        if not env.get(variable):
+            raise SettingsError(variable=variable, problem="it is missing.", remedy="HEADWATER_LAKE=lakefs needs it.")
+    state = Path(env.get("HEADWATER_STATE") or project_root() / STATE_FOLDER).expanduser()
+    return Settings(
+        state=state if state.is_absolute() else Path.cwd() / state,
+        lake=kind,
+        lakefs_endpoint=env.get(needed[0], ""),
+        lakefs_access_key=env.get(needed[1], ""),
+        lakefs_secret_key=env.get(needed[2], ""),
+        lakefs_repository=env.get("HEADWATER_LAKEFS_REPOSITORY", "headwater"),
+        branch=env.get("HEADWATER_BRANCH", "main"),
+    )
