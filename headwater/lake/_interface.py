@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import polars as pl
 import pyarrow as pa
@@ -18,7 +18,7 @@ from deltalake import DeltaTable
 
 from headwater.provenance import Provenance
 
-TableData = pl.DataFrame | pl.LazyFrame | pa.Table | pa.RecordBatchReader
+TableData: TypeAlias = pl.DataFrame | pl.LazyFrame | pa.Table | pa.RecordBatchReader
 
 
 class Kind(StrEnum):

@@ -123,3 +123,30 @@ class LakeUnavailableError(LakeError):
         super().__init__(
             f"The lake at {location} could not {action}: {reason}. Nothing was published. Check the server and run again; a retry never publishes twice."
         )
+
+
+class TransactionClosedError(LakeError):
+    """A transaction was used after it was published, refused or discarded."""
+
+    def __init__(self, *, id: str, action: str) -> None:
+        self.id, self.action = id, action
+        super().__init__(f"Transaction {id!r} is closed, so it can't {action}. Open another one.")
+
+
+class FolderWriteError(LakeError):
+    """A directory that cannot become a folder in the lake."""
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path!r} could not be written as a folder: {reason}")
+
+
+class CollectedCommitError(LakeError):
+    """The content of a commit was removed by `gc`; its record is still there."""
+
+    def __init__(self, *, commit: str) -> None:
+        self.commit = commit
+        super().__init__(
+            f"The content of commit {commit[:12]} was removed by `headwater lake gc`; its log entry and provenance remain. "
+            "Tag what must stay readable, or keep more with a longer retention."
+        )

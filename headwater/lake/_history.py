@@ -1,0 +1,99 @@
+"""Questions about the graph of commits, answered from the catalog."""
+
+import heapq
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from headwater.lake._catalog import Catalog
+from headwater.lake._commits import CommitRow
+from headwater.lake.errors import LakeError, RefNotFoundError
+
+BRANCH: Final = "branch"
+TAG: Final = "tag"
+_BACK: Final = re.compile(r"^(?P<ref>.+)~(?P<steps>\d{1,9})$")
+_PREFIX: Final = re.compile(r"^[0-9a-f]{6,64}$")
+
+
+class DamagedCatalogError(LakeError):
+    """The catalog names something that it does not hold."""
+
+    def __init__(self, *, what: str, name: str) -> None:
+        self.what, self.name = what, name
+        super().__init__(f"The catalog lacks {what} {name!r}. Run `headwater lake verify`, and restore from a copy.")
+
+
+def stored(catalog: Catalog, id: str) -> CommitRow:
+    """The commit with this full id, which must exist."""
+    row = catalog.commit(id)
+    if row is None:
+        raise DamagedCatalogError(what="commit", name=id)
+    return row
+
+
+def resolve(catalog: Catalog, ref: str) -> CommitRow:
+    """The commit that a ref names: a branch, a tag, a commit id or unique prefix, or `REF~N`.
+
+    Raises:
+        RefNotFoundError: No such ref, or the prefix fits several commits.
+    """
+    for kind in (BRANCH, TAG):
+        if found := catalog.ref(kind, ref):
+            return stored(catalog, found.commit)
+    if match := _BACK.fullmatch(ref):
+        return _back(catalog, resolve(catalog, match["ref"]), int(match["steps"]), ref=ref)
+    if _PREFIX.fullmatch(ref):
+        ids = catalog.commits_starting(ref)
+        if len(ids) == 1:
+            return stored(catalog, ids[0])
+        if ids:
+            raise RefNotFoundError(ref=ref, known=ids)
+    names = [row.name for kind in (BRANCH, TAG) for row in catalog.refs(kind)]
+    raise RefNotFoundError(ref=ref, known=names)
+
+
+def _back(catalog: Catalog, row: CommitRow, steps: int, *, ref: str) -> CommitRow:
+    for _ in range(steps):
+        if not row.parents:
+            raise RefNotFoundError(ref=ref)
+        row = stored(catalog, row.parents[0])
+    return row
+
+
+def merge_base(catalog: Catalog, left: CommitRow, right: CommitRow) -> CommitRow:
+    """A newest commit that both descend from. Every commit descends from the first one, so there is one."""
+    rows = {left.id: left, right.id: right}
+    sides = {left.id: 1}
+    sides[right.id] = sides.get(right.id, 0) | 2
+    queue = [(-row.generation, row.id) for row in rows.values()]
+    heapq.heapify(queue)
+    while queue:
+        row = rows[heapq.heappop(queue)[1]]
+        if sides[row.id] == 3:
+            return row
+        for parent in row.parents:
+            if parent not in rows:
+                rows[parent] = stored(catalog, parent)
+                heapq.heappush(queue, (-rows[parent].generation, parent))
+            sides[parent] = sides.get(parent, 0) | sides[row.id]
+    raise DamagedCatalogError(what="a common ancestor of", name=f"{left.id[:12]} and {right.id[:12]}")
+
+
+def is_ancestor(catalog: Catalog, id: str, of: CommitRow) -> bool:
+    """Whether `id` is `of` or one of its ancestors over any parent."""
+    found = catalog.commit(id)
+    return found is not None and merge_base(catalog, found, of).id == id
+
+
+def first_parents(catalog: Catalog, head: CommitRow, *, path: str | None = None) -> Iterator[CommitRow]:
+    """First-parent history, newest first; with `path`, only commits that changed it."""
+    chosen = "WHERE EXISTS (SELECT 1 FROM changes WHERE path = ? AND commit_id = history.id)" if path else ""
+    query = f"""
+        WITH RECURSIVE history(id, parent, data, generation, collected) AS (
+            SELECT id, parent, data, generation, collected FROM commits WHERE id = ?
+            UNION ALL
+            SELECT c.id, c.parent, c.data, c.generation, c.collected FROM commits c JOIN history h ON c.id = h.parent)
+        SELECT id, data, generation, collected FROM history {chosen}"""
+    values = (head.id, path) if path else (head.id,)
+    for id, text, generation, collected in catalog.stream(query, *values):
+        yield CommitRow.parse(id, text, generation, collected)

@@ -1,0 +1,170 @@
+"""Snapshots of an embedded lake: one commit, read through checkouts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+from deltalake import DeltaTable
+
+from headwater.lake import _trees
+from headwater.lake._interface import Commit, Entry, Kind
+from headwater.lake._objects import Objects
+from headwater.lake._records import Record
+from headwater.lake._storage import storage_errors
+from headwater.lake._tables import LOG_FOLDER, local, open_delta, scan
+from headwater.lake._tree import Nodes
+from headwater.lake.errors import PathNotFoundError, TableReadError, WrongKindError
+from headwater.names import check_path
+
+
+class EmbeddedSnapshot:
+    """The lake at one commit. Everything it returns stays as it is, whatever is published later."""
+
+    def __init__(self, *, store: Nodes, objects: Objects, commit: Commit, tree: str, ref: str) -> None:
+        """Fixes the snapshot.
+
+        Args:
+            store: Nodes of the catalog.
+            objects: Object store of the lake.
+            commit: The commit.
+            tree: Root of its tree.
+            ref: What was asked for, for errors.
+        """
+        self._store = store
+        self._objects = objects
+        self._commit = commit
+        self._tree = tree
+        self._ref = ref
+        self._records: dict[str, Record | None] = {}
+
+    @property
+    def commit(self) -> Commit:
+        """The commit everything is read at."""
+        return self._commit
+
+    @property
+    def tree(self) -> str:
+        """Root hash of the commit's tree."""
+        return self._tree
+
+    def paths(self, prefix: str = "") -> tuple[str, ...]:
+        """Asset paths at or below `prefix`, sorted."""
+        stem = prefix.rstrip("/")
+        return tuple(path for path in self._all_paths() if not stem or path == stem or path.startswith(stem + "/"))
+
+    def _all_paths(self) -> tuple[str, ...]:
+        return _trees.paths(self._store, self._tree)
+
+    def record(self, path: str) -> Record | None:
+        """The record at `path`, None when nothing stands there."""
+        if path not in self._records:
+            self._records[path] = _trees.record_at(self._store, self._tree, path)
+        return self._records[path]
+
+    def entry(self, path: str) -> Entry:
+        """What stands at `path`. Raises PathNotFoundError."""
+        return self._found(path).entry
+
+    def _found(self, path: str) -> Record:
+        record = self.record(check_path(path))
+        if record is None:
+            raise PathNotFoundError(path=path, ref=self._ref, known=self._all_paths())
+        return record
+
+    def has(self, path: str) -> bool:
+        """Whether something stands at `path`."""
+        return self.record(path) is not None
+
+    def table(self, path: str) -> pl.LazyFrame:
+        """The table at `path` as a lazy frame. Raises PathNotFoundError, WrongKindError, TableReadError."""
+        return scan(self.delta(path), path=path)
+
+    def delta(self, path: str) -> DeltaTable:
+        """The table at `path` as an opened Delta table. Same errors as `table`."""
+        record = self._of_kind(path, Kind.TABLE)
+        folder = self._folder(path, record)
+        self._check_sizes(path, record, folder)
+        return open_delta(local(folder), path=path, version=record.entry.delta_version)
+
+    def folder(self, path: str) -> Path:
+        """A local read-only directory with the folder's files. Raises PathNotFoundError, WrongKindError."""
+        return self._folder(path, self._of_kind(path, Kind.FOLDER))
+
+    def uri(self, path: str) -> str:
+        """A stable URI of `path` at this commit."""
+        self._found(path)
+        return f"lake://{self._commit.id}/{path}"
+
+    def _of_kind(self, path: str, kind: Kind) -> Record:
+        record = self._found(path)
+        if record.entry.kind is not kind:
+            raise WrongKindError(path=path, wanted=kind.value, found=record.entry.kind.value)
+        return record
+
+    def _folder(self, path: str, record: Record) -> Path:
+        target = self._objects.checkout_path(record.files)
+        if target.exists():
+            return target
+        with storage_errors(target, "checked out"):
+            return self._objects.checkout(record.files, _trees.contents(self._store, record), record.entry.kind)
+
+    def _check_sizes(self, path: str, record: Record, folder: Path) -> None:
+        """A truncated or missing file is found when the table is opened, not in the middle of a query."""
+        for name, content in _trees.contents(self._store, record).items():
+            if name == f"{LOG_FOLDER}/_last_checkpoint":
+                continue
+            try:
+                size = (folder / name).stat().st_size
+            except FileNotFoundError:
+                raise TableReadError(path=path, reason=f"its file {name} is missing.") from None
+            if size != content.size:
+                raise TableReadError(
+                    path=path, reason=f"its file {name} is damaged: {size} bytes instead of {content.size}."
+                )
+
+
+class StagedSnapshot(EmbeddedSnapshot):
+    """A transaction's branch as written so far. Valid while the transaction is open."""
+
+    def __init__(
+        self,
+        base: EmbeddedSnapshot,
+        *,
+        branch: str,
+        staged: Mapping[str, tuple[Record, Path] | None],
+    ) -> None:
+        """Lays what was staged over the base.
+
+        Args:
+            base: The pinned commit.
+            branch: Name of the transaction's branch.
+            staged: Written paths, to their record and working copy; None for a removed path.
+        """
+        super().__init__(store=base._store, objects=base._objects, commit=base.commit, tree=base.tree, ref=branch)
+        self._base = base
+        self._branch = branch
+        self._staged = dict(staged)
+
+    def _all_paths(self) -> tuple[str, ...]:
+        kept = {path for path in self._base._all_paths() if path not in self._staged}
+        return tuple(sorted(kept | {path for path, written in self._staged.items() if written is not None}))
+
+    def record(self, path: str) -> Record | None:
+        """The record at `path` as staged, else as in the base."""
+        if path in self._staged:
+            written = self._staged[path]
+            return written[0] if written is not None else None
+        return self._base.record(path)
+
+    def uri(self, path: str) -> str:
+        """A URI of `path` on the transaction's branch."""
+        self._found(path)
+        return f"lake://{self._branch}/{path}"
+
+    def _folder(self, path: str, record: Record) -> Path:
+        written = self._staged.get(path)
+        return written[1] if written is not None else super()._folder(path, record)
+
+    def _check_sizes(self, path: str, record: Record, folder: Path) -> None:
+        if self._staged.get(path) is None:
+            super()._check_sizes(path, record, folder)
