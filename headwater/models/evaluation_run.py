@@ -1,6 +1,6 @@
 """From labels and scores to an `Evaluation`. The order of the rows changes nothing; the seed decides every resample."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +27,8 @@ from headwater.models.evaluation_metrics import (
     calibration_line,
 )
 from headwater.models.evaluation_slices import slice_metrics
+
+_OURS = "scores"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,48 +100,21 @@ def evaluate(
     """
     plan = bootstrap or Bootstrap()
     rivals = {name: rival for name, rival in ((BASELINE, baseline), (CHAMPION, champion)) if rival is not None}
-    label = _checked_labels(labels)
-    columns = {"scores": _checked(scores, "scores", label)}
-    columns |= {name: _checked(rival.scores, f"{name} scores", label) for name, rival in rivals.items()}
-    group = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
-    if group is not None and len(group) != len(label):
-        raise SampleShapeError(name="clusters", problem=f"has {len(group)} values for {len(label)} labels")
-    order = np.lexsort([*columns.values(), *([] if group is None else [group]), label])
-    label = label[order]
-    group = None if group is None else group[order]
-    samples = {"scores": Sample.of(label, columns["scores"][order], threshold=threshold)}
-    for name, rival in rivals.items():
-        samples[name] = Sample.of(label, columns[name][order], threshold=rival.threshold)
-    drawn = resample(list(samples.values()), plan, clusters=group)
-    judged = {
-        name: _Judged(sample=sample, values=sample.measure(), drawn=drawn[index])
-        for index, (name, sample) in enumerate(samples.items())
-    }
-    ours = judged["scores"]
-    slices: tuple[Slice, ...] = ()
-    if slicing is not None:
-        _check_rows(slicing.frame.height, "slicing", label)
-        slices = slice_metrics(
-            slicing.frame[order],
-            label,
-            columns["scores"][order],
-            group,
-            threshold=threshold,
-            floor=slicing.floor,
-            plan=plan,
-        )
+    rows = _Rows.of(labels, {_OURS: scores} | {name: rival.scores for name, rival in rivals.items()}, clusters)
+    judged = rows.judge({_OURS: threshold} | {name: rival.threshold for name, rival in rivals.items()}, plan)
+    ours = judged[_OURS]
     compared = {name: _compare(name, rival.version, ours, judged[name], plan) for name, rival in rivals.items()}
     return Evaluation(
-        rows=len(label),
-        positives=int(label.sum()),
+        rows=len(rows.labels),
+        positives=int(rows.labels.sum()),
         threshold=float(threshold),
         resamples=plan.resamples,
         level=plan.level,
         seed=plan.seed,
-        clustered=group is not None,
+        clustered=clusters is not None,
         slice_floor=slicing.floor if slicing else 0,
         metrics=_metrics(ours, plan),
-        slices=slices,
+        slices=rows.sliced(slicing, threshold, plan) if slicing else (),
         calibration=calibration_bins(ours.sample),
         lift=lift_table(ours.sample),
         roc=roc_points(ours.sample),
@@ -147,6 +122,54 @@ def evaluate(
         champion=compared.get(CHAMPION),
         importances=tuple(importances),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """Checked arrays in an order that depends on their values alone; `order` brings other columns into it."""
+
+    order: np.ndarray
+    labels: np.ndarray
+    scores: Mapping[str, np.ndarray]
+    groups: np.ndarray | None
+
+    @classmethod
+    def of(cls, labels: np.ndarray, scores: Mapping[str, np.ndarray], clusters: np.ndarray | None) -> "_Rows":
+        label = _checked_labels(labels)
+        columns = {name: _checked(values, name, label) for name, values in scores.items()}
+        groups = None
+        if clusters is not None:
+            _check_rows(len(clusters), "clusters", label)
+            groups = np.unique(np.asarray(clusters), return_inverse=True)[1]
+        order = np.lexsort([*columns.values(), *([] if groups is None else [groups]), label])
+        return cls(
+            order=order,
+            labels=label[order],
+            scores={name: values[order] for name, values in columns.items()},
+            groups=None if groups is None else groups[order],
+        )
+
+    def judge(self, thresholds: Mapping[str, float], plan: Bootstrap) -> dict[str, _Judged]:
+        samples = {
+            name: Sample.of(self.labels, values, threshold=thresholds[name]) for name, values in self.scores.items()
+        }
+        drawn = resample(list(samples.values()), plan, clusters=self.groups)
+        return {
+            name: _Judged(sample=sample, values=sample.measure(), drawn=drawn[index])
+            for index, (name, sample) in enumerate(samples.items())
+        }
+
+    def sliced(self, slicing: Slicing, threshold: float, plan: Bootstrap) -> tuple[Slice, ...]:
+        _check_rows(slicing.frame.height, "slicing", self.labels)
+        return slice_metrics(
+            slicing.frame[self.order],
+            self.labels,
+            self.scores[_OURS],
+            self.groups,
+            threshold=threshold,
+            floor=slicing.floor,
+            plan=plan,
+        )
 
 
 def _metrics(judged: _Judged, plan: Bootstrap) -> tuple[Metric, ...]:
