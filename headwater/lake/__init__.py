@@ -1,5 +1,6 @@
-"""Versioned storage: the interface, its data, its errors."""
+"""Versioned storage: the interface, its data, its errors, and the lake that needs no server."""
 
+from headwater.lake._embedded import EmbeddedLake
 from headwater.lake._interface import (
     Change,
     Collected,
@@ -25,6 +26,7 @@ __all__ = [
     "Collected",
     "Commit",
     "Diff",
+    "EmbeddedLake",
     "Entry",
     "Finding",
     "Kind",

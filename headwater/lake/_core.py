@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from headwater.lake import _trees
-from headwater.lake._catalog import Catalog, NodeBuffer
+from headwater.lake._catalog import Catalog, NodeBuffer, RefRow
 from headwater.lake._commits import CommitRow
 from headwater.lake._history import BRANCH, stored
 from headwater.lake._layout import Layout, Workspace
@@ -18,6 +18,7 @@ from headwater.lake._records import Record
 from headwater.lake._snapshot import EmbeddedSnapshot
 from headwater.lake._steps import Step, reached
 from headwater.lake.errors import CollectedCommitError, RefNotFoundError
+from headwater.names import MAIN
 
 GC_LOCK: Final = "gc.lock"
 
@@ -78,10 +79,12 @@ class Core:
     Args:
         layout: Where it lies.
         catalog: Its catalog.
+        read_only: Whether its folder can't be written.
     """
 
-    def __init__(self, layout: Layout, catalog: Catalog) -> None:
+    def __init__(self, layout: Layout, catalog: Catalog, *, read_only: bool = False) -> None:
         """Puts the parts together."""
+        self.read_only = read_only
         self.layout = layout
         self.catalog = catalog
         self.objects = Objects(layout)
@@ -104,6 +107,10 @@ class Core:
         if ref is None:
             raise RefNotFoundError(ref=branch, known=[row.name for row in self.catalog.refs(BRANCH)])
         return stored(self.catalog, ref.commit)
+
+    def marked_branches(self) -> list[RefRow]:
+        """Branches that have a view; main always has."""
+        return [ref for ref in self.catalog.refs(BRANCH) if ref.name == MAIN or (self.layout.marks / ref.name).exists()]
 
     def snapshot(self, row: CommitRow, *, ref: str) -> EmbeddedSnapshot:
         """A snapshot at a commit. Raises CollectedCommitError."""

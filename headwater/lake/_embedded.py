@@ -1,28 +1,37 @@
 """The embedded lake: no server, one folder, the same behaviour as lakeFS."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from headwater.lake import _trees
+from headwater.lake import _changing, _trees
 from headwater.lake._commits import CommitRow
 from headwater.lake._core import Core
+from headwater.lake._export import checkout
+from headwater.lake._gc import gc
 from headwater.lake._history import BRANCH, TAG, first_parents, is_ancestor, merge_base, resolve
 from headwater.lake._interface import (
     Change,
+    Collected,
     Commit,
     Diff,
     PathChange,
+    Published,
     Ref,
+    Retention,
+    Verification,
 )
-from headwater.lake._layout import Workspace
-from headwater.lake._opening import open_core
+from headwater.lake._layout import FORMAT, Workspace
+from headwater.lake._opening import open_core, probe, recover
 from headwater.lake._refs import Refs
 from headwater.lake._snapshot import EmbeddedSnapshot
 from headwater.lake._steps import Step, reached
 from headwater.lake._storage import storage_errors
 from headwater.lake._transaction import EmbeddedTransaction
+from headwater.lake._verify import Verifier
 from headwater.lake._views import View
 from headwater.lake.errors import CollectedCommitError, PathNotFoundError
 from headwater.names import MAIN, check_path
@@ -169,3 +178,39 @@ class EmbeddedLake:
             view = View(self._core, branch)
             view.show(self._core.head(branch))
         return view.folder
+
+    def merge(self, source: str, *, into: str, message: str, provenance: Provenance | None = None) -> Published:
+        """Three-way merge. Raises MergeConflictError, RefNotFoundError."""
+        return _changing.merge(self._core, source, into=into, message=message, provenance=provenance)
+
+    def revert(self, commit: str, *, into: str = MAIN, message: str | None = None, actor: str = "") -> Published:
+        """A new commit on `into` that undoes what `commit` changed. Raises MergeConflictError, RefNotFoundError."""
+        return _changing.revert(self._core, commit, into=into, message=message, actor=actor)
+
+    def checkout(self, ref: str, destination: Path, *, paths: Sequence[str] | None = None) -> Commit:
+        """Writes a plain copy of the lake at `ref` to an empty or absent directory. Raises StorageError."""
+        return checkout(self._core, ref, Path(destination), paths=paths)
+
+    def verify(self, *, deep: bool = False) -> Verification:
+        """Re-hashes every object, re-reads every tree and commit, and compares what the views show.
+
+        Args:
+            deep: Also computes the data version of everything on main again, from its content.
+        """
+        with storage_errors(self.location, "verified"):
+            if not self._core.read_only:
+                recover(self._core)
+            return Verifier(self._core, deep=deep).run()
+
+    def gc(self, *, grace: timedelta, retention: Retention | None = None, dry_run: bool = False) -> Collected:
+        """Removes what no ref, retained commit, live transaction, released model or young write needs."""
+        return gc(self._core, grace=grace, retention=retention, dry_run=dry_run)
+
+    def probe(self) -> None:
+        """Checks that the disk keeps the promises of locks and of the catalog. Raises UnsafeStoreError."""
+        with storage_errors(self.location, "probed"):
+            probe(self._core)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Kind, location and format version, for people."""
+        return {"kind": "embedded", "location": str(self.location), "format": FORMAT}

@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -102,6 +102,16 @@ def workspace(layout: Layout) -> Iterator[Workspace]:
         yield space
     finally:
         space.end()
+
+
+def live_pins(layout: Layout) -> tuple[str, ...]:
+    """Ids of the commits that live transactions are pinned to."""
+    found = []
+    for entry in os.scandir(layout.work):
+        if entry.name.endswith(".lock"):
+            with suppress(FileNotFoundError):
+                found.append(Path(entry.path).read_text(encoding="ascii"))
+    return tuple(pin for pin in found if pin)
 
 
 def sweep(layout: Layout) -> int:

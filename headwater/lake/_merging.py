@@ -46,10 +46,14 @@ class Merger:
         store: Nodes, old and in the making.
         stager: Where replayed tables are written.
         transaction: Id that replayed Delta commits carry.
+        replay_appends: Whether blind appends on both sides are both kept.
     """
 
-    def __init__(self, core: Core, store: NodeStore, stager: Stager, *, transaction: str) -> None:
+    def __init__(
+        self, core: Core, store: NodeStore, stager: Stager, *, transaction: str, replay_appends: bool = True
+    ) -> None:
         """Remembers the parts."""
+        self._replay_appends = replay_appends
         self._core = core
         self._store = store
         self._stager = stager
@@ -83,6 +87,8 @@ class Merger:
                 _trees.check_no_nesting(path, tuple(known | set(added)))
 
     def _both_append(self, sides: Sides, side: Side) -> bool:
+        if not self._replay_appends:
+            return False
         assert sides.base is not None
         assert sides.target is not None
         target = appends_since(

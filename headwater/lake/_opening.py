@@ -12,14 +12,15 @@ from headwater.lake._core import Core
 from headwater.lake._files import sync, sync_all
 from headwater.lake._history import BRANCH
 from headwater.lake._layout import FORMAT, FORMAT_PREFIX, Layout, sweep, workspace
-from headwater.lake._locks import locked
+from headwater.lake._locks import claimed, locked
 from headwater.lake._storage import storage_errors
 from headwater.lake._views import View
-from headwater.lake.errors import LakeFormatError, StorageError
+from headwater.lake.errors import LakeFormatError, StorageError, UnsafeStoreError
 from headwater.names import MAIN
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _BOOT_MARK: Final = ".boot"
+_LOCAL: Final = "Put the state folder on a local disk, or use a lakeFS server."
 _FIRST_MESSAGE: Final = "Begin the lake"
 
 
@@ -43,7 +44,7 @@ def open_core(location: Path, *, create: bool) -> Core:
             _create(layout)
         _check_format(layout)
         if not os.access(layout.location, os.W_OK):
-            return Core(layout, Catalog(layout.catalog, read_only=True))
+            return Core(layout, Catalog(layout.catalog, read_only=True), read_only=True)
         core = Core(layout, Catalog(layout.catalog))
         if core.catalog.is_empty() or core.catalog.ref(BRANCH, MAIN) is None:
             _create(layout)
@@ -115,3 +116,17 @@ def _distrust_after_boot(core: Core) -> None:
             fresh.write_text(boot, encoding="ascii")
             View(core, MAIN).show(core.head(MAIN), space=space)
             fresh.replace(mark)
+
+
+def probe(core: Core) -> None:
+    """Checks that locks exclude and that the catalog keeps a write-ahead log, as no network file system does.
+
+    Raises:
+        UnsafeStoreError: One of them does not hold here.
+    """
+    location = str(core.layout.location)
+    if core.catalog.rows("PRAGMA journal_mode")[0][0] != "wal":
+        raise UnsafeStoreError(location=location, reason="SQLite can keep no write-ahead log there", remedy=_LOCAL)
+    with workspace(core.layout) as space, claimed(space.folder) as claim:
+        if claim:
+            raise UnsafeStoreError(location=location, reason="file locks do not exclude there", remedy=_LOCAL)

@@ -10,7 +10,7 @@ from typing import Final
 from headwater.lake import _trees
 from headwater.lake._catalog import NodeBuffer
 from headwater.lake._core import Core, Side, Staged
-from headwater.lake._digest import digest_folder
+from headwater.lake._digest import merkle, select_identity
 from headwater.lake._files import copy, hash_file, walk
 from headwater.lake._interface import Entry, Kind, TableData, WriteMode
 from headwater.lake._layout import Workspace
@@ -137,7 +137,7 @@ class Stager:
             entry=Entry(
                 path=path,
                 kind=Kind.FOLDER,
-                data_version=digest_folder(folder, identity=identity),
+                data_version=merkle({name: contents[name].sha256 for name in select_identity(contents, identity)}),
                 bytes=sum(content.size for content in contents.values()),
                 files=len(contents),
                 transaction=transaction,

@@ -317,7 +317,7 @@ def digest_rows(frame: pl.LazyFrame) -> TableDigest:
     return tally.total
 
 
-def read_record(location: TableLocation, *, path: str, version: int | None = None, transaction: str = "") -> Written:
+def read_table(location: TableLocation, *, path: str, version: int | None = None, transaction: str = "") -> Written:
     """The state of a table that something else wrote, computed by reading all of it.
 
     Args:

@@ -26,6 +26,7 @@ class View:
     def __init__(self, core: Core, branch: str) -> None:
         """Remembers which view."""
         self._core = core
+        self.branch = branch
         self.folder = core.layout.view(branch)
         self._mark = core.layout.marks / branch
 

@@ -106,13 +106,13 @@ class StorageError(LakeError):
 
 
 class UnsafeStoreError(LakeError):
-    """The store ignores conditional writes, so concurrent commits would lose rows."""
+    """The store ignores conditional writes or locks, so concurrent commits would lose rows."""
 
-    def __init__(self, *, location: str, reason: str) -> None:
+    def __init__(
+        self, *, location: str, reason: str, remedy: str = "Use one that honours `If-None-Match: *` on PUT."
+    ) -> None:
         self.location, self.reason = location, reason
-        super().__init__(
-            f"The store at {location} is not safe for a lake: {reason}. Use one that honours `If-None-Match: *` on PUT."
-        )
+        super().__init__(f"The store at {location} is not safe for a lake: {reason}. {remedy}")
 
 
 class LakeUnavailableError(LakeError):
