@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from headwater.lake._interface import (
     Verification,
 )
 from headwater.lake._layout import FORMAT, Workspace
-from headwater.lake._opening import open_core, probe, recover
+from headwater.lake._opening import derive_anew, open_core, probe, recover
 from headwater.lake._refs import Refs
 from headwater.lake._snapshot import EmbeddedSnapshot
 from headwater.lake._steps import Step, reached
@@ -34,7 +35,7 @@ from headwater.lake._transaction import EmbeddedTransaction
 from headwater.lake._verify import Verifier
 from headwater.lake._views import View
 from headwater.lake.errors import CollectedCommitError, PathNotFoundError
-from headwater.names import MAIN, check_path
+from headwater.names import MAIN, check_path, check_ref
 from headwater.provenance import Provenance
 
 
@@ -109,12 +110,13 @@ class EmbeddedLake:
     def log(self, ref: str = MAIN, *, path: str | None = None, limit: int | None = None) -> Iterator[Commit]:
         """First-parent history, newest first; with `path`, only commits that changed it. Raises RefNotFoundError."""
         head = resolve(self._core.catalog, ref)
-        rows = first_parents(self._core.catalog, head, path=check_path(path) if path is not None else None)
-        return (
-            (row.commit for _, row in zip(range(limit), rows, strict=False))
-            if limit is not None
-            else (row.commit for row in rows)
+        rows = first_parents(
+            self._core.catalog,
+            head,
+            path=check_path(path) if path is not None else None,
+            page=200 if limit is None else max(1, min(limit, 200)),
         )
+        return (row.commit for row in islice(rows, limit))
 
     def last_write(self, ref: str, path: str) -> Commit:
         """The newest commit in the history of `ref` that changed `path`. Raises PathNotFoundError."""
@@ -174,7 +176,7 @@ class EmbeddedLake:
 
     def view(self, branch: str) -> Path:
         """A folder with the branch's tables and folders as plain files, kept up to date from now on; `main`'s always is."""
-        with storage_errors(self.location, "written"), self._core.branch_lock(branch):
+        with storage_errors(self.location, "written"), self._core.branch_lock(check_ref(branch)):
             view = View(self._core, branch)
             view.show(self._core.head(branch))
         return view.folder
@@ -201,6 +203,15 @@ class EmbeddedLake:
             if not self._core.read_only:
                 recover(self._core)
             return Verifier(self._core, deep=deep).run()
+
+    def repair(self) -> None:
+        """Drops everything derived (checkouts, the view of main) and derives it anew: what strays put there is gone.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        with storage_errors(self.location, "repaired"):
+            derive_anew(self._core)
 
     def gc(self, *, grace: timedelta, retention: Retention | None = None, dry_run: bool = False) -> Collected:
         """Removes what no ref, retained commit, live transaction, released model or young write needs."""

@@ -21,20 +21,20 @@ def hash_file(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def copy(source: Path, target: Path) -> None:
+def copy(source: Path | str, target: Path | str) -> None:
     """A copy that shares no inode: a reflink where the file system can, else bytes. Keeps the modification time."""
-    with source.open("rb") as reader, target.open("xb") as writer:
+    with open(source, "rb") as reader, open(target, "xb") as writer:
         try:
             fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
         except OSError as error:
             if error.errno not in _NO_CLONE:
                 raise
             shutil.copyfileobj(reader, writer, 1 << 20)
-    status = source.stat()
+    status = os.stat(source)
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def link(source: Path, target: Path) -> None:
+def link(source: Path | str, target: Path | str) -> None:
     """A hard link; where there can be none (another file system, too many links), a copy."""
     try:
         os.link(source, target)
@@ -42,7 +42,7 @@ def link(source: Path, target: Path) -> None:
         if error.errno not in _NO_LINK:
             raise
         copy(source, target)
-        target.chmod(READ_ONLY)
+        os.chmod(target, READ_ONLY)
 
 
 def sync(path: Path) -> None:

@@ -85,15 +85,23 @@ def is_ancestor(catalog: Catalog, id: str, of: CommitRow) -> bool:
     return found is not None and merge_base(catalog, found, of).id == id
 
 
-def first_parents(catalog: Catalog, head: CommitRow, *, path: str | None = None) -> Iterator[CommitRow]:
-    """First-parent history, newest first; with `path`, only commits that changed it."""
+def first_parents(
+    catalog: Catalog, head: CommitRow, *, path: str | None = None, page: int = 200
+) -> Iterator[CommitRow]:
+    """First-parent history, newest first; with `path`, only commits that changed it.
+
+    Read in pages, so that no statement stays open while the caller does something else with the catalog.
+    """
     chosen = "WHERE EXISTS (SELECT 1 FROM changes WHERE path = ? AND commit_id = history.id)" if path else ""
     query = f"""
         WITH RECURSIVE history(id, parent, data, generation, collected) AS (
             SELECT id, parent, data, generation, collected FROM commits WHERE id = ?
             UNION ALL
             SELECT c.id, c.parent, c.data, c.generation, c.collected FROM commits c JOIN history h ON c.id = h.parent)
-        SELECT id, data, generation, collected FROM history {chosen}"""
-    values = (head.id, path) if path else (head.id,)
-    for id, text, generation, collected in catalog.stream(query, *values):
-        yield CommitRow.parse(id, text, generation, collected)
+        SELECT id, data, generation, collected FROM history {chosen} LIMIT ?"""
+    start: str | None = head.id
+    while start is not None:
+        rows = catalog.rows(query, start, *((path,) if path else ()), page)
+        found = [CommitRow.parse(*row) for row in rows]
+        yield from found
+        start = found[-1].parents[0] if len(found) == page and found[-1].parents else None

@@ -109,18 +109,16 @@ class Objects:
 
     def fill(self, folder: Path, contents: Mapping[str, Content], *, share: bool) -> None:
         """Puts files into a folder of the workspace."""
+        place = link if share else _copy_read_only
+        objects, root = f"{self._layout.objects}", f"{folder}"
+        made = {""}
         folder.mkdir(exist_ok=True)
-        made = {folder}
         for name, content in contents.items():
-            target = folder / name
-            if target.parent not in made:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                made.add(target.parent)
-            if share:
-                link(self.path(content.sha256), target)
-            else:
-                copy(self.path(content.sha256), target)
-                target.chmod(READ_ONLY)
+            parent = name.rpartition("/")[0]
+            if parent not in made:
+                os.makedirs(f"{root}/{parent}", exist_ok=True)
+                made.add(parent)
+            place(f"{objects}/{content.sha256[:2]}/{content.sha256}", f"{root}/{name}")
 
     def adopt(self, folder: Path, files: str) -> Path:
         """Makes a finished folder of a workspace the checkout of a list of files."""
@@ -132,3 +130,8 @@ class Objects:
                 raise
             shutil.rmtree(folder, ignore_errors=True)
         return target
+
+
+def _copy_read_only(source: str, target: str) -> None:
+    copy(source, target)
+    os.chmod(target, READ_ONLY)

@@ -99,23 +99,34 @@ def recover(core: Core) -> None:
 
 def _distrust_after_boot(core: Core) -> None:
     """Drops all checkouts after the machine went down: they are derived and never synced, so some may be incomplete."""
-    boot = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else "unknown"
     mark = core.layout.checkouts / _BOOT_MARK
-    if mark.exists() and mark.read_text(encoding="ascii") == boot:
-        return
+    if not (mark.exists() and mark.read_text(encoding="ascii") == _boot()):
+        with core.branch_lock(MAIN):
+            if not (mark.exists() and mark.read_text(encoding="ascii") == _boot()):
+                _derive(core)
+
+
+def derive_anew(core: Core) -> None:
+    """Drops every checkout and view and makes main's view again."""
     with core.branch_lock(MAIN):
-        if mark.exists() and mark.read_text(encoding="ascii") == boot:
-            return
-        for file in core.layout.marks.iterdir():
-            file.unlink()
-        with workspace(core.layout) as space:
-            for folder in core.layout.checkouts.iterdir():
-                if folder.is_dir():
-                    folder.rename(space.fresh())
-            fresh = space.fresh()
-            fresh.write_text(boot, encoding="ascii")
-            View(core, MAIN).show(core.head(MAIN), space=space)
-            fresh.replace(mark)
+        _derive(core)
+
+
+def _boot() -> str:
+    return _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else "unknown"
+
+
+def _derive(core: Core) -> None:
+    for file in core.layout.marks.iterdir():
+        file.unlink()
+    with workspace(core.layout) as space:
+        for folder in core.layout.checkouts.iterdir():
+            if folder.is_dir():
+                folder.rename(space.fresh())
+        View(core, MAIN).show(core.head(MAIN), space=space)
+        fresh = space.fresh()
+        fresh.write_text(_boot(), encoding="ascii")
+        fresh.replace(core.layout.checkouts / _BOOT_MARK)
 
 
 def probe(core: Core) -> None:

@@ -1,6 +1,8 @@
 """Snapshots of an embedded lake: one commit, read through checkouts."""
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -103,6 +105,8 @@ class EmbeddedSnapshot:
 
     def _folder(self, path: str, record: Record) -> Path:
         target = self._objects.checkout_path(record.files)
+        with suppress(OSError):  # The time of the last reading, which `gc` goes by; a read-only lake has none.
+            os.utime(target)
         if target.exists():
             return target
         with storage_errors(target, "checked out"):

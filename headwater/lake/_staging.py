@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,8 @@ from headwater.lake._steps import Step, reached
 from headwater.lake._tables import LOG_FOLDER, Written, local, write_table
 from headwater.lake.errors import FolderWriteError
 
-_LOG_NAME: Final = re.compile(rf"^{LOG_FOLDER}/(\d{{20}}\.[^#]*|_last_checkpoint|_sidecars/[^#]*)$")
+_LOG_NAME: Final = re.compile(rf"^{LOG_FOLDER}/(?:(\d{{20}})\.[^#]*|_last_checkpoint|_sidecars/[^#]*)$")
+_CHECKPOINT: Final = re.compile(rf"^{LOG_FOLDER}/(\d{{20}})\.checkpoint\.")
 
 
 class Stager:
@@ -98,9 +99,11 @@ class Stager:
         """
         contents: dict[str, Content] = {}
         new = {file.file: file for file in before.new} if isinstance(before, Staged) else {}
-        for name, entry in list(walk(folder)):
+        found = dict(walk(folder))
+        oldest = _horizon(found)
+        for name, entry in found.items():
             file = Path(entry.path)
-            if name not in after.live and not _LOG_NAME.fullmatch(name):
+            if name not in after.live and not _keeps_log(name, oldest):
                 file.unlink()
                 new.pop(file, None)
             elif known.get(name) == entry.inode() and name in old:
@@ -147,6 +150,20 @@ class Stager:
         files = _trees.put_contents(self._buffer, None, contents)
         reached(Step.STAGED)
         return Staged(record=record.with_files(files), folder=folder, contents=contents, new=tuple(new))
+
+
+def _horizon(names: Iterable[str]) -> str:
+    """The second newest checkpoint: what the log says before it is of no use, because older versions are older commits.
+
+    The newest alone would do for readers; a merge also looks at the entries since its base.
+    """
+    checkpoints = sorted({match[1] for name in names if (match := _CHECKPOINT.match(name))})
+    return checkpoints[-2] if len(checkpoints) > 1 else ""
+
+
+def _keeps_log(name: str, oldest: str) -> bool:
+    match = _LOG_NAME.fullmatch(name)
+    return match is not None and (match[1] is None or match[1] >= oldest)
 
 
 def logs(contents: Mapping[str, Content]) -> dict[str, Content]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from headwater.lake._digest import TableDigest, digest_frame
+from headwater.lake._digest import TableDigest, digest_batches, digest_frame
 from headwater.lake._interface import Entry, Kind, TableData, WriteMode
 from headwater.lake._records import Record
 from headwater.lake._rows import Rows
@@ -19,6 +19,8 @@ from headwater.lake.errors import TableReadError, TableWriteError
 from headwater.names import DELTA_TRANSACTION_KEY
 
 LOG_FOLDER: Final = "_delta_log"
+_CONFIGURATION: Final = {"delta.checkpointInterval": "20"}
+"""delta-rs writes a checkpoint every 100 commits unless told; a log of 100 entries makes an append twice as slow."""
 _WRITER: Final = WriterProperties(compression="ZSTD", compression_level=1)
 
 
@@ -67,10 +69,10 @@ class Tally:
         self.total: TableDigest = digest_frame(pl.DataFrame(schema=schema))
         self.partitions: dict[str, TableDigest] = {}
 
-    def add(self, frame: pl.DataFrame) -> None:
-        """Counts the rows of `frame`."""
+    def add(self, frame: pl.DataFrame, arrow: pa.Table | None = None) -> None:
+        """Counts the rows of `frame`, which `arrow` holds too if the caller has it."""
         if self._column is None:
-            self.total += digest_frame(frame)
+            self.total += digest_frame(frame) if arrow is None else digest_batches(arrow.to_batches(), arrow.schema)
             return
         for (key,), part in frame.partition_by(self._column, as_dict=True).items():
             digest = digest_frame(part)
@@ -215,6 +217,7 @@ def _write_rows(
         "storage_options": location.options if before is None else None,
         "writer_properties": _WRITER,
         "commit_properties": delta_commit(transaction),
+        "configuration": _CONFIGURATION,
     }
     columns = [partition[0]] if partition else None
     try:
@@ -241,8 +244,9 @@ def _batches(rows: Rows, tally: Tally, failures: list[Exception]) -> Iterator[pa
     try:
         for frame in rows.frames():
             if frame.height:
-                tally.add(frame)
-                yield from frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema).to_batches()
+                table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
+                tally.add(frame, table)
+                yield from table.to_batches()
     except Exception as error:
         failures.append(error)
         raise
