@@ -369,6 +369,7 @@ class Source:
         columns: Header that every file must have, in any order.
         partitions: Keys when files come by partition, else None.
         packaged: Where real data ships; `make run` lands from there.
+        sample: Or a file in the product's own folder to start with, landed like a packaged one.
         partition_of: For packaged files that hold all partitions: column names year and month, or one key column.
         initial: Partition keys that `make run` lands; the rest wait for a replay.
         null_values: Texts that stand for null.
@@ -380,6 +381,7 @@ class Source:
     columns: tuple[str, ...]
     partitions: Partitions | None = None
     packaged: PackagedFile | None = None
+    sample: str = ""
     partition_of: tuple[str, ...] = ()
     initial: tuple[str, ...] = ()
     null_values: tuple[str, ...] = ("", "NA")

@@ -11,6 +11,7 @@ import polars as pl
 from headwater.errors import HeadwaterError
 from headwater.materialize import file_sha256
 from headwater.product import PackagedFile, Product, Source
+from headwater.runtime import project_root
 
 
 class PackagedDataError(HeadwaterError):
@@ -59,20 +60,27 @@ def land_packaged(
     """
     written: list[Path] = []
     for source in product.sources:
-        if source.packaged is None:
+        if source.packaged is None and not source.sample:
             continue
         keys = (None,) if source.partitions is None else partitions or source.initial
         targets = {key: landing / product.name / source.file_name(key) for key in keys}
         missing = {key: target for key, target in targets.items() if not target.exists()}
         if not missing:
             continue
-        frame = _read(packaged_path(source.packaged))
+        frame = _read(_origin(product, source))
         for key, target in missing.items():
             rows = frame if key is None else frame.filter(_partition_key(source) == key)
+            rows = rows.select(name for name in rows.columns if name in source.columns or source.packaged)
             land_bytes(rows.write_csv().encode(), target)
             told(str(target.relative_to(landing)))
             written.append(target)
     return written
+
+
+def _origin(product: Product, source: Source) -> Path:
+    if source.packaged is not None:
+        return packaged_path(source.packaged)
+    return project_root() / "assets" / product.name / source.sample
 
 
 def land_bytes(content: bytes, target: Path) -> None:

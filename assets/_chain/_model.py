@@ -13,16 +13,26 @@ from headwater.models import (
     LightGBMModel,
     LogisticBaseline,
     ModelDeclaration,
-    ModelError,
     ThresholdKind,
     ThresholdRule,
     TorchTabularModel,
     TrainedModel,
+    UnusableDataError,
     train_model,
     write_bundle,
 )
 from headwater.names import METRICS_FACT, SIGNATURE_FACT
-from headwater.product import Asset, Audit, Check, DeclarationError, Inputs, Product, RejectedInputError, Result, Verdict
+from headwater.product import (
+    Asset,
+    Audit,
+    Check,
+    DeclarationError,
+    Inputs,
+    Product,
+    RejectedInputError,
+    Result,
+    Verdict,
+)
 
 
 def model_asset(product: Product) -> Asset:
@@ -99,7 +109,7 @@ def trained(train: pl.DataFrame, validation: pl.DataFrame, declaration: ModelDec
     """`train_model`, whose refusals of the data become a failed check with the reason."""
     try:
         return train_model(train, validation, declaration)
-    except ModelError as error:
+    except UnusableDataError as error:
         raise RejectedInputError(f"The training set cannot train {declaration.kind}: {error}") from error
 
 

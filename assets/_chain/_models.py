@@ -1,9 +1,9 @@
 """From training set to release: the assets of a product with a model."""
 
+from assets._chain._cards import dataset_cards_asset, model_card_asset
 from assets._chain._drift import drift_assets
 from assets._chain._evaluation import evaluation_asset
 from assets._chain._model import model_asset
-from assets._chain._cards import dataset_cards_asset, model_card_asset
 from assets._chain._release import release_asset
 from assets._chain._training_set import training_set_asset
 from headwater.product import Asset, Product

@@ -48,7 +48,7 @@ __all__ = [
 _TABLE_FORMAT: Final = "headwater/data-version/table/1"
 _FOLDER_FORMAT: Final = "headwater/data-version/folder/1"
 _FRAME_ROWS: Final = 1 << 17
-_BLOCK_ROWS: Final = 1 << 13
+_BLOCK_ROWS: Final = 1 << 14
 _LANE_MASK: Final = (1 << 64) - 1
 
 

@@ -30,6 +30,7 @@ Cells = tuple[list[Words], Mask | None]
 
 _BLOCK_WORDS: Final = 1 << 15
 """Values longer than this in all are cut into smaller blocks of rows, so that scratch stays in the cache."""
+_FEW_WORDS: Final = 8
 _NAN32: Final = np.uint32(0x7FC00000)
 _NAN64: Final = np.uint64(0x7FF8000000000000)
 _TAIL: Final = np.array([(1 << 8 * n) - 1 for n in range(9)], dtype=np.uint64)
@@ -238,16 +239,41 @@ def _byte_pairs(padded: Words, bounds: npt.NDArray[np.int64]) -> Pair:
     starts, lengths = bounds[:-1], np.diff(bounds)
     state = Pair(len(starts))
     counts = np.maximum((lengths + 7) >> 3, 1)
-    if int(counts.max()) == 1:
-        state.absorb([_load(padded, starts, lengths)], None, 0)
+    if int(counts.max()) <= _FEW_WORDS:
+        _absorb_few(state, padded, starts, lengths)
     else:
-        firsts = np.concatenate([[0], np.cumsum(counts)])
-        slots = np.arange(firsts[-1]) - np.repeat(firsts[:-1], counts)
-        at = np.repeat(starts, counts) + 8 * slots
-        a, b = _keyed(_load(padded, at, np.repeat(bounds[1:], counts) - at), slots, None)
-        state.a, state.b = segment_sums(a, firsts), segment_sums(b, firsts)
+        _absorb_many(state, padded, starts, lengths, counts)
     state.absorb_length(lengths.view(np.uint64))
     return state
+
+
+def _absorb_few(state: Pair, padded: Words, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> None:
+    """The first words of all values, then the second words of those that have one, and so on."""
+    state.absorb_at([_load(padded, starts, lengths)], 0)
+    rows, position = np.flatnonzero(lengths > 8), 1
+    while len(rows):
+        at, left = starts[rows] + 8 * position, lengths[rows] - 8 * position
+        part = Pair(len(rows))
+        part.absorb_at([_load(padded, at, left)], position)
+        state.a[rows] += part.a
+        state.b[rows] += part.b
+        rows, position = rows[left > 8], position + 1
+
+
+def _absorb_many(
+    state: Pair,
+    padded: Words,
+    starts: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
+) -> None:
+    """All words of all values at once."""
+    row = np.repeat(np.arange(len(starts)), counts)
+    firsts = np.concatenate([[0], np.cumsum(counts)])
+    slots = np.arange(len(row)) - firsts[row]
+    done = slots << 3
+    a, b = _keyed(_load(padded, starts[row] + done, lengths[row] - done), slots, None)
+    state.a, state.b = segment_sums(a, firsts), segment_sums(b, firsts)
 
 
 def _load(padded: Words, at: npt.NDArray[np.int64], left: npt.NDArray[np.int64]) -> Words:

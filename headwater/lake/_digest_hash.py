@@ -108,8 +108,11 @@ class Pair:
             null: Rows whose cell is null, None when there are none.
             position: Of the column.
         """
-        for index, word in enumerate(words):
-            slot = WORDS_A_CELL * position + index
+        self.absorb_at(words, WORDS_A_CELL * position, null)
+
+    def absorb_at(self, words: list[Words], slot: int, null: Mask | None = None) -> None:
+        """Absorbs words at `slot` and the slots after it; see `absorb`."""
+        for slot, word in enumerate(words, slot):  # noqa: B020
             word ^= constant("key", slot)
             mix(word, self._spare)
             np.multiply(word, constant("scale", slot), out=self._spare)
