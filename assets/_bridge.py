@@ -50,7 +50,7 @@ def dagster_asset(asset: Asset, product: Product) -> dg.AssetsDefinition:
     )
     def body(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Event]:
         partition = context.partition_key if context.has_partition_key else None
-        outcome = lake.build(asset, run_id=context.run_id, tags=dict(context.run.tags), partition=partition)
+        outcome = lake.build(asset, run_id=context.run.run_id, tags=dict(context.run.tags), partition=partition)
         yield from report(outcome)
 
     return body

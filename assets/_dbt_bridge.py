@@ -88,14 +88,14 @@ def _build(
     product: Product,
     assets: Sequence[Asset],
 ) -> Iterator[Any]:
-    watch, run = Stopwatch(), resource.run(run_id=context.run_id, tags=dict(context.run.tags))
+    watch, run = Stopwatch(), resource.run(run_id=context.run.run_id, tags=dict(context.run.tags))
     lake, settings = resource.open(), resource.settings()
     transaction_id = transaction_id_of(run, f"{product.name}/dbt")
     if transaction_id and (earlier := lake.find_transaction(transaction_id, ref=settings.branch)):
         for asset in assets:
             yield from report(replayed(lake, asset.path, None, earlier), checks=False)
         return
-    folder = settings.scratch / f"dbt-{context.run_id}"
+    folder = settings.scratch / f"dbt-{context.run.run_id}"
     try:
         with lake.transaction(into=settings.branch, id=transaction_id, hint=f"{product.name}/dbt") as tx:
             sources = product.dbt.sources if product.dbt else {}
