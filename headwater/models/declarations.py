@@ -66,6 +66,16 @@ class ModelDeclaration:
         """JSON values that `declaration_from_json` reads back."""
         return {"kind": self.kind, **asdict(self)}
 
+    def to_params(self) -> dict[str, str]:
+        """The declaration as flat texts by dotted name, as MLflow and tables take them; columns are joined by a comma."""
+        flat: dict[str, str] = {}
+        for name, value in self.to_json().items():
+            if isinstance(value, Mapping):
+                flat |= {f"{name}.{key}": str(item) for key, item in value.items()}
+            else:
+                flat[name] = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        return dict(sorted(flat.items()))
+
 
 @dataclass(frozen=True, kw_only=True)
 class LightGBMModel(ModelDeclaration):

@@ -165,6 +165,10 @@ class Evaluation:
         """The metric of this name over all rows, None when the evaluation lacks it."""
         return next((metric for metric in self.metrics if metric.name == name), None)
 
+    def numbers(self) -> dict[str, float]:
+        """The defined metrics over all rows by name, as MLflow and tables take them."""
+        return {metric.name: metric.value for metric in self.metrics if metric.value is not None}
+
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back; undefined numbers are null beside their reason."""
         return asdict(self)

@@ -1,6 +1,7 @@
 """Metrics of a binary classifier from labels, scores and row weights. A value that is undefined is NaN, never a guess.
 
 Weights are how often a row counts. A bootstrap resample is a vector of counts, so one sorted sample serves them all.
+Sums are NumPy's own, not BLAS products, so that the number of threads changes no bit of a record.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Final
 import numpy as np
 
 CALIBRATION_BINS: Final = 10
-_EPSILON: Final = 1e-15
+_EPSILON: Final = float(np.finfo(np.float64).eps)
 
 
 class MetricName(StrEnum):
@@ -51,7 +52,7 @@ class Sample:
         scores: In [0, 1], ascending.
         tie_start, tie_end: For each row, where its group of equal scores begins and ends.
         bin_starts: Where each calibration bin begins (equal counts, ties kept together).
-        sums: `[rows, 6]`: label, score, squared error, log loss, decision, decision and label.
+        sums: `[6, rows]`: label, score, squared error, log loss, decision, decision and label.
     """
 
     order: np.ndarray
@@ -87,14 +88,14 @@ class Sample:
             tie_start=np.repeat(first, sizes),
             tie_end=np.repeat(first + sizes, sizes),
             bin_starts=np.unique(wanted),
-            sums=np.column_stack(columns),
+            sums=np.stack(columns),
         )
 
     def measure(self, weights: np.ndarray | None = None) -> np.ndarray:
         """Values of `RESAMPLED` under row weights (in the order of the arrays given); NaN where undefined."""
         weight = np.ones(len(self.labels)) if weights is None else weights[self.order].astype(np.float64)
         total = weight.sum()
-        positive, score, error, loss, decided, hit = weight @ self.sums
+        positive, score, error, loss, decided, hit = (self.sums * weight).sum(axis=1)
         negative = total - positive
         with np.errstate(divide="ignore", invalid="ignore"):
             values = {
@@ -119,7 +120,7 @@ class Sample:
             return float("nan")
         below = np.concatenate(([0.0], np.cumsum(weight * (1.0 - self.labels))))
         beaten = below[self.tie_start] + below[self.tie_end]
-        return float((weight * self.labels) @ beaten / (2.0 * positive * negative))
+        return float((weight * self.labels * beaten).sum() / (2.0 * positive * negative))
 
     def _calibration_error(self, weight: np.ndarray, total: float) -> float:
         gap = np.add.reduceat(weight * (self.labels - self.scores), self.bin_starts)
@@ -136,7 +137,8 @@ class Sample:
         over = weight[end:].sum()
         tie = weight[start:end].sum()
         share = (total / 10 - over) / tie if tie > 0 else 0.0
-        hits = weight[end:] @ self.labels[end:] + share * (weight[start:end] @ self.labels[start:end])
+        hit = weight * self.labels
+        hits = hit[end:].sum() + share * hit[start:end].sum()
         return float(hits / (total / 10) / (positive / total))
 
 
@@ -156,7 +158,7 @@ def brier_score(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def log_loss(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean negative log likelihood in nats, scores clipped to [1e-15, 1 - 1e-15]."""
+    """Mean negative log likelihood in nats, scores kept the float64 epsilon away from 0 and 1."""
     return float(np.mean(_log_losses(np.asarray(labels, dtype=np.float64), np.asarray(scores, dtype=np.float64))))
 
 
@@ -182,11 +184,11 @@ def calibration_line(labels: np.ndarray, scores: np.ndarray) -> tuple[float, flo
     for _ in range(50):
         fitted = 1.0 / (1.0 + np.exp(-np.clip(intercept + slope * logit, -500, 500)))
         weight, rest = fitted * (1.0 - fitted), labels - fitted
-        a, b, c = weight.sum(), weight @ logit, weight @ logit**2
+        a, b, c = weight.sum(), (weight * logit).sum(), (weight * logit**2).sum()
         determinant = a * c - b * b
         if not determinant > 1e-12 * a * c:
             return nothing
-        up, right = rest.sum(), rest @ logit
+        up, right = rest.sum(), (rest * logit).sum()
         step = (c * up - b * right) / determinant, (a * right - b * up) / determinant
         intercept, slope = intercept + step[0], slope + step[1]
         if abs(slope) > 1e4 or abs(intercept) > 1e4:

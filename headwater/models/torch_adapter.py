@@ -34,7 +34,9 @@ class NetworkScorer:
         hidden = self._inputs(matrix)
         layers = sum(name.startswith("weight.") for name in self.arrays)
         for index in range(layers):
-            hidden = hidden @ self.arrays[f"weight.{index}"].astype(np.float64).T + self.arrays[f"bias.{index}"]
+            # einsum, not a BLAS product: the number of threads must not change the last bits of a score.
+            weight = self.arrays[f"weight.{index}"].astype(np.float64)
+            hidden = np.einsum("ij,kj->ik", hidden, weight) + self.arrays[f"bias.{index}"]
             if index < layers - 1:
                 hidden = np.maximum(hidden, 0.0)
         return 1.0 / (1.0 + np.exp(-np.clip(hidden[:, 0], -500, 500)))
@@ -89,7 +91,7 @@ def load(files: Mapping[str, bytes]) -> NetworkScorer:
     try:
         with np.load(io.BytesIO(files[FILE]), allow_pickle=False) as archive:
             return NetworkScorer(arrays={name: archive[name] for name in archive.files})
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise RecordError(record="network", reason=str(error)) from error
 
 
