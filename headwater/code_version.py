@@ -1,7 +1,7 @@
 """Digests of code: what an asset's function does, with everything of this project that it calls.
 
 Comments, docstrings and formatting do not count; a changed helper three calls away does. Followed are functions,
-classes and constants of the project's own packages; third-party code counts through the declared `packages`.
+classes and constants of the project's own packages and of the package that declares the asset; third-party code counts through the declared `packages`.
 """
 
 import ast
@@ -39,7 +39,7 @@ def code_version(asset: Asset) -> str:
 
 
 def _digest(asset: Asset, functions: list[Callable[..., Any]], *, checks: bool = False) -> str:
-    material = _Material()
+    material = _Material(frozenset((*PROJECT_PACKAGES, *(_package(function) for function in functions))))
     for function in functions:
         material.visit(function)
     judged = []
@@ -69,7 +69,8 @@ def _digest(asset: Asset, functions: list[Callable[..., Any]], *, checks: bool =
 class _Material:
     """Collects the normalised source of everything reachable from the visited functions."""
 
-    def __init__(self) -> None:
+    def __init__(self, packages: frozenset[str]) -> None:
+        self.packages = packages
         self.seen: dict[str, str] = {}
 
     def visit(self, thing: Any) -> None:
@@ -78,14 +79,14 @@ class _Material:
             self.visit(thing.func)
             return
         thing = inspect.unwrap(thing) if callable(thing) else thing
-        if not isinstance(thing, FunctionType | type) or not _ours(thing):
+        if not isinstance(thing, FunctionType | type) or _package(thing) not in self.packages:
             return
         name = f"{thing.__module__}.{thing.__qualname__}"
         if name in self.seen:
             return
         tree, text = _source(thing)
         self.seen[name] = text
-        for reference, value in _references(thing, tree):
+        for reference, value in _references(thing, tree, self.packages):
             self._refer(f"{name}:{reference}", value)
 
     def _refer(self, name: str, value: Any) -> None:
@@ -128,8 +129,10 @@ class _Material:
         return type(value).__qualname__
 
 
-def _ours(thing: Any) -> bool:
-    return (getattr(thing, "__module__", None) or "").split(".", 1)[0] in PROJECT_PACKAGES
+def _package(thing: Any) -> str:
+    """The top package that a function or class comes from."""
+    thing = thing.func if isinstance(thing, partial) else inspect.unwrap(thing)
+    return (getattr(thing, "__module__", None) or "").split(".", 1)[0]
 
 
 @cache
@@ -156,7 +159,7 @@ def _source(thing: Any) -> tuple[ast.AST, str]:
     return tree, ast.unparse(tree)
 
 
-def _references(thing: Any, tree: ast.AST) -> Iterator[tuple[str, Any]]:
+def _references(thing: Any, tree: ast.AST, packages: frozenset[str]) -> Iterator[tuple[str, Any]]:
     """Names of the project that the source mentions, with their values."""
     if isinstance(thing, type):
         space: dict[str, Any] = vars(importlib.import_module(thing.__module__))
@@ -165,7 +168,7 @@ def _references(thing: Any, tree: ast.AST) -> Iterator[tuple[str, Any]]:
         space = {**thing.__globals__, **{name: cell.cell_contents for name, cell in held}}
     local: dict[str, Any] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".", 1)[0] in PROJECT_PACKAGES:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".", 1)[0] in packages:
             module = importlib.import_module(node.module)
             local |= {alias.asname or alias.name: getattr(module, alias.name, None) for alias in node.names}
     space = {**space, **local}
@@ -174,5 +177,5 @@ def _references(thing: Any, tree: ast.AST) -> Iterator[tuple[str, Any]]:
             yield node.id, space[node.id]
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             owner = space.get(node.value.id)
-            if isinstance(owner, ModuleType) and owner.__name__.split(".", 1)[0] in PROJECT_PACKAGES:
+            if isinstance(owner, ModuleType) and owner.__name__.split(".", 1)[0] in packages:
                 yield f"{node.value.id}.{node.attr}", getattr(owner, node.attr, None)

@@ -1,0 +1,144 @@
+"""What is stale, and why: read from the lake alone."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from headwater.code_version import code_version
+from headwater.lake import EmbeddedLake
+from headwater.materialize import Outcome, Run, Status, materialize, why_stale
+from headwater.product import Asset, Inputs, Partitions, table
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> EmbeddedLake:
+    return EmbeddedLake.open(tmp_path / "lake")
+
+
+def numbers(values: list[int]) -> Asset:
+    @table("toy/numbers")
+    def numbers_(inputs: Inputs) -> pl.DataFrame:
+        """Numbers."""
+        return pl.DataFrame({"x": values})
+
+    return numbers_
+
+
+@table("toy/count", inputs=["toy/numbers"])
+def count(inputs: Inputs) -> pl.LazyFrame:
+    """How many."""
+    return inputs.table("toy/numbers").select(n=pl.len())
+
+
+@table("toy/total", inputs=["toy/count"])
+def total(inputs: Inputs) -> pl.LazyFrame:
+    """The same again."""
+    return inputs.table("toy/count")
+
+
+def build(lake: EmbeddedLake, asset: Asset, **more: Any) -> Outcome:
+    return materialize(lake, asset, run=Run(actor="test"), **more)
+
+
+def stale(lake: EmbeddedLake, asset: Asset, **more: Any) -> list[str]:
+    return [reason.what for reason in why_stale(lake, lake.at("main"), asset, code=code_version(asset), **more)]
+
+
+def test_what_was_never_built_is_missing(lake: EmbeddedLake) -> None:
+    assert stale(lake, count) == ["missing"]
+
+
+def test_what_was_just_built_is_fresh(lake: EmbeddedLake) -> None:
+    build(lake, numbers([1]))
+    build(lake, count)
+    assert stale(lake, count) == []
+
+
+def test_a_changed_input_makes_stale_what_reads_it(lake: EmbeddedLake) -> None:
+    build(lake, numbers([1]))
+    build(lake, count)
+    build(lake, numbers([1, 2]))
+    assert stale(lake, count) == ["input"]
+
+
+def test_a_changed_function_makes_stale(lake: EmbeddedLake) -> None:
+    build(lake, numbers([1]))
+    build(lake, count)
+
+    @table("toy/count", inputs=["toy/numbers"])
+    def other(inputs: Inputs) -> pl.LazyFrame:
+        """How many."""
+        return inputs.table("toy/numbers").select(n=pl.len() + 1)
+
+    assert stale(lake, other) == ["code"]
+
+
+def test_a_rebuild_that_comes_out_equal_is_fresh_and_publishes_nothing(lake: EmbeddedLake) -> None:
+    build(lake, numbers([1]))
+    build(lake, count)
+    build(lake, total)
+    build(lake, numbers([7]))
+    head = lake.resolve("main").id
+    assert build(lake, count).status is Status.UNCHANGED
+    assert lake.resolve("main").id == head
+    assert stale(lake, count) == []
+    assert stale(lake, total) == []
+
+
+def test_a_reverted_asset_stays_as_it_was_put_back_until_an_input_changes(lake: EmbeddedLake) -> None:
+    build(lake, numbers([1]))
+    build(lake, count)
+    build(lake, numbers([1, 2]))
+    done = build(lake, count)
+    assert done.commit is not None
+    lake.revert(done.commit, actor="user:ada")
+    assert lake.at("main").table("toy/count").collect().item() == 1
+    assert stale(lake, count) == []
+    build(lake, numbers([1, 2, 3]))
+    assert stale(lake, count) == ["input"]
+
+
+def test_a_reverted_input_makes_stale_what_reads_it(lake: EmbeddedLake) -> None:
+    build(lake, numbers([1]))
+    build(lake, count)
+    changed = build(lake, numbers([1, 2]))
+    build(lake, count)
+    assert changed.commit is not None
+    lake.revert(changed.commit)
+    assert stale(lake, count) == ["input"]
+
+
+def test_a_landed_file_of_equal_content_keeps_fresh_and_another_one_does_not(
+    lake: EmbeddedLake, tmp_path: Path
+) -> None:
+    file = tmp_path / "landing" / "toy" / "n.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text("1")
+
+    @table("toy/landed", landed=("n.txt",))
+    def landed(inputs: Inputs) -> pl.DataFrame:
+        """The number in the file."""
+        return pl.DataFrame({"x": [int(inputs.landed("n.txt").read_text())]})
+
+    landing = tmp_path / "landing"
+    build(lake, landed, landing=landing)
+    assert stale(lake, landed, landing=landing) == []
+    file.write_text("2")
+    assert stale(lake, landed, landing=landing) == ["landed"]
+    file.unlink()
+    assert stale(lake, landed, landing=landing) == []
+
+
+def test_partitions_are_stale_one_by_one(lake: EmbeddedLake) -> None:
+    values = {"2013-01": 1, "2013-02": 2}
+
+    @table("toy/months", partitions=Partitions.months("2013-01", "2013-02"))
+    def months(inputs: Inputs, key: str) -> pl.DataFrame:
+        """By month."""
+        return pl.DataFrame({"x": [values[key]]})
+
+    build(lake, months, partition="2013-01")
+    assert stale(lake, months, partition="2013-01") == []
+    assert stale(lake, months, partition="2013-02") == ["missing"]
