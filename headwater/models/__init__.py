@@ -8,7 +8,7 @@ from headwater.models.declarations import (
     TorchTabularModel,
     declaration_from_json,
 )
-from headwater.models.errors import ModelError, UnusableDataError
+from headwater.models.errors import EmptyPartError, LabelError, ModelError, UnusableDataError
 from headwater.models.evaluation import (
     CalibrationBin,
     Comparison,
@@ -35,6 +35,7 @@ from headwater.models.training import (
     Scorer,
     TrainedModel,
     Trainer,
+    read_label,
     train_lightgbm,
     train_logistic,
     train_model,
@@ -49,10 +50,12 @@ __all__ = [
     "Comparison",
     "DatasetFacts",
     "Difference",
+    "EmptyPartError",
     "Evaluation",
     "Gate",
     "GateVerdict",
     "Importance",
+    "LabelError",
     "LiftRow",
     "LightGBMModel",
     "LogisticBaseline",
@@ -91,6 +94,7 @@ __all__ = [
     "permutation_importance",
     "plots",
     "read_bundle",
+    "read_label",
     "sync",
     "train_lightgbm",
     "train_logistic",

@@ -50,7 +50,6 @@ class Signature:
             ),
         )
 
-    @property
     def digest(self) -> str:
         """Sha256 that changes exactly when an input or output is added, removed, renamed, retyped or reordered."""
         return digest(self.to_json())
