@@ -1,0 +1,1 @@
+"""Parts of the lake's conformance suite; `headwater.testing.lake_suite` puts them together."""
