@@ -12,13 +12,16 @@ from headwater.models.thresholds import ThresholdKind, ThresholdRule
 _NAME = re.compile(r'^[^\s",:\[\]{}]+$')
 
 OWNED_PARAMETERS: Final = frozenset(
-    {
-        "objective", "num_threads", "n_jobs", "nthread", "seed", "random_state", "random_seed", "deterministic",
-        "force_row_wise", "force_col_wise", "verbose", "verbosity", "num_iterations", "num_boost_round", "n_estimators",
-        "num_rounds", "early_stopping_round", "early_stopping_rounds", "device", "device_type", "categorical_feature",
-        "data_random_seed", "bagging_seed", "feature_fraction_seed", "extra_seed", "objective_seed", "drop_seed",
-    }
-)  # fmt: skip
+    """
+    objective objective_type app application loss metric metrics metric_types
+    num_threads num_thread nthread nthreads n_jobs device device_type
+    seed random_seed random_state data_random_seed data_seed bagging_seed bagging_fraction_seed feature_fraction_seed
+    extra_seed objective_seed drop_seed deterministic force_row_wise force_col_wise verbose verbosity
+    num_iterations num_iteration n_iter num_tree num_trees num_round num_rounds nrounds num_boost_round n_estimators max_iter
+    early_stopping_round early_stopping_rounds early_stopping n_iter_no_change
+    categorical_feature cat_feature categorical_column cat_column categorical_features
+    """.split()  # noqa: SIM905
+)
 """LightGBM parameters that the adapter sets itself, so that equal data gives equal bytes."""
 
 

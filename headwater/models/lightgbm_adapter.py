@@ -80,7 +80,7 @@ def train(matrices: Matrices, declaration: LightGBMModel) -> tuple[LightGBMScore
         raise ModelDeclarationError(
             what="LightGBMModel", problem=f"LightGBM refused it ({error}).", remedy="Change `parameters`."
         ) from error
-    kept = booster.best_iteration if stopping else booster.current_iteration()
+    kept = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
     scorer = load({FILE: booster.model_to_string(num_iteration=kept).encode()})
     return scorer, {"rounds": int(kept)}
 
