@@ -18,6 +18,7 @@ from headwater.lake._interface import Collected, Retention
 from headwater.lake._layout import live_pins, sweep, workspace
 from headwater.lake._locks import locked
 from headwater.lake._objects import Content
+from headwater.lake._steps import Step, reached
 from headwater.lake._storage import storage_errors
 from headwater.lake._trees import read_record
 from headwater.names import MAIN, RELEASED_FACT, VERSION_FACT
@@ -76,7 +77,9 @@ def gc(core: Core, *, grace: timedelta, retention: Retention | None, dry_run: bo
         objects = list(_unneeded(core, needs, grace=grace))
         if not dry_run:
             _forget(core, doomed, needs)
-            _drop_checkouts(core, needs, grace=grace)
+            reached(Step.FORGOTTEN)
+            _drop_checkouts(core, grace=grace)
+            reached(Step.UNSHELVED)
             for file, _ in objects:
                 file.unlink(missing_ok=True)
     return Collected(commits=len(doomed), objects=len(objects), bytes=sum(size for _, size in objects), dry_run=dry_run)
@@ -150,8 +153,8 @@ def _forget(core: Core, doomed: list[CommitRow], needs: Needs) -> None:
     core.catalog.forget_nodes()
 
 
-def _drop_checkouts(core: Core, needs: Needs, *, grace: timedelta) -> None:
-    """Removes checkouts that no retained commit has, or that nobody read within `grace` and no view shows."""
+def _drop_checkouts(core: Core, *, grace: timedelta) -> None:
+    """Removes checkouts that no view shows and nobody read within `grace`; a later reader makes them again."""
     oldest = time.time() - grace.total_seconds()
     shown = mark(core.catalog, (core.head(branch.name).tree for branch in core.marked_branches())).files
     with workspace(core.layout) as space:

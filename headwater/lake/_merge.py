@@ -52,14 +52,14 @@ def judge(sides: Sides, *, both_append: Callable[[], bool]) -> Outcome:
         sides: Its three states.
         both_append: Whether source and target both only appended to the base's table; asked only when needed.
     """
-    if same(sides.source, sides.target) or same(sides.source, sides.base):
+    if same(sides.source, sides.base):
         return Outcome.KEEP
     if same(sides.target, sides.base):
         return Outcome.TAKE
-    tables = all(
-        record is not None and record.entry.kind is Kind.TABLE for record in (sides.base, sides.source, sides.target)
-    )
-    return Outcome.REPLAY if tables and both_append() else Outcome.CONFLICT
+    states = (sides.base, sides.source, sides.target)
+    if all(record is not None and record.entry.kind is Kind.TABLE for record in states) and both_append():
+        return Outcome.REPLAY  # Before equality: two appends of the same rows are twice as many rows.
+    return Outcome.KEEP if same(sides.source, sides.target) else Outcome.CONFLICT
 
 
 def appends_since(

@@ -13,6 +13,7 @@ from headwater.lake._files import sync, sync_all
 from headwater.lake._history import BRANCH
 from headwater.lake._layout import FORMAT, FORMAT_PREFIX, Layout, sweep, workspace
 from headwater.lake._locks import claimed, locked
+from headwater.lake._steps import Step, reached
 from headwater.lake._storage import storage_errors
 from headwater.lake._views import View
 from headwater.lake.errors import LakeFormatError, StorageError, UnsafeStoreError
@@ -70,6 +71,7 @@ def _create(layout: Layout) -> None:
         if catalog.ref(BRANCH, MAIN) is None:
             _first_commit(catalog)
         catalog.close()
+        reached(Step.FOUNDED)
         if not layout.format.exists():
             temporary = layout.location / "format.new"
             temporary.write_text(f"{FORMAT_PREFIX}{FORMAT}\n", encoding="utf-8")

@@ -1,14 +1,15 @@
-"""Named step boundaries of a transaction, so that a test can end the process at any one of them."""
+"""Named step boundaries of what a lake does, so that a test can end the process at any one of them."""
 
 from collections.abc import Callable
 from enum import StrEnum
 
 
 class Step(StrEnum):
-    """An instant between two effects of a transaction. The value says what has just happened.
+    """An instant between two effects. The value says what has just happened.
 
     Up to `OBJECTS_LINKED` the target branch is as before; from `COMMITTED` on it is as after. What a process leaves
-    when it dies at a boundary is swept or finished by the next open.
+    when it dies at a boundary is swept or finished by the next open. The last three belong to the making of a lake
+    (its first commit is there, its format mark is not) and to garbage collection (catalog done; checkouts gone).
     """
 
     OPENED = "opened"
@@ -24,6 +25,9 @@ class Step(StrEnum):
     MOVED = "moved"
     VIEWED = "viewed"
     CLOSED = "closed"
+    FOUNDED = "founded"
+    FORGOTTEN = "forgotten"
+    UNSHELVED = "unshelved"
 
 
 hook: Callable[[Step], None] | None = None

@@ -273,6 +273,15 @@ class TransactionsSuite(SuiteBase):
         publish(lake, PATH, MORE, mode=WriteMode.APPEND)
         assert lake.at(MAIN).entry(PATH).rows == 12
 
+    def test_equal_appends_of_two_writers_both_count(self, lake: Lake) -> None:
+        publish(lake, PATH, ROWS)
+        with lake.transaction() as one, self.reopen(lake).transaction() as two:
+            one.write_table(PATH, MORE, mode=WriteMode.APPEND)
+            two.write_table(PATH, MORE, mode=WriteMode.APPEND)
+            one.publish(message="One", provenance=None)
+            assert two.publish(message="Two", provenance=None).changed
+        assert ids(lake) == [1, 2, 3, 4, 4, 5, 5]
+
     def test_appends_to_partitions_of_two_writers_are_both_kept(self, lake: Lake) -> None:
         publish(lake, PATH, ROWS, partition=("month", "a b"))
         with lake.transaction() as one, self.reopen(lake).transaction() as two:
