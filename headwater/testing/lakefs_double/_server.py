@@ -156,6 +156,12 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Keeps quiet."""
 
+    def handle_expect_100(self) -> bool:
+        """Asks for the body at once: the answer is buffered otherwise, and clients wait a second for it."""
+        going_on = super().handle_expect_100()
+        self.wfile.flush()
+        return going_on
+
     def _serve(self) -> None:
         double = self.server.double
         fault = double.faults.hit(self.command, self.path)
