@@ -21,7 +21,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import polars as pl
@@ -73,12 +72,12 @@ class IdentityError(LakeError):
         super().__init__(f"No file matches {list(identity)}; the files are {shown}. Name at least one that is there.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TableDigest:
     """The digest of some rows: a state that adds up.
 
     Attributes:
-        schema: Column names to canonical dtype names, in order; read only.
+        schema: Column names to canonical dtype names, in order.
         rows: Number of rows.
         lanes: Sum of each lane of the row hash over the rows, modulo 2^64.
     """
@@ -88,7 +87,7 @@ class TableDigest:
     lanes: tuple[int, ...] = field(default=(0,) * LANES)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "schema", MappingProxyType(dict(self.schema)))
+        object.__setattr__(self, "schema", dict(self.schema))
         if self.rows < 0 or len(self.lanes) != LANES or not all(0 <= lane <= _LANE_MASK for lane in self.lanes):
             raise ValueError(f"No rows sum up to {self.rows} rows and lanes {self.lanes}.")
 
@@ -108,12 +107,14 @@ class TableDigest:
         Raises:
             DigestMismatchError: Their schemas differ.
         """
-        if list(self.schema.items()) != list(other.schema.items()):
-            raise DigestMismatchError(left=self.schema, right=other.schema)
+        _check_same(self.schema, other.schema)
         return self._plus(other.rows, other.lanes)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TableDigest) and self.hex == other.hex
+
     def __hash__(self) -> int:
-        return hash((tuple(self.schema.items()), self.rows, self.lanes))
+        return hash(self.hex)
 
     def _plus(self, rows: int, lanes: Iterable[int]) -> "TableDigest":
         sums = tuple((a + b) & _LANE_MASK for a, b in zip(self.lanes, lanes, strict=True))
@@ -164,11 +165,14 @@ def digest_batches(batches: Iterable[pa.RecordBatch | pa.Table], schema: pa.Sche
     """
     digest = TableDigest.empty(canonical_schema(schema))
     for batch in batches:
-        found = canonical_schema(batch.schema)
-        if list(found.items()) != list(digest.schema.items()):
-            raise DigestMismatchError(left=digest.schema, right=found)
+        _check_same(digest.schema, canonical_schema(batch.schema))
         digest = _add_batches(digest, batch.to_batches() if isinstance(batch, pa.Table) else [batch])
     return digest
+
+
+def _check_same(left: Mapping[str, str], right: Mapping[str, str]) -> None:
+    if list(left.items()) != list(right.items()):
+        raise DigestMismatchError(left=left, right=right)
 
 
 def _add_batches(digest: TableDigest, batches: Iterable[pa.RecordBatch]) -> TableDigest:

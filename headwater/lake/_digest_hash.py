@@ -112,13 +112,13 @@ class Pair:
 
     def absorb_at(self, words: list[Words], slot: int, null: Mask | None = None) -> None:
         """Absorbs words at `slot` and the slots after it; see `absorb`."""
-        for slot, word in enumerate(words, slot):  # noqa: B020
-            word ^= constant("key", slot)
+        for at, word in enumerate(words, slot):
+            word ^= constant("key", at)
             mix(word, self._spare)
-            np.multiply(word, constant("scale", slot), out=self._spare)
+            np.multiply(word, constant("scale", at), out=self._spare)
             if null is not None:
-                word[null] = constant("null", slot)
-                self._spare[null] = constant("null_scale", slot)
+                word[null] = constant("null", at)
+                self._spare[null] = constant("null_scale", at)
             self.a += word
             self.b += self._spare
 
