@@ -1,6 +1,6 @@
 """Which assets and partitions are out of date, for a build and for the reconciliation sensor. No Dagster."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +62,30 @@ def below(paths: frozenset[str], assets: Sequence[Asset]) -> frozenset[str]:
     return frozenset(reached)
 
 
-def by_partition(stale: Sequence[Stale]) -> Mapping[str | None, tuple[Stale, ...]]:
-    """Grouped by partition key, keys in order, unpartitioned (None) last."""
+def waves(stale: Sequence[Stale], assets: Sequence[Asset]) -> Iterator[tuple[str | None, frozenset[str]]]:
+    """The runs that make everything fresh: partition key (None for whole assets) and the assets of each, in order.
+
+    A run holds whole assets or one partition of partitioned ones, never both; a run comes after all it may depend on.
+    What is below something stale takes part and finds itself fresh or not when its turn comes.
+    """
+    left = set(below(frozenset(item.path for item in stale), assets))
     keys = sorted({item.partition for item in stale if item.partition is not None})
-    groups: dict[str | None, tuple[Stale, ...]] = {
-        key: tuple(item for item in stale if item.partition == key) for key in keys
-    }
-    if whole := tuple(item for item in stale if item.partition is None):
-        groups[None] = whole
-    return groups
+    partitioned = {asset.path for asset in assets if asset.partitions is not None}
+    above = _ancestors(assets)
+    while left:
+        whole = {path for path in left - partitioned if not above[path] & left & partitioned}
+        if whole:
+            yield None, frozenset(whole)
+        left -= whole
+        parts = {path for path in left & partitioned if not (above[path] & left) - partitioned}
+        for key in keys if parts else ():
+            yield key, frozenset(parts)
+        left -= parts
+
+
+def _ancestors(assets: Sequence[Asset]) -> Mapping[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for asset in assets:
+        direct = [path for path in asset.inputs if path in found]
+        found[asset.path] = frozenset(direct).union(*(found[path] for path in direct))
+    return found

@@ -12,6 +12,7 @@ import inspect
 import json
 import re
 import textwrap
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
@@ -21,7 +22,7 @@ from pathlib import PurePath
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
-from headwater.product import Asset
+from headwater.product import Asset, Product
 
 PROJECT_PACKAGES: Final = ("headwater", "assets", "governance", "serving")
 
@@ -30,12 +31,25 @@ _PLAIN = (str, bytes, int, float, complex, bool, type(None), date, datetime, tim
 
 def compute_version(asset: Asset) -> str:
     """Digest of what makes the asset's data: its function, what that calls, its declaration, its packages."""
-    return _digest(asset, [asset.compute, *asset.covers])
+    return _remembered(asset, checks=False)
+
+
+_memory: dict[tuple[int, bool], tuple[weakref.ref[Asset], str]] = {}
+
+
+def _remembered(asset: Asset, *, checks: bool) -> str:
+    """The digest of this very object: code does not change while a process runs."""
+    place = (id(asset), checks)
+    held = _memory.get(place)
+    if held is None or held[0]() is not asset:
+        held = (weakref.ref(asset), _digest(asset, [asset.compute, *asset.covers], checks=checks))
+        _memory[place] = held
+    return held[1]
 
 
 def code_version(asset: Asset) -> str:
     """Digest of the asset's whole code: `compute_version` and its checks."""
-    return _digest(asset, [asset.compute, *asset.covers], checks=True)
+    return _remembered(asset, checks=True)
 
 
 def _digest(asset: Asset, functions: list[Callable[..., Any]], *, checks: bool = False) -> str:
@@ -101,6 +115,8 @@ class _Material:
         """A stable text of a constant or of the values a closure holds."""
         if isinstance(value, Asset):
             return f"asset {value.path}"
+        if isinstance(value, Product):  # the parts an asset uses stand in its declaration
+            return f"product {value.name}"
         if isinstance(value, Enum):
             return f"{type(value).__qualname__}.{value.name}"
         if isinstance(value, _PLAIN):

@@ -2,20 +2,18 @@
 
 import dagster as dg
 
+from assets._declared import manifest_path
 from assets._definitions import dagster_assets
-from resources.dbt import dbt_folder
 from resources.lake import LakeResource
 
 
 def _definitions() -> dg.Definitions:
-    from dagster_dbt import DbtCliResource
+    resources: dict[str, object] = {"lake": LakeResource()}
+    if manifest_path() is not None:
+        from resources.dbt_resource import dbt_resource
 
-    folder = str(dbt_folder())
-    return dg.Definitions(
-        assets=list(dagster_assets()),
-        resources={"lake": LakeResource(), "dbt": DbtCliResource(project_dir=folder, profiles_dir=folder)},
-        executor=dg.in_process_executor,
-    )
+        resources["dbt"] = dbt_resource()
+    return dg.Definitions(assets=list(dagster_assets()), resources=resources, executor=dg.in_process_executor)
 
 
 defs = _definitions()

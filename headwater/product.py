@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import polars as pl
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from headwater.features import FeatureView
     from headwater.models import Gate
 
+_ROWS_HELD: Final = 3_000_000
 _CHECK_NAME = re.compile(r"^[A-Za-z0-9_]+$")
 _PRODUCT_NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
 
@@ -137,13 +138,18 @@ class Audit:
     base: Snapshot
     facts: Mapping[str, Any]
     partition_column: str | None = None
+    _held: list[pl.DataFrame] = field(default_factory=list, repr=False, compare=False)
 
     def rows(self) -> pl.LazyFrame:
-        """The written rows: the partition's, when there is one."""
+        """The written rows: the partition's, when there is one. Read once for all checks unless there are very many."""
         frame = self.staged.table(self.path)
         if self.partition is not None and self.partition_column is not None:
             frame = frame.filter(pl.col(self.partition_column) == self.partition)
-        return frame
+        if (self.staged.entry(self.path).rows or 0) > _ROWS_HELD:
+            return frame
+        if not self._held:
+            self._held.append(frame.collect())
+        return self._held[0].lazy()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from assets._chain._declare import declared_values
 from assets._chain._model import parts_of
 from assets._chain._paths import ChainPaths
 from assets._chain._training_set import TEST, TRAIN
@@ -48,6 +49,7 @@ def drift_assets(product: Product) -> tuple[Asset, Asset]:
         ),
         description="Drift of each watched column: newest months against the train part.",
         kinds=("numpy", "deltalake"),
+        declaration=declared_values(drift=product.drift, model=product.model),
     )
     page = Asset(
         path=paths.drift_page,
@@ -58,6 +60,7 @@ def drift_assets(product: Product) -> tuple[Asset, Asset]:
         description="Evidently's drift page over the same rows.",
         kinds=("evidently",),
         packages=("evidently",),
+        declaration=declared_values(drift=product.drift, model=product.model),
     )
     return report, page
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from assets._chain._declare import declared_values
 from assets._chain._model import baseline_of, parts_of, trained
 from assets._chain._paths import ChainPaths
 from assets._chain._release import RELEASE_FILE, RUN_FILE
@@ -52,7 +53,7 @@ def evaluation_asset(product: Product) -> Asset:
         ),
         description="Metrics with intervals, slices, calibration, importances, and the comparison with baseline and champion.",
         kinds=("numpy", "matplotlib"),
-        declaration={"slices": list(_model(product).slices), "floor": _model(product).slice_floor},
+        declaration=declared_values(labels=product.labels, model=product.model, split=product.split),
     )
 
 

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
 from headwater.lake import Kind
 from headwater.models import Evaluation, Gate, judge
@@ -35,7 +36,7 @@ def release_asset(product: Product) -> Asset:
         ),
         description="Which version is live, under which policy, on which evidence.",
         kinds=("json",),
-        declaration={"risk": str(product.risk)},
+        declaration=declared_values(risk=product.risk, gates=product.gates),
     )
 
 

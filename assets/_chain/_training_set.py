@@ -5,6 +5,7 @@ from typing import Final
 
 import polars as pl
 
+from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
 from headwater.features import FeatureTable, point_in_time_join
 from headwater.lake import Kind
@@ -35,6 +36,7 @@ def training_set_asset(product: Product) -> Asset:
         ),
         description="Labelled rows with the features that were known at prediction time, split by time.",
         kinds=("polars", "deltalake"),
+        declaration=declared_values(labels=labels, features=product.features, split=product.split),
     )
 
 

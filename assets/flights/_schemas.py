@@ -7,6 +7,7 @@ import polars as pl
 
 from headwater.parsing import Field
 
+Dtype = pl.DataType | type[pl.DataType]
 UTC_TIME: Final = pl.Datetime("us", "UTC")
 _HOUR: Final = Field(UTC_TIME, format="%Y-%m-%dT%H:%M:%SZ")
 _WHOLE: Final = Field(pl.Int32)
@@ -76,7 +77,7 @@ AIRPORT_FIELDS: Final[Mapping[str, Field]] = {
 }
 AIRLINE_FIELDS: Final[Mapping[str, Field]] = {"carrier": _NAME, "name": _NAME}
 
-FLIGHT_COLUMNS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
+FLIGHT_COLUMNS: Final[Mapping[str, Dtype]] = {
     "time_hour": UTC_TIME,
     "carrier": pl.String,
     "flight": pl.Int32,
@@ -100,11 +101,11 @@ FLIGHT_COLUMNS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
     "label_known_at": UTC_TIME,
     "predict_at": UTC_TIME,
 }
-WEATHER_COLUMNS: Final = {
+WEATHER_COLUMNS: Final[Mapping[str, Dtype]] = {
     "origin": pl.String,
     "time_hour": UTC_TIME,
     **{name: field.dtype for name, field in WEATHER_FIELDS.items() if field.dtype is pl.Float64},
 }
-PLANE_COLUMNS: Final = {name: field.dtype for name, field in PLANE_FIELDS.items()}
-AIRPORT_COLUMNS: Final = {name: field.dtype for name, field in AIRPORT_FIELDS.items()}
-AIRLINE_COLUMNS: Final = {name: field.dtype for name, field in AIRLINE_FIELDS.items()}
+PLANE_COLUMNS: Final[Mapping[str, Dtype]] = {name: field.dtype for name, field in PLANE_FIELDS.items()}
+AIRPORT_COLUMNS: Final[Mapping[str, Dtype]] = {name: field.dtype for name, field in AIRPORT_FIELDS.items()}
+AIRLINE_COLUMNS: Final[Mapping[str, Dtype]] = {name: field.dtype for name, field in AIRLINE_FIELDS.items()}

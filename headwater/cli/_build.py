@@ -84,34 +84,29 @@ def _build_product(product: "Product", out: Console, *, land: bool) -> bool:
 
 
 def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
-    """Runs what is stale, partitions first, until nothing is left or something was refused."""
+    """Runs what is stale, wave by wave, until nothing is left or something was refused."""
     stale = _stale(product)
     if not stale:
         return ()
     import dagster as dg
 
-    from assets._build import run_stale
+    from assets._build import run_assets
     from assets._declared import declared
-    from assets._plan import by_partition
+    from assets._plan import waves
     from headwater.definitions import defs
     from headwater.runtime import user
     from resources.dagster_home import dagster_instance
     from resources.progress import Listener, listening
     from resources.settings import load_settings
 
-    assets = declared(product)
     listener = Listener(started=progress.started, ended=progress.ended)
     errors: list[str] = []
     with dagster_instance(load_settings()) as instance, listening(listener):
         assert isinstance(instance, dg.DagsterInstance)
-        for key in [k for k in by_partition(stale) if k is not None]:
-            paths = frozenset(item.path for item in stale if item.partition == key)
-            done = run_stale(defs, instance, assets, paths, partition=key, actor=user())
-            errors += done.errors
-        whole = frozenset(item.path for item in _stale(product) if item.partition is None)
-        if whole:
-            done = run_stale(defs, instance, assets, whole, partition=None, actor=user())
-            errors += done.errors
+        for key, paths in waves(stale, declared(product)):
+            errors += run_assets(defs, instance, paths, partition=key, actor=user()).errors
+            if errors and key is None:
+                break
     return errors
 
 

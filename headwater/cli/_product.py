@@ -28,7 +28,10 @@ def list_(as_json: bool) -> None:
     """Every product found below assets/."""
     from assets._products import products
 
-    rows = [{"name": p.name, "question": p.question, "owners": ", ".join(p.owners), "risk": p.risk.value} for p in products()]
+    rows = [
+        {"name": p.name, "question": p.question, "owners": ", ".join(p.owners), "risk": p.risk.value}
+        for p in products()
+    ]
     show_rows(rows, ("name", "question", "owners", "risk"), as_json=as_json, empty="No products.")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from headwater.lake import Commit, Lake, Snapshot
-from headwater.materialize._inputs import file_sha256
+from headwater.materialize._inputs import file_sha256, version_of
 from headwater.product import Asset
 from headwater.provenance import Output, Pin, Provenance
 
@@ -116,7 +116,7 @@ def why_stale(
     now = _present(snapshot, asset, partition, landing)
     if record.provenance is None or record.provenance.action in BY_HAND:
         base = lake.at(record.commit.id)
-        then = {path: base.entry(path).data_version for path in asset.inputs if base.has(path)}
+        then = {p: version_of(base.entry(p), asset, partition) for p in asset.inputs if base.has(p)}
         then |= _landed_before(lake, record.commit, asset, partition)
         return min((_changes(then, now), *(_differences(p, code, asset, now) for p in record.attested)), key=len)
     candidates = [_differences(p, code, asset, now) for p in (record.provenance, *record.attested)]
@@ -124,7 +124,7 @@ def why_stale(
 
 
 def _present(snapshot: Snapshot, asset: Asset, partition: str | None, landing: Path | None) -> Mapping[str, str]:
-    now = {path: snapshot.entry(path).data_version for path in asset.inputs if snapshot.has(path)}
+    now = {p: version_of(snapshot.entry(p), asset, partition) for p in asset.inputs if snapshot.has(p)}
     for name in asset.landed if landing else ():
         shown = name.format(partition=partition)
         file = landing / asset.product / shown  # type: ignore[operator]

@@ -34,6 +34,16 @@ class LandedFileMissingError(HeadwaterError):
         )
 
 
+class PartitionMissingError(HeadwaterError):
+    """A partition was asked for before the same partition of an input was there."""
+
+    def __init__(self, *, asset: str, path: str, partition: str) -> None:
+        self.asset, self.path, self.partition = asset, path, partition
+        super().__init__(
+            f"{asset!r} needs partition {partition!r} of {path!r}, which is not there. Materialize it first."
+        )
+
+
 class RecordingInputs:
     """The one implementation of `headwater.product.Inputs` that runs use.
 
@@ -49,7 +59,7 @@ class RecordingInputs:
         self, *, lake: Lake, snapshot: Snapshot, asset: Asset, partition: str | None = None, landing: Path | None = None
     ) -> None:
         self._lake, self._snapshot, self._asset = lake, snapshot, asset
-        self._landing = landing
+        self._landing, self._partition = landing, partition
         self._landed = tuple(name.format(partition=partition) for name in asset.landed)
         self._read: set[str] = set()
         self._files: dict[str, str] = {}
@@ -61,8 +71,9 @@ class RecordingInputs:
         return self._snapshot.commit.id
 
     def table(self, path: str) -> pl.LazyFrame:
-        """The declared input table at `path`."""
-        return self._snapshot.table(self._declared(path))
+        """The declared input table at `path`: of a table with the same partitions, the partition being built."""
+        rows, column = self._snapshot.table(self._declared(path)), self._partition_column(path)
+        return rows if column is None else rows.filter(pl.col(column) == self._partition)
 
     def folder(self, path: str) -> Path:
         """The declared input folder at `path`, read only."""
@@ -115,7 +126,11 @@ class RecordingInputs:
     def pins(self) -> tuple[Pin, ...]:
         """What was declared, at which data version, and whether it was read."""
         declared = [
-            Pin(path=path, data_version=self._snapshot.entry(path).data_version, read=path in self._read)
+            Pin(
+                path=path,
+                data_version=version_of(self._snapshot.entry(path), self._asset, self._partition),
+                read=path in self._read,
+            )
             for path in self._asset.inputs
             if self._snapshot.has(path)
         ]
@@ -127,11 +142,26 @@ class RecordingInputs:
         """Declared inputs that the function never asked for."""
         return tuple(path for path in self._asset.inputs if path not in self._read)
 
+    def _partition_column(self, path: str) -> str | None:
+        entry = self._snapshot.entry(path)
+        if self._asset.partitions is None or not entry.partitions:
+            return None
+        if self._partition not in entry.partitions:
+            raise PartitionMissingError(asset=self._asset.path, path=path, partition=str(self._partition))
+        return self._asset.partitions.column
+
     def _declared(self, path: str) -> str:
         if path not in self._asset.inputs:
             raise UndeclaredInputError(asset=self._asset.path, path=path, declared=self._asset.inputs)
         self._read.add(path)
         return path
+
+
+def version_of(entry: Entry, asset: Asset, partition: str | None) -> str:
+    """The data version of an input as an asset reads it: its own partition's where both have partitions."""
+    if asset.partitions is not None and partition is not None and entry.partitions:
+        return entry.partitions.get(partition, "")
+    return entry.data_version
 
 
 def file_sha256(file: Path) -> str:
