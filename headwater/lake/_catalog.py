@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from headwater.lake._commits import CommitRow
 from headwater.lake._tree import node_hash
+from headwater.lake.errors import DamagedCatalogError
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS nodes (hash TEXT PRIMARY KEY, data BLOB NOT NULL);
@@ -38,6 +39,11 @@ class RefRow:
     kind: str
     commit: str
     protected: bool
+
+
+def as_bytes(value: bytes | str) -> bytes:
+    """A stored node; a tampered one may have become text."""
+    return value.encode() if isinstance(value, str) else bytes(value)
 
 
 def _ref(row: tuple[Any, ...]) -> RefRow:
@@ -130,13 +136,13 @@ class Catalog:
     # Nodes
 
     def get(self, hash: str) -> bytes:
-        """The node with this hash. Raises KeyError."""
+        """The node with this hash. Raises DamagedCatalogError when it is missing or has another."""
         data = self._nodes.get(hash)
         if data is None:
             found = self.rows("SELECT data FROM nodes WHERE hash = ?", hash)
-            if not found:
-                raise KeyError(hash)
-            data = bytes(found[0][0])
+            data = as_bytes(found[0][0]) if found else b""
+            if node_hash(data) != hash:
+                raise DamagedCatalogError(what="node", name=hash)
             if len(self._nodes) >= _CACHED_NODES:
                 self._nodes.clear()
             self._nodes[hash] = data
@@ -149,7 +155,7 @@ class Catalog:
     # Commits
 
     def commit(self, id: str) -> CommitRow | None:
-        """The commit with this full id."""
+        """The commit with this full id. Raises DamagedCatalogError when its record was changed."""
         found = self.rows("SELECT data, generation, collected FROM commits WHERE id = ?", id)
         return CommitRow.parse(id, *found[0]) if found else None
 

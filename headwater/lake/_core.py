@@ -1,7 +1,7 @@
 """The parts of one embedded lake, and the one place where a commit is made."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,13 +92,13 @@ class Core:
     @contextmanager
     def branch_lock(self, branch: str) -> Iterator[None]:
         """Holds the right to move a branch and its view."""
-        with locked(self.layout.locks / f"branch-{branch}.lock"):
+        with nullcontext() if self.read_only else locked(self.layout.locks / f"branch-{branch}.lock"):
             yield
 
     @contextmanager
     def storing(self) -> Iterator[None]:
         """Keeps `gc` from sweeping between linking objects and committing what needs them."""
-        with locked(self.layout.locks / GC_LOCK, shared=True):
+        with nullcontext() if self.read_only else locked(self.layout.locks / GC_LOCK, shared=True):
             yield
 
     def head(self, branch: str) -> CommitRow:
@@ -132,8 +132,7 @@ class Core:
             created=max(datetime.now(UTC), *(parent.created for parent in change.parents)),
             metadata=change.metadata,
         )
-        with ExitStack() as stack:
-            stack.enter_context(self.storing())
+        with self.storing():
             self.objects.link_new(ready)
             reached(Step.OBJECTS_LINKED)
             self._catalogue(row, change, buffer)

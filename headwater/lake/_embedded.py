@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -34,7 +34,7 @@ from headwater.lake._storage import storage_errors
 from headwater.lake._transaction import EmbeddedTransaction
 from headwater.lake._verify import Verifier
 from headwater.lake._views import View
-from headwater.lake.errors import CollectedCommitError, PathNotFoundError
+from headwater.lake.errors import CollectedCommitError, DamagedCatalogError, PathNotFoundError
 from headwater.names import MAIN, check_path, check_ref
 from headwater.provenance import Provenance
 
@@ -201,7 +201,8 @@ class EmbeddedLake:
         """
         with storage_errors(self.location, "verified"):
             if not self._core.read_only:
-                recover(self._core)
+                with suppress(DamagedCatalogError):  # Which the verification then finds.
+                    recover(self._core)
             return Verifier(self._core, deep=deep).run()
 
     def repair(self) -> None:

@@ -7,20 +7,12 @@ from typing import Final
 
 from headwater.lake._catalog import Catalog
 from headwater.lake._commits import CommitRow
-from headwater.lake.errors import LakeError, RefNotFoundError
+from headwater.lake.errors import DamagedCatalogError, RefNotFoundError
 
 BRANCH: Final = "branch"
 TAG: Final = "tag"
 _BACK: Final = re.compile(r"^(?P<ref>.+)~(?P<steps>\d{1,9})$")
 _PREFIX: Final = re.compile(r"^[0-9a-f]{6,64}$")
-
-
-class DamagedCatalogError(LakeError):
-    """The catalog names something that it does not hold."""
-
-    def __init__(self, *, what: str, name: str) -> None:
-        self.what, self.name = what, name
-        super().__init__(f"The catalog lacks {what} {name!r}. Run `headwater lake verify`, and restore from a copy.")
 
 
 def stored(catalog: Catalog, id: str) -> CommitRow:

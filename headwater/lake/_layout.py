@@ -110,7 +110,7 @@ def live_pins(layout: Layout) -> tuple[str, ...]:
     for entry in os.scandir(layout.work):
         if entry.name.endswith(".lock"):
             with suppress(FileNotFoundError):
-                found.append(Path(entry.path).read_text(encoding="ascii"))
+                found.append(Path(entry.path).read_text(encoding="utf-8"))
     return tuple(pin for pin in found if pin)
 
 

@@ -1,6 +1,7 @@
 """Opening an embedded lake: make it when absent, refuse a newer format, recover what dead processes left."""
 
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from headwater.lake._locks import claimed, locked
 from headwater.lake._steps import Step, reached
 from headwater.lake._storage import storage_errors
 from headwater.lake._views import View
-from headwater.lake.errors import LakeFormatError, StorageError, UnsafeStoreError
+from headwater.lake.errors import DamagedCatalogError, LakeFormatError, StorageError, UnsafeStoreError
 from headwater.names import MAIN
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -49,7 +50,8 @@ def open_core(location: Path, *, create: bool) -> Core:
         core = Core(layout, Catalog(layout.catalog))
         if core.catalog.is_empty() or core.catalog.ref(BRANCH, MAIN) is None:
             _create(layout)
-        recover(core)
+        with suppress(DamagedCatalogError):  # What is whole can still be read, and `verify` says what is not.
+            recover(core)
     return core
 
 
@@ -102,9 +104,9 @@ def recover(core: Core) -> None:
 def _distrust_after_boot(core: Core) -> None:
     """Drops all checkouts after the machine went down: they are derived and never synced, so some may be incomplete."""
     mark = core.layout.checkouts / _BOOT_MARK
-    if not (mark.exists() and mark.read_text(encoding="ascii") == _boot()):
+    if not (mark.exists() and mark.read_text(encoding="utf-8") == _boot()):
         with core.branch_lock(MAIN):
-            if not (mark.exists() and mark.read_text(encoding="ascii") == _boot()):
+            if not (mark.exists() and mark.read_text(encoding="utf-8") == _boot()):
                 _derive(core)
 
 
@@ -115,7 +117,7 @@ def derive_anew(core: Core) -> None:
 
 
 def _boot() -> str:
-    return _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else "unknown"
+    return _BOOT_ID.read_text(encoding="utf-8").strip() if _BOOT_ID.exists() else "unknown"
 
 
 def _derive(core: Core) -> None:
@@ -127,7 +129,7 @@ def _derive(core: Core) -> None:
                 folder.rename(space.fresh())
         View(core, MAIN).show(core.head(MAIN), space=space)
         fresh = space.fresh()
-        fresh.write_text(_boot(), encoding="ascii")
+        fresh.write_text(_boot(), encoding="utf-8")
         fresh.replace(core.layout.checkouts / _BOOT_MARK)
 
 

@@ -1,6 +1,5 @@
 """Verification: every content is hashed again, every node and commit is read again, every derived folder compared."""
 
-import hashlib
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -8,17 +7,19 @@ from pathlib import Path
 from typing import Final
 
 from headwater.lake import _tree, _trees
+from headwater.lake._catalog import as_bytes
+from headwater.lake._commits import CommitRow
 from headwater.lake._core import Core
 from headwater.lake._files import hash_file, walk
 from headwater.lake._gc import Needs, mark
-from headwater.lake._history import BRANCH, TAG, DamagedCatalogError, stored
+from headwater.lake._history import BRANCH, TAG
 from headwater.lake._interface import Finding, Kind, Verification
 from headwater.lake._objects import Content
 from headwater.lake._records import Record
 from headwater.lake._tables import local, read_table
 from headwater.lake._tree import node_hash
 from headwater.lake._views import View
-from headwater.lake.errors import TableReadError
+from headwater.lake.errors import DamagedCatalogError, TableReadError
 
 _SHA256: Final = re.compile(r"^[0-9a-f]{64}$")
 
@@ -45,7 +46,7 @@ class Verifier:
         with self._core.storing():
             try:
                 self._check_catalog()
-            except (sqlite3.DatabaseError, DamagedCatalogError) as error:
+            except sqlite3.DatabaseError as error:
                 self._found("catalog", self._core.layout.catalog.name, f"it cannot be read: {error}")
             else:
                 needs = self._check_trees()
@@ -68,44 +69,51 @@ class Verifier:
             if message != "ok":
                 self._found("catalog", self._core.layout.catalog.name, str(message))
         for hash, data in catalog.stream("SELECT hash, data FROM nodes"):
-            if node_hash(bytes(data)) != hash:
+            if node_hash(as_bytes(data)) != hash:
                 self._found("tree", hash, "the stored node has another hash than its name.")
-        for id, text, tree, parent in catalog.stream("SELECT id, data, tree, parent FROM commits"):
+        for id, tree, parent in catalog.rows("SELECT id, tree, parent FROM commits"):
             self._commits += 1
-            if hashlib.sha256(text.encode()).hexdigest() != id:
+            row = self._commit(id)
+            if row is None:
                 self._found("commit", id, "the stored record has another hash than its id.")
                 continue
-            row = stored(catalog, id)
             if row.tree != tree or (row.parents[0] if row.parents else None) != parent:
                 self._found("commit", id, "its columns differ from its record.")
             for ancestor in row.parents:
-                if catalog.commit(ancestor) is None:
-                    self._found("commit", id, f"its parent {ancestor} is missing.")
+                if self._commit(ancestor) is None:
+                    self._found("commit", id, f"its parent {ancestor} is missing or damaged.")
         self._check_refs()
+
+    def _commit(self, id: str) -> CommitRow | None:
+        """A commit, None when it is missing or damaged."""
+        try:
+            return self._core.catalog.commit(id)
+        except DamagedCatalogError:
+            return None
 
     def _check_refs(self) -> None:
         catalog = self._core.catalog
         for ref in (*catalog.refs(BRANCH), *catalog.refs(TAG)):
-            row = catalog.commit(ref.commit)
+            row = self._commit(ref.commit)
             if row is None:
-                self._found("ref", ref.name, f"it names commit {ref.commit}, which is missing.")
+                self._found("ref", ref.name, f"it names commit {ref.commit}, which is missing or damaged.")
             elif row.collected:
                 self._found("ref", ref.name, f"it names commit {ref.commit}, whose content was removed.")
         for id, commit in catalog.rows("SELECT id, commit_id FROM publications"):
-            if catalog.commit(commit) is None:
-                self._found("transaction", id, f"it published commit {commit}, which is missing.")
+            if self._commit(commit) is None:
+                self._found("transaction", id, f"it published commit {commit}, which is missing or damaged.")
 
     def _check_trees(self) -> Needs:
         """Walks the tree of every commit whose content is kept and returns what they need."""
         needs = Needs()
         for (id,) in self._core.catalog.rows("SELECT id FROM commits WHERE collected = 0 ORDER BY number"):
-            row = self._core.catalog.commit(id)
+            row = self._commit(id)
             if row is None or row.tree in needs.nodes:
                 continue
             try:
                 mark(self._core.catalog, (row.tree,), needs)
-            except (KeyError, ValueError, TypeError, AttributeError) as error:
-                self._found("commit", id, f"its tree cannot be read: {type(error).__name__} {error}.")
+            except DamagedCatalogError as error:
+                self._found("commit", id, f"its tree cannot be read: {error}")
         return needs
 
     # Objects
@@ -135,10 +143,8 @@ class Verifier:
                     name: Content.parse(text) for name, text in _tree.items(self._core.catalog, folder.name).items()
                 }
                 self._check_checkout(folder, contents)
-            except KeyError:
-                continue  # Of a collected commit: the next gc removes it.
-            except (ValueError, TypeError, AttributeError):
-                continue  # Its list of files is damaged, which was found above.
+            except DamagedCatalogError:
+                continue  # Of a collected commit, and the next gc removes it; or damaged, which was found above.
             except FileNotFoundError:
                 if folder.exists():
                     self._found("view", folder.name, "a file of this checkout vanished while it was read.")
@@ -164,7 +170,10 @@ class Verifier:
                 self._check_view(View(self._core, branch.name))
 
     def _check_view(self, view: View) -> None:
-        head = self._core.head(view.branch)
+        try:
+            head = self._core.head(view.branch)
+        except DamagedCatalogError:
+            return  # The damaged commit was found above.
         if view.shown != head.id:
             self._found("view", view.branch, f"it shows commit {view.shown}, the branch is at {head.id}.")
             return
@@ -185,7 +194,7 @@ class Verifier:
         try:
             for path, hash in _tree.items(self._core.catalog, tree).items():
                 yield path, _trees.read_record(self._core.catalog, hash)
-        except (KeyError, ValueError, TypeError):
+        except DamagedCatalogError:
             return  # The damaged node was found above.
 
     def _check_version(self, path: str, record: Record, folder: Path) -> None:

@@ -34,7 +34,7 @@ class View:
     def shown(self) -> str | None:
         """Id of the commit that the view shows, None when it is unknown."""
         try:
-            return self._mark.read_text(encoding="ascii")
+            return self._mark.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
 
@@ -68,7 +68,7 @@ class View:
                     if left is None or _trees.read_record(store, left).files != record.files:
                         self._point(path, record, space)
         mark = space.fresh()
-        mark.write_text(row.id, encoding="ascii")
+        mark.write_text(row.id, encoding="utf-8")
         mark.replace(self._mark)
 
     def _rebuild(self, row: CommitRow, space: Workspace) -> None:

@@ -150,3 +150,13 @@ class CollectedCommitError(LakeError):
             f"The content of commit {commit[:12]} was removed by `headwater lake gc`; its log entry and provenance remain. "
             "Tag what must stay readable, or keep more with a longer retention."
         )
+
+
+class DamagedCatalogError(LakeError):
+    """The catalog lacks something that it names, or holds it changed."""
+
+    def __init__(self, *, what: str, name: str) -> None:
+        self.what, self.name = what, name
+        super().__init__(
+            f"The catalog's {what} {name!r} is missing or damaged. Run `headwater lake verify`, and restore it from a copy."
+        )

@@ -1,0 +1,297 @@
+"""Damage, strays and hostile disks: each is found, named, and loses nothing."""
+
+import errno
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from headwater.lake import EmbeddedLake, WriteMode, _files, _opening
+from headwater.lake.errors import LakeFormatError, StorageError, TableReadError
+from headwater.names import MAIN
+from tests.lake.processes import APPENDED, FOLDER, NEXT, WRITTEN, append, change, found, start, versions
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> EmbeddedLake:
+    lake = found(tmp_path / "lake")
+    assert isinstance(lake, EmbeddedLake)
+    change(lake, tmp_path)
+    return lake
+
+
+def _objects(lake: EmbeddedLake) -> list[Path]:
+    return sorted(file for file in (lake.location / "objects").rglob("*") if file.is_file())
+
+
+def _flip(file: Path) -> None:
+    file.chmod(0o644)
+    with file.open("r+b") as handle:
+        handle.seek(file.stat().st_size // 2)
+        byte = handle.read(1)[0]
+        handle.seek(-1, os.SEEK_CUR)
+        handle.write(bytes([byte ^ 1]))
+
+
+def test_one_flipped_byte_in_any_object_is_found_and_forgotten_when_flipped_back(lake: EmbeddedLake) -> None:
+    assert lake.verify().clean
+    for file in _objects(lake):
+        if file.stat().st_size == 0:
+            continue
+        _flip(file)
+        assert file.name in {finding.name for finding in lake.verify().findings}
+        _flip(file)
+    assert lake.verify(deep=True).clean
+
+
+def test_a_missing_object_is_found(lake: EmbeddedLake) -> None:
+    victim = _objects(lake)[0]
+    victim.unlink()
+    assert [(finding.what, finding.name) for finding in lake.verify().findings] == [("object", victim.name)]
+
+
+def test_a_file_among_the_objects_that_is_no_object_is_found(lake: EmbeddedLake) -> None:
+    (lake.location / "objects" / "ab" / "stray").write_text("x")
+    assert [finding.what for finding in lake.verify().findings] == ["object"]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("UPDATE nodes SET data = replace(data, 'leaf', 'laef')", "tree"),
+        ("UPDATE commits SET data = replace(data, 'Next', 'Nixt')", "commit"),
+        ("UPDATE refs SET commit_id = replace(commit_id, substr(commit_id, 1, 8), '00000000')", "ref"),
+        ("DELETE FROM nodes WHERE rowid = (SELECT max(rowid) FROM nodes)", "commit"),
+        ("UPDATE commits SET tree = replace(tree, substr(tree, 1, 8), '00000000')", "commit"),
+    ],
+)
+def test_a_changed_row_of_the_catalog_is_found(lake: EmbeddedLake, change: str, what: str) -> None:
+    location = lake.location
+    lake.close()
+    with sqlite3.connect(location / "catalog.sqlite") as connection:
+        connection.execute(change)
+    connection.close()
+    assert what in {finding.what for finding in EmbeddedLake.open(location).verify().findings}
+
+
+def test_a_stray_append_in_the_view_cannot_poison_a_read_and_is_found_and_repaired(lake: EmbeddedLake) -> None:
+    before = lake.at(MAIN).table(APPENDED).collect()
+    write_deltalake(str(lake.location / "main" / APPENDED), NEXT, mode="append")
+    assert DeltaTable(str(lake.location / "main" / APPENDED)).version() == 2
+    assert lake.at(MAIN).table(APPENDED).collect().equals(before)
+    findings = lake.verify().findings
+    assert {finding.what for finding in findings} == {"view"}
+    assert len(findings) == 2
+    append(lake)
+    assert lake.at(MAIN).entry(APPENDED).rows == before.height + NEXT.height
+    assert lake.at(MAIN).table(APPENDED).collect().height == before.height + NEXT.height
+    lake.repair()
+    assert lake.verify(deep=True).clean
+
+
+def test_a_file_put_into_the_view_is_found(lake: EmbeddedLake) -> None:
+    (lake.location / "main" / "shop" / "notes.txt").write_text("mine")
+    assert [finding.name for finding in lake.verify().findings] == ["main/shop/notes.txt"]
+
+
+def test_truncating_a_file_of_a_folder_asset_does_not_reach_the_object(lake: EmbeddedLake) -> None:
+    file = lake.location / "main" / FOLDER / "sub" / "weights"
+    file.chmod(0o644)
+    file.write_bytes(b"truncated in place, as torch.save does")
+    assert [finding.what for finding in lake.verify().findings] == ["view"]
+    lake.repair()
+    assert (lake.at(MAIN).folder(FOLDER) / "sub" / "weights").read_bytes() == bytes([2]) * 5000
+    assert lake.verify().clean
+
+
+def test_a_truncated_parquet_file_is_a_clear_error(lake: EmbeddedLake) -> None:
+    folder = lake.location / "main" / WRITTEN
+    (victim,) = [file for file in folder.iterdir() if file.suffix == ".parquet"]
+    victim.chmod(0o644)
+    os.truncate(victim, 100)
+    with pytest.raises(TableReadError, match=rf"{WRITTEN}.*is damaged: 100 bytes"):
+        lake.at(MAIN).table(WRITTEN)
+    assert not lake.verify().clean
+    assert lake.at(MAIN).table(APPENDED).collect().height == 5
+
+
+def test_a_missing_parquet_file_is_a_clear_error(lake: EmbeddedLake) -> None:
+    folder = lake.location / "main" / WRITTEN
+    next(file for file in folder.iterdir() if file.suffix == ".parquet").unlink()
+    with pytest.raises(TableReadError, match="is missing"):
+        lake.at(MAIN).delta(WRITTEN)
+
+
+def test_a_table_of_a_newer_protocol_is_a_clear_error(tmp_path: Path) -> None:
+    from headwater.lake._tables import local, open_delta, scan
+
+    write_deltalake(str(tmp_path / "table"), NEXT)
+    log = tmp_path / "table" / "_delta_log" / f"{0:020d}.json"
+    newer = '{"protocol":{"minReaderVersion":9,"minWriterVersion":9}}'
+    lines = [newer if "protocol" in line else line for line in log.read_text().splitlines()]
+    log.write_text("\n".join(lines))
+    with pytest.raises(TableReadError, match="shop/newer"):
+        scan(open_delta(local(tmp_path / "table"), path="shop/newer"), path="shop/newer")
+
+
+def test_a_lake_of_a_newer_format_is_refused_and_left_alone(lake: EmbeddedLake) -> None:
+    (lake.location / "format").write_text("headwater-lake 2\n")
+    before = sorted(lake.location.rglob("*"))
+    with pytest.raises(LakeFormatError, match="headwater-lake 2"):
+        EmbeddedLake.open(lake.location)
+    assert sorted(lake.location.rglob("*")) == before
+
+
+def test_an_absent_lake_is_not_made_unless_asked(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="there is no lake"):
+        EmbeddedLake.open(tmp_path / "lake", create=False)
+    assert not (tmp_path / "lake").exists()
+
+
+def test_after_the_machine_went_down_every_derived_folder_is_made_anew(
+    lake: EmbeddedLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    next(file for file in (lake.location / "main" / WRITTEN).iterdir() if file.suffix == ".parquet").unlink()
+    boot = tmp_path / "boot"
+    boot.write_text("another boot")
+    monkeypatch.setattr(_opening, "_BOOT_ID", boot)
+    again = EmbeddedLake.open(lake.location)
+    assert again.at(MAIN).table(WRITTEN).collect().equals(NEXT)
+    assert again.verify(deep=True).clean
+
+
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EMLINK, errno.EPERM])
+def test_where_there_can_be_no_more_links_there_are_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(source: object, target: object) -> None:
+        if Path(str(target)).exists():
+            raise FileExistsError(errno.EEXIST, "exists")
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(_files.os, "link", refuse)
+    lake = found(tmp_path / "lake")
+    assert isinstance(lake, EmbeddedLake)
+    change(lake, tmp_path)
+    append(lake)
+    assert lake.at(MAIN).table(APPENDED).collect().height == 7
+    assert lake.verify(deep=True).clean
+    assert {file.stat().st_nlink for file in _objects(lake)} == {1}
+
+
+def _use_read_only(location: Path) -> None:
+    """In a process without the rights of root: reads go on, writes are clear errors."""
+    os.setuid(65534)
+    lake = EmbeddedLake.open(location)
+    assert lake.at(MAIN).table(APPENDED).collect().height == 5
+    assert len(list(lake.log())) == 3
+    assert lake.verify().clean
+    for use in (
+        lambda: append(lake),
+        lambda: lake.create_branch("dev"),
+        lambda: lake.tag("v1", at=MAIN),
+        lambda: lake.merge("main~1", into=MAIN, message="Merge"),
+        lambda: EmbeddedLake.open(location / "inner"),
+    ):
+        with pytest.raises(StorageError, match="writable"):
+            use()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights")
+def test_a_read_only_lake_can_be_read_and_says_why_it_cannot_be_written(lake: EmbeddedLake, tmp_path: Path) -> None:
+    lake.close()
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_mode & 0o005 != 0o005:
+            parent.chmod(parent.stat().st_mode | 0o055)
+    for folder in (lake.location, *(path for path in lake.location.rglob("*") if path.is_dir())):
+        folder.chmod(0o555)
+    process = start(_use_read_only, lake.location)
+    process.join(60)
+    assert process.exitcode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 3 MiB, where the user may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(place)], capture_output=True, check=False
+        ).returncode
+    )
+    if not mounted:
+        pytest.skip("needs the right to mount a small file system")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_is_a_clear_error_and_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
+    lake = found(small_disk / "lake")
+    assert isinstance(lake, EmbeddedLake)
+    before, commits = versions(lake), list(lake.log())
+    big = pl.DataFrame({"noise": [os.urandom(1 << 20) for _ in range(6)]})
+    with pytest.raises(StorageError, match="Free some space"), lake.transaction() as tx:
+        tx.write_table("shop/big", big)
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "w").write_bytes(os.urandom(6 << 20))
+    with pytest.raises(StorageError, match="Free some space"), lake.transaction() as tx:
+        tx.write_folder("shop/weights", weights)
+    assert (versions(lake), list(lake.log())) == (before, commits)
+    assert lake.verify(deep=True).clean
+    append(lake)
+    assert lake.at(MAIN).entry(APPENDED).rows == 5
+
+
+@pytest.mark.parametrize("call", ["link", "fsync", "rename", "replace", "mkdir"])
+def test_a_disk_that_fills_up_at_any_call_loses_nothing(
+    lake: EmbeddedLake, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    before = versions(lake)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        with pytest.raises(StorageError, match=r"No space left on device. Free some space"):
+            append(lake, id="tx-full")
+    lake = EmbeddedLake.open(lake.location)
+    assert versions(lake) in (before, before | {APPENDED: versions(lake)[APPENDED]})
+    assert lake.verify(deep=True).clean
+    append(lake, id="tx-full")
+    assert lake.at(MAIN).table(APPENDED).collect().height == 7
+
+
+def test_a_damaged_object_is_replaced_when_its_content_is_written_again(lake: EmbeddedLake, tmp_path: Path) -> None:
+    victim = max(_objects(lake), key=lambda file: file.stat().st_size)
+    victim.chmod(0o644)
+    os.truncate(victim, 10)
+    assert not lake.verify().clean
+    shutil.rmtree(tmp_path / "source-2", ignore_errors=True)
+    with lake.transaction() as tx:
+        from tests.lake.processes import source
+
+        tx.write_folder("shop/other", source(tmp_path, 2))
+        tx.publish(message="Other", provenance=None)
+    assert lake.verify().clean
+
+
+def test_a_lake_can_be_copied_as_plain_files(lake: EmbeddedLake, tmp_path: Path) -> None:
+    lake.close()
+    shutil.copytree(lake.location, tmp_path / "copy", symlinks=True)
+    copy = EmbeddedLake.open(tmp_path / "copy")
+    assert versions(copy) == versions(lake)
+    assert copy.verify(deep=True).clean
+    with copy.transaction() as tx:
+        tx.write_table(WRITTEN, NEXT, mode=WriteMode.APPEND)
+        tx.publish(message="On the copy", provenance=None)
+    assert versions(copy) != versions(lake)
