@@ -2,41 +2,49 @@
 
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from headwater.lake.lakefs import LakeFSLake, LakeFSSettings
-from headwater.testing.lakefs_double import LakeFSDouble
+from headwater.testing.lakefs_double import ACCESS_KEY, SECRET_KEY, LakeFSDouble
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server is, and who may use it."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
 
 
 @pytest.fixture(scope="session")
-def _shared_double() -> Iterator[LakeFSDouble | None]:
-    if os.environ.get("LAKECTL_SERVER_ENDPOINT_URL"):
-        yield None
+def address() -> Iterator[Address]:
+    """The server under test. The double runs in a process of its own: delta-rs waits while holding the global lock."""
+    if endpoint := os.environ.get("LAKECTL_SERVER_ENDPOINT_URL"):
+        key, secret = "LAKECTL_CREDENTIALS_ACCESS_KEY_ID", "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY"
+        yield Address(endpoint, os.environ[key], os.environ[secret])
         return
-    with LakeFSDouble() as server:
-        yield server
+    command = [sys.executable, "-m", "headwater.testing.lakefs_double"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield Address(process.stdout.readline().strip(), ACCESS_KEY, SECRET_KEY)
+        process.communicate()
 
 
 @pytest.fixture
-def settings(_shared_double: LakeFSDouble | None, tmp_path: Path) -> LakeFSSettings:
+def settings(address: Address, tmp_path: Path) -> LakeFSSettings:
     """A repository that no other test uses, on the server under test."""
-    repository = f"test-{secrets.token_hex(8)}"
-    if _shared_double is not None:
-        return settings_of(_shared_double, repository, tmp_path)
-    return LakeFSSettings(
-        endpoint=os.environ["LAKECTL_SERVER_ENDPOINT_URL"],
-        access_key=os.environ["LAKECTL_CREDENTIALS_ACCESS_KEY_ID"],
-        secret_key=os.environ["LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY"],
-        repository=repository,
-        cache=tmp_path / "cache",
-    )
+    return settings_of(address, f"test-{secrets.token_hex(8)}", tmp_path)
 
 
-def settings_of(server: LakeFSDouble, repository: str, tmp_path: Path) -> LakeFSSettings:
-    """Settings for a repository of a double, impatient enough for tests."""
+def settings_of(server: Address | LakeFSDouble, repository: str, tmp_path: Path) -> LakeFSSettings:
+    """Settings for a repository of a server, impatient enough for tests."""
     return LakeFSSettings(
         endpoint=server.endpoint,
         access_key=server.access_key,

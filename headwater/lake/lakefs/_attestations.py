@@ -58,10 +58,7 @@ class Attestations:
     def _make_branch(self) -> None:
         """Makes the branch off the repository's first commit, which holds nothing."""
         if self._parts.server.branch_head(BRANCH) is None:
-            first = None
-            for first in self._parts.history.first_parents(self._parts.history.head(MAIN)):
-                pass
-            assert first is not None
+            *_, first = self._parts.history.first_parents(self._parts.history.head(MAIN))
             self._parts.server.create_branch(BRANCH, source=first.id, hidden=True)
 
     def _commit(self, transaction: str) -> None:

@@ -1,9 +1,10 @@
 """Object contents over the S3 gateway: small ones as bytes, files streamed, each call with tries."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from http import HTTPStatus
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 from headwater.lake.lakefs._calls import Caller, ServerAnswerError
@@ -11,6 +12,16 @@ from headwater.lake.lakefs._settings import LakeFSSettings
 
 _DELETE_BATCH: Final = 1000
 _REGION: Final = "us-east-1"
+
+_sessions: Final = Lock()
+
+
+@cache
+def _session() -> Any:
+    """One session a process: it reads the service's large description once."""
+    import boto3
+
+    return boto3.session.Session()
 
 
 class Objects:
@@ -28,7 +39,6 @@ class Objects:
 
     @cached_property
     def _s3(self) -> Any:
-        import boto3
         from botocore.config import Config
 
         config = Config(
@@ -39,14 +49,15 @@ class Objects:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=self._settings.gateway_url,
-            aws_access_key_id=self._settings.access_key,
-            aws_secret_access_key=self._settings.secret_key,
-            region_name=_REGION,
-            config=config,
-        )
+        with _sessions:
+            return _session().client(
+                "s3",
+                endpoint_url=self._settings.gateway_url,
+                aws_access_key_id=self._settings.access_key,
+                aws_secret_access_key=self._settings.secret_key,
+                region_name=_REGION,
+                config=config,
+            )
 
     @cached_property
     def _transfer(self) -> Any:

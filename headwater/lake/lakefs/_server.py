@@ -56,7 +56,7 @@ class Server:
         import lakefs_sdk
         from lakefs_sdk.client import LakeFSClient
 
-        configuration = lakefs_sdk.Configuration(
+        configuration: Any = lakefs_sdk.Configuration(
             host=self.settings.url + API_PATH, username=self.settings.access_key, password=self.settings.secret_key
         )
         configuration.retries = False
@@ -90,7 +90,7 @@ class Server:
         import lakefs_sdk
 
         namespace = self.settings.storage_namespace or self._default_namespace()
-        wanted = lakefs_sdk.RepositoryCreation(name=self._name, storage_namespace=namespace, default_branch=MAIN)
+        wanted = _body(lakefs_sdk.RepositoryCreation, name=self._name, storage_namespace=namespace, default_branch=MAIN)
         api = self._api.repositories_api
         try:
             self.call("create its repository", lambda: api.create_repository(wanted, _request_timeout=self._timeout))
@@ -216,7 +216,7 @@ class Server:
         """Commits what is staged on a branch of our own; a commit whose answer was lost is found by its transaction."""
         import lakefs_sdk
 
-        wanted = lakefs_sdk.CommitCreation(message=message, metadata=dict(metadata))
+        wanted = _body(lakefs_sdk.CommitCreation, message=message, metadata=dict(metadata))
 
         def made() -> Any:
             head = self._ask(f"read branch {branch}", self._api.commits_api.get_commit, branch)
@@ -256,7 +256,9 @@ class Server:
         """
         import lakefs_sdk
 
-        wanted = lakefs_sdk.Merge(message=message, metadata=dict(metadata), strategy=strategy, squash_merge=squash)
+        wanted = _body(
+            lakefs_sdk.Merge, message=message, metadata=dict(metadata), strategy=strategy, squash_merge=squash
+        )
         api = self._api.refs_api
         found = self.call(
             f"merge into {into}",
@@ -294,8 +296,13 @@ class Server:
         """Copies an object from another ref to the same key of a branch."""
         import lakefs_sdk
 
-        wanted = lakefs_sdk.ObjectCopyCreation(src_path=path, src_ref=source)
+        wanted = _body(lakefs_sdk.ObjectCopyCreation, src_path=path, src_ref=source)
         self._ask("copy an object", self._api.objects_api.copy_object, branch, path, wanted)
+
+
+def _body(model: Any, **values: Any) -> Any:
+    """A request's body; the generated models have defaults that type checkers don't see."""
+    return model(**values)
 
 
 def _or_none(ask: Callable[[], Any], *absent: HTTPStatus) -> Any:

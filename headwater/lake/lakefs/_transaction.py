@@ -114,7 +114,7 @@ class LakeFSTransaction:
         if earlier := self._parts.history.transaction(self._id, head=head):
             self.discard()
             return Published(commit=earlier, changed=False, replayed=True)
-        self._forget_equal(head)
+        self._forget_equal()
         if not self._staged:
             self.discard()
             return Published(commit=head, changed=False)
@@ -165,11 +165,11 @@ class LakeFSTransaction:
             PATHS_KEY: paths_value(list(self._staged)),
         }
 
-    def _forget_equal(self, head: Commit) -> None:
-        """Takes back what the target holds already."""
+    def _forget_equal(self) -> None:
+        """Takes back what came out as it was."""
         for path, manifest in list(self._staged.items()):
-            target = self._parts.history.manifest(head.id, path)
-            if same(manifest.record if manifest else None, target.record if target else None):
+            before = self._base.manifest(path)
+            if same(manifest.record if manifest else None, before.record if before else None):
                 self._parts.server.reset(self._working, f"{path}/")
                 del self._staged[path]
 

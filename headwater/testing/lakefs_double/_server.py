@@ -123,15 +123,15 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_address = True
     double: LakeFSDouble
 
-    def __init__(self, *args: object) -> None:
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self._open: set[socket.socket] = set()
-        super().__init__(*args)  # type: ignore[arg-type]
+        super().__init__(address, handler)
 
     def process_request(self, request: object, client_address: object) -> None:
         assert isinstance(request, socket.socket)
         request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open.add(request)
-        super().process_request(request, client_address)  # type: ignore[arg-type]
+        super().process_request(request, client_address)
 
     def shutdown_request(self, request: object) -> None:
         assert isinstance(request, socket.socket)
