@@ -1,0 +1,161 @@
+"""Garbage collection removes what nothing needs, and nothing else."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from headwater.lake import EmbeddedLake, Published, Retention
+from headwater.lake.errors import CollectedCommitError
+from headwater.names import MAIN, RELEASED_FACT, VERSION_FACT
+from headwater.provenance import Output, Provenance
+
+NOW = timedelta(0)
+NEWEST = Retention(keep_commits=1)
+PATH = "shop/table"
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> EmbeddedLake:
+    return EmbeddedLake.open(tmp_path / "lake")
+
+
+def _write(lake: EmbeddedLake, number: int, *, path: str = PATH, into: str = MAIN, **facts: object) -> Published:
+    with lake.transaction(into=into) as tx:
+        entry = tx.write_table(path, pl.DataFrame({"id": [number]}))
+        record = Provenance(
+            transaction=tx.id,
+            action="materialize",
+            outputs=(Output(path=path, kind="table", data_version=entry.data_version, facts=facts),),
+            input_commit=tx.base.commit.id,
+        )
+        return tx.publish(message=f"Write {number}", provenance=record)
+
+
+def _readable(lake: EmbeddedLake, commit: str, path: str = PATH) -> bool:
+    try:
+        return not lake.at(commit).table(path).collect().is_empty()
+    except CollectedCommitError:
+        return False
+
+
+def test_without_a_retention_all_that_is_reachable_stays(lake: EmbeddedLake) -> None:
+    commits = [_write(lake, number).commit.id for number in range(3)]
+    done = lake.gc(grace=NOW)
+    assert (done.commits, done.objects, done.bytes) == (0, 0, 0)
+    assert all(_readable(lake, commit) for commit in commits)
+
+
+def test_the_newest_commits_of_every_branch_stay(lake: EmbeddedLake) -> None:
+    commits = [_write(lake, number).commit.id for number in range(5)]
+    lake.create_branch("dev", at=commits[2])
+    done = lake.gc(grace=NOW, retention=Retention(keep_commits=2))
+    assert done.commits == 2
+    assert done.objects > 0
+    assert [_readable(lake, commit) for commit in commits] == [False, True, True, True, True]
+    assert lake.verify(deep=True).clean
+
+
+def test_what_is_collected_keeps_its_record_and_says_so(lake: EmbeddedLake) -> None:
+    first = _write(lake, 1).commit
+    _write(lake, 2)
+    lake.gc(grace=NOW, retention=NEWEST)
+    assert lake.resolve(first.id) == first
+    assert first in list(lake.log(path=PATH))
+    for use in (lambda: lake.at(first.id), lambda: lake.diff(first.id, MAIN), lambda: lake.revert(first.id)):
+        with pytest.raises(CollectedCommitError, match=first.id[:12]):
+            use()
+
+
+def test_a_dry_run_removes_nothing_and_counts_the_same(lake: EmbeddedLake) -> None:
+    commits = [_write(lake, number).commit.id for number in range(3)]
+    tried = lake.gc(grace=NOW, retention=NEWEST, dry_run=True)
+    assert all(_readable(lake, commit) for commit in commits)
+    done = lake.gc(grace=NOW, retention=NEWEST)
+    assert (tried.commits, tried.objects, tried.bytes) == (done.commits, done.objects, done.bytes)
+    assert done.commits == 3
+
+
+def test_what_is_young_stays(lake: EmbeddedLake) -> None:
+    commits = [_write(lake, number).commit.id for number in range(3)]
+    done = lake.gc(grace=timedelta(hours=1), retention=NEWEST)
+    assert (done.commits, done.objects) == (0, 0)
+    assert lake.gc(grace=NOW, retention=Retention(keep_for=timedelta(hours=1))).commits == 0
+    assert all(_readable(lake, commit) for commit in commits)
+
+
+@pytest.mark.parametrize("fact", [RELEASED_FACT, VERSION_FACT])
+def test_a_released_model_and_what_it_was_made_from_stay(lake: EmbeddedLake, fact: str) -> None:
+    _write(lake, 1)
+    pinned = _write(lake, 2).commit.id
+    model = _write(lake, 3, path="shop/model", **{fact: "1.0.0"}).commit.id
+    _write(lake, 4)
+    _write(lake, 5, path="shop/model")
+    lake.gc(grace=NOW, retention=NEWEST)
+    assert _readable(lake, pinned)
+    assert _readable(lake, model, "shop/model")
+    assert _readable(lake, model)
+    assert lake.verify(deep=True).clean
+
+
+def test_tags_stay(lake: EmbeddedLake) -> None:
+    tagged = _write(lake, 1).commit.id
+    lake.tag("v1", at=tagged)
+    _write(lake, 2)
+    lake.gc(grace=NOW, retention=NEWEST)
+    assert _readable(lake, "v1")
+
+
+def test_what_a_live_transaction_is_pinned_to_stays(lake: EmbeddedLake) -> None:
+    pinned = _write(lake, 1).commit.id
+    with lake.transaction() as tx:
+        tx.write_table("shop/other", pl.DataFrame({"id": [1]}))
+        _write(lake, 2)
+        lake.gc(grace=NOW, retention=NEWEST)
+        assert _readable(lake, pinned)
+        assert tx.base.table(PATH).collect().get_column("id").to_list() == [1]
+        tx.publish(message="Other", provenance=None)
+    assert lake.at(MAIN).table("shop/other").collect().height == 1
+    lake.gc(grace=NOW, retention=NEWEST)
+    assert not _readable(lake, pinned)
+    assert lake.verify(deep=True).clean
+
+
+def test_where_a_branch_left_main_stays_so_that_it_can_be_compared_and_merged(lake: EmbeddedLake) -> None:
+    _write(lake, 1)
+    lake.create_branch("dev")
+    _write(lake, 9, path="shop/new", into="dev")
+    for number in range(2, 5):
+        _write(lake, number)
+    lake.gc(grace=NOW, retention=NEWEST)
+    assert [change.path for change in lake.diff(MAIN, "dev").changes] == ["shop/new"]
+    assert lake.merge("dev", into=MAIN, message="Merge dev").changed
+
+
+def test_a_deleted_branch_is_collected(lake: EmbeddedLake) -> None:
+    _write(lake, 1)
+    lake.create_branch("dev")
+    commit = _write(lake, 2, into="dev").commit.id
+    lake.delete_branch("dev")
+    assert lake.gc(grace=NOW).commits == 1
+    assert not _readable(lake, commit)
+    assert _readable(lake, MAIN)
+
+
+def test_the_same_content_can_be_published_again_after_it_was_collected(lake: EmbeddedLake) -> None:
+    for number in (1, 2):
+        _write(lake, number)
+    lake.gc(grace=NOW, retention=NEWEST)
+    assert _write(lake, 1).changed
+    assert lake.at(MAIN).table(PATH).collect().get_column("id").to_list() == [1]
+    assert lake.verify(deep=True).clean
+
+
+def test_checkouts_that_nobody_read_are_made_again_when_read(lake: EmbeddedLake) -> None:
+    old = _write(lake, 1).commit.id
+    _write(lake, 2)
+    before = len(list((lake.location / "checkouts").iterdir()))
+    lake.gc(grace=NOW)
+    assert len(list((lake.location / "checkouts").iterdir())) < before
+    assert _readable(lake, old)
