@@ -72,8 +72,7 @@ class Feature:
             return pl.repeat(float(UNKNOWN_CODE), pl.len(), dtype=pl.Float64).alias(self.name)
         codes = [float(UNKNOWN_CODE + 1 + index) for index in range(len(self.vocabulary))]
         text = column.cast(pl.String)
-        known = text.replace_strict(list(self.vocabulary), codes, default=float(UNKNOWN_CODE), return_dtype=pl.Float64)
-        return known.fill_null(float(UNKNOWN_CODE))
+        return text.replace_strict(list(self.vocabulary), codes, default=float(UNKNOWN_CODE), return_dtype=pl.Float64)
 
 
 @dataclass(frozen=True, kw_only=True)
