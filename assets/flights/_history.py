@@ -76,7 +76,7 @@ def _hourly(flights: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
         pl.concat([arrivals, departures], how="diagonal")
         .group_by(*by, KNOWN_AT)
         .agg(pl.col(_COUNTED).sum())
-        .sort(*by, KNOWN_AT)
+        .sort(KNOWN_AT, *by)
     )
 
 

@@ -91,5 +91,5 @@ def weather_observed(inputs: Inputs) -> pl.LazyFrame:
             (pl.col("time_hour") + REPORT_LAG).alias(KNOWN_AT),
             *WEATHER_FEATURES,
         )
-        .sort("origin", EVENT_TIME)
+        .sort(KNOWN_AT, "origin")
     )

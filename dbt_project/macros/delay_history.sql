@@ -66,5 +66,5 @@ window
         range between {{ length - 1 }} preceding and current row
     ){{ "," if not loop.last }}
     {%- endfor %}
-order by {{ by | join(', ') }}, known_at
+order by known_at, {{ by | join(", ") }}
 {% endmacro %}
