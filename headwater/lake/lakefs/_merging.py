@@ -148,6 +148,7 @@ class Merger:
             return self._carry_out(merging, merging.source.id, metadata)
         with scratch(self._parts.server, source=head.id) as branch:
             ready = self._reconcile(merging, plan, head, branch, metadata)
+            reached(Step.OBJECTS_LINKED)
             return self._carry_out(merging, ready, metadata)
 
     def _carry_out(self, merging: Merging, source: str, metadata: Mapping[str, str]) -> Merged:

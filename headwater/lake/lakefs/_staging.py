@@ -12,12 +12,15 @@ from headwater.lake._digest import digest_folder
 from headwater.lake._files import hash_file, walk
 from headwater.lake._interface import Entry, Kind, TableData, WriteMode
 from headwater.lake._records import Record
-from headwater.lake._tables import LOG_FOLDER, write_table
+from headwater.lake._tables import LOG_FOLDER, open_delta, write_table
 from headwater.lake.errors import FolderWriteError
 from headwater.lake.lakefs._manifest import FolderFile, Manifest, key_of
 from headwater.lake.lakefs._snapshot import Parts
 
 _LOG_NAME: Final = re.compile(rf"^{LOG_FOLDER}/(\d{{20}}\..*|_sidecars/.*)$")
+
+CHECKPOINT_EVERY: Final = 10
+"""Delta versions between two checkpoints."""
 
 
 class Stager:
@@ -57,8 +60,15 @@ class Stager:
                 before=before.record if before is not None else None,
                 transaction=self.transaction,
             )
+            self._checkpoint(path, after.record)
         self._live[path] = frozenset(after.live)
         return Manifest(record=after.record, attempt=self.attempt)
+
+    def _checkpoint(self, path: str, record: Record) -> None:
+        """Sums up the Delta log now and then: each entry costs every reader a request or two."""
+        version = record.entry.delta_version
+        if version and version % CHECKPOINT_EVERY == 0:
+            open_delta(self._parts.table(self._branch, path), path=path).create_checkpoint()
 
     def keep(self, path: str, live: Mapping[str, int]) -> None:
         """Says which data files of a table live, for `finish`."""
