@@ -46,7 +46,8 @@ def add_instants(flights: pl.DataFrame, zones: pl.DataFrame) -> pl.DataFrame:
 
 def _scheduled_arrival(zones: Sequence[str]) -> pl.Expr:
     """The first instant after departure at which the destination's clock shows the scheduled time."""
-    return pl.coalesce(pl.when(pl.col("tzone") == zone).then(_arrival_in(zone)) for zone in zones)
+    nothing = pl.lit(None, pl.Datetime("us", "UTC"))  # of no rows, no zone
+    return pl.coalesce(*(pl.when(pl.col("tzone") == zone).then(_arrival_in(zone)) for zone in zones), nothing)
 
 
 def _arrival_in(zone: str) -> pl.Expr:
