@@ -49,11 +49,19 @@ def point_in_time_join(
     labels = labels.lazy()
     schema = labels.collect_schema()
     _check_labels(schema, tables, time)
-    joined = labels.with_row_index(_ROW).sort(time, nulls_last=False)
-    for table in tables:
-        joined = _join(joined, table, schema, time)
-    outputs = [name for table in tables for name in table.view.outputs.values()]
-    return joined.sort(_ROW).select(*schema.names(), *outputs)
+    answers = [_answers(table, schema, time) for table in tables]
+    made = dict(schema)
+    for table, answer in zip(tables, answers, strict=True):
+        found = answer.collect_schema()
+        made |= {name: found[name] for name in table.view.outputs.values()}
+    views = [table.view for table in tables]
+    return labels.map_batches(
+        lambda frame: _join(frame, views, answers, time),
+        schema=pl.Schema(made),
+        predicate_pushdown=False,
+        projection_pushdown=False,
+        slice_pushdown=False,
+    )
 
 
 def visible_at(table: FeatureTable, time: datetime) -> pl.LazyFrame:
@@ -117,7 +125,8 @@ def _check_time(found: pl.DataType, wanted: pl.DataType, *, where: str, column: 
         raise TimeTypeError(where=where, column=column, found=str(found), wanted=str(wanted))
 
 
-def _join(labels: pl.LazyFrame, table: FeatureTable, schema: pl.Schema, time: str) -> pl.LazyFrame:
+def _answers(table: FeatureTable, schema: pl.Schema, time: str) -> pl.LazyFrame:
+    """The columns of a table that the join needs, under the names it uses."""
     view, rows = table.view, table.rows.lazy()
     found = rows.collect_schema()
     _check_columns(found, view)
@@ -126,45 +135,58 @@ def _join(labels: pl.LazyFrame, table: FeatureTable, schema: pl.Schema, time: st
     for key, column in zip(view.keys, view.entity, strict=True):
         if schema[key] != found[column]:
             raise EntityTypeError(view=view.name, column=column, labels=str(schema[key]), rows=str(found[column]))
-    keys = [f"{_KEY}{index}" for index in range(len(view.entity))]
-    renamed = rows.select(
-        *(pl.col(column).alias(key) for key, column in zip(keys, view.entity, strict=True)),
+    return rows.select(
+        *(pl.col(column).alias(key) for key, column in zip(_keys(view), view.entity, strict=True)),
         pl.col(view.event_time).alias(_EVENT),
         pl.col(view.known_at).alias(_KNOWN),
         *(pl.col(name).alias(output) for name, output in view.outputs.items()),
     )
-    answers = _answers(renamed, keys, list(view.outputs.values()), ttl=view.ttl is not None)
-    joined = labels.join_asof(
-        answers, left_on=time, right_on=_VISIBLE, by_left=list(view.keys) or None, by_right=keys or None,
+
+
+def _keys(view: FeatureView) -> list[str]:
+    return [f"{_KEY}{index}" for index in range(len(view.entity))]
+
+
+def _join(labels: pl.DataFrame, views: list[FeatureView], answers: list[pl.LazyFrame], time: str) -> pl.DataFrame:
+    """Joins in the order of time; the labels' own columns never leave their place."""
+    asked = labels.select(*dict.fromkeys((time, *(key for view in views for key in view.keys)))).with_row_index(_ROW)
+    ordered = asked.get_column(time).is_sorted()
+    if not ordered:
+        asked = asked.sort(time)
+    joined = asked.select(_ROW)
+    for view, answer in zip(views, answers, strict=True):
+        joined = joined.hstack(_features(asked, view, answer.collect(), time))
+    if not ordered:
+        joined = joined.sort(_ROW)
+    return labels.hstack(joined.drop(_ROW))
+
+
+def _features(asked: pl.DataFrame, view: FeatureView, rows: pl.DataFrame, time: str) -> pl.DataFrame:
+    """The view's features for every asked time, in the order asked."""
+    keys = _keys(view)
+    joined = asked.select(time, *view.keys).join_asof(
+        _newest(rows, keys), left_on=time, right_on=_VISIBLE, by_left=list(view.keys) or None, by_right=keys or None,
         strategy="backward", check_sortedness=False,
-    ).drop(_VISIBLE)  # fmt: skip
+    )  # fmt: skip
     if view.ttl is None:
-        return joined
+        return joined.select(view.outputs.values())
     fresh = pl.col(time) - pl.col(_EVENT) <= view.ttl
-    return joined.with_columns(pl.when(fresh).then(pl.col(name)).alias(name) for name in view.outputs.values()).drop(
-        _EVENT
-    )
+    return joined.select(pl.when(fresh).then(pl.col(name)).alias(name) for name in view.outputs.values())
 
 
-def _answers(rows: pl.LazyFrame, keys: list[str], outputs: list[str], *, ttl: bool) -> pl.LazyFrame:
+def _newest(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     """The rows that can be an answer, in the order in which they become visible."""
-    schema = rows.collect_schema()
-    kept = [_VISIBLE, *keys, *([_EVENT] if ttl else []), *outputs]
-    made = pl.Schema({name: schema[_KNOWN if name == _VISIBLE else name] for name in kept})
-    return rows.map_batches(lambda frame: _answers_of(frame, keys).select(kept), schema=made, streamable=False)
-
-
-def _answers_of(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    frame = frame.drop_nulls([_EVENT, _KNOWN, *keys])
-    ahead = frame.select((pl.col(_EVENT) > pl.col(_KNOWN)).any()).item()
+    rows = rows.drop_nulls([_EVENT, _KNOWN, *keys])
+    ahead = rows.select((pl.col(_EVENT) > pl.col(_KNOWN)).any()).item()
     if ahead:  # Some rows are known before their event: visible from the event on, corrected until then.
-        frame = frame.with_columns(pl.max_horizontal(_EVENT, _KNOWN).alias(_VISIBLE))
-        frame = frame.sort(_VISIBLE, _KNOWN, maintain_order=True)
+        rows = rows.with_columns(pl.max_horizontal(_EVENT, _KNOWN).alias(_VISIBLE)).sort(
+            _VISIBLE, _KNOWN, maintain_order=True
+        )
     else:
-        frame = frame.with_columns(pl.col(_KNOWN).alias(_VISIBLE))
-        if not frame.get_column(_VISIBLE).is_sorted():
-            frame = frame.sort(_VISIBLE, maintain_order=True)
-    if frame.get_column(_EVENT).is_sorted():
-        return frame
+        rows = rows.rename({_KNOWN: _VISIBLE})
+        if not rows.get_column(_VISIBLE).is_sorted():
+            rows = rows.sort(_VISIBLE, maintain_order=True)
+    if rows.get_column(_EVENT).is_sorted():
+        return rows
     newest = pl.col(_EVENT).cum_max()
-    return frame.filter(pl.col(_EVENT) >= (newest.over(keys) if keys else newest))
+    return rows.filter(pl.col(_EVENT) >= (newest.over(keys) if keys else newest))

@@ -187,6 +187,15 @@ def test_no_tables_leave_the_labels_as_they_are() -> None:
     assert point_in_time_join(given, [], time="at").collect().equals(given)
 
 
+def test_the_lazy_answer_can_be_selected_filtered_and_cut() -> None:
+    given = labels(("bob", 9), ("ann", 5), ("ann", 1))
+    lazy = point_in_time_join(given.lazy(), [FeatureTable(view=VIEW, rows=rows(("ann", 2, 2, 20)).lazy())], time="at")
+    assert lazy.collect_schema() == lazy.collect().schema
+    assert lazy.select("value").collect()["value"].to_list() == [None, 20, None]
+    assert lazy.filter(pl.col("value").is_not_null()).collect()["id"].to_list() == [1]
+    assert lazy.tail(2).collect()["value"].to_list() == [20, None]
+
+
 def test_several_views_join_by_different_entities_and_prefixes() -> None:
     by_place = FeatureView(
         name="place", path="p/place", entity=("code",), label_entity=("origin",), features=("value",), prefix="origin_"
