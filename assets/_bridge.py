@@ -140,8 +140,10 @@ def _metadata(outcome: Outcome) -> Mapping[str, Any]:
 
 def _value(value: Any) -> Any:
     """A JSON value as Dagster metadata people can read."""
-    if isinstance(value, str | int | float | bool) or value is None:
-        return dg.MetadataValue.null() if value is None else value
+    if value is None:
+        return dg.MetadataValue.null()
+    if isinstance(value, str | int | float | bool):
+        return _cell(value)
     if _is_records(value):
         return dg.MetadataValue.table(records=[dg.TableRecord({k: _cell(v) for k, v in row.items()}) for row in value])
     return dg.MetadataValue.json(json.loads(json.dumps(value, default=str)))
@@ -152,4 +154,6 @@ def _is_records(value: Any) -> bool:
 
 
 def _cell(value: Any) -> str | int | float | bool | None:
-    return value if isinstance(value, str | int | float | bool) or value is None else str(value)
+    if isinstance(value, int | float | bool) or value is None:
+        return value
+    return str(value)  # an enum of strings too: Dagster stores none but its own

@@ -145,9 +145,9 @@ def _export(tx: Transaction, database: Path, product: Product, assets: Sequence[
         names = {path: name for name, path in _models(product).items()}
         for asset in assets:
             name = names[asset.path]
-            found = connection.execute("select count(*) from duckdb_tables() where table_name = ?", [name]).fetchone()
+            found = connection.execute("select count(*) from duckdb_tables() where table_name = ?", [name]).fetchall()
             entry = None
-            if found and found[0]:
+            if found[0][0]:
                 entry = tx.write_table(asset.path, connection.sql(f'select * from "{name}"').to_arrow_table())
             written.append(Written(asset=asset, entry=entry))
     return tuple(written)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -23,6 +24,10 @@ def sync_all(lake: Lake, settings: Settings) -> Mapping[str, Any]:
     """Makes MLflow's experiments, runs, versions and aliases say what the lake says; returns what it changed."""
     from assets._products import products
 
+    import mlflow.store.db.utils  # configures MLflow's loggers, which are quieted after it
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     versions = [facts for product in products() for facts in _facts(lake, product.name, settings.branch)]
     settings.mlflow_folder.mkdir(parents=True, exist_ok=True)
     artifacts = settings.mlflow_folder / "artifacts"

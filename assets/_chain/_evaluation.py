@@ -31,6 +31,7 @@ from headwater.names import METRICS_FACT, VERSION_FACT
 from headwater.product import Asset, Audit, Check, Inputs, Model, Product, RejectedInputError, Result, Verdict
 
 EVALUATION_FILE: Final = "evaluation.json"
+FEWEST_DAYS: Final = 10
 
 
 def evaluation_asset(product: Product) -> Asset:
@@ -130,12 +131,14 @@ def _champion(inputs: Inputs, paths: ChainPaths, test: pl.DataFrame) -> Rival | 
     return Rival(version=statement["version"], scores=bundle.predict(test), threshold=bundle.threshold)
 
 
-def _days(test: pl.DataFrame, time: str, timezone: str) -> np.ndarray:
+def _days(test: pl.DataFrame, time: str, timezone: str) -> np.ndarray | None:
+    """The local day of each row, drawn whole by the bootstrap; None when there are too few days to draw from."""
     column = pl.col(time)
-    if test.schema[time] == pl.Date:
-        return test.select(column.cast(pl.Int32)).to_series().to_numpy()
-    local = column.dt.convert_time_zone(timezone) if getattr(test.schema[time], "time_zone", None) else column
-    return test.select(local.dt.date().cast(pl.Int32)).to_series().to_numpy()
+    if test.schema[time] != pl.Date:
+        zoned = getattr(test.schema[time], "time_zone", None)
+        column = (column.dt.convert_time_zone(timezone) if zoned else column).dt.date()
+    days = test.select(column.cast(pl.Int32)).to_series()
+    return days.to_numpy() if days.n_unique() >= FEWEST_DAYS else None
 
 
 def _every_metric_is_defined(audit: Audit) -> Verdict:

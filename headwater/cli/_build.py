@@ -1,7 +1,9 @@
 """`headwater build` and `headwater status`: what is stale, and making it fresh."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -99,15 +101,25 @@ def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
     from resources.progress import Listener, listening
     from resources.settings import load_settings
 
+    settings = load_settings()
     listener = Listener(started=progress.started, ended=progress.ended)
     errors: list[str] = []
-    with dagster_instance(load_settings()) as instance, listening(listener):
+    with dagster_instance(settings) as instance, listening(listener), _logged(settings.state):
         assert isinstance(instance, dg.DagsterInstance)
         for key, paths in waves(stale, declared(product)):
             errors += run_assets(defs, instance, paths, partition=key, actor=user()).errors
             if errors and key is None:
                 break
     return errors
+
+
+@contextmanager
+def _logged(state: Path) -> Iterator[None]:
+    """Sends what tools such as dbt print to a log file, so that progress stays readable."""
+    folder = state / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "build.log").open("a", encoding="utf-8") as log, redirect_stdout(log):
+        yield
 
 
 class _Progress:

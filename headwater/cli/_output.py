@@ -1,6 +1,7 @@
 """How commands print: JSON for programs, tables for people."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,8 +14,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON o
 
 def console() -> Console:
     """Where people read; wide enough in a pipe that nothing is cut."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=200)
+    found = Console(highlight=False, file=sys.stdout)
+    return found if found.is_terminal else Console(highlight=False, file=sys.stdout, width=200)
 
 
 def show_json(value: Any) -> None:

@@ -1,5 +1,6 @@
 """Versioned storage: the interface, its data, its errors, and the lake that needs no server."""
 
+from headwater.lake._digest import digest_folder
 from headwater.lake._embedded import EmbeddedLake
 from headwater.lake._interface import (
     Change,
@@ -40,4 +41,5 @@ __all__ = [
     "Transaction",
     "Verification",
     "WriteMode",
+    "digest_folder",
 ]
