@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.lake._files import READ_ONLY, copy, link, sync, sync_all
+from headwater.lake._files import READ_ONLY, copy, link, sync_all
 from headwater.lake._interface import Kind
 from headwater.lake._layout import Layout, Workspace, workspace
 
@@ -67,8 +67,8 @@ class Objects:
                 copy(new.file, twin)
                 new = NewFile(twin, new.content, True)
             os.chmod(new.file, READ_ONLY)
-            sync(new.file)
             ready.append(new)
+        sync_all(new.file for new in ready)
         return ready
 
     def link_new(self, files: Iterable[NewFile]) -> None:

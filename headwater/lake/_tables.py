@@ -11,7 +11,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from headwater.lake._digest import TableDigest, digest_batches, digest_frame
+from headwater.lake._digest import TableDigest, canonical_schema, digest_batches, digest_frame
 from headwater.lake._interface import Entry, Kind, TableData, WriteMode
 from headwater.lake._records import Record
 from headwater.lake._rows import Rows
@@ -55,6 +55,11 @@ class Written:
     live: Mapping[str, int]
 
 
+def no_rows(schema: pl.Schema) -> TableDigest:
+    """The digest of an empty table."""
+    return TableDigest.empty(canonical_schema(_arrow_schema(schema)))
+
+
 class Tally:
     """The digest of the rows that passed, in all and by partition key."""
 
@@ -66,7 +71,7 @@ class Tally:
             column: Partition column to keep separate sums for, or None.
         """
         self._column = column
-        self.total: TableDigest = digest_frame(pl.DataFrame(schema=schema))
+        self.total = no_rows(schema)
         self.partitions: dict[str, TableDigest] = {}
 
     def add(self, frame: pl.DataFrame, arrow: pa.Table | None = None) -> None:
@@ -144,7 +149,7 @@ def write_table(
         location, rows, tally, path=path, mode=mode, partition=partition, before=before, transaction=transaction
     )
     if partition is not None:
-        tally.partitions.setdefault(partition[1], digest_frame(pl.DataFrame(schema=rows.schema)))
+        tally.partitions.setdefault(partition[1], no_rows(rows.schema))
     digest, parts = _sums(tally, before, mode, column)
     return written(delta, path=path, transaction=transaction, column=column, digest=digest, parts=parts)
 
@@ -181,7 +186,7 @@ def _check_fits(rows: Rows, before: Record, *, path: str, partition: tuple[str, 
             reason=f"it is partitioned {now}, so its partition {partition[0]}={partition[1]} can't be written. "
             "Remove it first, or overwrite it as a whole.",
         )
-    found = dict(digest_frame(pl.DataFrame(schema=rows.schema)).schema)
+    found = dict(no_rows(rows.schema).schema)
     wanted = dict(before.entry.schema)
     if found == wanted:
         rows.reorder(wanted)
@@ -253,7 +258,7 @@ def _batches(rows: Rows, tally: Tally, failures: list[Exception]) -> Iterator[pa
 
 
 def _arrow_schema(schema: pl.Schema) -> pa.Schema:
-    return pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    return schema.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _predicate(column: str, key: str) -> str:

@@ -34,7 +34,7 @@ class View:
     def shown(self) -> str | None:
         """Id of the commit that the view shows, None when it is unknown."""
         try:
-            return self._mark.read_text(encoding="utf-8")
+            return os.readlink(self._mark)
         except FileNotFoundError:
             return None
 
@@ -68,7 +68,7 @@ class View:
                     if left is None or _trees.read_record(store, left).files != record.files:
                         self._point(path, record, space)
         mark = space.fresh()
-        mark.write_text(row.id, encoding="utf-8")
+        mark.symlink_to(row.id)  # A link, not a file: ext4 writes a file to disk when it is renamed over another.
         mark.replace(self._mark)
 
     def _rebuild(self, row: CommitRow, space: Workspace) -> None:
