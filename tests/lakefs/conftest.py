@@ -54,6 +54,7 @@ def settings_of(server: Address | LakeFSDouble, repository: str, tmp_path: Path)
         connect_timeout=2,
         read_timeout=10,
         tries=4,
+        lease=0,
         backoff=0.02,
     )
 

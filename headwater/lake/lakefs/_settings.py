@@ -27,6 +27,7 @@ class LakeFSSettings:
         connect_timeout: Seconds to wait for a connection.
         read_timeout: Seconds to wait for an answer.
         tries: How often a call is tried in all, at least 1.
+        lease: Seconds for which `gc` takes a working branch for that of a live process, whatever its grace.
         backoff: Seconds before the second try; doubled for each further one, with jitter.
     """
 
@@ -40,6 +41,7 @@ class LakeFSSettings:
     connect_timeout: float = 5.0
     read_timeout: float = 60.0
     tries: int = 6
+    lease: float = 3600.0
     backoff: float = 0.1
 
     def __post_init__(self) -> None:

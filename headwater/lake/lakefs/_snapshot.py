@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -31,12 +31,14 @@ class Parts:
         server: Control.
         objects: Contents.
         history: Commits and trees.
+        live: Working branches in use by this process.
     """
 
     settings: LakeFSSettings
     server: Server
     objects: Objects
     history: History
+    live: set[str] = field(default_factory=set)
 
     def table(self, ref: str, path: str) -> TableLocation:
         """Where the table at `path` lies at a ref."""

@@ -156,6 +156,7 @@ class LakeFSTransaction:
         self._staged.clear()
         if self._made:
             self._parts.server.drop_working(self._working)
+            self._parts.live.discard(self._working)
         reached(Step.CLOSED)
 
     def _metadata(self, provenance: Provenance | None) -> dict[str, str]:
@@ -215,6 +216,7 @@ class LakeFSTransaction:
         if not self._made:
             self._parts.server.create_branch(self._working, source=self._base.commit.id, hidden=True)
             self._made = True
+            self._parts.live.add(self._working)
             reached(Step.PREPARED)
 
     def _check_open(self, action: str) -> None:

@@ -180,7 +180,7 @@ def sweep(parts: Parts, *, grace: timedelta, dry_run: bool) -> Collected:
     objects = size = 0
     for name in parts.server.branches():
         age = age_of(name)
-        if age is None or age < grace.total_seconds():
+        if age is None or age < max(grace.total_seconds(), parts.settings.lease) or name in parts.live:
             continue
         staged = [found for found in parts.server.staged(name) if not found[0].startswith(ROOT)]
         objects += len(staged)
