@@ -59,3 +59,14 @@ class EntityTypeError(FeatureError):
             f"Entity {column!r} of feature view {view!r} is {rows} in its table and {labels} in the labels, so nothing "
             "would match. Cast one of them."
         )
+
+
+class UndefinedAucError(FeatureError):
+    """Leakage was asked of labels with fewer than two classes."""
+
+    def __init__(self, *, label: str, positives: int, negatives: int) -> None:
+        self.label, self.positives, self.negatives = label, positives, negatives
+        super().__init__(
+            f"Label {label!r} has {positives} positive and {negatives} negative rows, so no AUC is defined. "
+            "Check rows of both classes."
+        )
