@@ -18,6 +18,7 @@ from headwater.product import Asset, Product
 from headwater.provenance import CheckRecord, Pin
 from resources.dbt import DATABASE, make_database
 from resources.lake import LakeResource
+from resources.progress import told
 
 
 class Translator(DagsterDbtTranslator):
@@ -110,7 +111,7 @@ def _build(
         shutil.rmtree(folder, ignore_errors=True)
     yield from checks
     for outcome in outcomes:
-        yield from report(outcome, checks=False)
+        yield from report(told(outcome), checks=False)
 
 
 def _invoke(

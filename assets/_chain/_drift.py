@@ -27,6 +27,7 @@ from headwater.product import (
 )
 
 PAGE_FILE: Final = "drift.html"
+PAGE_ROWS: Final = 10_000
 FACTS_FILE: Final = "facts.json"
 
 
@@ -98,7 +99,14 @@ def _report(inputs: Inputs, *, product: Product) -> Result:
 def _page(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     paths = ChainPaths(product=product.name)
     train, test = parts_of(inputs, paths.training_set, TRAIN, TEST)
-    evidently_html(train, test, folder / PAGE_FILE, columns=watched(product), categorical=_categorical(product))
+    evidently_html(
+        train,
+        test,
+        folder / PAGE_FILE,
+        columns=watched(product),
+        categorical=_categorical(product),
+        row_limit=PAGE_ROWS,
+    )
     rows = inputs.table(paths.drift_report).collect()
     (folder / FACTS_FILE).write_text(json.dumps(_stable(rows), indent=1, sort_keys=True, default=str))
     return Result(facts={"columns": rows.height})
