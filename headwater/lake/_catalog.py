@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from headwater.lake._commits import CommitRow
 from headwater.lake._tree import node_hash
-from headwater.lake.errors import DamagedCatalogError
+from headwater.lake.errors import DamagedLakeError
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS nodes (hash TEXT PRIMARY KEY, data BLOB NOT NULL);
@@ -136,13 +136,13 @@ class Catalog:
     # Nodes
 
     def get(self, hash: str) -> bytes:
-        """The node with this hash. Raises DamagedCatalogError when it is missing or has another."""
+        """The node with this hash. Raises DamagedLakeError when it is missing or has another."""
         data = self._nodes.get(hash)
         if data is None:
             found = self.rows("SELECT data FROM nodes WHERE hash = ?", hash)
             data = as_bytes(found[0][0]) if found else b""
             if node_hash(data) != hash:
-                raise DamagedCatalogError(what="node", name=hash)
+                raise DamagedLakeError(what="node", name=hash)
             if len(self._nodes) >= _CACHED_NODES:
                 self._nodes.clear()
             self._nodes[hash] = data
@@ -155,7 +155,7 @@ class Catalog:
     # Commits
 
     def commit(self, id: str) -> CommitRow | None:
-        """The commit with this full id. Raises DamagedCatalogError when its record was changed."""
+        """The commit with this full id. Raises DamagedLakeError when its record was changed."""
         found = self.rows("SELECT data, generation, collected FROM commits WHERE id = ?", id)
         return CommitRow.parse(id, *found[0]) if found else None
 

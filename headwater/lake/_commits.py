@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from headwater.lake._interface import Commit
-from headwater.lake.errors import DamagedCatalogError
+from headwater.lake.errors import DamagedLakeError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +72,9 @@ class CommitRow:
 
     @classmethod
     def parse(cls, id: str, text: str, generation: int, collected: int) -> "CommitRow":
-        """A commit from its row. Raises DamagedCatalogError when the record has another hash than its id."""
+        """A commit from its row. Raises DamagedLakeError when the record has another hash than its id."""
         if hashlib.sha256(text.encode()).hexdigest() != id:
-            raise DamagedCatalogError(what="commit", name=id)
+            raise DamagedLakeError(what="commit", name=id)
         raw = json.loads(text)
         return cls(
             id=id,

@@ -1,7 +1,7 @@
 """The parts of one embedded lake, and the one place where a commit is made."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,7 +140,8 @@ class Core:
             self._catalogue(row, change, buffer)
         reached(Step.COMMITTED)
         for side in staged:
-            self.objects.adopt(side.folder, side.record.files)
+            with suppress(OSError):  # What is committed is published; a checkout that can't be kept is made when read.
+                self.objects.adopt(side.folder, side.record.files)
         reached(Step.MOVED)
         return row
 

@@ -34,7 +34,7 @@ from headwater.lake._storage import storage_errors
 from headwater.lake._transaction import EmbeddedTransaction
 from headwater.lake._verify import Verifier
 from headwater.lake._views import View
-from headwater.lake.errors import CollectedCommitError, DamagedCatalogError, PathNotFoundError
+from headwater.lake.errors import CollectedCommitError, DamagedLakeError, PathNotFoundError
 from headwater.names import MAIN, check_path, check_ref
 from headwater.provenance import Provenance
 
@@ -201,7 +201,7 @@ class EmbeddedLake:
         """
         with storage_errors(self.location, "verified"):
             if not self._core.read_only:
-                with suppress(DamagedCatalogError):  # Which the verification then finds.
+                with suppress(DamagedLakeError):  # Which the verification then finds.
                     recover(self._core)
             return Verifier(self._core, deep=deep).run()
 

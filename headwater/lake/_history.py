@@ -7,7 +7,7 @@ from typing import Final
 
 from headwater.lake._catalog import Catalog
 from headwater.lake._commits import CommitRow
-from headwater.lake.errors import DamagedCatalogError, RefNotFoundError
+from headwater.lake.errors import DamagedLakeError, RefNotFoundError
 
 BRANCH: Final = "branch"
 TAG: Final = "tag"
@@ -19,7 +19,7 @@ def stored(catalog: Catalog, id: str) -> CommitRow:
     """The commit with this full id, which must exist."""
     row = catalog.commit(id)
     if row is None:
-        raise DamagedCatalogError(what="commit", name=id)
+        raise DamagedLakeError(what="commit", name=id)
     return row
 
 
@@ -68,7 +68,7 @@ def merge_base(catalog: Catalog, left: CommitRow, right: CommitRow) -> CommitRow
                 rows[parent] = stored(catalog, parent)
                 heapq.heappush(queue, (-rows[parent].generation, parent))
             sides[parent] = sides.get(parent, 0) | sides[row.id]
-    raise DamagedCatalogError(what="a common ancestor of", name=f"{left.id[:12]} and {right.id[:12]}")
+    raise DamagedLakeError(what="a common ancestor of", name=f"{left.id[:12]} and {right.id[:12]}")
 
 
 def is_ancestor(catalog: Catalog, id: str, of: CommitRow) -> bool:

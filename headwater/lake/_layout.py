@@ -80,7 +80,11 @@ class Workspace:
         """
         self.folder = layout.work / secrets.token_hex(8)
         self._sign = LifeSign(self.folder, says=pins)
-        self.folder.mkdir()
+        try:
+            self.folder.mkdir()
+        except OSError:
+            self._sign.end()
+            raise
         self._count = 0
 
     def fresh(self) -> Path:

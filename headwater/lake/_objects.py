@@ -9,6 +9,7 @@ from pathlib import Path
 from headwater.lake._files import READ_ONLY, copy, link, sync_all
 from headwater.lake._interface import Kind
 from headwater.lake._layout import Layout, Workspace, workspace
+from headwater.lake.errors import DamagedLakeError
 
 
 @dataclass(frozen=True, order=True)
@@ -108,7 +109,7 @@ class Objects:
         return target
 
     def fill(self, folder: Path, contents: Mapping[str, Content], *, share: bool) -> None:
-        """Puts files into a folder of the workspace."""
+        """Puts files into a folder of the workspace. Raises DamagedLakeError when a content is not there."""
         place = link if share else _copy_read_only
         objects, root = f"{self._layout.objects}", f"{folder}"
         made = {""}
@@ -118,7 +119,12 @@ class Objects:
             if parent not in made:
                 os.makedirs(f"{root}/{parent}", exist_ok=True)
                 made.add(parent)
-            place(f"{objects}/{content.sha256[:2]}/{content.sha256}", f"{root}/{name}")
+            try:
+                place(f"{objects}/{content.sha256[:2]}/{content.sha256}", f"{root}/{name}")
+            except FileNotFoundError:
+                raise DamagedLakeError(what="object", name=content.sha256) from None
+            if not share and os.stat(f"{root}/{name}").st_size != content.size:
+                raise DamagedLakeError(what="object", name=content.sha256)
 
     def adopt(self, folder: Path, files: str) -> Path:
         """Makes a finished folder of a workspace the checkout of a list of files."""

@@ -1,5 +1,6 @@
 """Opening an embedded lake: make it when absent, refuse a newer format, recover what dead processes left."""
 
+import errno
 import os
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from headwater.lake._locks import claimed, locked
 from headwater.lake._steps import Step, reached
 from headwater.lake._storage import storage_errors
 from headwater.lake._views import View
-from headwater.lake.errors import DamagedCatalogError, LakeFormatError, StorageError, UnsafeStoreError
+from headwater.lake.errors import DamagedLakeError, LakeFormatError, StorageError, UnsafeStoreError
 from headwater.names import MAIN
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -50,7 +51,7 @@ def open_core(location: Path, *, create: bool) -> Core:
         core = Core(layout, Catalog(layout.catalog))
         if core.catalog.is_empty() or core.catalog.ref(BRANCH, MAIN) is None:
             _create(layout)
-        with suppress(DamagedCatalogError):  # What is whole can still be read, and `verify` says what is not.
+        with suppress(DamagedLakeError):  # What is whole can still be read, and `verify` says what is not.
             recover(core)
     return core
 
@@ -64,6 +65,8 @@ def _check_format(layout: Layout) -> None:
 
 def _create(layout: Layout) -> None:
     """Makes what is missing; a process that dies in between leaves what the next one completes."""
+    if layout.location.exists() and not layout.location.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "a file stands there")
     layout.location.mkdir(parents=True, exist_ok=True)
     with locked(layout.location / "create.lock"):
         for folder in layout.folders():

@@ -12,6 +12,7 @@ from headwater.lake.errors import StorageError
 _FULL: Final = "Free some space (`headwater lake gc` removes what nothing needs) and run again; nothing was lost."
 _READ_ONLY: Final = "Make it writable for this user, or point Headwater at a writable state folder; nothing was lost."
 _OTHER: Final = "Check the disk and run again; nothing was lost."
+_NO_FOLDER: Final = "Name a directory; nothing was changed."
 _REMEDIES: Final = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
@@ -20,6 +21,7 @@ _REMEDIES: Final = {
     errno.EACCES: _READ_ONLY,
     errno.EPERM: _READ_ONLY,
     errno.EIO: _OTHER,
+    errno.ENOTDIR: _NO_FOLDER,
 }
 _SIGNS: Final = {
     "no space left": _FULL,

@@ -19,7 +19,7 @@ from headwater.lake._records import Record
 from headwater.lake._tables import local, read_table
 from headwater.lake._tree import node_hash
 from headwater.lake._views import View
-from headwater.lake.errors import DamagedCatalogError, TableReadError
+from headwater.lake.errors import DamagedLakeError, TableReadError
 
 _SHA256: Final = re.compile(r"^[0-9a-f]{64}$")
 
@@ -88,7 +88,7 @@ class Verifier:
         """A commit, None when it is missing or damaged."""
         try:
             return self._core.catalog.commit(id)
-        except DamagedCatalogError:
+        except DamagedLakeError:
             return None
 
     def _check_refs(self) -> None:
@@ -112,7 +112,7 @@ class Verifier:
                 continue
             try:
                 mark(self._core.catalog, (row.tree,), needs)
-            except DamagedCatalogError as error:
+            except DamagedLakeError as error:
                 self._found("commit", id, f"its tree cannot be read: {error}")
         return needs
 
@@ -143,7 +143,7 @@ class Verifier:
                     name: Content.parse(text) for name, text in _tree.items(self._core.catalog, folder.name).items()
                 }
                 self._check_checkout(folder, contents)
-            except DamagedCatalogError:
+            except DamagedLakeError:
                 continue  # Of a collected commit, and the next gc removes it; or damaged, which was found above.
             except FileNotFoundError:
                 if folder.exists():
@@ -172,7 +172,7 @@ class Verifier:
     def _check_view(self, view: View) -> None:
         try:
             head = self._core.head(view.branch)
-        except DamagedCatalogError:
+        except DamagedLakeError:
             return  # The damaged commit was found above.
         if view.shown != head.id:
             self._found("view", view.branch, f"it shows commit {view.shown}, the branch is at {head.id}.")
@@ -194,7 +194,7 @@ class Verifier:
         try:
             for path, hash in _tree.items(self._core.catalog, tree).items():
                 yield path, _trees.read_record(self._core.catalog, hash)
-        except DamagedCatalogError:
+        except DamagedLakeError:
             return  # The damaged node was found above.
 
     def _check_version(self, path: str, record: Record, folder: Path) -> None:

@@ -6,6 +6,7 @@ A view is derived. A mark remembers the commit it shows; when the mark is not th
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 
 from headwater.lake import _tree, _trees
 from headwater.lake._commits import CommitRow
@@ -39,9 +40,13 @@ class View:
             return None
 
     def follow(self, row: CommitRow, *, space: Workspace) -> None:
-        """Shows a commit if the view was made before; main's always is. The caller holds the branch's lock."""
+        """Shows a commit if the view was made before; main's always is. The caller holds the branch's lock.
+
+        A disk that refuses does not undo the publication: the next one, or the next opening, brings the view up to date.
+        """
         if self.shown is not None or self.folder == self._core.layout.view(MAIN):
-            self.show(row, space=space)
+            with suppress(OSError):
+                self.show(row, space=space)
 
     def show(self, row: CommitRow, *, space: Workspace | None = None) -> None:
         """Makes the view show a commit. The caller holds the branch's lock."""

@@ -152,11 +152,11 @@ class CollectedCommitError(LakeError):
         )
 
 
-class DamagedCatalogError(LakeError):
-    """The catalog lacks something that it names, or holds it changed."""
+class DamagedLakeError(LakeError):
+    """The lake lacks something that it names, or holds it changed."""
 
     def __init__(self, *, what: str, name: str) -> None:
         self.what, self.name = what, name
         super().__init__(
-            f"The catalog's {what} {name!r} is missing or damaged. Run `headwater lake verify`, and restore it from a copy."
+            f"The lake's {what} {name!r} is missing or damaged. Run `headwater lake verify`, and restore it from a copy."
         )

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from headwater.lake import EmbeddedLake, WriteMode, _files, _opening
-from headwater.lake.errors import LakeFormatError, StorageError, TableReadError
+from headwater.lake.errors import DamagedLakeError, LakeFormatError, StorageError, TableReadError
 from headwater.names import MAIN
 from tests.lake.processes import APPENDED, FOLDER, NEXT, WRITTEN, append, change, found, start, versions
 
@@ -203,12 +204,21 @@ def _use_read_only(location: Path) -> None:
             use()
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter; pytest keeps its own to itself."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights")
-def test_a_read_only_lake_can_be_read_and_says_why_it_cannot_be_written(lake: EmbeddedLake, tmp_path: Path) -> None:
+def test_a_read_only_lake_can_be_read_and_says_why_it_cannot_be_written(open_folder: Path) -> None:
+    lake = found(open_folder / "lake")
+    assert isinstance(lake, EmbeddedLake)
+    change(lake, open_folder)
     lake.close()
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent.stat().st_mode & 0o005 != 0o005:
-            parent.chmod(parent.stat().st_mode | 0o055)
     for folder in (lake.location, *(path for path in lake.location.rglob("*") if path.is_dir())):
         folder.chmod(0o555)
     process = start(_use_read_only, lake.location)
@@ -251,24 +261,56 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(small_disk: Path, tmp_pa
     assert lake.at(MAIN).entry(APPENDED).rows == 5
 
 
-@pytest.mark.parametrize("call", ["link", "fsync", "rename", "replace", "mkdir"])
-def test_a_disk_that_fills_up_at_any_call_loses_nothing(
+def _refuse(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("call", ["link", "fsync", "mkdir", "chmod"])
+def test_a_disk_that_fills_up_before_the_commit_publishes_nothing(
     lake: EmbeddedLake, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     before = versions(lake)
-
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, call, refuse)
+        patch.setattr(os, call, _refuse)
         with pytest.raises(StorageError, match=r"No space left on device. Free some space"):
             append(lake, id="tx-full")
     lake = EmbeddedLake.open(lake.location)
-    assert versions(lake) in (before, before | {APPENDED: versions(lake)[APPENDED]})
+    assert versions(lake) == before
     assert lake.verify(deep=True).clean
-    append(lake, id="tx-full")
+    assert list((lake.location / "tx").iterdir()) == []
+    assert append(lake, id="tx-full").changed
     assert lake.at(MAIN).table(APPENDED).collect().height == 7
+
+
+@pytest.mark.parametrize("call", ["rename", "replace", "symlink"])
+def test_a_disk_that_fills_up_after_the_commit_does_not_undo_it(
+    lake: EmbeddedLake, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, _refuse)
+        assert append(lake, id="tx-full").changed
+    lake = EmbeddedLake.open(lake.location)
+    assert lake.at(MAIN).table(APPENDED).collect().height == 7
+    assert DeltaTable(str(lake.location / "main" / APPENDED)).version() == 2
+    assert lake.verify(deep=True).clean
+    assert append(lake, id="tx-full").replayed
+
+
+def test_reading_a_folder_whose_object_is_gone_says_so(lake: EmbeddedLake) -> None:
+    victim = max(_objects(lake), key=lambda file: file.stat().st_size)
+    victim.unlink()
+    shutil.rmtree(lake.location / "checkouts")
+    (lake.location / "checkouts").mkdir()
+    with pytest.raises(DamagedLakeError, match=victim.name):
+        lake.at(MAIN).folder(FOLDER)
+
+
+def test_a_lake_cannot_stand_where_a_file_stands(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError):
+        EmbeddedLake.open(tmp_path / "file")
+    with pytest.raises(StorageError):
+        EmbeddedLake.open(tmp_path / "file" / "lake")
 
 
 def test_a_damaged_object_is_replaced_when_its_content_is_written_again(lake: EmbeddedLake, tmp_path: Path) -> None:
