@@ -116,6 +116,17 @@ def test_verification_names_what_is_wrong(
     assert any(finding.what == what and problem in finding.problem for finding in found), found
 
 
+def test_an_append_over_rows_of_others_counts_them(filled: LakeFSLake, double: LakeFSDouble) -> None:
+    outside_append(double)
+    assert filled.at(MAIN).table(TABLE).collect().height == 3  # as published
+    with filled.transaction() as tx:
+        tx.write_table(TABLE, ROWS, mode=WriteMode.APPEND)
+        whole = tx.write_table("shop/whole", pl.concat([ROWS, ROWS, ROWS]))
+        tx.publish(message="Append", provenance=None)
+    assert filled.at(MAIN).entry(TABLE).data_version == whole.data_version
+    assert filled.verify().clean
+
+
 def test_verification_reads_every_object_of_every_ref_once(filled: LakeFSLake, double: LakeFSDouble) -> None:
     filled.tag("v1", at=MAIN)
     filled.create_branch("dev")

@@ -12,7 +12,7 @@ from headwater.lake._digest import digest_folder
 from headwater.lake._files import hash_file, walk
 from headwater.lake._interface import Entry, Kind, TableData, WriteMode
 from headwater.lake._records import Record
-from headwater.lake._tables import LOG_FOLDER, open_delta, write_table
+from headwater.lake._tables import LOG_FOLDER, open_delta, read_table, write_table
 from headwater.lake.errors import FolderWriteError
 from headwater.lake.lakefs._manifest import FolderFile, Manifest, key_of
 from headwater.lake.lakefs._snapshot import Parts
@@ -51,18 +51,28 @@ class Stager:
     ) -> Manifest:
         """Writes rows over `before` as one Delta commit. Raises TableWriteError."""
         with self._parts.server.call.tables(f"write {path}"):
+            record = before.record if before is not None else None
+            if record is not None and (mode is WriteMode.APPEND or partition is not None):
+                record = self._present(path, record)
             after = write_table(
                 self._parts.table(self._branch, path),
                 path=path,
                 data=data,
                 mode=mode,
                 partition=partition,
-                before=before.record if before is not None else None,
+                before=record,
                 transaction=self.transaction,
             )
             self._checkpoint(path, after.record)
         self._live[path] = frozenset(after.live)
         return Manifest(record=after.record, attempt=self.attempt)
+
+    def _present(self, path: str, record: Record) -> Record:
+        """The record of what really stands there: read anew when others wrote to the table after it was published."""
+        following = f"{path}/{LOG_FOLDER}/{(record.entry.delta_version or 0) + 1:020d}.json"
+        if not self._parts.objects.has(self._branch, following):
+            return record
+        return read_table(self._parts.table(self._branch, path), path=path).record
 
     def _checkpoint(self, path: str, record: Record) -> None:
         """Sums up the Delta log now and then: each entry costs every reader a request or two."""
