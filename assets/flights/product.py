@@ -102,7 +102,7 @@ PRODUCT: Final = Product(
     gates=(
         Gate(metric=MetricName.AUC, minimum=0.68, cautious=True),
         Gate(metric=MetricName.AUC, minimum=0.60, by="origin"),
-        Gate(metric=MetricName.CALIBRATION_ERROR, maximum=0.12),
+        Gate(metric=MetricName.CALIBRATION_ERROR, maximum=0.06),
         beats_baseline(by=0.02),
         not_worse_than_champion(by=0.02),
     ),
