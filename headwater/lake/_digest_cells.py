@@ -163,9 +163,9 @@ def _floats(array: pa.Array) -> Words:
 
 
 def _dictionary(array: pa.DictionaryArray, null: Mask | None, column: str) -> Cells:
+    if len(array.dictionary) == 0:
+        return cells(pa.nulls(len(array), array.type.value_type), column=column)
     words, null_values = cells(array.dictionary, column=column)
-    if not words:
-        return [np.zeros(len(array), dtype=np.uint64)], np.ones(len(array), dtype=np.bool_)
     codes = array.indices
     at = (pc.fill_null(codes, 0) if null is not None else codes).to_numpy(zero_copy_only=False).astype(np.int64)
     if null_values is not None:
