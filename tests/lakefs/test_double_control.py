@@ -1,5 +1,6 @@
 """The double answers lakeFS's REST API as lakeFS does, seen through lakeFS's own client."""
 
+from pathlib import Path
 from typing import Any
 
 import lakefs_sdk
@@ -321,3 +322,26 @@ def test_the_state_survives_a_restart(api: Any, double: LakeFSDouble) -> None:
     double.stop()
     double.start()
     assert read(client_of(double), "main", "a") == "x"
+
+
+def test_the_state_survives_in_a_folder(tmp_path: Path) -> None:
+    with LakeFSDouble(folder=tmp_path) as first:
+        api = client_of(first)
+        wanted = lakefs_sdk.RepositoryCreation(name=REPOSITORY, storage_namespace="mem://repo")
+        api.repositories_api.create_repository(wanted)
+        write(api, "main", "a/b", "committed")
+        made = commit(api, "main", metadata={"k": "v"})
+        api.tags_api.create_tag(REPOSITORY, lakefs_sdk.TagCreation(id="v1", ref="main"))
+        branch(api, "dev")
+        write(api, "dev", "a/b", "staged")
+        api.objects_api.delete_object(REPOSITORY, "main", "a/b")
+        api.repositories_api.set_branch_protection_rules(REPOSITORY, [lakefs_sdk.BranchProtectionRule(pattern="main")])
+    with LakeFSDouble(folder=tmp_path) as second:
+        api = client_of(second)
+        assert api.commits_api.get_commit(REPOSITORY, "v1").metadata == {"k": "v"}
+        assert (read(api, made.id, "a/b"), read(api, "dev", "a/b")) == ("committed", "staged")
+        with refused(404):
+            read(api, "main", "a/b")
+        with refused(403):
+            write(api, "main", "a")
+        assert log(api, "dev") == ["Commit", "Repository created"]

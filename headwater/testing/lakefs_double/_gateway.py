@@ -15,7 +15,7 @@ from headwater.testing.lakefs_double._errors import Refusal, bad_request
 from headwater.testing.lakefs_double._http import Request, Response, ranged
 from headwater.testing.lakefs_double._listing import MAX_PER_PAGE, entries, page
 from headwater.testing.lakefs_double._model import StoredObject, Upload
-from headwater.testing.lakefs_double._rest import condition_of
+from headwater.testing.lakefs_double._rest_objects import condition_of
 from headwater.testing.lakefs_double._sigv4 import verify
 from headwater.testing.lakefs_double._store import Store
 

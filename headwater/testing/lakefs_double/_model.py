@@ -1,13 +1,10 @@
 """What the double keeps: objects, commits, branches, repositories."""
 
 import hashlib
-import itertools
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
-
-_addresses: Final = itertools.count(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +41,7 @@ class StoredObject:
             mtime=int(time.time()),
             content_type=content_type or "application/octet-stream",
             metadata=dict(metadata or {}),
-            address=f"mem://double/{next(_addresses):012d}",
+            address=f"mem://double/{uuid.uuid4().hex}",
         )
 
     @property

@@ -7,12 +7,14 @@ import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from headwater.testing.lakefs_double._faults import Drop, Fault, Faults
 from headwater.testing.lakefs_double._gateway import Gateway
 from headwater.testing.lakefs_double._http import Request, Response, json_response
+from headwater.testing.lakefs_double._persist import load, save
 from headwater.testing.lakefs_double._rest import BASE, Rest
 from headwater.testing.lakefs_double._store import Store
 
@@ -46,15 +48,26 @@ class LakeFSDouble:
         secret_key: Its secret.
     """
 
-    def __init__(self, *, port: int = 0, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY) -> None:
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        access_key: str = ACCESS_KEY,
+        secret_key: str = SECRET_KEY,
+        folder: Path | None = None,
+    ) -> None:
         """Prepares a server; `start` or a `with` block makes it listen.
 
         Args:
             port: Port on 127.0.0.1; 0 takes a free one.
             access_key: Access key that clients must use.
             secret_key: Its secret.
+            folder: Where the state is read from now and written to by `stop`; None keeps it in memory.
         """
         self.store = Store()
+        self._folder = folder
+        if folder is not None:
+            load(self.store, folder)
         self.faults = Faults()
         self.access_key, self.secret_key = access_key, secret_key
         self._port = port
@@ -95,6 +108,8 @@ class LakeFSDouble:
             self._server.server_close()
             self._thread.join()
             self._server = self._thread = None
+            if self._folder is not None:
+                save(self.store, self._folder)
 
     def __enter__(self) -> Self:
         """Starts."""

@@ -1,180 +1,50 @@
-"""The double's state and its operations, with lakeFS's semantics. Thread safe: one lock around everything."""
+"""The double's objects and history, with lakeFS's semantics."""
 
-import fnmatch
-import threading
-import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from headwater.testing.lakefs_double import _history as history
-from headwater.testing.lakefs_double._errors import (
-    bad_request,
-    conflict,
-    gone,
-    not_found,
-    precondition_failed,
-    protected,
-)
-from headwater.testing.lakefs_double._model import Branch, Repository, StoredCommit, StoredObject, Tree, Upload
-from headwater.testing.lakefs_double._refs import (
-    Resolved,
-    check_branch_id,
-    check_repository_id,
-    check_tag_id,
-    resolve,
-    resolve_commit,
-)
+from headwater.testing.lakefs_double._catalog import Catalog, locked
+from headwater.testing.lakefs_double._errors import bad_request, conflict, gone, not_found, precondition_failed
+from headwater.testing.lakefs_double._model import Repository, StoredCommit, StoredObject, Tree, Upload
+from headwater.testing.lakefs_double._refs import Resolved, resolve_commit
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 Condition = Callable[[StoredObject | None], bool]
 
 
-def _locked(method: Callable[Concatenate["Store", _P], _R]) -> Callable[Concatenate["Store", _P], _R]:
-    @wraps(method)
-    def guarded(self: "Store", *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with self._lock:
-            return method(self, *args, **kwargs)
+class Store(Catalog):
+    """Everything one server holds.
 
-    return guarded
-
-
-class Store:
-    """Repositories of one server."""
+    Attributes:
+        collected: Addresses of objects whose data is gone.
+        committer: Name in new commits.
+    """
 
     def __init__(self) -> None:
-        """Starts with no repositories."""
-        self._lock = threading.RLock()
-        self._repositories: dict[str, Repository] = {}
-        self._collected: set[str] = set()
+        """Starts empty."""
+        super().__init__()
+        self.collected: set[str] = set()
         self.committer = "double"
-
-    # Repositories
-
-    @_locked
-    def create_repository(self, name: str, *, namespace: str, default_branch: str = "main") -> Repository:
-        """A new repository with one empty commit."""
-        check_repository_id(name)
-        check_branch_id(default_branch)
-        if name in self._repositories:
-            raise conflict("error creating repository: repository already exists: not unique")
-        if any(other.namespace == namespace for other in self._repositories.values()):
-            raise bad_request("failed to create repository: storage namespace already in use")
-        first = StoredCommit.make({}, parents=(), message="Repository created", committer="", metadata={})
-        repository = Repository(name=name, namespace=namespace, default_branch=default_branch, created=int(time.time()))
-        repository.commits[first.id] = first
-        repository.branches[default_branch] = Branch(commit=first.id)
-        self._repositories[name] = repository
-        return repository
-
-    @_locked
-    def repository(self, name: str) -> Repository:
-        """The repository called `name`."""
-        if name not in self._repositories:
-            raise not_found("repository")
-        return self._repositories[name]
-
-    @_locked
-    def repositories(self) -> list[Repository]:
-        """All repositories, sorted by name."""
-        return [self._repositories[name] for name in sorted(self._repositories)]
-
-    @_locked
-    def delete_repository(self, name: str) -> None:
-        """Forgets a repository."""
-        self.repository(name)
-        del self._repositories[name]
-
-    @_locked
-    def protect(self, repository: str, patterns: Sequence[str]) -> None:
-        """Replaces the branch protection rules."""
-        self.repository(repository).protection = tuple(patterns)
-
-    def _check_unprotected(self, repository: Repository, branch: str, action: str) -> None:
-        if any(fnmatch.fnmatchcase(branch, pattern) for pattern in repository.protection):
-            raise protected(f"cannot {action} to protected branch")
-
-    # Refs
-
-    @_locked
-    def resolve(self, repository: str, ref: str) -> Resolved:
-        """What a ref expression names, staging included for a branch."""
-        return resolve(self.repository(repository), ref)
-
-    @_locked
-    def commit_at(self, repository: str, ref: str) -> StoredCommit:
-        """The commit a ref expression names."""
-        return resolve_commit(self.repository(repository), ref)
-
-    @_locked
-    def branch(self, repository: str, name: str) -> Branch:
-        """A branch."""
-        branches = self.repository(repository).branches
-        if name not in branches:
-            raise not_found("branch")
-        return branches[name]
-
-    @_locked
-    def create_branch(self, repository: str, name: str, *, source: str, hidden: bool = False) -> str:
-        """Makes a branch; returns its commit id."""
-        check_branch_id(name)
-        repo = self.repository(repository)
-        if source.endswith("$"):
-            raise bad_request("can't create a branch without commit")
-        commit = resolve_commit(repo, source)
-        if name in repo.branches:
-            raise conflict("branch already exists: not unique")
-        if name in repo.tags or name in repo.commits:
-            raise conflict("branch name in use: not unique")
-        repo.branches[name] = Branch(commit=commit.id, hidden=hidden)
-        return commit.id
-
-    @_locked
-    def delete_branch(self, repository: str, name: str) -> None:
-        """Removes a branch and what is staged on it."""
-        repo = self.repository(repository)
-        if name == repo.default_branch:
-            raise protected("cannot delete repository default branch")
-        self.branch(repository, name)
-        del repo.branches[name]
-
-    @_locked
-    def create_tag(self, repository: str, name: str, *, ref: str) -> str:
-        """Makes a tag; tags never move."""
-        check_tag_id(name)
-        repo = self.repository(repository)
-        commit = resolve_commit(repo, ref)
-        if name in repo.tags:
-            raise conflict("tag already exists: not unique")
-        repo.tags[name] = commit.id
-        return commit.id
-
-    @_locked
-    def delete_tag(self, repository: str, name: str) -> None:
-        """Removes a tag."""
-        if self.repository(repository).tags.pop(name, None) is None:
-            raise not_found("tag")
 
     # Objects
 
-    @_locked
+    @locked
     def read(self, repository: str, ref: str, path: str) -> StoredObject:
         """The object at `path`; a branch shows its staging."""
         found = self.resolve(repository, ref).find(path)
         if found is None:
             raise not_found(f"path {path}:")
-        if found.address in self._collected:
+        if found.address in self.collected:
             raise gone("No data")
         return found
 
-    @_locked
+    @locked
     def tree(self, repository: str, ref: str) -> Tree:
         """All objects of a ref."""
         return self.resolve(repository, ref).tree()
 
-    @_locked
+    @locked
     def write(
         self, repository: str, branch: str, path: str, stored: StoredObject, *, condition: Condition | None = None
     ) -> StoredObject:
@@ -193,7 +63,7 @@ class Store:
         staging[path] = stored
         return stored
 
-    @_locked
+    @locked
     def delete(self, repository: str, branch: str, path: str) -> None:
         """Stages the removal of an object; removing nothing is fine."""
         staging = self._staging(repository, branch, path)
@@ -208,31 +78,31 @@ class Store:
             raise bad_request("path: required value: validation error")
         repo = self.repository(repository)
         self.branch(repository, branch)
-        self._check_unprotected(repo, branch, "write")
+        self.check_unprotected(repo, branch, "write")
         return repo.branches[branch].staging
 
-    @_locked
+    @locked
     def collect(self, repository: str, ref: str, path: str) -> None:
         """Plays the garbage collector: the object's data is gone, its entry stays."""
-        self._collected.add(self.read(repository, ref, path).address)
+        self.collected.add(self.read(repository, ref, path).address)
 
-    @_locked
+    @locked
     def damage(self, repository: str, ref: str, path: str, data: bytes) -> None:
         """Plays bit rot: the object's bytes change, its checksum does not."""
         object.__setattr__(self.read(repository, ref, path), "data", data)
 
-    @_locked
+    @locked
     def reset(self, repository: str, branch: str, *, path: str = "", prefix: str = "") -> None:
         """Drops what is staged: all of it, one object's, or what lies below a prefix."""
         repo = self.repository(repository)
         staging = self.branch(repository, branch).staging
-        self._check_unprotected(repo, branch, "write")
+        self.check_unprotected(repo, branch, "write")
         for key in [k for k in staging if (k == path if path else k.startswith(prefix))]:
             del staging[key]
 
     # Multipart uploads
 
-    @_locked
+    @locked
     def begin_upload(self, repository: str, upload: Upload) -> str:
         """Starts a multipart upload; returns its id."""
         self._staging(repository, upload.branch, upload.path)
@@ -240,7 +110,7 @@ class Store:
         self.repository(repository).uploads[id] = upload
         return id
 
-    @_locked
+    @locked
     def upload(self, repository: str, id: str) -> Upload:
         """An upload under way."""
         uploads = self.repository(repository).uploads
@@ -248,7 +118,7 @@ class Store:
             raise not_found("upload")
         return uploads[id]
 
-    @_locked
+    @locked
     def end_upload(self, repository: str, id: str) -> None:
         """Forgets an upload."""
         self.upload(repository, id)
@@ -256,7 +126,7 @@ class Store:
 
     # History
 
-    @_locked
+    @locked
     def commit(
         self,
         repository: str,
@@ -270,7 +140,7 @@ class Store:
         """Commits what is staged on a branch."""
         repo = self.repository(repository)
         head = self.branch(repository, branch)
-        self._check_unprotected(repo, branch, "commit")
+        self.check_unprotected(repo, branch, "commit")
         if not message:
             raise bad_request("message: required value: validation error")
         parent = repo.commits[head.commit]
@@ -297,7 +167,7 @@ class Store:
         repo.branches[branch].staging = {}
         return commit
 
-    @_locked
+    @locked
     def merge(self, repository: str, source: str, into: str, body: Mapping[str, Any]) -> StoredCommit:
         """Merges `source` (its commit, not its staging) into a branch. `body` is lakeFS's merge request."""
         repo = self.repository(repository)
@@ -316,7 +186,7 @@ class Store:
         message = body.get("message") or f"Merge '{source}' into '{into}'"
         return self._advance(repo, into, tree, parents, message, metadata)
 
-    @_locked
+    @locked
     def revert(self, repository: str, branch: str, body: Mapping[str, Any]) -> StoredCommit:
         """Undoes a commit by a three-way merge; allowed on protected branches. `body` is lakeFS's revert request."""
         repo = self.repository(repository)
