@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from governance.cards._document import Figure
 from headwater.models import Evaluation
+from headwater.models.errors import MissingPackageError
 from headwater.models.evaluation import PERMUTATION
 
 _STYLE: Final[dict[Any, Any]] = {
@@ -141,9 +142,12 @@ def _short(label: str) -> str:
 
 
 def _figure(name: str, caption: str, height: float, draw: Callable[[Any], None], *, width: float = _WIDTH) -> Figure:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure as Canvas
+    try:
+        import matplotlib as mpl
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure as Canvas
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(package="matplotlib", extra="train", purpose="drawing a card") from error
 
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         # The page's font draws the text: matplotlib's own only measures it, and may lack a glyph.

@@ -43,6 +43,7 @@ def model_card(facts: ModelFacts) -> Card:
 
     Raises:
         UnstatableFactError: A fact is NaN, infinite or no value.
+        MissingPackageError: There is an evaluation to draw, and matplotlib is not installed.
     """
     texts = canonical(facts, without=_RUN), canonical(facts.run)
     document = model_document(facts)
