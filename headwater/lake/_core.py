@@ -110,9 +110,7 @@ class Core:
 
     def marked_branches(self) -> list[RefRow]:
         """Branches that have a view; main always has."""
-        return [
-            ref for ref in self.catalog.refs(BRANCH) if ref.name == MAIN or (self.layout.marks / ref.name).is_symlink()
-        ]
+        return [ref for ref in self.catalog.refs(BRANCH) if ref.name == MAIN or (self.layout.marks / ref.name).exists()]
 
     def snapshot(self, row: CommitRow, *, ref: str) -> EmbeddedSnapshot:
         """A snapshot at a commit. Raises CollectedCommitError."""

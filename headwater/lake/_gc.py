@@ -17,7 +17,7 @@ from headwater.lake._history import BRANCH, TAG, first_parents, merge_base, stor
 from headwater.lake._interface import Collected, Retention
 from headwater.lake._layout import live_pins, sweep, workspace
 from headwater.lake._locks import locked
-from headwater.lake._objects import Content
+from headwater.lake._objects import Content, checkout_name
 from headwater.lake._steps import Step, reached
 from headwater.lake._storage import storage_errors
 from headwater.lake._trees import read_record
@@ -156,7 +156,8 @@ def _forget(core: Core, doomed: list[CommitRow], needs: Needs) -> None:
 def _drop_checkouts(core: Core, *, grace: timedelta) -> None:
     """Removes checkouts that no view shows and nobody read within `grace`; a later reader makes them again."""
     oldest = time.time() - grace.total_seconds()
-    shown = mark(core.catalog, (core.head(branch.name).tree for branch in core.marked_branches())).files
+    needs = mark(core.catalog, (core.head(branch.name).tree for branch in core.marked_branches()))
+    shown = {checkout_name(files) for files in needs.files}
     with workspace(core.layout) as space:
         for folder in core.layout.checkouts.iterdir():
             if not folder.is_dir() or folder.name in shown:

@@ -14,7 +14,7 @@ from headwater.lake._files import hash_file, walk
 from headwater.lake._gc import Needs, mark
 from headwater.lake._history import BRANCH, TAG
 from headwater.lake._interface import Finding, Kind, Verification
-from headwater.lake._objects import Content
+from headwater.lake._objects import Content, checkout_name
 from headwater.lake._records import Record
 from headwater.lake._tables import local, read_table
 from headwater.lake._tree import node_hash
@@ -51,7 +51,7 @@ class Verifier:
             else:
                 needs = self._check_trees()
                 self._check_objects(needs)
-                self._check_checkouts()
+                self._check_checkouts(needs)
                 self._check_views()
         return Verification(
             commits=self._commits, objects=self._objects, bytes=self._bytes, findings=tuple(self._findings)
@@ -134,17 +134,16 @@ class Verifier:
 
     # Derived folders
 
-    def _check_checkouts(self) -> None:
+    def _check_checkouts(self, needs: Needs) -> None:
+        known = {checkout_name(files): files for files in needs.files}
         for folder in sorted(self._core.layout.checkouts.iterdir()):
-            if not folder.is_dir():
-                continue
+            if folder.name not in known:
+                continue  # Of a collected commit, and the next gc removes it.
             try:
-                contents = {
-                    name: Content.parse(text) for name, text in _tree.items(self._core.catalog, folder.name).items()
-                }
-                self._check_checkout(folder, contents)
+                texts = _tree.items(self._core.catalog, known[folder.name])
+                self._check_checkout(folder, {name: Content.parse(text) for name, text in texts.items()})
             except DamagedLakeError:
-                continue  # Of a collected commit, and the next gc removes it; or damaged, which was found above.
+                continue  # Its list of files is damaged, which was found above.
             except FileNotFoundError:
                 if folder.exists():
                     self._found("view", folder.name, "a file of this checkout vanished while it was read.")

@@ -35,7 +35,7 @@ class View:
     def shown(self) -> str | None:
         """Id of the commit that the view shows, None when it is unknown."""
         try:
-            return os.readlink(self._mark)
+            return self._mark.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
 
@@ -72,9 +72,15 @@ class View:
                     record = _trees.read_record(store, right)
                     if left is None or _trees.read_record(store, left).files != record.files:
                         self._point(path, record, space)
-        mark = space.fresh()
-        mark.symlink_to(row.id)  # A link, not a file: ext4 writes a file to disk when it is renamed over another.
-        mark.replace(self._mark)
+        self._remember(row.id)
+
+    def _remember(self, commit: str) -> None:
+        """Writes the mark in place, in one call of one length: renaming a new file over it would cost a journal write."""
+        descriptor = os.open(self._mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.pwrite(descriptor, commit.encode(), 0)
+        finally:
+            os.close(descriptor)
 
     def _rebuild(self, row: CommitRow, space: Workspace) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,182 @@
+"""The embedded lake beside a full copy, DVC and a bare Delta write, side by side in one run.
+
+    python -m benchmarks.lake                   # ours, a full copy, a bare write: at 10,000 files, and growth
+    python -m benchmarks.lake --peers           # and DVC, in an environment of its own under benchmarks/.envs/
+    python -m benchmarks.lake --files 1000 --repeats 5
+
+"Branch and commit" means: from a state of N files, branch, change one file, commit it durably. For the copy that is a copy
+of the folder; for DVC `git checkout -b`, `dvc add`, `git commit`. "Append" means: 100 rows added to a Delta table, in a
+transaction of the lake (durable: synced, one commit) or by `write_deltalake` alone (not synced). Runs alternate, the table
+shows medians in milliseconds.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+WORK = HERE / ".work" / "lake"
+ENVIRONMENT = HERE / ".envs" / "dvc"
+PEER = "dvc==3.67.0"
+FOLDER_FILES = 100
+FILE_BYTES = 2_000
+
+
+def fill(folder: Path, files: int) -> None:
+    """Folders of `FOLDER_FILES` random files each, `files` in all."""
+    for number in range(files):
+        target = folder / f"asset_{number // FOLDER_FILES}" / str(number % FOLDER_FILES)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(os.urandom(FILE_BYTES))
+
+
+def lake_branch_and_commit(source: Path, place: Path) -> Callable[[int], None]:
+    """Ours: one row for the branch, one transaction for the commit."""
+    from headwater.lake import EmbeddedLake
+
+    lake = EmbeddedLake.open(place)
+    with lake.transaction() as tx:
+        for folder in sorted(source.iterdir()):
+            tx.write_folder(f"bench/{folder.name}", folder)
+        tx.publish(message="Fill", provenance=None)
+    one = place.parent / "one"
+    one.mkdir()
+
+    def run(number: int) -> None:
+        lake.create_branch(f"branch-{number}")
+        (one / "file").write_bytes(os.urandom(FILE_BYTES))
+        with lake.transaction(into=f"branch-{number}") as tx:
+            tx.write_folder("bench/changed", one)
+            tx.publish(message="Change", provenance=None)
+
+    return run
+
+
+def copy_and_change(source: Path, place: Path) -> Callable[[int], None]:
+    """A full copy of the folder, and one file changed in it."""
+
+    def run(number: int) -> None:
+        target = place / str(number)
+        shutil.copytree(source, target)
+        (target / "asset_0" / "0").write_bytes(os.urandom(FILE_BYTES))
+
+    return run
+
+
+def dvc_branch_and_commit(source: Path, place: Path) -> Callable[[int], None]:
+    """DVC over Git; telemetry off."""
+    if not (ENVIRONMENT / "bin" / "dvc").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
+        subprocess.run([str(ENVIRONMENT / "bin" / "pip"), "install", "-q", PEER], check=True)
+    place.mkdir()
+
+    def call(*command: str) -> None:
+        subprocess.run(command, cwd=place, check=True, capture_output=True)
+
+    dvc = str(ENVIRONMENT / "bin" / "dvc")
+    call("git", "init", "-q")
+    call("git", "config", "user.email", "bench@example.com")
+    call("git", "config", "user.name", "bench")
+    call(dvc, "init", "-q")
+    call(dvc, "config", "core.analytics", "false")
+    shutil.copytree(source, place / "data")
+    call(dvc, "add", "-q", "data")
+    call("git", "add", "-A")
+    call("git", "commit", "-qm", "Fill")
+
+    def run(number: int) -> None:
+        call("git", "checkout", "-q", "-b", f"branch-{number}")
+        (place / "data" / "asset_0" / "0").write_bytes(os.urandom(FILE_BYTES))
+        call(dvc, "add", "-q", "data")
+        call("git", "commit", "-qam", "Change")
+
+    return run
+
+
+def appends(place: Path) -> dict[str, Callable[[int], None]]:
+    """100 rows added, in the lake and bare."""
+    import polars as pl
+    from deltalake import write_deltalake
+
+    from headwater.lake import EmbeddedLake, WriteMode
+
+    rows = pl.DataFrame({"id": range(100), "text": [str(n) for n in range(100)], "value": [n / 3 for n in range(100)]})
+    lake = EmbeddedLake.open(place / "lake")
+    bare = str(place / "bare")
+
+    def ours(number: int) -> None:
+        with lake.transaction() as tx:
+            tx.write_table("bench/table", rows, mode=WriteMode.APPEND)
+            tx.publish(message="Append", provenance=None)
+
+    return {
+        "append 100 rows, lake transaction": ours,
+        "append 100 rows, bare write_deltalake": lambda number: write_deltalake(bare, rows, mode="append"),
+    }
+
+
+def medians(contestants: dict[str, Callable[[int], None]], repeats: int) -> dict[str, float]:
+    """Median milliseconds of each, runs alternating; the first run of each does not count."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for number in range(repeats + 1):
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            run(number)
+            times[name].append(1000 * (time.perf_counter() - start))
+    return {name: round(statistics.median(values[1:]), 2) for name, values in times.items()}
+
+
+def measure(files: int, repeats: int, *, peers: bool = False) -> dict[str, float]:
+    """Branch and commit at one size."""
+    shutil.rmtree(WORK, ignore_errors=True)
+    source = WORK / "source"
+    fill(source, files)
+    contestants = {
+        "branch and commit, lake": lake_branch_and_commit(source, WORK / "lake"),
+        "branch and commit, full copy": copy_and_change(source, WORK / "copies"),
+    }
+    if peers:
+        contestants["branch and commit, dvc"] = dvc_branch_and_commit(source, WORK / "dvc")
+    found = medians(contestants, repeats)
+    shutil.rmtree(WORK)
+    return found
+
+
+def results(files: int = 10_000, repeats: int = 5, *, peers: bool = False) -> dict[str, object]:
+    """All figures: at `files`, appends, and growth from an eighth of `files`."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    found: dict[str, object] = dict(measure(files, repeats, peers=peers))
+    WORK.mkdir(parents=True)
+    found |= medians(appends(WORK), 4 * repeats)
+    shutil.rmtree(WORK)
+    found["growth"] = {
+        files // 8 * n: measure(files // 8 * n, repeats)["branch and commit, lake"] for n in (1, 2, 4, 8)
+    }
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(arguments)
+    found = results(given.files, given.repeats, peers=given.peers)
+    if given.json:
+        print(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        print(f"{name:45} {value}")
+
+
+if __name__ == "__main__":
+    main()
