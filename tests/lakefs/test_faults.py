@@ -266,3 +266,16 @@ def test_a_publication_costs_a_bounded_number_of_calls(faulty: LakeFSLake, doubl
     assert _calls(double, append) <= 60  # a checkpoint every ten versions bounds what the Delta log costs
     assert faulty.at(MAIN).entry(TABLE).rows == 28
     assert faulty.verify().clean
+
+
+def test_rules_of_two_protectors_are_both_kept(faulty: LakeFSLake, double: LakeFSDouble) -> None:
+    names = [f"dev-{number}" for number in range(4)]
+    for name in names:
+        faulty.create_branch(name)
+    double.faults.add(Fault(method="PUT", path="branch_protection", delay=0.2, times=2))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(faulty.protect, names))
+    assert all(ref.protected for ref in faulty.branches())
+    double.faults.add(Fault(method="PUT", path="branch_protection", drop=Drop.AFTER))
+    faulty.protect(names[0], on=False)
+    assert [ref.name for ref in faulty.branches() if not ref.protected] == names[:1]

@@ -56,12 +56,9 @@ def revert(parts: Parts, commit: str, *, into: str, message: str | None, actor: 
     with scratch(parts.server, source=head.id) as branch:
         for path in paths:
             make_equal(parts, branch, path, wanted=before.id)
-        number = 0
 
         def mark() -> Commit:
-            nonlocal number
-            number += 1
-            parts.objects.put(branch, marker_of(id), f"{id}\n{number}\n".encode())
+            parts.objects.put(branch, marker_of(id), f"{id}\n{secrets.token_hex(8)}\n".encode())
             return parts.server.commit(branch, message=text, metadata=metadata)
 
         merging = Merging(

@@ -194,7 +194,7 @@ class LakeFSLake:
         """Refuses (or allows) direct writes to a branch. Raises RefNotFoundError."""
         if self._parts.server.branch_head(branch) is None:
             raise RefNotFoundError(ref=branch, known=[ref.name for ref in self.branches()])
-        self._refs.protect(branch, on=on)
+        self._parts.server.protect(branch, on=on)
 
     # Records and care
 

@@ -56,7 +56,7 @@ class Refs:
             if found != commit.id:
                 raise RefExistsError(name=name, kind=_BRANCH, commit=found or "")
         if protected:
-            self.protect(name, on=True)
+            self._parts.server.protect(name, on=True)
         return Ref(name=name, kind=_BRANCH, commit=commit.id, protected=protected)
 
     def _check_free(self, name: str) -> None:
@@ -83,13 +83,6 @@ class Refs:
             if found != commit:
                 raise RefExistsError(name=name, kind=_TAG, commit=found)
         return Ref(name=name, kind=_TAG, commit=commit)
-
-    def protect(self, branch: str, *, on: bool) -> None:
-        """Adds or removes the rule that names this branch."""
-        patterns = self._parts.server.protected()
-        wanted = {*patterns, branch} if on else {*patterns} - {branch}
-        if wanted != set(patterns):
-            self._parts.server.set_protected(sorted(wanted))
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
