@@ -36,7 +36,9 @@ class Built:
         self._patch.setenv("DO_NOT_TRACK", "1")
         options = ["--project-dir", PROJECT, "--profiles-dir", PROJECT, "--target-path", self._folder / "target"]
         try:
-            return dbtRunner().invoke(["--quiet", "--log-level-file", "none", *arguments, *map(str, options), "--log-path", str(self._folder)])
+            return dbtRunner().invoke(
+                ["--quiet", "--log-level-file", "none", *arguments, *map(str, options), "--log-path", str(self._folder)]
+            )
         finally:
             reset_adapters()
 
