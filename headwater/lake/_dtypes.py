@@ -10,8 +10,9 @@
 | Datetime with a zone | Datetime in us, UTC | the instant stays, the zone's name goes |
 | Array | List | Delta arrays have no fixed width |
 
-Time, Duration, Int128, UInt128, Null, Object and structs without fields are errors that name column and dtype. The rules hold inside lists
-and structs too. The data version is taken after the conversion, so what is read back digests the same.
+Time, Duration, Int128, UInt128, Null, Object, maps, arrays of arrays and structs without fields are errors that name
+column and dtype. The rules hold inside lists and structs too. The data version is taken after the conversion, so what
+is read back digests the same.
 """
 
 from collections.abc import Mapping

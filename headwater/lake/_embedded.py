@@ -86,9 +86,9 @@ class EmbeddedLake:
         self, *, into: str = MAIN, id: str | None = None, hint: str = "tx"
     ) -> Iterator[EmbeddedTransaction]:
         """A transaction off the head of `into`. Raises RefNotFoundError, StorageError."""
-        row = self._core.head(into)
-        base = self._core.snapshot(row, ref=into)
-        with storage_errors(self.location, "written"):
+        with storage_errors(self.location, "written"), self._core.storing():
+            row = self._core.head(into)
+            base = self._core.snapshot(row, ref=into)
             space = Workspace(self._core.layout, pins=row.id)
         reached(Step.OPENED)
         transaction = EmbeddedTransaction(

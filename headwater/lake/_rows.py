@@ -30,6 +30,12 @@ class Rows:
         """
         self._path = path
         self._partition = partition
+        self._keyed: str | None = None
+        if partition is not None and not partition[1]:
+            raise TableWriteError(
+                path=path,
+                reason=f"the key of its partition by {partition[0]!r} is empty, which Delta reads as null. Name one.",
+            )
         self._source, self._given = _open(data, path=path)
         schema = delta_schema(self._given, path=path)
         if partition is not None:
@@ -49,6 +55,10 @@ class Rows:
         """Puts the columns into the order of `columns`, which has the same names."""
         self.schema = pl.Schema({name: self.schema[name] for name in columns})
 
+    def require_key(self, column: str) -> None:
+        """Makes a row without a key in the partition column an error: no partition could be asked for it."""
+        self._keyed = column
+
     def frames(self) -> Iterator[pl.DataFrame]:
         """The rows, converted.
 
@@ -61,6 +71,11 @@ class Rows:
     def _convert(self, frame: pl.DataFrame) -> pl.DataFrame:
         if self._partition is not None:
             frame = self._in_partition(frame, *self._partition)
+        if self._keyed is not None and frame.select((pl.col(self._keyed).fill_null("") == "").any()).item():
+            raise TableWriteError(
+                path=self._path,
+                reason=f"a row has no key in the partition column {self._keyed!r}. Give it one or leave it out.",
+            )
         if frame.schema == self.schema:
             return frame
         check_exact(frame, path=self._path)
@@ -102,6 +117,12 @@ def _open(data: TableData, *, path: str) -> tuple[Iterator[pl.DataFrame], pl.Sch
 
 
 def _from_arrow(table: pa.Table, *, path: str) -> pl.DataFrame:
+    for field in table.schema:
+        if _is_beyond_polars(field.type):
+            raise TableWriteError(
+                path=path,
+                reason=f"column {field.name!r} has Arrow type {field.type}, which Delta can't hold. Cast it to one that it can.",
+            )
     try:
         frame = pl.from_arrow(table)
     except (pl.exceptions.PolarsError, pa.ArrowException) as error:
@@ -109,3 +130,10 @@ def _from_arrow(table: pa.Table, *, path: str) -> pl.DataFrame:
     if not isinstance(frame, pl.DataFrame):
         raise TableWriteError(path=path, reason="its Arrow data is one column, not a table.")
     return frame
+
+
+def _is_beyond_polars(dtype: pa.DataType) -> bool:
+    """Whether Polars would panic, which no handler of errors catches."""
+    if pa.types.is_decimal256(dtype) or pa.types.is_union(dtype) or pa.types.is_interval(dtype):
+        return True
+    return any(_is_beyond_polars(dtype.field(number).type) for number in range(dtype.num_fields))

@@ -144,6 +144,8 @@ def write_table(
     if before is not None and (partition is not None or mode is WriteMode.APPEND):
         _check_fits(rows, before, path=path, partition=partition)
     column = partition[0] if partition else before.partition_column if before and mode is WriteMode.APPEND else None
+    if column is not None:
+        rows.require_key(column)
     tally = Tally(rows.schema, column=column)
     delta = _write_rows(
         location, rows, tally, path=path, mode=mode, partition=partition, before=before, transaction=transaction

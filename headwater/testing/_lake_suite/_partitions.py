@@ -83,6 +83,15 @@ class PartitionsSuite(SuiteBase):
         with pytest.raises(TableWriteError, match="2 rows for partition '2013-01'"):
             publish(lake, PATH, frame, partition=JAN)
 
+    @pytest.mark.parametrize("key", [None, ""])
+    def test_a_row_without_a_key_is_refused(self, lake: Lake, key: str | None) -> None:
+        publish(lake, PATH, ROWS, partition=JAN)
+        keyless = ROWS.with_columns(month=pl.Series([key, "2013-01", "2013-01"]))
+        with pytest.raises(TableWriteError, match="no key in the partition column 'month'"):
+            publish(lake, PATH, keyless, mode=WriteMode.APPEND)
+        with pytest.raises(TableWriteError, match="is empty"):
+            publish(lake, PATH, ROWS, partition=("month", ""))
+
     def test_a_partition_column_is_text(self, lake: Lake) -> None:
         with pytest.raises(TableWriteError, match="'month'"):
             publish(lake, PATH, ROWS.with_columns(month=pl.lit(1)), partition=("month", "1"))

@@ -169,6 +169,13 @@ class TablesSuite(SuiteBase):
             publish(lake, PATH, pl.DataFrame({"id": [1], "culprit": given}))
         assert_frame_equal(rows(lake), ROWS)
 
+    @pytest.mark.parametrize(
+        "dtype", [pa.decimal256(50, 2), pa.map_(pa.string(), pa.int64()), pa.month_day_nano_interval()]
+    )
+    def test_arrow_types_beyond_delta_are_errors_that_name_the_column(self, lake: Lake, dtype: pa.DataType) -> None:
+        with pytest.raises(TableWriteError, match="culprit"):
+            publish(lake, PATH, pa.table({"culprit": pa.array([None], dtype)}))
+
     def test_a_table_needs_a_column(self, lake: Lake) -> None:
         with pytest.raises(TableWriteError, match="no columns"):
             publish(lake, PATH, pl.DataFrame())
