@@ -21,7 +21,8 @@ from headwater.lake._merge import (
 )
 from headwater.lake._objects import Content
 from headwater.lake._staging import Stager, inodes, logs
-from headwater.lake._tables import LOG_FOLDER, Tally, delta_commit, local, open_delta, written
+from headwater.lake._tables import LOG_FOLDER, delta_commit, local, open_delta, written
+from headwater.lake._tally import Tally
 from headwater.lake._tree import NodeStore
 
 

@@ -11,10 +11,11 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from headwater.lake._digest import TableDigest, canonical_schema, digest_batches, digest_frame
+from headwater.lake._digest import TableDigest
 from headwater.lake._interface import Entry, Kind, TableData, WriteMode
 from headwater.lake._records import Record
 from headwater.lake._rows import Rows
+from headwater.lake._tally import Tally, arrow_schema, no_rows, total_digest
 from headwater.lake.errors import TableReadError, TableWriteError
 from headwater.names import DELTA_TRANSACTION_KEY
 
@@ -53,36 +54,6 @@ class Written:
 
     record: Record
     live: Mapping[str, int]
-
-
-def no_rows(schema: pl.Schema) -> TableDigest:
-    """The digest of an empty table."""
-    return TableDigest.empty(canonical_schema(_arrow_schema(schema)))
-
-
-class Tally:
-    """The digest of the rows that passed, in all and by partition key."""
-
-    def __init__(self, schema: pl.Schema, *, column: str | None) -> None:
-        """Starts with no rows.
-
-        Args:
-            schema: Schema of the frames to come.
-            column: Partition column to keep separate sums for, or None.
-        """
-        self._column = column
-        self.total = no_rows(schema)
-        self.partitions: dict[str, TableDigest] = {}
-
-    def add(self, frame: pl.DataFrame, arrow: pa.Table | None = None) -> None:
-        """Counts the rows of `frame`, which `arrow` holds too if the caller has it."""
-        if self._column is None:
-            self.total += digest_frame(frame) if arrow is None else digest_batches(arrow.to_batches(), arrow.schema)
-            return
-        for (key,), part in frame.partition_by(self._column, as_dict=True).items():
-            digest = digest_frame(part)
-            self.total += digest
-            self.partitions[str(key)] = self.partitions[str(key)] + digest if str(key) in self.partitions else digest
 
 
 def open_delta(location: TableLocation, *, path: str, version: int | None = None) -> DeltaTable:
@@ -170,15 +141,6 @@ def _sums(
     return total_digest(parts), dict(sorted(parts.items()))
 
 
-def total_digest(parts: Mapping[str, TableDigest]) -> TableDigest:
-    """The digest of a table from those of its partitions, of which there is at least one."""
-    digests = iter(parts.values())
-    total = next(digests)
-    for digest in digests:
-        total = total + digest
-    return total
-
-
 def _check_fits(rows: Rows, before: Record, *, path: str, partition: tuple[str, str] | None) -> None:
     """Refuses rows of another schema or partitioning, and puts the columns into the table's order."""
     if partition is not None and before.partition_column != partition[0]:
@@ -219,7 +181,7 @@ def _write_rows(
 ) -> DeltaTable:
     failures: list[Exception] = []
     target: DeltaTable | str = location.uri if before is None else open_delta(location, path=path)
-    data = pa.RecordBatchReader.from_batches(_arrow_schema(rows.schema), _batches(rows, tally, failures))
+    data = pa.RecordBatchReader.from_batches(arrow_schema(rows.schema), _batches(rows, tally, failures))
     common: dict[str, Any] = {
         "storage_options": location.options if before is None else None,
         "writer_properties": _WRITER,
@@ -247,7 +209,7 @@ def _write_rows(
 
 def _batches(rows: Rows, tally: Tally, failures: list[Exception]) -> Iterator[pa.RecordBatch]:
     """Record batches for delta-rs; an error on the way is kept, because delta-rs would only keep its text."""
-    schema = _arrow_schema(rows.schema)
+    schema = arrow_schema(rows.schema)
     try:
         for frame in rows.frames():
             if frame.height:
@@ -257,10 +219,6 @@ def _batches(rows: Rows, tally: Tally, failures: list[Exception]) -> Iterator[pa
     except Exception as error:
         failures.append(error)
         raise
-
-
-def _arrow_schema(schema: pl.Schema) -> pa.Schema:
-    return schema.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _predicate(column: str, key: str) -> str:
@@ -318,14 +276,6 @@ def written(
         partition_digests=parts,
     )
     return Written(record=record, live=files)
-
-
-def digest_rows(frame: pl.LazyFrame) -> TableDigest:
-    """The digest of a lazy frame's rows, taken in batches."""
-    tally = Tally(frame.collect_schema(), column=None)
-    for batch in frame.collect_batches(maintain_order=False):
-        tally.add(batch)
-    return tally.total
 
 
 def read_table(location: TableLocation, *, path: str, version: int | None = None, transaction: str = "") -> Written:
