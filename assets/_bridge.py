@@ -9,6 +9,7 @@ import dagster as dg
 from headwater.code_version import code_version
 from headwater.materialize import INPUTS_READ, INPUTS_USABLE, Outcome, Status
 from headwater.names import (
+    LINEAGE_FACT,
     META_BRANCH,
     META_BYTES,
     META_COMMIT,
@@ -135,7 +136,18 @@ def _metadata(outcome: Outcome) -> Mapping[str, Any]:
             META_WALL_SECONDS: provenance.cost.wall_seconds,
             META_CPU_SECONDS: provenance.cost.cpu_seconds,
         }
-    return found | {f"headwater/{name}": _value(value) for name, value in outcome.facts.items()}
+    if LINEAGE_FACT in outcome.facts:
+        found["dagster/column_lineage"] = _column_lineage(outcome.facts[LINEAGE_FACT])
+    shown = {name: value for name, value in outcome.facts.items() if name != LINEAGE_FACT}
+    return found | {f"headwater/{name}": _value(value) for name, value in shown.items()}
+
+
+def _column_lineage(lineage: Mapping[str, Sequence[str]]) -> dg.TableColumnLineage:
+    def dependency(name: str) -> dg.TableColumnDep:
+        path, _, column = name.partition(":")
+        return dg.TableColumnDep(asset_key=asset_key(path), column_name=column)
+
+    return dg.TableColumnLineage({column: [dependency(name) for name in names] for column, names in lineage.items()})
 
 
 def _value(value: Any) -> Any:

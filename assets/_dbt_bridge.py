@@ -12,11 +12,13 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
 from assets._bridge import asset_key, report
 from headwater.code_version import code_version
-from headwater.lake import Transaction
+from headwater.lake import Entry, Transaction
 from headwater.materialize import Stopwatch, Written, finish, replayed, transaction_id_of
+from headwater.names import LINEAGE_FACT
 from headwater.product import Asset, Product
 from headwater.provenance import CheckRecord, Pin
 from resources.dbt import DATABASE, make_database
+from resources.dbt_lineage import compiled_sql, dbt_column_lineage
 from resources.lake import LakeResource
 from resources.progress import told
 
@@ -104,7 +106,7 @@ def _build(
             started = time.perf_counter()
             checks, records = _invoke(context, dbt, folder)
             watch.function = time.perf_counter() - started
-            written = _export(tx, folder / DATABASE, product, assets)
+            written = _export(tx, folder, product, assets)
             pins = _pins(tx, assets)
             outcomes = finish(lake, tx, written, checks=records, pins=pins, run=run, watch=watch)
     finally:
@@ -137,10 +139,10 @@ def _invoke(
     return checks, tuple(records)
 
 
-def _export(tx: Transaction, database: Path, product: Product, assets: Sequence[Asset]) -> tuple[Written, ...]:
+def _export(tx: Transaction, folder: Path, product: Product, assets: Sequence[Asset]) -> tuple[Written, ...]:
     """Writes every model's table to the transaction's branch. A model that dbt skipped has no entry."""
     written = []
-    with duckdb.connect(str(database), read_only=True) as connection:
+    with duckdb.connect(str(folder / DATABASE), read_only=True) as connection:
         connection.execute("set threads = 1")
         connection.execute("set timezone = 'UTC'")
         names = {path: name for name, path in _models(product).items()}
@@ -150,8 +152,18 @@ def _export(tx: Transaction, database: Path, product: Product, assets: Sequence[
             entry = None
             if found[0][0]:
                 entry = tx.write_table(asset.path, connection.sql(f'select * from "{name}"').to_arrow_table())
-            written.append(Written(asset=asset, entry=entry))
+            facts = _lineage(tx, folder, product, name, entry) if entry else {}
+            written.append(Written(asset=asset, entry=entry, facts=facts))
     return tuple(written)
+
+
+def _lineage(tx: Transaction, folder: Path, product: Product, model: str, entry: Entry) -> Mapping[str, Any]:
+    sql, sources = compiled_sql(folder, model), product.dbt.sources if product.dbt else {}
+    if sql is None:
+        return {}
+    schema = f"{product.name}_lake"
+    lineage = dbt_column_lineage(sql, list(entry.schema), schema=schema, sources=sources, snapshot=tx.base)
+    return {LINEAGE_FACT: lineage} if lineage else {}
 
 
 def _pins(tx: Transaction, assets: Sequence[Asset]) -> tuple[Pin, ...]:

@@ -32,6 +32,7 @@ SIGNATURE_FACT: Final = "signature"
 METRICS_FACT: Final = "metrics"
 GATES_FACT: Final = "gates"
 RELEASED_FACT: Final = "released"
+LINEAGE_FACT: Final = "column_lineage"
 
 # Folders below the state folder `.headwater/`.
 STATE_FOLDER: Final = ".headwater"

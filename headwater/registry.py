@@ -151,9 +151,9 @@ def _states(lake: Lake, product: str, ref: str) -> dict[str, ModelState]:
     states: dict[str, ModelState] = {}
     for branch in lake.branches():
         if branch.name.startswith("tx-"):
-            facts = _refused_release(lake.resolve(branch.commit), path)
-            if facts:
-                states[facts] = ModelState.REFUSED
+            refused = _refused_release(lake.resolve(branch.commit), path)
+            if refused:
+                states[refused] = ModelState.REFUSED
     for facts in _facts(lake, path, ref):
         states[str(facts.get(RELEASED_FACT, ""))] = ModelState.SUPERSEDED
     live = live_version(lake, product, ref=ref)

@@ -89,28 +89,23 @@ def make_database(file: Path, *, schema: str, tables: Mapping[str, str], snapsho
         connection.execute("set threads = 1")
         connection.execute(f'create schema if not exists "{schema}"')
         for name, path in tables.items():
-            connection.execute(f'create view "{schema}"."{name}" as {_select(snapshot, path)}')
+            select = _select(snapshot, path, copies=file.parent / "copies")
+            connection.execute(f'create view "{schema}"."{name}" as {select}')
 
 
-def _select(snapshot: Snapshot, path: str) -> str:
+def _select(snapshot: Snapshot, path: str, *, copies: Path) -> str:
     table = snapshot.delta(path)
     if "deletionVectors" in (table.protocol().reader_features or ()):
         raise DbtError(action=f"read {path}", said="the table has deletion vectors; compact it first")
-    files = [uri.removeprefix("file://") for uri in table.file_uris()]
+    uris = table.file_uris()
+    if not uris or any("://" in uri.removeprefix("file://") for uri in uris):
+        copy = copies / f"{path.replace('/', '.')}.parquet"  # empty, or on another machine: DuckDB gets a copy
+        copies.mkdir(parents=True, exist_ok=True)
+        snapshot.table(path).collect().write_parquet(copy)
+        uris = [str(copy)]
     columns = ", ".join(f'"{name}"' for name in snapshot.entry(path).schema)
-    if not files:
-        empty = ", ".join(
-            f'null::{_duckdb_type(dtype)} as "{name}"' for name, dtype in snapshot.entry(path).schema.items()
-        )
-        return f"select {empty} where false"
-    quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in files)
+    quoted = ", ".join("'" + uri.removeprefix("file://").replace("'", "''") + "'" for uri in uris)
     return (
         f"select {columns} from read_parquet([{quoted}], hive_partitioning = true, hive_types_autocast = false, "
         "union_by_name = true)"
-    )
-
-
-def _duckdb_type(dtype: str) -> str:
-    return {"string": "varchar", "int64": "bigint", "int32": "integer", "float64": "double", "bool": "boolean"}.get(
-        dtype, "varchar"
     )

@@ -22,9 +22,8 @@ def tracking_uri(settings: Settings) -> str:
 
 def sync_all(lake: Lake, settings: Settings) -> Mapping[str, Any]:
     """Makes MLflow's experiments, runs, versions and aliases say what the lake says; returns what it changed."""
-    from assets._products import products
 
-    import mlflow.store.db.utils  # configures MLflow's loggers, which are quieted after it
+    from assets._products import products
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)

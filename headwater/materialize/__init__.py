@@ -21,6 +21,7 @@ from headwater.materialize._finish import (
 )
 from headwater.materialize._freshness import Reason, Record, record_of, why_stale
 from headwater.materialize._inputs import LandedFileMissingError, RecordingInputs, UndeclaredInputError, file_sha256
+from headwater.materialize._lineage import column_lineage
 
 __all__ = [
     "INPUTS_READ",
@@ -38,6 +39,7 @@ __all__ = [
     "UndeclaredInputError",
     "UnknownPartitionError",
     "Written",
+    "column_lineage",
     "definition_of",
     "file_sha256",
     "finish",

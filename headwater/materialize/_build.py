@@ -12,7 +12,8 @@ from headwater.errors import HeadwaterError
 from headwater.lake import Entry, Kind, Lake, Transaction
 from headwater.materialize._finish import Outcome, Run, Stopwatch, Written, finish, replayed, transaction_id_of
 from headwater.materialize._inputs import RecordingInputs
-from headwater.names import MAIN
+from headwater.materialize._lineage import column_lineage
+from headwater.names import LINEAGE_FACT, MAIN
 from headwater.product import Asset, Audit, Check, RejectedInputError, Result, Severity, Verdict
 from headwater.provenance import CheckRecord
 
@@ -77,12 +78,23 @@ def _write(
             return tx.write_folder(asset.path, Path(name), identity=asset.identity), result.facts
     if asset.partitions is None:
         result = _as_result(asset.compute(inputs))
-        return tx.write_table(asset.path, result.data), result.facts
+        return tx.write_table(asset.path, result.data), _with_lineage(asset, inputs, result)
     if partition is None or partition not in asset.partitions.keys:
         raise UnknownPartitionError(asset=asset.path, partition=partition, known=asset.partitions.keys)
     result = _as_result(asset.compute(inputs, partition))
     where = (asset.partitions.column, partition)
-    return tx.write_table(asset.path, result.data, partition=where), result.facts
+    facts = _with_lineage(asset, inputs, result, partition)
+    return tx.write_table(asset.path, result.data, partition=where), facts
+
+
+def _with_lineage(
+    asset: Asset, inputs: RecordingInputs, result: Result, partition: str | None = None
+) -> Mapping[str, Any]:
+    """The function's facts and, when it returned a plan, which input columns each column comes from."""
+    if not isinstance(result.data, pl.LazyFrame):
+        return result.facts
+    lineage = column_lineage(asset, inputs, partition=partition)
+    return {**result.facts, LINEAGE_FACT: lineage} if lineage else result.facts
 
 
 def _as_result(returned: Any, *, folder: bool = False) -> Result:
