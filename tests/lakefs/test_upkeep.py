@@ -1,6 +1,7 @@
 """Verification finds what was damaged or written by others; collection takes what dead processes left and no more."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -148,6 +149,15 @@ def test_a_folder_is_downloaded_once_and_read_only(filled: LakeFSLake, double: L
     assert filled.at(MAIN).folder(FOLDER) == first
     assert not any(served.target.endswith("weights") for served in double.served)
     assert (first / "weights").stat().st_mode & 0o222 == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="Only root can give a folder away.")
+def test_a_cache_of_another_user_is_refused(filled: LakeFSLake, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, os.getuid() + 1, -1)
+    with pytest.raises(StorageError, match="belongs to another user"):
+        LakeFSLake.open(replace(filled.settings, cache=theirs)).at(MAIN).folder(FOLDER)
 
 
 def test_collection_takes_what_a_dead_process_left_after_its_grace(faulty: LakeFSLake, double: LakeFSDouble) -> None:

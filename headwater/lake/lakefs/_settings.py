@@ -1,5 +1,6 @@
 """Where a lakeFS lake is, and how patient its client is."""
 
+import os
 import re
 import tempfile
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ class LakeFSSettings:
         repository: Repository id.
         storage_namespace: Where a new repository keeps its objects; empty asks the server for its default.
         gateway: URL of the S3 gateway when it differs from `endpoint`.
-        cache: Folder for downloaded folders; None takes one below the system's temporary folder.
+        cache: Folder for downloaded folders; None takes one of this user's below the system's temporary folder.
         connect_timeout: Seconds to wait for a connection.
         read_timeout: Seconds to wait for an answer.
         tries: How often a call is tried in all, at least 1.
@@ -74,7 +75,7 @@ class LakeFSSettings:
     @property
     def cache_folder(self) -> Path:
         """Where downloaded folders are kept."""
-        return self.cache or Path(tempfile.gettempdir()) / "headwater-lakefs"
+        return self.cache or Path(tempfile.gettempdir()) / f"headwater-lakefs-{os.getuid()}"
 
     @property
     def storage_options(self) -> dict[str, str]:

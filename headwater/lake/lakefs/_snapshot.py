@@ -93,7 +93,7 @@ class LakeFSSnapshot:
     def folder(self, path: str) -> Path:
         """A local read-only directory with the folder's files. Raises PathNotFoundError, WrongKindError."""
         manifest = self._of_kind(path, Kind.FOLDER)
-        target = self._parts.settings.cache_folder / manifest.content_key
+        target = _own_cache(self._parts.settings) / manifest.content_key
         if not target.is_dir():
             fetch_folder(self._parts, self._data_ref(path), path, manifest, target, read_only=True)
         return target
@@ -154,6 +154,20 @@ class StagedSnapshot(LakeFSSnapshot):
 
     def _data_ref(self, path: str) -> str:
         return self._working if path in self._staged else super()._data_ref(path)
+
+
+def _own_cache(settings: LakeFSSettings) -> Path:
+    """The cache, made when missing. Raises StorageError when it is another user's, who could have put anything there."""
+    folder = settings.cache_folder
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise StorageError(
+            location=str(folder),
+            action="used as a cache",
+            reason="it belongs to another user",
+            remedy="Name a folder of your own in LakeFSSettings.cache.",
+        )
+    return folder
 
 
 def fetch_folder(parts: Parts, ref: str, path: str, manifest: Manifest, target: Path, *, read_only: bool) -> None:
