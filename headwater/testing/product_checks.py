@@ -81,7 +81,12 @@ def _model(product: Product) -> Iterator[str]:
 
 def _purity(asset: Asset) -> Iterator[str]:
     """A declared function is pure: no Dagster, no clock, no environment, no random numbers without a seed."""
-    banned = {"datetime.now": "clock", "time.time": "clock", "os.environ": "environment", "random.random": "random source"}
+    banned = {
+        "datetime.now": "clock",
+        "time.time": "clock",
+        "os.environ": "environment",
+        "random.random": "random source",
+    }
     for text in _dotted(asset.compute):
         if text.split(".", 1)[0] == "dagster":
             yield f"{asset.path} uses Dagster: its function takes inputs and returns rows, nothing else."
