@@ -6,6 +6,7 @@ from typing import Final
 import polars as pl
 
 from assets._chain._declare import declared_values
+from assets._chain._leakage import leakage_check
 from assets._chain._paths import ChainPaths
 from headwater.features import FeatureTable, point_in_time_join
 from headwater.lake import Kind
@@ -33,6 +34,7 @@ def training_set_asset(product: Product) -> Asset:
                 judge=partial(_both_classes, label=labels.label),
                 description="Every part of the split has positive and negative rows.",
             ),
+            leakage_check(product, split=SPLIT),
         ),
         description="Labelled rows with the features that were known at prediction time, split by time.",
         kinds=("polars", "deltalake"),

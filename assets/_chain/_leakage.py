@@ -1,0 +1,67 @@
+"""The claim that a training set knows nothing that the model will not know."""
+
+from dataclasses import asdict
+from functools import partial
+from typing import Final
+
+from headwater.features import (
+    FeatureTable,
+    FeatureView,
+    LeakageFinding,
+    duplicate_entities,
+    future_values,
+    label_among_features,
+    suspicious_features,
+)
+from headwater.features.errors import UndefinedAucError
+from headwater.product import Audit, Check, Labels, Product, Verdict
+
+_SHOWN: Final = 20
+
+
+def leakage_check(product: Product, *, split: str) -> Check:
+    """Fails on a value from the future, a feature that alone tells the label, or a key on both sides of the split.
+
+    Args:
+        product: A declaration with labels.
+        split: Column that names each row's part.
+    """
+    judge = partial(_leakage, labels=product.labels, views=product.features, features=_judged(product), split=split)
+    return Check(
+        name="leakage",
+        judge=judge,
+        description=(
+            "A sample of rows holds only what was known by its time; no feature alone tells the label; "
+            "no key stands in two parts of the split."
+        ),
+    )
+
+
+def _leakage(
+    audit: Audit, *, labels: Labels, views: tuple[FeatureView, ...], features: tuple[str, ...], split: str
+) -> Verdict:
+    frame = audit.rows().collect()
+    tables = [FeatureTable(view=view, rows=audit.base.table(view.path)) for view in views]
+    findings = [
+        *future_values(frame, tables, time=labels.time),
+        *label_among_features(frame, label=labels.label, features=features),
+        *duplicate_entities(frame, key=labels.key, split=split),
+    ]
+    try:
+        findings += suspicious_features(frame, label=labels.label, features=features)
+    except UndefinedAucError as error:
+        return Verdict(passed=False, facts=_facts(features, findings), description=str(error))
+    said = " ".join(finding.message for finding in findings[:_SHOWN])
+    return Verdict(passed=not findings, facts=_facts(features, findings), description=said)
+
+
+def _facts(features: tuple[str, ...], findings: list[LeakageFinding]) -> dict[str, object]:
+    shown = [{**asdict(finding), "kind": finding.kind.value} for finding in findings[:_SHOWN]]
+    return {"features_judged": len(features), **({"findings": shown} if shown else {})}
+
+
+def _judged(product: Product) -> tuple[str, ...]:
+    """The columns that must not tell the label: the model's, or without a model all that views give."""
+    if product.model:
+        return product.model.features
+    return tuple(name for view in product.features for name in view.outputs.values())
