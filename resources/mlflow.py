@@ -25,7 +25,8 @@ def sync_all(lake: Lake, settings: Settings) -> Mapping[str, Any]:
 
     from assets._products import products
 
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    # MLflow sets the level of its own logger at import, so the talkative child is told.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     versions = [facts for product in products() for facts in _facts(lake, product.name, settings.branch)]
     settings.mlflow_folder.mkdir(parents=True, exist_ok=True)
