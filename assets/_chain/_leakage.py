@@ -26,6 +26,7 @@ def leakage_check(product: Product, *, split: str) -> Check:
         product: A declaration with labels.
         split: Column that names each row's part.
     """
+    assert product.labels is not None
     judge = partial(_leakage, labels=product.labels, views=product.features, features=_judged(product), split=split)
     return Check(
         name="leakage",
