@@ -19,11 +19,18 @@ from headwater.materialize._finish import (
     replayed,
     transaction_id_of,
 )
-from headwater.materialize._freshness import Reason, Record, record_of, why_stale
-from headwater.materialize._inputs import LandedFileMissingError, RecordingInputs, UndeclaredInputError, file_sha256
+from headwater.materialize._freshness import BY_HAND, Reason, Record, record_of, why_stale
+from headwater.materialize._inputs import (
+    LandedFileMissingError,
+    RecordingInputs,
+    UndeclaredInputError,
+    file_sha256,
+    version_of,
+)
 from headwater.materialize._lineage import column_lineage
 
 __all__ = [
+    "BY_HAND",
     "INPUTS_READ",
     "INPUTS_USABLE",
     "REJECTED_SUFFIX",
@@ -47,5 +54,6 @@ __all__ = [
     "record_of",
     "replayed",
     "transaction_id_of",
+    "version_of",
     "why_stale",
 ]
