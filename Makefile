@@ -43,7 +43,7 @@ types: $(VENV)/.installed
 	@$(BIN)/mypy
 
 bench: $(VENV)/.installed
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(PEERS)
 
 lock:
 	@$(BIN)/pip freeze --exclude-editable | sed 's/^torch==.*/torch==2.13.0/' > constraints.txt

@@ -82,6 +82,11 @@ class Report:
         path.write_text(json.dumps(asdict(self) | {"bars": bars, "machine": machine()}, indent=2) + "\n")
         return path
 
+    def finish(self) -> None:
+        """Prints and writes it."""
+        self.show()
+        self.write()
+
     def show(self) -> None:
         """Prints the table, the bars and the notes."""
         for row in self.rows:

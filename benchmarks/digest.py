@@ -98,8 +98,7 @@ def main() -> None:
         growth={f"digest of {asked.rows // 8} to {asked.rows} mixed rows": growth},
         notes=["MB are Arrow bytes in memory; speed is by processor time of one thread."],
     )
-    report.show()
-    report.write()
+    report.finish()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Drift statistics beside what others offer, on the same Parquet files, each run in a process of its own.
 
-    python benchmarks/drift.py                    # ours, reading, SciPy, Evidently: 1M x 50, and growth
-    python benchmarks/drift.py --peers            # and alibi-detect and NannyML, in environments under benchmarks/.envs/
-    python benchmarks/drift.py --rows 100000 --repeats 5
+    python -m benchmarks.drift                    # ours, reading, SciPy, Evidently: 1M x 50, and growth
+    python -m benchmarks.drift --peers            # and alibi-detect and NannyML, in environments under benchmarks/.envs/
+    python -m benchmarks.drift --rows 100000 --repeats 5
 
 Every run reads its columns from Parquet, so reading counts for all. Time is wall time without imports, memory the peak
 resident size of the process. Runs alternate, the table shows medians. One thread unless the name says otherwise.
@@ -21,6 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks._measure import Bar, Report
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 WORK = HERE / ".work" / "drift"
@@ -31,6 +33,7 @@ PEERS = {
 }
 NORMAL, RAIN, COUNT, CATEGORY = 30, 5, 5, 10
 SLOW = ("evidently",)
+OURS = "headwater, both sides"
 
 
 def names() -> tuple[list[str], list[str]]:
@@ -331,7 +334,10 @@ def main() -> None:
     chosen = [
         name for name, (_, env) in CONTESTANTS.items() if (env is None or options.peers) and name not in options.skip
     ]
-    found = {"rows": options.rows, "medians": tournament(chosen, options.rows, options.repeats, options.slow_repeats)}
+    found: dict[str, Any] = {
+        "rows": options.rows,
+        "medians": tournament(chosen, options.rows, options.repeats, options.slow_repeats),
+    }
     print(f"{options.rows:,} rows x {sum(map(len, names()))} columns\n\n{table(found['medians'])}\n")
     if not options.no_growth:
         sizes = [options.rows // 8 * factor for factor in (1, 2, 4, 8)]
@@ -342,7 +348,32 @@ def main() -> None:
                 f"{name} {medians[name]['wall']:.2f} s {medians[name]['megabytes']:.0f} MB" for name in medians
             )
             print(f"{size:>9,}: {row}")
-    (WORK / "drift.json").write_text(json.dumps(found, indent=1))
+    report(found).write()
+
+
+def report(found: dict[str, Any]) -> Report:
+    """The tournament as rows, bars and growth."""
+    medians = found["medians"]
+    unit = medians[OURS]
+    bars = []
+    for name, times in (("evidently", 50.0), ("alibi-detect", 1.0), ("nannyml", 1.0)):
+        if name in medians:
+            bars.append(Bar(what=f"{name}, times our time", limit=times, measured=medians[name]["wall"] / unit["wall"]))
+            share = unit["megabytes"] / medians[name]["megabytes"]
+            bars.append(Bar(what=f"our memory as a share of {name}'s", limit=0.5, measured=share, at_least=False))
+    growth: dict[str, dict[int, float]] = {}
+    for factor, at in zip((1, 2, 4, 8), found.get("growth", {}).values(), strict=False):
+        for name, row in at.items():
+            growth.setdefault(name, {})[factor] = row["wall"]
+    rows = [
+        {"contender": name}
+        | {f"{key}_s" if key != "megabytes" else "peak_MB": row[key] for key in ("wall", "cpu", "megabytes")}
+        for name, row in medians.items()
+    ]
+    notes = [
+        f"{found['rows']:,} rows x {sum(map(len, names()))} columns, from Parquet; one thread unless said otherwise."
+    ]
+    return Report(name="drift", rows=rows, bars=bars, growth=growth, notes=notes)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,10 @@
 "Branch and commit" means: from a state of N files, branch, change one file, commit it durably. For the copy that is a copy
 of the folder; for DVC `git checkout -b`, `dvc add`, `git commit`. "Append" means: 100 rows added to a Delta table, in a
 transaction of the lake (durable: synced, one commit) or by `write_deltalake` alone (not synced). Runs alternate, the table
-shows medians in milliseconds.
+shows medians.
 """
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -21,10 +20,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks._measure import Bar, Report
+
 HERE = Path(__file__).resolve().parent
 WORK = HERE / ".work" / "lake"
 ENVIRONMENT = HERE / ".envs" / "dvc"
 PEER = "dvc==3.67.0"
+BRANCH, COPY, DVC = "branch and commit, lake", "branch and commit, full copy", "branch and commit, DVC"
+APPEND, BARE = "append 100 rows, lake transaction", "append 100 rows, bare write_deltalake"
+ROWS = 400_000
 FOLDER_FILES = 100
 FILE_BYTES = 2_000
 
@@ -100,26 +104,35 @@ def dvc_branch_and_commit(source: Path, place: Path) -> Callable[[int], None]:
     return run
 
 
-def appends(place: Path) -> dict[str, Callable[[int], None]]:
-    """100 rows added, in the lake and bare."""
+def appends(place: Path, standing: int = 0) -> dict[str, Callable[[int], None]]:
+    """100 rows added to a table with `standing` rows, in the lake and bare."""
     import polars as pl
     from deltalake import write_deltalake
 
     from headwater.lake import EmbeddedLake, WriteMode
 
-    rows = pl.DataFrame({"id": range(100), "text": [str(n) for n in range(100)], "value": [n / 3 for n in range(100)]})
+    def rows(count: int) -> pl.DataFrame:
+        numbers = range(count)
+        return pl.DataFrame(
+            {"id": numbers, "text": [str(n) for n in numbers], "value": [n / 3 for n in numbers]},
+            schema={"id": pl.Int64, "text": pl.String, "value": pl.Float64},
+        )
+
+    hundred = rows(100)
     lake = EmbeddedLake.open(place / "lake")
     bare = str(place / "bare")
 
     def ours(number: int) -> None:
         with lake.transaction() as tx:
-            tx.write_table("bench/table", rows, mode=WriteMode.APPEND)
+            tx.write_table("bench/table", hundred, mode=WriteMode.APPEND)
             tx.publish(message="Append", provenance=None)
 
-    return {
-        "append 100 rows, lake transaction": ours,
-        "append 100 rows, bare write_deltalake": lambda number: write_deltalake(bare, rows, mode="append"),
-    }
+    if standing:
+        write_deltalake(bare, rows(standing))
+        with lake.transaction() as tx:
+            tx.write_table("bench/table", rows(standing))
+            tx.publish(message="Fill", provenance=None)
+    return {APPEND: ours, BARE: lambda number: write_deltalake(bare, hundred, mode="append")}
 
 
 def medians(contestants: dict[str, Callable[[int], None]], repeats: int) -> dict[str, float]:
@@ -133,49 +146,62 @@ def medians(contestants: dict[str, Callable[[int], None]], repeats: int) -> dict
     return {name: round(statistics.median(values[1:]), 2) for name, values in times.items()}
 
 
-def measure(files: int, repeats: int, *, peers: bool = False) -> dict[str, float]:
-    """Branch and commit at one size."""
+def measure(files: int, repeats: int, *, peers: bool = False, copies: bool = True) -> dict[str, float]:
+    """Median milliseconds of branch and commit at one size."""
     shutil.rmtree(WORK, ignore_errors=True)
     source = WORK / "source"
     fill(source, files)
-    contestants = {
-        "branch and commit, lake": lake_branch_and_commit(source, WORK / "lake"),
-        "branch and commit, full copy": copy_and_change(source, WORK / "copies"),
-    }
+    contestants = {BRANCH: lake_branch_and_commit(source, WORK / "lake")}
+    if copies:
+        contestants[COPY] = copy_and_change(source, WORK / "copies")
     if peers:
-        contestants["branch and commit, dvc"] = dvc_branch_and_commit(source, WORK / "dvc")
+        contestants[DVC] = dvc_branch_and_commit(source, WORK / "dvc")
     found = medians(contestants, repeats)
-    shutil.rmtree(WORK)
+    shutil.rmtree(WORK, ignore_errors=True)
     return found
 
 
-def results(files: int = 10_000, repeats: int = 5, *, peers: bool = False) -> dict[str, object]:
-    """All figures: at `files`, appends, and growth from an eighth of `files`."""
-    WORK.mkdir(parents=True, exist_ok=True)
-    found: dict[str, object] = dict(measure(files, repeats, peers=peers))
+def measure_appends(repeats: int, standing: int = 0) -> dict[str, float]:
+    """Median milliseconds of an append to a table with `standing` rows."""
+    shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    found |= medians(appends(WORK), 4 * repeats)
-    shutil.rmtree(WORK)
-    found["growth"] = {
-        files // 8 * n: measure(files // 8 * n, repeats)["branch and commit, lake"] for n in (1, 2, 4, 8)
-    }
+    found = medians(appends(WORK, standing), repeats)
+    shutil.rmtree(WORK, ignore_errors=True)
     return found
+
+
+def results(files: int = 10_000, repeats: int = 5, *, peers: bool = False) -> Report:
+    """All figures: at `files`, appends, and growth from an eighth."""
+    found = measure(files, repeats, peers=peers)
+    added = measure_appends(4 * repeats)
+    others = [name for name in (COPY, DVC) if name in found]
+    bars = [Bar(what=f"{name}, times ours", limit=100, measured=found[name] / found[BRANCH]) for name in others]
+    bars.append(Bar(what="times a bare write_deltalake", limit=3, measured=added[APPEND] / added[BARE], at_least=False))
+    factors = (1, 2, 4, 8)
+    growth = {
+        f"{BRANCH}, {files // 8} to {files} files": {
+            n: measure(files // 8 * n, repeats, copies=False)[BRANCH] / 1000 for n in factors
+        },
+        f"{APPEND}, to {ROWS // 8} to {ROWS} rows": {
+            n: measure_appends(2 * repeats, ROWS // 8 * n)[APPEND] / 1000 for n in factors
+        },
+    }
+    rows = [{"contender": name, "wall_s": taken / 1000} for name, taken in {**found, **added}.items()]
+    notes = [
+        f"{files} files of {FILE_BYTES} bytes. Ours is durable: one commit, synced; a copy, DVC and a bare write are not.",
+    ]
+    return Report(name="lake", rows=rows, bars=bars, growth=growth, notes=notes)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the figures."""
+    """Measures and writes `results/lake.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
-    found = results(given.files, given.repeats, peers=given.peers)
-    if given.json:
-        print(json.dumps(found, indent=2))
-        return
-    for name, value in found.items():
-        print(f"{name:45} {value}")
+    report = results(given.files, given.repeats, peers=given.peers)
+    report.finish()
 
 
 if __name__ == "__main__":
