@@ -13,6 +13,7 @@ import json
 import re
 import textwrap
 import weakref
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
@@ -98,9 +99,8 @@ class _Material:
         name = f"{thing.__module__}.{thing.__qualname__}"
         if name in self.seen:
             return
-        tree, text = _source(thing)
-        self.seen[name] = text
-        for reference, value in _references(thing, tree, self.packages):
+        self.seen[name] = _source(thing)[1]
+        for reference, value in _references(thing, self.packages):
             self._refer(f"{name}:{reference}", value)
 
     def _refer(self, name: str, value: Any) -> None:
@@ -175,23 +175,39 @@ def _source(thing: Any) -> tuple[ast.AST, str]:
     return tree, ast.unparse(tree)
 
 
-def _references(thing: Any, tree: ast.AST, packages: frozenset[str]) -> Iterator[tuple[str, Any]]:
+@cache
+def _mentions(thing: Any) -> tuple[tuple[ast.ImportFrom, ...], tuple[tuple[str, str | None], ...]]:
+    """What the source imports inside, and the names and attributes of names that it mentions, each once."""
+    imports: list[ast.ImportFrom] = []
+    names: dict[tuple[str, str | None], None] = {}
+    for node in ast.walk(_source(thing)[0]):
+        if isinstance(node, ast.ImportFrom):
+            imports.append(node)
+        elif isinstance(node, ast.Name):
+            names[node.id, None] = None
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            names[node.value.id, node.attr] = None
+    return tuple(imports), tuple(names)
+
+
+def _references(thing: Any, packages: frozenset[str]) -> Iterator[tuple[str, Any]]:
     """Names of the project that the source mentions, with their values."""
     if isinstance(thing, type):
-        space: dict[str, Any] = vars(importlib.import_module(thing.__module__))
+        space: Mapping[str, Any] = vars(importlib.import_module(thing.__module__))
     else:
         held = zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True)
-        space = {**thing.__globals__, **{name: cell.cell_contents for name, cell in held}}
+        space = ChainMap({name: cell.cell_contents for name, cell in held}, thing.__globals__)
+    imports, names = _mentions(thing)
     local: dict[str, Any] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".", 1)[0] in packages:
+    for node in imports:
+        if node.module and node.module.split(".", 1)[0] in packages:
             module = importlib.import_module(node.module)
             local |= {alias.asname or alias.name: getattr(module, alias.name, None) for alias in node.names}
-    space = {**space, **local}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in space:
-            yield node.id, space[node.id]
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            owner = space.get(node.value.id)
-            if isinstance(owner, ModuleType) and owner.__name__.split(".", 1)[0] in packages:
-                yield f"{node.value.id}.{node.attr}", getattr(owner, node.attr, None)
+    for name, attribute in names:
+        if name not in local and name not in space:
+            continue
+        value = local[name] if name in local else space[name]
+        if attribute is None:
+            yield name, value
+        elif isinstance(value, ModuleType) and value.__name__.split(".", 1)[0] in packages:
+            yield f"{name}.{attribute}", getattr(value, attribute, None)
