@@ -10,11 +10,13 @@ import importlib
 import importlib.metadata
 import inspect
 import json
+import linecache
 import re
 import textwrap
 import weakref
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from enum import Enum
@@ -155,24 +157,59 @@ def _package(thing: Any) -> str:
 def _source(thing: Any) -> tuple[ast.AST, str]:
     """The thing's syntax tree without docstrings and decorators, and its text."""
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
+        tree = _definition(thing) or _stripped(ast.parse(textwrap.dedent(inspect.getsource(thing)))).body[0]
     except (OSError, SyntaxError, IndentationError):  # a lambda inside an expression, or generated code
         code = getattr(thing, "__code__", None)
         text = f"{code.co_code.hex()}{code.co_consts!r}" if code else repr(sorted(vars(thing)))
         return ast.Module(body=[], type_ignores=[]), re.sub(r" at 0x[0-9a-f]+", "", text)
+    if isinstance(tree, ast.FunctionDef):
+        tree = copy(tree)
+        tree.decorator_list = []  # what the decorator declares is in the Asset
+    return tree, ast.unparse(tree)
+
+
+def _definition(thing: Any) -> ast.stmt | None:
+    """The node of a named function or class in its module's tree, None when it cannot be told by name and line."""
+    file = inspect.getsourcefile(thing)
+    if file is None or "<" in thing.__qualname__:
+        return None
+    line = None if isinstance(thing, type) else thing.__code__.co_firstlineno
+    return _definitions(file).get((thing.__qualname__, line))
+
+
+@cache
+def _definitions(file: str) -> dict[tuple[str, int | None], ast.stmt]:
+    """Every named function (with its first line, decorators included) and class (without) of a file, by qualified name.
+
+    A module is parsed once: `inspect.getsource` parses all of it again for each class.
+    """
+    found: dict[tuple[str, int | None], ast.stmt] = {}
+
+    def visit(body: list[ast.stmt], prefix: str) -> None:
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                found[prefix + node.name, None] = node
+                visit(node.body, f"{prefix}{node.name}.")
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                found[prefix + node.name, first] = node
+
+    visit(_stripped(ast.parse("".join(linecache.getlines(file)))).body, "")
+    return found
+
+
+def _stripped(tree: ast.Module) -> ast.Module:
+    """The tree without docstrings."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            body = node.body
-            first = body[0] if body else None
+            first = node.body[0] if node.body else None
             if (
                 isinstance(first, ast.Expr)
                 and isinstance(first.value, ast.Constant)
                 and isinstance(first.value.value, str)
             ):
-                node.body = body[1:] or [ast.Pass()]
-    if isinstance(tree.body[0], ast.FunctionDef):
-        tree.body[0].decorator_list = []  # what the decorator declares is in the Asset
-    return tree, ast.unparse(tree)
+                node.body = node.body[1:] or [ast.Pass()]
+    return tree
 
 
 @cache
