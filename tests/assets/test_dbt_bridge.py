@@ -1,0 +1,102 @@
+"""A whole dbt build through Dagster into a lake: one commit, dbt's tests as its audit, or nothing at all."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from assets._bridge import asset_key
+from assets._dbt_bridge import dagster_dbt_assets
+from assets._declared import built_by_dbt, declared, manifest_path
+from assets.flights._paths import CARRIER_HISTORY, FLIGHTS, ROUTE_HISTORY
+from assets.flights.product import PRODUCT
+from headwater.lake import EmbeddedLake
+from resources.dbt_resource import dbt_resource
+from resources.lake import ONLY_STALE_TAG, LakeResource
+from tests.real_flights import datasets
+
+pytestmark = pytest.mark.filterwarnings("ignore:AssetExecutionContext.op is deprecated")  # dagster-dbt calls it
+
+BOTH = [ROUTE_HISTORY, CARRIER_HISTORY]
+
+
+class Workshop:
+    """Runs the dbt models of flights over the first days of January."""
+
+    def __init__(self, state: Path, instance: dg.DagsterInstance) -> None:
+        self.state, self.instance = state, instance
+        self.lake = EmbeddedLake.open(state / "lake")
+        self.flights = datasets(1)[FLIGHTS].drop("period").sort("scheduled_departure").head(1_500)
+
+    def land(self, rows: pl.DataFrame) -> str:
+        """Puts flights where dbt's source points; returns the commit."""
+        with self.lake.transaction() as tx:
+            tx.write_table(FLIGHTS, rows)
+            return tx.publish(message="Put flights there", provenance=None).commit.id
+
+    def run(self, *, run_id: str | None = None, only_stale: bool = False) -> dg.ExecuteInProcessResult:
+        path = manifest_path()
+        assert path is not None
+        models = [asset for asset in declared(PRODUCT) if asset.path in built_by_dbt(PRODUCT)]
+        job = dg.Definitions(
+            assets=[dagster_dbt_assets(PRODUCT, models, path)],
+            resources={"lake": LakeResource(state=str(self.state)), "dbt": dbt_resource()},
+        ).resolve_implicit_global_asset_job_def()
+        tags = {ONLY_STALE_TAG: "true"} if only_stale else None
+        return job.execute_in_process(instance=self.instance, run_id=run_id, tags=tags, raise_on_error=False)
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Iterator[Workshop]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Workshop(tmp_path, instance)
+
+
+def test_all_models_are_one_commit_pinned_to_what_they_read_and_a_retry_adds_none(workshop: Workshop) -> None:
+    landed = workshop.land(workshop.flights)
+    done = workshop.run()
+    assert done.success
+    head = workshop.lake.at("main")
+    record = head.commit.provenance
+    assert record is not None
+    assert sorted(output.path for output in record.outputs) == sorted(BOTH)
+    assert record.input_commit == landed
+    assert [(pin.path, pin.data_version) for pin in record.inputs] == [(FLIGHTS, head.entry(FLIGHTS).data_version)]
+    assert {check.name for check in record.checks} >= {
+        "route_history_keys_are_unique",
+        "carrier_history_keys_are_unique",
+    }
+    assert all(check.passed for check in record.checks)
+    for path in BOTH:
+        (event,) = (e for e in done.get_asset_materialization_events() if e.asset_key == asset_key(path))
+        shown = event.materialization.metadata
+        assert shown["headwater/commit"].value == head.commit.id
+        assert shown["dagster/row_count"].value == head.entry(path).rows > 0
+        deps = shown["dagster/column_lineage"].value.deps_by_column["arr_delay_mean_24h"]
+        assert {dep.asset_key for dep in deps} == {asset_key(FLIGHTS)}
+
+    workshop.instance.delete_run(done.run_id)  # Dagster forgot; the lake knows the transaction
+    again = workshop.run(run_id=done.run_id)
+    assert again.success
+    fresh = workshop.run(only_stale=True)
+    assert fresh.success
+    assert workshop.lake.at("main").commit.id == head.commit.id
+
+
+def test_a_failed_dbt_test_leaves_main_untouched_and_every_model_on_a_branch(workshop: Workshop) -> None:
+    broken = workshop.flights.with_columns(late=pl.col("late") * 3)  # a share of three halves
+    landed = workshop.land(broken)
+    done = workshop.run()
+    assert not done.success
+    assert done.get_asset_materialization_events() == []
+    failed = {e.check_name for e in done.get_asset_check_evaluations() if not e.passed}
+    assert "route_history_late_share_24h_in_range" in failed
+    assert workshop.lake.at("main").commit.id == landed
+    (left,) = (branch for branch in workshop.lake.branches() if branch.name != "main")
+    record = workshop.lake.resolve(left.name).provenance
+    assert record is not None
+    assert record.action == "refuse"
+    assert {check.name for check in record.checks if not check.passed} == failed
+    assert workshop.lake.at(left.name).has(ROUTE_HISTORY)
