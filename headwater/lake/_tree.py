@@ -8,6 +8,7 @@ names alone, not on the order of changes, so equal maps have equal hashes and a 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Final, Protocol
 
 LEAF_LIMIT: Final = 96
@@ -39,9 +40,15 @@ def _digits(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _load(store: Nodes, root: str) -> tuple[dict[str, str] | None, dict[str, tuple[str, int]]]:
+def _load(store: Nodes, root: str) -> tuple[Mapping[str, str] | None, Mapping[str, tuple[str, int]]]:
     """A node as `(leaf items, {})` or `(None, children)`; children are digit to (hash, count)."""
-    raw = json.loads(store.get(root))
+    return _parsed(store.get(root))
+
+
+@lru_cache(maxsize=2_048)
+def _parsed(data: bytes) -> tuple[Mapping[str, str] | None, Mapping[str, tuple[str, int]]]:
+    """A node from its bytes. Nodes are immutable, and a build reads the same few over and over."""
+    raw = json.loads(data)
     if "leaf" in raw:
         return raw["leaf"], {}
     return None, {digit: (child, count) for digit, (child, count) in raw["branch"].items()}
@@ -97,10 +104,11 @@ def update(store: NodeStore, root: str, changes: Mapping[str, str | None]) -> st
 
 
 def _update(store: NodeStore, root: str, changes: Mapping[str, str | None], depth: int) -> tuple[str, int]:
-    leaf, children = _load(store, root)
+    leaf, standing = _load(store, root)
     if leaf is not None:
-        merged = {name: value for name, value in (leaf | dict(changes)).items() if value is not None}
+        merged = {name: value for name, value in {**leaf, **changes}.items() if value is not None}
         return _build(store, merged, depth), len(merged)
+    children = dict(standing)
     parts: dict[str, dict[str, str | None]] = {}
     for name, value in changes.items():
         parts.setdefault(_digits(name)[depth], {})[name] = value
@@ -153,6 +161,6 @@ def nodes(store: Nodes, root: str, seen: set[str]) -> Iterator[tuple[str, dict[s
         return
     seen.add(root)
     leaf, children = _load(store, root)
-    yield root, leaf or {}
+    yield root, dict(leaf or {})
     for child, _ in children.values():
         yield from nodes(store, child, seen)
