@@ -44,9 +44,8 @@ def cli() -> None:
 def main() -> None:
     """Entry point: errors that Headwater can explain are one line on standard error and exit code 2."""
     try:
-        cli(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # Outside of its standalone mode, click returns the code of `Exit` instead of raising it.
+        sys.exit(cli(standalone_mode=False))
     except click.exceptions.Abort:
         click.echo("Stopped.", err=True)
         sys.exit(130)
