@@ -4,27 +4,24 @@ Comments, docstrings and formatting do not count; a changed helper three calls a
 classes and constants of the project's own packages and of the package that declares the asset; third-party code counts through the declared `packages`.
 """
 
-import ast
 import hashlib
 import importlib
 import importlib.metadata
 import inspect
 import json
-import linecache
 import re
-import textwrap
 import weakref
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
-from copy import copy
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from enum import Enum
-from functools import cache, partial
+from functools import partial
 from pathlib import PurePath
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
+from headwater.code_source import source_of
 from headwater.product import Asset, Product
 
 PROJECT_PACKAGES: Final = ("headwater", "assets", "governance", "serving")
@@ -101,7 +98,7 @@ class _Material:
         name = f"{thing.__module__}.{thing.__qualname__}"
         if name in self.seen:
             return
-        self.seen[name] = _source(thing)[1]
+        self.seen[name] = source_of(thing).text
         for reference, value in _references(thing, self.packages):
             self._refer(f"{name}:{reference}", value)
 
@@ -153,80 +150,6 @@ def _package(thing: Any) -> str:
     return (getattr(thing, "__module__", None) or "").split(".", 1)[0]
 
 
-@cache
-def _source(thing: Any) -> tuple[ast.AST, str]:
-    """The thing's syntax tree without docstrings and decorators, and its text."""
-    try:
-        tree = _definition(thing) or _stripped(ast.parse(textwrap.dedent(inspect.getsource(thing)))).body[0]
-    except (OSError, SyntaxError, IndentationError):  # a lambda inside an expression, or generated code
-        code = getattr(thing, "__code__", None)
-        text = f"{code.co_code.hex()}{code.co_consts!r}" if code else repr(sorted(vars(thing)))
-        return ast.Module(body=[], type_ignores=[]), re.sub(r" at 0x[0-9a-f]+", "", text)
-    if isinstance(tree, ast.FunctionDef):
-        tree = copy(tree)
-        tree.decorator_list = []  # what the decorator declares is in the Asset
-    return tree, ast.unparse(tree)
-
-
-def _definition(thing: Any) -> ast.stmt | None:
-    """The node of a named function or class in its module's tree, None when it cannot be told by name and line."""
-    file = inspect.getsourcefile(thing)
-    if file is None or "<" in thing.__qualname__:
-        return None
-    line = None if isinstance(thing, type) else thing.__code__.co_firstlineno
-    return _definitions(file).get((thing.__qualname__, line))
-
-
-@cache
-def _definitions(file: str) -> dict[tuple[str, int | None], ast.stmt]:
-    """Every named function (with its first line, decorators included) and class (without) of a file, by qualified name.
-
-    A module is parsed once: `inspect.getsource` parses all of it again for each class.
-    """
-    found: dict[tuple[str, int | None], ast.stmt] = {}
-
-    def visit(body: list[ast.stmt], prefix: str) -> None:
-        for node in body:
-            if isinstance(node, ast.ClassDef):
-                found[prefix + node.name, None] = node
-                visit(node.body, f"{prefix}{node.name}.")
-            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-                found[prefix + node.name, first] = node
-
-    visit(_stripped(ast.parse("".join(linecache.getlines(file)))).body, "")
-    return found
-
-
-def _stripped(tree: ast.Module) -> ast.Module:
-    """The tree without docstrings."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
-    return tree
-
-
-@cache
-def _mentions(thing: Any) -> tuple[tuple[ast.ImportFrom, ...], tuple[tuple[str, str | None], ...]]:
-    """What the source imports inside, and the names and attributes of names that it mentions, each once."""
-    imports: list[ast.ImportFrom] = []
-    names: dict[tuple[str, str | None], None] = {}
-    for node in ast.walk(_source(thing)[0]):
-        if isinstance(node, ast.ImportFrom):
-            imports.append(node)
-        elif isinstance(node, ast.Name):
-            names[node.id, None] = None
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            names[node.value.id, node.attr] = None
-    return tuple(imports), tuple(names)
-
-
 def _references(thing: Any, packages: frozenset[str]) -> Iterator[tuple[str, Any]]:
     """Names of the project that the source mentions, with their values."""
     if isinstance(thing, type):
@@ -234,13 +157,13 @@ def _references(thing: Any, packages: frozenset[str]) -> Iterator[tuple[str, Any
     else:
         held = zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True)
         space = ChainMap({name: cell.cell_contents for name, cell in held}, thing.__globals__)
-    imports, names = _mentions(thing)
+    source = source_of(thing)
     local: dict[str, Any] = {}
-    for node in imports:
-        if node.module and node.module.split(".", 1)[0] in packages:
-            module = importlib.import_module(node.module)
-            local |= {alias.asname or alias.name: getattr(module, alias.name, None) for alias in node.names}
-    for name, attribute in names:
+    for place, pairs in source.imports:
+        if place.split(".", 1)[0] in packages:
+            module = importlib.import_module(place)
+            local |= {here: getattr(module, name, None) for name, here in pairs}
+    for name, attribute in source.names:
         if name not in local and name not in space:
             continue
         value = local[name] if name in local else space[name]

@@ -1,0 +1,129 @@
+"""What the source of a function or class says, without comments, docstrings and formatting.
+
+A file is parsed once for its content: what was found is kept beside its bytecode in `__pycache__`, under the sha256 of the
+file, so that a later process only reads it.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import json
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from copy import copy
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+_FORMAT: Final = f"1 {sys.version_info.major}.{sys.version_info.minor}"
+_SUFFIX: Final = ".code.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A function or class as text, and what it refers to.
+
+    Attributes:
+        text: Its code, normalised; without the decorators of a function, as what they declare is in the Asset.
+        imports: Imports inside it: module, and pairs of a name there and its name here.
+        names: Names that it mentions, each alone (with None) or with an attribute.
+    """
+
+    text: str
+    imports: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    names: tuple[tuple[str, str | None], ...] = ()
+
+
+@cache
+def source_of(thing: Any) -> Source:
+    """The source of a function or class; of what has none (generated code) the bytecode as text."""
+    try:
+        return _in_file(thing) or _source(_stripped(ast.parse(textwrap.dedent(inspect.getsource(thing)))).body[0])
+    except (OSError, SyntaxError, IndentationError):  # a lambda inside an expression, or generated code
+        code = getattr(thing, "__code__", None)
+        text = f"{code.co_code.hex()}{code.co_consts!r}" if code else repr(sorted(vars(thing)))
+        return Source(text=re.sub(r" at 0x[0-9a-f]+", "", text))
+
+
+def _in_file(thing: Any) -> Source | None:
+    """The source of a named function or class, None when it cannot be told by qualified name and first line."""
+    file = inspect.getsourcefile(thing)
+    if file is None or "<" in thing.__qualname__ or not Path(file).is_file():
+        return None
+    line = "" if isinstance(thing, type) else thing.__code__.co_firstlineno
+    return _sources(file).get(f"{thing.__qualname__}:{line}")
+
+
+@cache
+def _sources(file: str) -> Mapping[str, Source]:
+    data = Path(file).read_bytes()
+    digest = hashlib.sha256(_FORMAT.encode() + b"\0" + data).hexdigest()
+    kept = Path(importlib.util.cache_from_source(file)).with_suffix(_SUFFIX)
+    with suppress(OSError, ValueError, KeyError, TypeError):  # absent, torn or of another format: parsed again
+        held = json.loads(kept.read_bytes())
+        if held["digest"] == digest:
+            return {place: _from_json(raw) for place, raw in held["sources"].items()}
+    found = {place: _source(node) for place, node in _definitions(_stripped(ast.parse(data)).body, "")}
+    if not sys.dont_write_bytecode:
+        _keep(kept, {"digest": digest, "sources": {place: asdict(source) for place, source in found.items()}})
+    return found
+
+
+def _keep(file: Path, value: Mapping[str, Any]) -> None:
+    part = file.with_suffix(f".{os.getpid()}.part")
+    with suppress(OSError):  # a read-only checkout is parsed each time
+        file.parent.mkdir(exist_ok=True)
+        part.write_text(json.dumps(value, separators=(",", ":")))
+        part.replace(file)
+
+
+def _from_json(raw: Mapping[str, Any]) -> Source:
+    imports = tuple((module, tuple((name, here) for name, here in pairs)) for module, pairs in raw["imports"])
+    return Source(text=raw["text"], imports=imports, names=tuple((name, attribute) for name, attribute in raw["names"]))
+
+
+def _definitions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.stmt]]:
+    """Every function by qualified name and first line (decorators included), every class by qualified name."""
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield f"{prefix}{node.name}:", node
+            yield from _definitions(node.body, f"{prefix}{node.name}.")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            yield f"{prefix}{node.name}:{first}", node
+
+
+def _stripped(tree: ast.Module) -> ast.Module:
+    """The tree without docstrings."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def _source(node: ast.stmt) -> Source:
+    if isinstance(node, ast.FunctionDef):
+        node = copy(node)
+        node.decorator_list = []
+    imports: list[tuple[str, tuple[tuple[str, str], ...]]] = []
+    names: dict[tuple[str, str | None], None] = {}
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.ImportFrom) and inner.module:
+            imports.append((inner.module, tuple((alias.name, alias.asname or alias.name) for alias in inner.names)))
+        elif isinstance(inner, ast.Name):
+            names[inner.id, None] = None
+        elif isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
+            names[inner.value.id, inner.attr] = None
+    return Source(text=ast.unparse(node), imports=tuple(imports), names=tuple(names))
