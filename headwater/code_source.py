@@ -1,7 +1,7 @@
 """What the source of a function or class says, without comments, docstrings and formatting.
 
-A file is parsed once for its content: what was found is kept beside its bytecode in `__pycache__`, under the sha256 of the
-file, so that a later process only reads it.
+A file is parsed once for its content: what was found is kept in `__pycache__`, with the sha256 of the file, so that a
+later process only reads it.
 """
 
 import ast
@@ -70,8 +70,7 @@ def _sources(file: str) -> Mapping[str, Source]:
         if held["digest"] == digest:
             return {place: _from_json(raw) for place, raw in held["sources"].items()}
     found = {place: _source(node) for place, node in _definitions(_stripped(ast.parse(data)).body, "")}
-    if not sys.dont_write_bytecode:
-        _keep(kept, {"digest": digest, "sources": {place: asdict(source) for place, source in found.items()}})
+    _keep(kept, {"digest": digest, "sources": {place: asdict(source) for place, source in found.items()}})
     return found
 
 

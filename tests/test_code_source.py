@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-import importlib.util, json, sys
+import inspect, json, sys
 sys.path.insert(0, sys.argv[1])
 import kept_sample as sample
 from headwater.code_source import source_of
-print(json.dumps({name: source_of(getattr(sample, name)).text for name in ("double", "Point")}))
+print(json.dumps({name: source_of(inspect.unwrap(getattr(sample, name))).text for name in ("double", "Point")}))
 """
 CODE = '''
 import functools
