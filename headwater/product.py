@@ -115,7 +115,7 @@ class Result:
         facts: Small JSON values kept in the commit's provenance and shown in Dagster.
     """
 
-    data: TableData | None = None
+    data: "TableData | None" = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

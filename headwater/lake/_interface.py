@@ -10,15 +10,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import polars as pl
-import pyarrow as pa
 from deltalake import DeltaTable
 
 from headwater.provenance import Provenance
 
-TableData: TypeAlias = pl.DataFrame | pl.LazyFrame | pa.Table | pa.RecordBatchReader
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TableData: TypeAlias = "pl.DataFrame | pl.LazyFrame | pa.Table | pa.RecordBatchReader"
 
 
 class Kind(StrEnum):
