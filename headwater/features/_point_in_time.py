@@ -6,16 +6,17 @@ below the running maximum of its entity arrived late and is never that one; with
 row visible at the prediction time, which an as-of join finds. Equal event times come in the order of known-at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import polars as pl
 
+from headwater.features._integer_keys import Numbering, numbering, places
 from headwater.features._view import FeatureTable, FeatureView
 from headwater.features.errors import ColumnClashError, EntityTypeError, MissingColumnError, TimeTypeError
 
-_ROW: Final = "__headwater_row"
 _VISIBLE: Final = "__headwater_visible"
 _EVENT: Final = "__headwater_event"
 _KNOWN: Final = "__headwater_known"
@@ -148,45 +149,120 @@ def _keys(view: FeatureView) -> list[str]:
 
 
 def _join(labels: pl.DataFrame, views: list[FeatureView], answers: list[pl.LazyFrame], time: str) -> pl.DataFrame:
-    """Joins in the order of time; the labels' own columns never leave their place."""
-    asked = labels.select(*dict.fromkeys((time, *(key for view in views for key in view.keys)))).with_row_index(_ROW)
-    ordered = asked.get_column(time).is_sorted()
-    if not ordered:
-        asked = asked.sort(time)
-    joined = asked.select(_ROW)
-    for view, answer in zip(views, answers, strict=True):
-        joined = joined.hstack(_features(asked, view, answer.collect(), time))
-    if not ordered:
-        joined = joined.sort(_ROW)
-    return labels.hstack(joined.drop(_ROW))
+    """Joins in an order of its own; the labels' own columns never leave their place."""
+    orders = _Orders(labels.select(*dict.fromkeys((time, *(key for view in views for key in view.keys)))), time)
+    return labels.hstack(
+        [
+            column
+            for view, answer in zip(views, answers, strict=True)
+            for column in _features(orders, view, _visible(answer.collect(), _keys(view))).get_columns()
+        ]
+    )
 
 
-def _features(asked: pl.DataFrame, view: FeatureView, rows: pl.DataFrame, time: str) -> pl.DataFrame:
-    """The view's features for every asked time, in the order asked."""
-    keys = _keys(view)
-    joined = asked.select(time, *view.keys).join_asof(
-        _newest(rows, keys), left_on=time, right_on=_VISIBLE, by_left=list(view.keys) or None, by_right=keys or None,
-        strategy="backward", check_sortedness=False,
+def _features(orders: "_Orders", view: FeatureView, rows: pl.DataFrame) -> pl.DataFrame:
+    """The view's features for every label."""
+    if len(view.keys) == 1:
+        key = _keys(view)[0]
+        how = numbering(orders.labels, rows, keys=(view.keys[0], key), time=orders.time, times=(_VISIBLE, _EVENT))
+        if how is not None:
+            return _by_number(orders, view, rows, how)
+    return _by_group(orders, view, rows)
+
+
+def _by_number(orders: "_Orders", view: FeatureView, rows: pl.DataFrame, how: Numbering) -> pl.DataFrame:
+    order = orders.by_entity(view.keys[0], how)
+    key, known = _keys(view)[0], [pl.col(_KNOWN).alias("known")] if _KNOWN in rows.columns else []
+    numbered = rows.select(how.number(key, _VISIBLE).alias("number"), how.number(key, _EVENT).alias("event"), *known)
+    asked = order.asked.select(
+        how.number(view.keys[0], orders.time).fill_null(-1).alias("number"), how.base(view.keys[0]).alias("base")
+    )
+    place = order.restored(places(asked, numbered))
+    if view.ttl is not None:
+        age = orders.labels.get_column(orders.time) - rows.get_column(_EVENT).gather(place)
+        place = pl.select(pl.when(age <= view.ttl).then(place)).to_series()
+    return rows.select(pl.col(name).gather(place) for name in view.outputs.values())
+
+
+def _by_group(orders: "_Orders", view: FeatureView, rows: pl.DataFrame) -> pl.DataFrame:
+    order, keys = orders.by_time(), _keys(view)
+    joined = order.asked.select(orders.time, *view.keys).join_asof(
+        _newest(rows, keys), left_on=orders.time, right_on=_VISIBLE, by_left=list(view.keys) or None,
+        by_right=keys or None, strategy="backward", check_sortedness=False,
     )  # fmt: skip
-    if view.ttl is None:
-        return joined.select(view.outputs.values())
-    fresh = pl.col(time) - pl.col(_EVENT) <= view.ttl
-    return joined.select(pl.when(fresh).then(pl.col(name)).alias(name) for name in view.outputs.values())
+    features = [pl.col(name) for name in view.outputs.values()]
+    if view.ttl is not None:
+        fresh = pl.col(orders.time) - pl.col(_EVENT) <= view.ttl
+        features = [pl.when(fresh).then(feature).alias(feature.meta.output_name()) for feature in features]
+    found = joined.select(features)
+    return pl.DataFrame([order.restored(column) for column in found.get_columns()])
+
+
+def _visible(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """The rows that can be an answer at some time, with the time from which each is visible.
+
+    Known-at stays a column of its own only where some rows are known before their event: these are visible from the event
+    on, and corrected until then.
+    """
+    rows = rows.drop_nulls([_EVENT, _KNOWN, *keys])
+    if rows.select((pl.col(_EVENT) > pl.col(_KNOWN)).any()).item():
+        return rows.with_columns(pl.max_horizontal(_EVENT, _KNOWN).alias(_VISIBLE))
+    return rows.rename({_KNOWN: _VISIBLE})
 
 
 def _newest(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """The rows that can be an answer, in the order in which they become visible."""
-    rows = rows.drop_nulls([_EVENT, _KNOWN, *keys])
-    ahead = rows.select((pl.col(_EVENT) > pl.col(_KNOWN)).any()).item()
-    if ahead:  # Some rows are known before their event: visible from the event on, corrected until then.
-        rows = rows.with_columns(pl.max_horizontal(_EVENT, _KNOWN).alias(_VISIBLE)).sort(
-            _VISIBLE, _KNOWN, maintain_order=True
-        )
-    else:
-        rows = rows.rename({_KNOWN: _VISIBLE})
-        if not rows.get_column(_VISIBLE).is_sorted():
-            rows = rows.sort(_VISIBLE, maintain_order=True)
+    """The rows that are the newest known when they become visible, in that order."""
+    if _KNOWN in rows.columns:
+        rows = rows.sort(_VISIBLE, _KNOWN, maintain_order=True)
+    elif not rows.get_column(_VISIBLE).is_sorted():
+        rows = rows.sort(_VISIBLE, maintain_order=True)
     if rows.get_column(_EVENT).is_sorted():
         return rows
     newest = pl.col(_EVENT).cum_max()
     return rows.filter(pl.col(_EVENT) >= (newest.over(keys) if keys else newest))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """Labels in another order, and the way back."""
+
+    asked: pl.DataFrame
+    back: pl.Series | None
+
+    def restored(self, column: pl.Series) -> pl.Series:
+        """A column of this order in the labels' own."""
+        return column if self.back is None else column.gather(self.back)
+
+
+class _Orders:
+    """The labels in the orders that joins need, each made once."""
+
+    def __init__(self, labels: pl.DataFrame, time: str) -> None:
+        """Takes the labels' keys and prediction time."""
+        self.labels, self.time = labels, time
+        self._made: dict[str | None, _Order] = {}
+
+    def by_time(self) -> _Order:
+        """In the order of the prediction time."""
+        return self._order(None, lambda: self.labels.get_column(self.time))
+
+    def by_entity(self, key: str, how: Numbering) -> _Order:
+        """By entity, then prediction time; labels without one of them first."""
+        return self._order(
+            key, lambda: self.labels.select(how.number(key, self.time).fill_null(-1).alias(key)).to_series()
+        )
+
+    def _order(self, name: str | None, by: Callable[[], pl.Series]) -> _Order:
+        if name not in self._made:
+            self._made[name] = self._sorted(by())
+        return self._made[name]
+
+    def _sorted(self, by: pl.Series) -> _Order:
+        import numpy as np
+
+        if by.is_sorted():
+            return _Order(asked=self.labels, back=None)
+        taken = by.arg_sort()
+        back = np.empty(len(taken), dtype=np.uint32)
+        back[taken.to_numpy()] = np.arange(len(taken), dtype=np.uint32)
+        return _Order(asked=self.labels.select(pl.all().gather(taken)), back=pl.Series(back))

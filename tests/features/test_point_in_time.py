@@ -76,11 +76,37 @@ asked = st.lists(st.tuples(people, st.one_of(st.none(), st.integers(0, 11))), ma
 ages = st.none() | st.integers(0, 6).map(lambda hours: timedelta(hours=hours))
 
 
-@settings(max_examples=400, deadline=None)
-@given(asked, tables, ages, st.booleans())
+# As names; as numbers that fit beside a time in 64 bits; as numbers that don't.
+numbers = st.sampled_from(
+    [
+        None,
+        ({"ann": -3, "bob": 5}, pl.Int8),
+        ({"ann": 0, "bob": 7}, pl.UInt32),
+        ({"ann": 2**40, "bob": 2**40 + 1}, pl.Int64),
+        ({"ann": -(2**62), "bob": 2**62}, pl.Int64),
+        ({"ann": 0, "bob": 2**63}, pl.UInt64),
+    ]
+)
+
+
+def numbered(frame: pl.DataFrame, codes: tuple[dict[str, int], Any] | None) -> pl.DataFrame:
+    """The frame with its people as numbers."""
+    if codes is None:
+        return frame
+    names, dtype = codes
+    return frame.with_columns(pl.Series("who", [names.get(name) for name in frame["who"]], dtype=dtype))
+
+
+@settings(max_examples=600, deadline=None)
+@given(asked, tables, ages, st.booleans(), numbers)
 def test_the_join_agrees_with_the_reference(
-    given: pl.DataFrame, table: pl.DataFrame, ttl: timedelta | None, entity: bool
+    given: pl.DataFrame,
+    table: pl.DataFrame,
+    ttl: timedelta | None,
+    entity: bool,
+    codes: tuple[dict[str, int], Any] | None,
 ) -> None:
+    given, table = numbered(given, codes), numbered(table, codes)
     view = FeatureView(name="v", path="p/v", entity=("who",) if entity else (), features=("value",), ttl=ttl)
     out = point_in_time_join(given.lazy(), [FeatureTable(view=view, rows=table.lazy())], time="at").collect()
     assert out.drop("value").equals(given)
