@@ -1,11 +1,13 @@
 """The `headwater` command. Nouns then verbs; `--json` on every listing; exit codes 0 ok, 1 finding, 2 usage or error."""
 
 import importlib
+import os
 import sys
 from typing import Final
 
 import click
 
+from headwater.cli._explain import explain
 from headwater.errors import HeadwaterError
 
 # Command to the module below this package and the object in it: a command loads only what it needs.
@@ -56,5 +58,11 @@ def main() -> None:
         click.echo(f"headwater: {error}", err=True)
         sys.exit(2)
     except BrokenPipeError:
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Nobody reads on: the last flush goes nowhere.
         sys.exit(0)
+    except Exception as error:
+        said = explain(error)
+        if said is None:
+            raise
+        click.echo(f"headwater: {said}", err=True)
+        sys.exit(2)

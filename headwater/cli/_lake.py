@@ -3,12 +3,16 @@
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headwater.cli._output import json_option, show_facts, show_json, show_rows
+from headwater.errors import HeadwaterError
 from headwater.lake import Commit, Diff, Entry, Lake, Retention
+
+if TYPE_CHECKING:
+    from headwater.lake import EmbeddedLake
 
 
 def _lake() -> Lake:
@@ -89,10 +93,14 @@ def _two_refs(refs: tuple[str, ...]) -> tuple[str, str]:
 
 
 @lake.command()
+@click.option("--delete", multiple=True, metavar="NAME", help="Removes a branch first (may be given again).")
 @json_option
-def branches(as_json: bool) -> None:
+def branches(delete: tuple[str, ...], as_json: bool) -> None:
     """All branches. Those called `tx-…` were left by refused transactions, for a look."""
-    rows = [asdict(ref) | {"short": ref.commit[:12]} for ref in _lake().branches()]
+    found = _lake()
+    for name in delete:
+        found.delete_branch(name)
+    rows = [asdict(ref) | {"short": ref.commit[:12]} for ref in found.branches()]
     show_rows(rows, ("name", "short", "protected"), as_json=as_json, empty="No branches.")
 
 
@@ -115,8 +123,13 @@ def tag(name: str | None, ref: str, as_json: bool) -> None:
 def revert(commit: str, message: str | None, as_json: bool) -> None:
     """Puts back what COMMIT changed, as a new commit on main; automation then follows."""
     from headwater.runtime import user
+    from resources.settings import load_settings
 
-    done = _lake().revert(commit, message=message, actor=user())
+    found = _lake()
+    undone = found.resolve(commit)
+    if not undone.parents:
+        raise NothingBeforeError(commit=undone.id)
+    done = found.revert(undone.id, into=load_settings().branch, message=message, actor=user())
     show_facts({"changed": done.changed, **_commit_row(done.commit)}, as_json=as_json)
 
 
@@ -132,10 +145,11 @@ def checkout(ref: str, destination: Path, paths: tuple[str, ...], as_json: bool)
 
 
 @lake.command()
+@click.option("--deep", is_flag=True, help="Also computes every data version on main again, from its content.")
 @json_option
-def verify(as_json: bool) -> None:
+def verify(deep: bool, as_json: bool) -> None:
     """Re-hashes everything. Exit code 1 when anything is not as it was written."""
-    result = _lake().verify()
+    result = _embedded("verify --deep").verify(deep=True) if deep else _lake().verify()
     facts = {"clean": result.clean, "commits": result.commits, "objects": result.objects, "bytes": result.bytes}
     rows = [asdict(finding) for finding in result.findings]
     if as_json:
@@ -164,6 +178,37 @@ def gc(grace_hours: float, keep_commits: int | None, keep_days: float | None, dr
         kept = Retention(keep_commits=keep_commits, keep_for=None if keep_days is None else timedelta(days=keep_days))
     done = _lake().gc(grace=timedelta(hours=grace_hours), retention=kept, dry_run=dry_run)
     show_facts(asdict(done), as_json=as_json)
+
+
+@lake.command()
+@json_option
+def repair(as_json: bool) -> None:
+    """Makes everything derived (checkouts, the view of main) anew; then verifies. Exit code 1 when findings are left."""
+    found = _embedded("repair")
+    found.repair()
+    left = found.verify()
+    show_facts({"clean": left.clean, "findings": [asdict(finding) for finding in left.findings]}, as_json=as_json)
+    if not left.clean:
+        raise click.exceptions.Exit(1)
+
+
+def _embedded(action: str) -> "EmbeddedLake":
+    from headwater.lake import EmbeddedLake
+
+    found = _lake()
+    if not isinstance(found, EmbeddedLake):
+        raise click.UsageError(f"`{action}` is for the embedded lake; on lakeFS, the server does it.")
+    return found
+
+
+class NothingBeforeError(HeadwaterError):
+    """The first commit has nothing before it to put back."""
+
+    def __init__(self, *, commit: str) -> None:
+        self.commit = commit
+        super().__init__(
+            f"{commit[:12]} is the first commit: nothing was before it. Name a later one of `headwater lake log`."
+        )
 
 
 def _commit_row(commit: Commit) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import click
 from headwater.cli._output import json_option, show_facts, show_json, show_rows
 from headwater.errors import HeadwaterError
 from headwater.lake import Lake
-from headwater.registry import ModelVersion, model_version, model_versions
+from headwater.names import InvalidNameError
+from headwater.registry import ModelNotFoundError, ModelVersion, model_version, model_versions
 from headwater.reproduce import CodeDiffersError, Reproduction, reproduce_model
 
 
@@ -21,6 +22,24 @@ def _lake() -> Lake:
     from resources.settings import load_settings
 
     return open_lake(load_settings(), create=False)
+
+
+def _find(lake: Lake, name: str) -> ModelVersion:
+    """The version of this name; the error lists what there is, of any product."""
+    from resources.settings import load_settings
+
+    branch = load_settings().branch
+    try:
+        return model_version(lake, name, ref=branch)
+    except (ModelNotFoundError, InvalidNameError) as error:
+        raise ModelNotFoundError(name=name, known=tuple(item.name for item in _all(lake, branch))) from error
+
+
+def _all(lake: Lake, branch: str) -> list[ModelVersion]:
+    """Every version of every product that the lake has on a branch, oldest first."""
+    names = {path.split("/")[0] for path in lake.at(branch).paths()}
+    found = (version for name in names for version in model_versions(lake, name, ref=branch))
+    return sorted(found, key=lambda version: (version.created, version.name))
 
 
 @click.group()
@@ -33,11 +52,14 @@ def model() -> None:
 @json_option
 def list_(product: str | None, as_json: bool) -> None:
     """Every model version, oldest first."""
-    from assets._products import products
+    from assets._products import product as find
+    from resources.settings import load_settings
 
-    lake = _lake()
-    names = [product] if product else [item.name for item in products()]
-    found = sorted((v for name in names for v in model_versions(lake, name)), key=lambda v: (v.created, v.name))
+    found = _all(_lake(), load_settings().branch)
+    if product is not None:
+        found = [version for version in found if version.product == product]
+        if not found:
+            find(product)
     rows = [_row(version) for version in found]
     shown = [row | {"auc": _auc(row["metrics"]), "commit": row["commit"][:12]} for row in rows]
     columns = ("product", "version", "state", "auc", "created", "commit")
@@ -49,7 +71,7 @@ def list_(product: str | None, as_json: bool) -> None:
 @json_option
 def show(name: str, as_json: bool) -> None:
     """One version, PRODUCT@VERSION: what it is, what it was trained on, how it did."""
-    found = model_version(_lake(), name)
+    found = _find(_lake(), name)
     facts = _row(found) | {
         "path": found.path,
         "signature": found.signature,
@@ -88,7 +110,7 @@ def reproduce(name: str, as_json: bool) -> None:
     from resources.settings import load_settings
 
     settings, lake = load_settings(), _lake()
-    version = model_version(lake, name)
+    version = _find(lake, name)
     asset = next((item for item in declared(find(version.product)) if item.path == version.path), None)
     if asset is None:
         raise click.UsageError(f"Product {version.product!r} declares no model any more; check out its git commit.")

@@ -1,5 +1,6 @@
 """`headwater product`: a new product from the template, and what breaks the rules."""
 
+import keyword
 from pathlib import Path
 
 import click
@@ -7,6 +8,17 @@ import click
 from headwater.cli._output import json_option, show_json, show_rows
 from headwater.errors import HeadwaterError
 from headwater.product import DeclarationError
+
+
+class ProductNameError(HeadwaterError):
+    """A product can't have this name."""
+
+    def __init__(self, *, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"{name!r} is a word of Python's own, so no folder of Python code can have it as its name. Choose another, such "
+            f"as '{name}s'."
+        )
 
 
 class ProductExistsError(HeadwaterError):
@@ -43,6 +55,8 @@ def new(name: str) -> None:
     from headwater.runtime import project_root
     from headwater.templates import render_product
 
+    if keyword.iskeyword(name):
+        raise ProductNameError(name=name)
     Product(name=name, question="?", owners=("team:new",))
     root = project_root()
     folder = root / "assets" / name

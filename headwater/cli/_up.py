@@ -1,21 +1,25 @@
 """`headwater up`: the Dagster UI, the daemon with its sensors, and MLflow, on loopback, until Ctrl-C."""
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import click
 
+from headwater.cli._guard import DONE, stop_groups
 from headwater.errors import HeadwaterError
 
 LOOPBACK: Final = "127.0.0.1"
-_GRACE_SECONDS: Final = 15.0
+_GUARD: Final = "headwater.cli._guard"
+_PORT = click.IntRange(1, 65535)
 
 
 class PortTakenError(HeadwaterError):
@@ -26,6 +30,17 @@ class PortTakenError(HeadwaterError):
         super().__init__(f"Port {port} on {LOOPBACK} is taken. Stop what uses it, or choose another with {option}.")
 
 
+class AlreadyUpError(HeadwaterError):
+    """The services of this state folder run already."""
+
+    def __init__(self, *, state: Path, process: str) -> None:
+        self.state = state
+        super().__init__(
+            f"`headwater up` runs already over {state} (process {process or 'unknown'}). Stop it, or set HEADWATER_STATE "
+            "to another state folder."
+        )
+
+
 class ServiceEndedError(HeadwaterError):
     """A service ended by itself."""
 
@@ -34,8 +49,8 @@ class ServiceEndedError(HeadwaterError):
 
 
 @click.command()
-@click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI.")
-@click.option("--mlflow-port", default=5000, show_default=True, help="Port of MLflow.")
+@click.option("--port", default=3000, type=_PORT, show_default=True, help="Port of the Dagster UI.")
+@click.option("--mlflow-port", default=5000, type=_PORT, show_default=True, help="Port of MLflow.")
 @click.option("--no-mlflow", is_flag=True, help="Leave MLflow out.")
 def up(port: int, mlflow_port: int, no_mlflow: bool) -> None:
     """Opens the Dagster UI, the daemon with its sensors, and MLflow. Ctrl-C stops all of it."""
@@ -43,21 +58,36 @@ def up(port: int, mlflow_port: int, no_mlflow: bool) -> None:
     from resources.settings import load_settings
 
     settings = load_settings()
-    _check_port(port, "--port")
-    commands = {"dagster": _dagster(port)}
-    if not no_mlflow:
-        _check_port(mlflow_port, "--mlflow-port")
-        settings.mlflow_folder.mkdir(parents=True, exist_ok=True)
-        commands["mlflow"] = _mlflow(mlflow_port, settings.mlflow_folder)
-    home = prepare_dagster_home(settings.dagster_home)
-    environment = _environment(settings.state, home, settings.scratch)
-    logs = settings.state / "logs"
-    logs.mkdir(exist_ok=True)
-    click.echo(f"Dagster UI  http://{LOOPBACK}:{port}")
-    if not no_mlflow:
-        click.echo(f"MLflow      http://{LOOPBACK}:{mlflow_port}")
-    click.echo(f"Logs in {logs}. Ctrl-C stops everything.")
-    _run_until_stopped(commands, environment, logs)
+    with _only_one(settings.state):
+        ports, commands = {"Dagster UI": port}, {"dagster": _dagster(port)}
+        _check_port(port, "--port")
+        if not no_mlflow:
+            _check_port(mlflow_port, "--mlflow-port")
+            settings.mlflow_folder.mkdir(parents=True, exist_ok=True)
+            ports["MLflow"], commands["mlflow"] = mlflow_port, _mlflow(mlflow_port, settings.mlflow_folder)
+        home = prepare_dagster_home(settings.dagster_home)
+        logs = settings.state / "logs"
+        logs.mkdir(exist_ok=True)
+        for name, number in ports.items():
+            click.echo(f"{name:<10}  http://{LOOPBACK}:{number}")
+        click.echo(f"Logs in {logs}. Ctrl-C stops everything.")
+        _run_until_stopped(commands, _environment(settings.state, home, settings.scratch), logs, ports)
+
+
+@contextmanager
+def _only_one(state: Path) -> Iterator[None]:
+    """Holds the lock of the services over a state folder; the operating system frees it when this process dies."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "up.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise AlreadyUpError(state=state, process=lock.read().strip()) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 def _dagster(port: int) -> list[str]:
@@ -100,27 +130,63 @@ def _check_port(port: int, option: str) -> None:
             raise PortTakenError(port=port, option=option) from error
 
 
-def _run_until_stopped(commands: Mapping[str, list[str]], environment: Mapping[str, str], logs: Path) -> None:
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def _run_until_stopped(
+    commands: Mapping[str, list[str]], environment: Mapping[str, str], logs: Path, ports: Mapping[str, int]
+) -> None:
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda caught, _frame: stopping.append(caught))
     running: dict[str, subprocess.Popen[bytes]] = {}
-    try:
-        for name, command in commands.items():
-            log = (logs / f"{name}.log").open("ab")
-            running[name] = subprocess.Popen(
-                command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                process_group=0, preexec_fn=_default_signals,
-            )  # fmt: skip
-            log.close()
-        while not stopping:
-            time.sleep(0.2)
-            for name, process in running.items():
-                if (code := process.poll()) is not None:
-                    raise ServiceEndedError(name=name, code=code, log=logs / f"{name}.log")
-    finally:
-        _stop(list(running.values()))
+    silent = dict(ports)
+    with _guarded() as guard:
+        try:
+            for name, command in commands.items():
+                running[name] = _start(command, environment, logs / f"{name}.log")
+                _tell(guard, str(running[name].pid))
+            while not stopping:
+                time.sleep(0.2)
+                for name, process in running.items():
+                    if (code := process.poll()) is not None:
+                        raise ServiceEndedError(name=name, code=code, log=logs / f"{name}.log")
+                for name in [name for name, port in silent.items() if _answers(port)]:
+                    click.echo(f"{name} answers.")
+                    del silent[name]
+        finally:
+            _stop(list(running.values()))
     click.echo("Stopped.")
+
+
+def _start(command: list[str], environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as stream:
+        return subprocess.Popen(
+            command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+            process_group=0, preexec_fn=_default_signals,
+        )  # fmt: skip
+
+
+@contextmanager
+def _guarded() -> "Iterator[subprocess.Popen[str]]":
+    """A process that outlives this one and stops the services when this one was killed."""
+    guard = subprocess.Popen(
+        [sys.executable, "-m", _GUARD], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
+        text=True, cwd=Path(__file__).resolve().parents[2],
+    )  # fmt: skip
+    try:
+        yield guard
+    finally:
+        _tell(guard, DONE)
+        guard.communicate()
+
+
+def _tell(guard: "subprocess.Popen[str]", line: str) -> None:
+    assert guard.stdin is not None
+    guard.stdin.write(f"{line}\n")
+    guard.stdin.flush()
 
 
 def _default_signals() -> None:
@@ -130,22 +196,8 @@ def _default_signals() -> None:
 
 
 def _stop(processes: list["subprocess.Popen[bytes]"]) -> None:
-    """Interrupts every process group, waits, and kills what is left of them."""
+    """Stops every service with all that it started."""
+    groups = [process.pid for process in processes]
+    stop_groups(groups, ended=lambda: all(process.poll() is not None for process in processes))
     for process in processes:
-        _signal_group(process.pid, signal.SIGINT)
-    deadline = time.monotonic() + _GRACE_SECONDS
-    while time.monotonic() < deadline and any(process.poll() is None for process in processes):
-        time.sleep(0.1)
-    for process in processes:
-        _signal_group(process.pid, signal.SIGTERM)
-    time.sleep(1.0)
-    for process in processes:
-        _signal_group(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _signal_group(group: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return

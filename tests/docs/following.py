@@ -10,8 +10,8 @@ from tests.docs.pages import ROOT, fenced
 PAGE: Final = ROOT / "docs" / "add-a-product.md"
 MONTHS: Final = tuple(f"2025-{month:02d}" for month in range(1, 9))
 _SOURCE = re.compile(r"^ +Source\(\n.*?^ {8}\),\n", re.MULTILINE | re.DOTALL)
-_SELECT = re.compile(r"^    return rows\.select\(\n.*?^    \)\n", re.MULTILINE | re.DOTALL)
-_PERIODS = re.compile(r"^PERIODS: .*\n", re.MULTILINE)
+_RETURN = re.compile(r"^    return rows\.sort\(.*\)\n", re.MULTILINE)
+_FIELDS = re.compile(r"^PERIODS: .*?^\}\n", re.MULTILINE | re.DOTALL)
 
 
 def declared(product: str) -> str:
@@ -22,9 +22,9 @@ def declared(product: str) -> str:
 
 
 def typed(assets: str) -> str:
-    """`assets.py` of the template with the page's months and types."""
-    _, periods, select = fenced(PAGE, "python")
-    return _once(_SELECT, select, _once(_PERIODS, periods, assets))
+    """`assets.py` of the template with the page's months, types and names."""
+    _, fields, names = fenced(PAGE, "python")
+    return _once(_RETURN, names, _once(_FIELDS, fields, assets))
 
 
 def _once(pattern: re.Pattern[str], text: str, whole: str) -> str:

@@ -21,8 +21,8 @@ def test_what_the_page_says_to_replace_is_in_the_template() -> None:
     compile(assets, "assets.py", "exec")
     assert "sample.csv" not in product
     assert 'months("2025-01", "2025-12")' in assets
-    assert 'pl.col("cancelled")' in assets
-    assert 'pl.col("left").cast' not in assets
+    assert '"cancelled": Field(' in assets
+    assert '"left": Field(' not in assets
 
 
 @pytest.mark.heavy
