@@ -42,21 +42,23 @@ class Numbering:
 
 
 def numbering(
-    labels: pl.DataFrame, rows: pl.DataFrame, *, keys: tuple[str, str], time: str, times: tuple[str, ...]
+    labels: pl.DataFrame, rows: pl.DataFrame | None, *, keys: tuple[str, str], time: str, times: tuple[str, ...]
 ) -> Numbering | None:
     """A numbering that holds every entity and time of both frames, None when the entity is no integer or too wide.
 
     Args:
         labels: Labels.
-        rows: Feature rows.
+        rows: Feature rows; None for a numbering of the labels alone, which orders them in the same way.
         keys: Entity column of the labels and of the rows.
         time: Prediction time.
         times: Times of the rows.
     """
     if labels.schema[keys[0]] not in _INTEGERS:
         return None
-    entities = _range((labels.get_column(keys[0]), rows.get_column(keys[1])))
-    moments = _range((labels.get_column(time).to_physical(), *(rows.get_column(name).to_physical() for name in times)))
+    there = () if rows is None else (rows.get_column(keys[1]),)
+    entities = _range((labels.get_column(keys[0]), *there))
+    then = () if rows is None else tuple(rows.get_column(name).to_physical() for name in times)
+    moments = _range((labels.get_column(time).to_physical(), *then))
     if entities is None or moments is None:
         return None
     span = moments[1] - moments[0] + 1

@@ -6,9 +6,10 @@ below the running maximum of its entity arrived late and is never that one; with
 row visible at the prediction time, which an as-of join finds. Equal event times come in the order of known-at.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import polars as pl
@@ -53,16 +54,10 @@ def point_in_time_join(
     answers = [_answers(table, schema, time) for table in tables]
     made = dict(schema)
     for table, answer in zip(tables, answers, strict=True):
-        found = answer.collect_schema()
-        made |= {name: found[name] for name in table.view.outputs.values()}
+        made |= _made(table.view, answer.collect_schema())
     views = [table.view for table in tables]
-    return labels.map_batches(
-        lambda frame: _join(frame, views, answers, time),
-        schema=pl.Schema(made),
-        predicate_pushdown=False,
-        projection_pushdown=False,
-        slice_pushdown=False,
-    )
+    # A deferred source runs its operations on all threads; a function over batches would have one.
+    return pl.defer(lambda: _join(labels.collect(), views, answers, time), schema=pl.Schema(made))
 
 
 def visible_at(table: FeatureTable, time: datetime) -> pl.LazyFrame:
@@ -149,29 +144,33 @@ def _keys(view: FeatureView) -> list[str]:
 
 
 def _join(labels: pl.DataFrame, views: list[FeatureView], answers: list[pl.LazyFrame], time: str) -> pl.DataFrame:
-    """Joins in an order of its own; the labels' own columns never leave their place."""
-    orders = _Orders(labels.select(*dict.fromkeys((time, *(key for view in views for key in view.keys)))), time)
-    return labels.hstack(
-        [
-            column
-            for view, answer in zip(views, answers, strict=True)
-            for column in _features(orders, view, _visible(answer.collect(), _keys(view))).get_columns()
-        ]
-    )
+    """Joins in orders of its own, several views at once; the labels' own columns never leave their place."""
+    orders = _Orders(labels, views, time)
+    works = [
+        pl.defer(partial(_features, orders, view, answer), schema=_made(view, answer.collect_schema()))
+        for view, answer in zip(views, answers, strict=True)
+    ]
+    return labels.hstack([column for part in pl.collect_all(works) for column in part.get_columns()])
 
 
-def _features(orders: "_Orders", view: FeatureView, rows: pl.DataFrame) -> pl.DataFrame:
+def _made(view: FeatureView, found: pl.Schema) -> pl.Schema:
+    return pl.Schema({name: found[name] for name in view.outputs.values()})
+
+
+def _features(orders: "_Orders", view: FeatureView, answer: pl.LazyFrame) -> pl.DataFrame:
     """The view's features for every label."""
-    if len(view.keys) == 1:
+    rows = _visible(answer.collect(), _keys(view))
+    if len(view.keys) == 1 and (order := orders.by_entity(view.keys[0])) is not None:
         key = _keys(view)[0]
         how = numbering(orders.labels, rows, keys=(view.keys[0], key), time=orders.time, times=(_VISIBLE, _EVENT))
         if how is not None:
-            return _by_number(orders, view, rows, how)
+            return _by_number(orders, order, view, rows, how)
     return _by_group(orders, view, rows)
 
 
-def _by_number(orders: "_Orders", view: FeatureView, rows: pl.DataFrame, how: Numbering) -> pl.DataFrame:
-    order = orders.by_entity(view.keys[0], how)
+def _by_number(
+    orders: "_Orders", order: "_Order", view: FeatureView, rows: pl.DataFrame, how: Numbering
+) -> pl.DataFrame:
     key, known = _keys(view)[0], [pl.col(_KNOWN).alias("known")] if _KNOWN in rows.columns else []
     numbered = rows.select(how.number(key, _VISIBLE).alias("number"), how.number(key, _EVENT).alias("event"), *known)
     asked = order.asked.select(
@@ -235,27 +234,31 @@ class _Order:
 
 
 class _Orders:
-    """The labels in the orders that joins need, each made once."""
+    """The labels in the orders that joins need, each made once, before views are joined at the same time."""
 
-    def __init__(self, labels: pl.DataFrame, time: str) -> None:
-        """Takes the labels' keys and prediction time."""
-        self.labels, self.time = labels, time
+    def __init__(self, labels: pl.DataFrame, views: Sequence[FeatureView], time: str) -> None:
+        self.labels = labels.select(*dict.fromkeys((time, *(key for view in views for key in view.keys))))
+        self.time = time
         self._made: dict[str | None, _Order] = {}
+        for view in views:
+            if len(view.keys) != 1 or self.by_entity(view.keys[0]) is None:
+                self.by_time()
 
     def by_time(self) -> _Order:
         """In the order of the prediction time."""
-        return self._order(None, lambda: self.labels.get_column(self.time))
+        if None not in self._made:
+            self._made[None] = self._sorted(self.labels.get_column(self.time))
+        return self._made[None]
 
-    def by_entity(self, key: str, how: Numbering) -> _Order:
-        """By entity, then prediction time; labels without one of them first."""
-        return self._order(
-            key, lambda: self.labels.select(how.number(key, self.time).fill_null(-1).alias(key)).to_series()
-        )
+    def by_entity(self, key: str) -> _Order | None:
+        """By entity, then prediction time; labels without one of them first. None when they can't be numbered."""
+        if key not in self._made and (number := self._number(key)) is not None:
+            self._made[key] = self._sorted(number)
+        return self._made.get(key)
 
-    def _order(self, name: str | None, by: Callable[[], pl.Series]) -> _Order:
-        if name not in self._made:
-            self._made[name] = self._sorted(by())
-        return self._made[name]
+    def _number(self, key: str) -> pl.Series | None:
+        how = numbering(self.labels, None, keys=(key, ""), time=self.time, times=())
+        return None if how is None else self.labels.select(how.number(key, self.time).fill_null(-1)).to_series()
 
     def _sorted(self, by: pl.Series) -> _Order:
         import numpy as np
