@@ -29,15 +29,16 @@ TTL: Final = timedelta(days=30)
 TIME: Final = pl.Datetime("us", "UTC")
 YEAR: Final = 365 * 86_400 * 1_000_000
 HOUR: Final = 3_600 * 1_000_000
+EVENTS: Final = 100
 FEAST: Final = "feast[duckdb]==0.67.0"
 ENVIRONMENT: Final = Path(__file__).resolve().parent / ".envs" / "feast"
 OURS, BY_HAND, DUCKDB = "ours", "Polars by hand", "DuckDB ASOF"
 
 
-def write_files(folder: Path, rows: int, *, longest_lag: int) -> None:
-    """Labels and three feature tables; an event is known up to `longest_lag` microseconds later, 10 events an entity."""
+def write_files(folder: Path, rows: int, *, longest_lag: int, events: int = EVENTS) -> None:
+    """Labels and three feature tables; an event is known up to `longest_lag` microseconds later, `events` an entity."""
     draw = np.random.default_rng(11)
-    who = max(1, rows // 10)
+    who = max(1, rows // events)
     labels = pl.DataFrame(
         {"id": np.arange(rows), "who": draw.integers(0, who, rows), "at": draw.integers(0, YEAR, rows)}
     )
@@ -133,7 +134,7 @@ def peer_lines(folder: Path, rows: int, dask_labels: int, our_cpu: float) -> tup
                 "rows": found["rows"],
             }
         )
-        bars.append(Bar(what=f"times faster than Feast's {store} store (cpu)", limit=factor, measured=cpu / our_cpu))
+        bars.append(Bar(what=f"Feast's {store} store, {labels} labels, times ours (cpu)", limit=factor, measured=cpu / our_cpu))
     return lines, bars
 
 
