@@ -6,7 +6,7 @@ from tests.scenarios.workshop import LAST, PRODUCT, Workshop, cell
 
 CHAIN = {
     "landing/customers", "datasets/customers", "datasets/labels", "features/calls", "dataset_cards", "training_set",
-    "model", "evaluation", "model_card", "release",
+    "model", "evaluation", "model_card", "release", "drift_report", "drift_page",
 }  # fmt: skip
 CHARGE = 4
 TRAINED = "2024-02"  # A change in the test month alone leaves the model as it is.

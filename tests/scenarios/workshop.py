@@ -128,7 +128,7 @@ def cell(row: int, column: int, value: str) -> Callable[[list[Row]], list[Row]]:
 
 
 def make(folder: Path) -> Workshop:
-    """A checkout with the template's product made small: five months, few rounds, no drift page."""
+    """A checkout with the template's product made small: five months, few rounds."""
     shop = Workshop(folder / "checkout", folder / "state")
     ignored = shutil.ignore_patterns("__pycache__", "flights")
     for name in CODE:
@@ -138,8 +138,6 @@ def make(folder: Path) -> Workshop:
     shop.run("product", "new", PRODUCT)
     shop.edit("assets.py", '"2024-08"', f'"{LAST}"')
     shop.edit("product.py", "rounds=100", "rounds=20")
-    shop.edit("product.py", "    drift=DriftWatch(min_rows=200),\n", "")
-    shop.edit("product.py", "DriftWatch, ", "")
     return shop
 
 
