@@ -12,6 +12,8 @@ from headwater.features.errors import MissingColumnError, UndefinedAucError
 
 DEFAULT_AUC_LIMIT: Final = 0.85
 """One honest feature rarely ranks better alone than this; a copy of the outcome does."""
+_PRIOR_ROWS: Final = 10
+_FOLD_SEED: Final = 7
 _ROW: Final = "__headwater_row"
 _PARTS: Final = "__headwater_parts"
 _TIME: Final = "__headwater_time"
@@ -113,12 +115,15 @@ def future_values(
 def suspicious_features(
     frame: pl.DataFrame, *, label: str, features: Sequence[str], limit: float = DEFAULT_AUC_LIMIT
 ) -> list[LeakageFinding]:
-    """Features that alone rank the label better than `limit`, in either direction, by value or by being null.
+    """Features that alone rank the label better than `limit`: by value or by being null in either direction, or by category.
+
+    Text and whole numbers are judged as categories too: each row by the share of positives that the other half of the rows
+    has in its category. So a code that tells the outcome is found whatever its order.
 
     Args:
         frame: Training rows; those with a null label are left out.
         label: 0/1 or boolean column.
-        features: Columns to judge. Text and nested ones are judged by being null only.
+        features: Columns to judge. Nested ones are judged by being null only.
         limit: AUC above which a feature is suspicious, 0.5 to 1.
 
     Raises:
@@ -136,17 +141,47 @@ def suspicious_features(
         values = rows.get_column(feature)
         if values.dtype.is_float():
             values = values.fill_nan(None)
-        for how, column in (("its value", values), ("being null", values.is_null())):
-            area = single_feature_auc(column, truth)
-            if area is not None and max(area, 1 - area) > limit:
-                strength = max(area, 1 - area)
-                said = (
-                    f"{feature!r} alone ranks {label!r} with an AUC of {strength:.3f} by {how}; the limit is {limit}."
-                )
-                findings.append(
-                    _finding(LeakageKind.SUSPICIOUS_AUC, feature, len(column) - column.null_count(), said, strength)
-                )
+        value = _either_way(single_feature_auc(values, truth))
+        ways = {"its value": value, "being null": _either_way(single_feature_auc(values.is_null(), truth))}
+        if value is None or value <= limit:
+            ways["its category"] = _category_auc(values, truth)
+        for how, area in ways.items():
+            if area is not None and area > limit:
+                rows_judged = len(values) if how == "being null" else len(values) - values.null_count()
+                said = f"{feature!r} alone ranks {label!r} with an AUC of {area:.3f} by {how}; the limit is {limit}."
+                findings.append(_finding(LeakageKind.SUSPICIOUS_AUC, feature, rows_judged, said, area))
     return findings
+
+
+def _either_way(area: float | None) -> float | None:
+    return None if area is None else max(area, 1 - area)
+
+
+def _category_auc(values: pl.Series, truth: pl.Series) -> float | None:
+    """How well a column's categories rank the label, each row judged by the other half of the rows.
+
+    The halves are drawn with a fixed seed. Shares are drawn towards the share of all rows, so that a column with a value
+    of its own for each row ranks nothing.
+
+    Args:
+        values: Text or whole numbers; null rows are left out.
+        truth: Booleans without nulls, of the same length.
+
+    Returns:
+        0 to 1, or None where one class has no value or the dtype is no category.
+    """
+    if not (values.dtype.is_integer() or isinstance(values.dtype, pl.String | pl.Categorical | pl.Enum)):
+        return None
+    import numpy as np
+
+    there = values.is_not_null()
+    half = np.random.Generator(np.random.PCG64(_FOLD_SEED)).integers(0, 2, int(there.sum()))
+    rows = pl.DataFrame({"value": values.filter(there), "truth": truth.filter(there).cast(pl.Float64), "half": half})
+    own = ["value", "half"]
+    count = pl.len().over("value") - pl.len().over(own)
+    positives = pl.col("truth").sum().over("value") - pl.col("truth").sum().over(own)
+    share = (positives + _PRIOR_ROWS * pl.col("truth").mean()) / (count + _PRIOR_ROWS)
+    return single_feature_auc(rows.select(share.alias("share")).to_series(), rows["truth"].cast(pl.Boolean))
 
 
 def single_feature_auc(values: pl.Series, truth: pl.Series) -> float | None:

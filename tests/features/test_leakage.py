@@ -110,6 +110,30 @@ def test_a_feature_that_is_nearly_the_outcome_is_suspicious_in_either_direction(
     assert all("by being null" in finding.message for finding in found[1:])
 
 
+def test_a_category_that_tells_the_outcome_is_suspicious_whatever_its_order() -> None:
+    draw = random.Random(5)
+    label = [draw.randint(0, 1) for _ in range(2_000)]
+    rows = pl.DataFrame(
+        {
+            "label": label,
+            "status": [draw.choice(["arrived", "parked"] if truth else ["boarding", "queued"]) for truth in label],
+            "code": [draw.choice([1, 4] if truth else [2, 3]) for truth in label],
+            "honest": [draw.choice(["a", "b", "c"]) for _ in label],
+            "name": [f"row {number}" for number in range(len(label))],
+            "pair": [number // 2 for number in range(len(label))],
+        }
+    )
+    features = [name for name in rows.columns if name != "label"]
+    found = suspicious_features(rows, label="label", features=features)
+    assert [finding.column for finding in found] == ["status", "code"]
+    assert all("by its category" in finding.message and finding.rows == 2_000 for finding in found)
+    shuffled = rows.sort("label").with_columns(pl.col("status").cast(pl.Categorical))
+    assert [finding.column for finding in suspicious_features(shuffled, label="label", features=features)] == [
+        "status",
+        "code",
+    ]
+
+
 def test_the_limit_is_a_parameter() -> None:
     assert suspicious_features(frame(), label="label", features=["copy"], limit=1.0) == []
     assert suspicious_features(frame(), label="label", features=["noise"], limit=0.5) != []
