@@ -87,8 +87,8 @@ def report(outcome: Outcome, *, checks: bool = True) -> Iterator[Event]:
         yield from results
         failed = [record.name for record in outcome.checks if record.blocking and not record.passed]
         raise dg.Failure(
-            f"{outcome.path} was refused: {', '.join(failed)} failed. `main` is untouched; "
-            f"look with `headwater lake diff main..{outcome.branch}`.",
+            f"{outcome.path} was refused: {', '.join(failed)} failed. `{outcome.into}` is untouched; "
+            f"look with `headwater lake diff {outcome.into}..{outcome.branch}`.",
             metadata=_metadata(outcome),
             allow_retries=False,
         )
@@ -139,7 +139,7 @@ def _metadata(outcome: Outcome) -> Mapping[str, Any]:
     if LINEAGE_FACT in outcome.facts:
         found["dagster/column_lineage"] = _column_lineage(outcome.facts[LINEAGE_FACT])
     shown = {name: value for name, value in outcome.facts.items() if name != LINEAGE_FACT}
-    return found | {f"headwater/{name}": _value(value) for name, value in shown.items()}
+    return {f"headwater/{name}": _value(value) for name, value in shown.items()} | found  # no fact hides the lake's own
 
 
 def _column_lineage(lineage: Mapping[str, Sequence[str]]) -> dg.TableColumnLineage:

@@ -96,7 +96,7 @@ def _build(
     transaction_id = transaction_id_of(run, f"{product.name}/dbt")
     if transaction_id and (earlier := lake.find_transaction(transaction_id, ref=settings.branch)):
         for asset in assets:
-            yield from report(replayed(lake, asset.path, None, earlier), checks=False)
+            yield from report(replayed(lake, asset.path, None, earlier, into=settings.branch), checks=False)
         return
     folder = settings.scratch / f"dbt-{context.run.run_id}"
     try:
@@ -108,7 +108,8 @@ def _build(
             watch.function = time.perf_counter() - started
             written = _export(tx, folder, product, assets)
             pins = _pins(tx, assets)
-            outcomes = finish(lake, tx, written, checks=records, pins=pins, run=run, watch=watch)
+            into = settings.branch
+            outcomes = finish(lake, tx, written, checks=records, pins=pins, run=run, watch=watch, into=into)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     yield from checks

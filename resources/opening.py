@@ -1,17 +1,44 @@
 """Opens the lake that the settings name. No Dagster, so that the command line starts fast."""
 
+import logging
+
 from headwater.lake import Lake
+from headwater.lake.errors import RefExistsError
 from headwater.materialize import Run
+from headwater.names import MAIN
 from headwater.runtime import code_state, environment_digest, user
 from resources.settings import LAKEFS, Settings
 
+_log = logging.getLogger(__name__)
+
 
 def open_lake(settings: Settings, *, create: bool = True) -> Lake:
-    """The lake, embedded or lakeFS.
+    """The lake, embedded or lakeFS; with `create`, also the branch that builds publish into is there afterwards.
+
+    Args:
+        settings: Where everything is.
+        create: Whether an absent lake, or branch (off main), is made.
 
     Raises:
         LakeError: It is of another format, unsafe, unavailable, or (with `create=False`) not there.
     """
+    lake = _open(settings, create=create)
+    if create and settings.branch != MAIN:
+        _ensure_branch(lake, settings.branch)
+    return lake
+
+
+def _ensure_branch(lake: Lake, name: str) -> None:
+    if any(ref.name == name for ref in lake.branches()):
+        return
+    try:
+        made = lake.create_branch(name, at=MAIN)
+    except RefExistsError:  # another process was first
+        return
+    _log.warning("Lake branch %r did not exist; it was made off %s at commit %s.", name, MAIN, made.commit[:12])
+
+
+def _open(settings: Settings, *, create: bool) -> Lake:
     if settings.lake == LAKEFS:
         from headwater.lake.lakefs import LakeFSLake, LakeFSSettings
 

@@ -8,6 +8,7 @@ from headwater.materialize._build import (
     UnknownPartitionError,
     materialize,
 )
+from headwater.materialize._facts import FactError, plain_facts
 from headwater.materialize._finish import (
     Outcome,
     Run,
@@ -19,8 +20,10 @@ from headwater.materialize._finish import (
     replayed,
     transaction_id_of,
 )
-from headwater.materialize._freshness import BY_HAND, Reason, Record, record_of, why_stale
+from headwater.materialize._freshness import Reason, Record, record_of, why_stale
 from headwater.materialize._inputs import (
+    BY_HAND,
+    LandedFileChangedError,
     LandedFileMissingError,
     RecordingInputs,
     UndeclaredInputError,
@@ -34,6 +37,8 @@ __all__ = [
     "INPUTS_READ",
     "INPUTS_USABLE",
     "REJECTED_SUFFIX",
+    "FactError",
+    "LandedFileChangedError",
     "LandedFileMissingError",
     "NoDataError",
     "Outcome",
@@ -51,6 +56,7 @@ __all__ = [
     "file_sha256",
     "finish",
     "materialize",
+    "plain_facts",
     "record_of",
     "replayed",
     "transaction_id_of",

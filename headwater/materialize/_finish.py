@@ -11,8 +11,9 @@ from typing import Any
 
 from headwater.code_version import code_version, compute_version
 from headwater.lake import Commit, Entry, Lake, Snapshot, Transaction
+from headwater.materialize._inputs import built_by
 from headwater.models.versions import VersionFacts, next_version, parse_version
-from headwater.names import SIGNATURE_FACT, VERSION_FACT
+from headwater.names import MAIN, SIGNATURE_FACT, VERSION_FACT
 from headwater.product import Asset
 from headwater.provenance import CheckRecord, Cost, Output, Pin, Provenance
 
@@ -56,6 +57,7 @@ class Outcome:
         entry: What stands at the path now (or on the refused branch), None when nothing was written.
         commit: Commit that holds it: on the target branch, or on the branch left when refused.
         branch: The branch left for a look, when refused.
+        into: The branch it was built for.
         checks: Every check's verdict.
         provenance: The record as written.
         uri: Where to find it.
@@ -67,6 +69,7 @@ class Outcome:
     entry: Entry | None = None
     commit: str | None = None
     branch: str | None = None
+    into: str = MAIN
     checks: tuple[CheckRecord, ...] = ()
     provenance: Provenance | None = None
     uri: str = ""
@@ -117,6 +120,7 @@ def finish(
     pins: tuple[Pin, ...],
     run: Run,
     watch: Stopwatch,
+    into: str = MAIN,
 ) -> tuple[Outcome, ...]:
     """Publishes all that was written in one commit, or refuses all of it, and says so for each asset.
 
@@ -143,16 +147,18 @@ def finish(
     if failed or any(item.entry is None for item in written):
         provenance = replace(provenance, action="refuse")
         commit = tx.refuse(message=f"Refuse {names}: {', '.join(failed)}", provenance=provenance)
-        return tuple(_outcome(lake, Status.REFUSED, item, commit, provenance, branch=tx.branch) for item in written)
+        refused = (_outcome(lake, Status.REFUSED, item, commit, provenance, branch=tx.branch) for item in written)
+        return tuple(replace(outcome, into=into) for outcome in refused)
     published = tx.publish(message=f"Materialize {names}", provenance=provenance)
     equal = [item for item in written if not published.changed or _same(tx.base, item)]
     if equal and not published.replayed:
         kept = tuple(o for o in provenance.outputs if any(_is(o, item) for item in equal))
         lake.attest(replace(provenance, outputs=kept))
-    return tuple(
+    found = (
         _outcome(lake, Status.UNCHANGED if item in equal else Status.PUBLISHED, item, published.commit, provenance)
         for item in written
     )
+    return tuple(replace(outcome, into=into) for outcome in found)
 
 
 def _same(base: Snapshot, item: Written) -> bool:
@@ -190,7 +196,7 @@ def _outcome(
     )
 
 
-def replayed(lake: Lake, path: str, partition: str | None, commit: Commit) -> Outcome:
+def replayed(lake: Lake, path: str, partition: str | None, commit: Commit, *, into: str = MAIN) -> Outcome:
     """The outcome of an earlier try of the same run, read back from its commit."""
     snapshot, provenance = lake.at(commit.id), commit.provenance
     return Outcome(
@@ -199,6 +205,7 @@ def replayed(lake: Lake, path: str, partition: str | None, commit: Commit) -> Ou
         partition=partition,
         entry=snapshot.entry(path),
         commit=commit.id,
+        into=into,
         checks=provenance.checks if provenance else (),
         provenance=provenance,
         uri=snapshot.uri(path),
@@ -255,7 +262,7 @@ def definition_of(lake: Lake, base: Snapshot, own: str, inputs: Sequence[str]) -
     """
     parts = [own]
     for path in sorted(inputs):
-        record = lake.last_write(base.commit.id, path).provenance if base.has(path) else None
+        record = built_by(lake, base, path) if base.has(path) else None
         output = record.output(path) if record else None
         parts.append(f"{path}={output.definition if output else ''}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

@@ -6,15 +6,12 @@ Everything is read from the lake, so it works with Dagster's database deleted. O
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from headwater.lake import Commit, Lake, Snapshot
-from headwater.materialize._inputs import file_sha256, version_of
+from headwater.lake.errors import CollectedCommitError
+from headwater.materialize._inputs import BY_HAND, file_sha256, version_of
 from headwater.product import Asset
 from headwater.provenance import Output, Pin, Provenance
-
-# Actions whose commits put content there on somebody's word rather than by building it.
-BY_HAND: Final = frozenset({"revert", "import", "merge"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +69,24 @@ def record_of(lake: Lake, snapshot: Snapshot, path: str, partition: str | None =
         if partition is not None and output is not None and output.partition not in (None, partition):
             continue
         version = entry.data_version if partition is None else entry.partitions[partition]
+        whole = partition is not None and (output is None or output.partition is None)
+        if whole and _held_before(lake, commit, path, str(partition), version):
+            continue
         return Record(
             commit=commit, provenance=provenance, output=output, attested=_attested(lake, path, partition, version)
         )
     return None
+
+
+def _held_before(lake: Lake, commit: Commit, path: str, partition: str, version: str) -> bool:
+    """Whether a commit on the table as a whole (a revert, a merge) left this partition as it was."""
+    if not commit.parents:
+        return False
+    try:
+        before = lake.at(commit.parents[0])
+    except CollectedCommitError:
+        return False
+    return before.has(path) and before.entry(path).partitions.get(partition) == version
 
 
 def _attested(lake: Lake, path: str, partition: str | None, version: str) -> tuple[Provenance, ...]:
@@ -100,7 +111,7 @@ def why_stale(
 ) -> tuple[Reason, ...]:
     """Why an asset is out of date at a snapshot; empty when it is fresh.
 
-    What a revert or an outside commit put there stays until something it is built from changes again.
+    What a revert or an outside commit put there stays until something it is built from, or its code, changes again.
 
     Args:
         lake: The lake.
@@ -117,8 +128,10 @@ def why_stale(
     if record.provenance is None or record.provenance.action in BY_HAND:
         base = lake.at(record.commit.id)
         then = {p: version_of(base.entry(p), asset, partition) for p in asset.inputs if base.has(p)}
-        then |= _landed_before(lake, record.commit, asset, partition)
-        return min((_changes(then, now), *(_differences(p, code, asset, now) for p in record.attested)), key=len)
+        earlier = _built_before(lake, record.commit, asset, partition)
+        then |= {pin.path: pin.data_version for pin in earlier.inputs if pin.role == "landed"} if earlier else {}
+        since = (*(_code(earlier, code, asset) if earlier else ()), *_changes(then, now))
+        return min((since, *(_differences(p, code, asset, now) for p in record.attested)), key=len)
     candidates = [_differences(p, code, asset, now) for p in (record.provenance, *record.attested)]
     return min(candidates, key=len)
 
@@ -133,21 +146,24 @@ def _present(snapshot: Snapshot, asset: Asset, partition: str | None, landing: P
     return now
 
 
-def _landed_before(lake: Lake, commit: Commit, asset: Asset, partition: str | None) -> Mapping[str, str]:
-    """The landed files as the newest earlier build saw them: a revert is kept until a file changes again."""
+def _built_before(lake: Lake, commit: Commit, asset: Asset, partition: str | None) -> Provenance | None:
+    """The newest build before a revert: the revert is kept until the files or the code it saw change again."""
     for earlier in lake.log(commit.id, path=asset.path):
         record = earlier.provenance
         output = record.output(asset.path) if record else None
         if record is not None and record.action not in BY_HAND and output is not None and output.partition == partition:
-            return {pin.path: pin.data_version for pin in record.inputs if pin.role == "landed"}
-    return {}
+            return record
+    return None
 
 
 def _differences(provenance: Provenance, code: str, asset: Asset, now: Mapping[str, str]) -> tuple[Reason, ...]:
+    return (*_code(provenance, code, asset), *_changes(_versions(provenance.inputs), now, provenance.inputs))
+
+
+def _code(provenance: Provenance, code: str, asset: Asset) -> tuple[Reason, ...]:
     output = provenance.output(asset.path)
-    changed_code = output is None or output.code_version != code
-    reasons = [Reason(what="code", name=asset.path, before=output.code_version if output else None, now=code)]
-    return (*(reasons if changed_code else ()), *_changes(_versions(provenance.inputs), now, provenance.inputs))
+    before = output.code_version if output else None
+    return () if before == code else (Reason(what="code", name=asset.path, before=before, now=code),)
 
 
 def _versions(pins: Iterable[Pin]) -> Mapping[str, str]:

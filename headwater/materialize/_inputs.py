@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -9,6 +10,9 @@ from headwater.errors import HeadwaterError
 from headwater.lake import Entry, Lake, Snapshot
 from headwater.product import Asset
 from headwater.provenance import Pin, Provenance, ProvenanceError
+
+# Actions whose commits put content there on somebody's word rather than by building it.
+BY_HAND: Final = frozenset({"revert", "import", "merge"})
 
 
 class UndeclaredInputError(HeadwaterError):
@@ -31,6 +35,17 @@ class LandedFileMissingError(HeadwaterError):
         super().__init__(
             f"{asset!r} needs the landed file {file.name!r} in {file.parent}, and it is not there. Land it with "
             f"`headwater land {asset.split('/', 1)[0]} FILE` or put it there."
+        )
+
+
+class LandedFileChangedError(HeadwaterError):
+    """A landed file was replaced or written to while it was being read."""
+
+    def __init__(self, *, asset: str, file: Path) -> None:
+        self.asset, self.file = asset, file
+        super().__init__(
+            f"The landed file {file.name!r} in {file.parent} changed while {asset!r} read it; nothing was published. Run "
+            "it again when the file is whole (`headwater land` replaces files at one stroke)."
         )
 
 
@@ -63,6 +78,7 @@ class RecordingInputs:
         self._landed = tuple(name.format(partition=partition) for name in asset.landed)
         self._read: set[str] = set()
         self._files: dict[str, str] = {}
+        self._stamps: dict[str, tuple[int, ...]] = {}
         self._past: dict[str, str] = {}
 
     @property
@@ -84,15 +100,16 @@ class RecordingInputs:
         return self._snapshot.entry(self._declared(path))
 
     def provenance(self, path: str) -> Provenance:
-        """The record of the commit that last wrote a declared input.
+        """The record of the build that made a declared input; of what a revert put back, the build before it.
 
         Raises:
-            ProvenanceError: That commit was made outside Headwater and carries no record.
+            ProvenanceError: It came from outside Headwater and has no record.
         """
-        commit = self._lake.last_write(self.commit, self._declared(path))
-        if commit.provenance is None:
-            raise ProvenanceError(commit=commit.id, reason=f"it carries none, and {path!r} was last written by it")
-        return commit.provenance
+        found = built_by(self._lake, self._snapshot, self._declared(path))
+        if found is None:
+            commit = self._lake.last_write(self.commit, path)
+            raise ProvenanceError(commit=commit.id, reason=f"no build of {path!r} made what stands there")
+        return found
 
     def written_in(self, path: str) -> str:
         """Id of the commit that last wrote a declared input."""
@@ -110,8 +127,21 @@ class RecordingInputs:
         file = (self._landing or Path()) / self._asset.product / name
         if self._landing is None or not file.is_file():
             raise LandedFileMissingError(asset=self._asset.path, file=file)
-        self._files[name] = file_sha256(file)
+        if name not in self._files:
+            self._stamps[name] = _stamp(file)
+            self._files[name] = file_sha256(file)
         return file
+
+    def check_landed(self) -> None:
+        """Makes sure that each landed file is still the one whose digest was taken before the function read it.
+
+        Raises:
+            LandedFileChangedError: One is not.
+        """
+        for name, stamp in self._stamps.items():
+            file = (self._landing or Path()) / self._asset.product / name
+            if _stamp(file) != stamp:
+                raise LandedFileChangedError(asset=self._asset.path, file=file)
 
     def previous(self, path: str, *, commit: str | None = None) -> Snapshot | None:
         """The lake as `path` stood at the input commit (or at an older one), None when nothing stood there."""
@@ -162,6 +192,30 @@ def version_of(entry: Entry, asset: Asset, partition: str | None) -> str:
     if asset.partitions is not None and partition is not None and entry.partitions:
         return entry.partitions.get(partition, "")
     return entry.data_version
+
+
+def built_by(lake: Lake, snapshot: Snapshot, path: str) -> Provenance | None:
+    """The record of the build that made what stands at `path`, None when no build did.
+
+    A revert or a merge puts there what was built before: its own record says who put it, not how it was made.
+    """
+    version = snapshot.entry(path).data_version
+    for commit in lake.log(snapshot.commit.id, path=path):
+        record = commit.provenance
+        output = record.output(path) if record else None
+        if record is None:
+            return None
+        if record.action not in BY_HAND and output is not None and output.data_version == version:
+            return record
+    return None
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    """Changes whenever a file is replaced, touched or written to; empty when it is gone."""
+    if not file.is_file():
+        return ()
+    found = file.stat()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def file_sha256(file: Path) -> str:

@@ -142,3 +142,37 @@ def test_partitions_are_stale_one_by_one(lake: EmbeddedLake) -> None:
     build(lake, months, partition="2013-01")
     assert stale(lake, months, partition="2013-01") == []
     assert stale(lake, months, partition="2013-02") == ["missing"]
+
+
+def test_code_changed_after_a_revert_makes_stale(lake: EmbeddedLake) -> None:
+    build(lake, numbers([1]))
+    build(lake, count)
+
+    @table("toy/count", inputs=["toy/numbers"])
+    def wrong(inputs: Inputs) -> pl.LazyFrame:
+        """How many, wrongly."""
+        return inputs.table("toy/numbers").select(n=pl.len() + 7)
+
+    done = build(lake, wrong)
+    lake.revert(str(done.commit), actor="user:ada")
+    assert stale(lake, wrong) == []
+    assert stale(lake, count) == ["code"]
+
+
+def test_a_revert_leaves_stale_a_partition_that_was_stale_before_it(lake: EmbeddedLake) -> None:
+    source = numbers([1])
+
+    @table("toy/months", inputs=["toy/numbers"], partitions=Partitions.months("2013-01", "2013-02"))
+    def months(inputs: Inputs, key: str) -> pl.LazyFrame:
+        """By month."""
+        return inputs.table("toy/numbers").with_columns(month=pl.lit(key))
+
+    build(lake, source)
+    build(lake, months, partition="2013-01")
+    build(lake, months, partition="2013-02")
+    build(lake, numbers([2]))
+    changed = build(lake, months, partition="2013-01")
+    assert stale(lake, months, partition="2013-02") == ["input"]
+    lake.revert(str(changed.commit))
+    assert stale(lake, months, partition="2013-02") == ["input"]
+    assert stale(lake, months, partition="2013-01") == []
