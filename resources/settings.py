@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -36,8 +36,8 @@ class Settings:
     state: Path
     lake: str = EMBEDDED
     lakefs_endpoint: str = ""
-    lakefs_access_key: str = ""
-    lakefs_secret_key: str = ""
+    lakefs_access_key: str = field(default="", repr=False)
+    lakefs_secret_key: str = field(default="", repr=False)
     lakefs_repository: str = "headwater"
     branch: str = "main"
 

@@ -2,6 +2,8 @@
 
 Run it over an implementation of your own by subclassing it in a test module:
 
+    import pytest
+
     from headwater.testing.lake_suite import LakeSuite
 
     class TestMyLake(LakeSuite):

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import polars as pl
 
 from headwater.lake import Published, WriteMode, _steps
 from headwater.lake._steps import Step
+from headwater.lake.errors import MergeConflictError
 from headwater.lake.lakefs import LakeFSLake, LakeFSSettings
 
 APPENDED, WRITTEN, FOLDER = "shop/appended", "shop/written", "shop/folder"
@@ -104,3 +106,32 @@ def versions(lake: LakeFSLake) -> dict[str, str]:
     """The data version of each path of main."""
     snapshot = lake.at("main")
     return {path: snapshot.entry(path).data_version for path in snapshot.paths()}
+
+
+def _wait_for_go(scratch: Path, number: int) -> None:
+    """Says that this process is ready, and waits until all are told to go."""
+    (scratch / f"ready-{number}").touch()
+    while not (scratch / "go").exists():
+        time.sleep(0.005)
+
+
+def write_after(settings: LakeFSSettings, scratch: Path, number: int, values: list[int]) -> None:
+    """Overwrites a table at the same instant as another process, and tells how that ended."""
+    lake = LakeFSLake.open(settings)
+    with lake.transaction() as tx:
+        tx.write_table("shop/orders", pl.DataFrame({"id": values}))
+        _wait_for_go(scratch, number)
+        try:
+            told = "published" if tx.publish(message="Write", provenance=None).changed else "equal"
+        except MergeConflictError as error:
+            told = type(error).__name__
+    (scratch / f"done-{number}").write_text(told)
+
+
+def append_after(settings: LakeFSSettings, scratch: Path, number: int) -> None:
+    """Appends a row at the same instant as another process."""
+    lake = LakeFSLake.open(settings)
+    with lake.transaction() as tx:
+        tx.write_table("shop/orders", pl.DataFrame({"id": [100 + number]}), mode=WriteMode.APPEND)
+        _wait_for_go(scratch, number)
+        tx.publish(message="Append", provenance=None)

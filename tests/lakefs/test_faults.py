@@ -192,6 +192,38 @@ def test_a_slow_server_is_waited_for_and_given_up(faulty: LakeFSLake, double: La
     assert time.monotonic() - started < 4
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/commits/main"), ("PUT", "_headwater_probe")])
+def test_a_server_that_asks_for_time_gets_it(faulty: LakeFSLake, double: LakeFSDouble, method: str, path: str) -> None:
+    double.faults.add(Fault(method=method, path=path, status=429, retry_after=1))
+    started = time.monotonic()
+    (faulty.probe if method == "PUT" else lambda: faulty.resolve(MAIN))()  # type: ignore[operator]
+    assert time.monotonic() - started >= 1
+    assert double.faults.hits == 1
+
+
+def test_a_call_is_given_up_at_its_deadline_however_many_tries_are_left(
+    faulty: LakeFSLake, double: LakeFSDouble
+) -> None:
+    lake = impatient(faulty, tries=1000, deadline=0.5)
+    double.faults.add(Fault(path="/commits/main", status=503, times=9999))
+    started = time.monotonic()
+    with pytest.raises(LakeUnavailableError, match="503 fault injected"):
+        lake.resolve(MAIN)
+    assert 0.4 < time.monotonic() - started < 3
+    double.faults.clear()
+    double.faults.add(Fault(path="/commits/main", status=429, retry_after=30, times=9999))
+    with pytest.raises(LakeUnavailableError, match=r"429.*tries: 1"):
+        lake.resolve(MAIN)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_without_rights_is_told_so_at_once(faulty: LakeFSLake, double: LakeFSDouble, status: int) -> None:
+    double.faults.add(Fault(path="/repositories/", status=status, times=99))
+    with pytest.raises(ServerAnswerError, match=rf"{status}.*[Cc]heck the (access )?key"):
+        LakeFSLake.open(faulty.settings)
+    assert double.faults.hits == 1
+
+
 def test_an_unsafe_store_is_refused(faulty: LakeFSLake, double: LakeFSDouble) -> None:
     double.faults.add(Fault(method="PUT", path="_headwater_probe", unconditional=True, times=99))
     with pytest.raises(UnsafeStoreError, match="If-None-Match"):

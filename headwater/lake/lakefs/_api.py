@@ -23,7 +23,9 @@ class Api:
     def __init__(self, settings: LakeFSSettings) -> None:
         """Connects nowhere yet."""
         self.settings = settings
-        self.call = Caller(location=settings.location, tries=settings.tries, backoff=settings.backoff)
+        self.call = Caller(
+            location=settings.location, tries=settings.tries, backoff=settings.backoff, deadline=settings.deadline
+        )
         self.timeout = (settings.connect_timeout, settings.read_timeout)
 
     @cached_property

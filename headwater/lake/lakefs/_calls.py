@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,6 +22,8 @@ _RETRIED: Final = frozenset(
     }
 )
 _LONGEST_PAUSE: Final = 5.0
+_LONGEST_ASKED: Final = 30.0
+"""Seconds that a server's `Retry-After` is obeyed at most."""
 _REMEDIES: Final = {
     HTTPStatus.UNAUTHORIZED: "Check the access key and its secret",
     HTTPStatus.FORBIDDEN: "Check the key's permissions and the branch protection rules",
@@ -46,9 +48,10 @@ class ServerAnswerError(LakeError):
 
 @dataclass(frozen=True, kw_only=True)
 class _Failed:
-    """One try that may be made again."""
+    """One try that may be made again, not before the server's `wait` seconds have passed."""
 
     reason: str
+    wait: float = 0.0
 
 
 class Caller:
@@ -58,13 +61,15 @@ class Caller:
         location: The lake, for errors.
         tries: Tries in all.
         backoff: Seconds before the second one.
+        deadline: Seconds after which no further try is begun.
     """
 
-    def __init__(self, *, location: str, tries: int, backoff: float) -> None:
+    def __init__(self, *, location: str, tries: int, backoff: float, deadline: float) -> None:
         """Remembers how patient to be."""
         self._location = location
         self._tries = max(tries, 1)
         self._backoff = backoff
+        self._deadline = deadline
 
     def __call__(
         self,
@@ -86,26 +91,29 @@ class Caller:
             ServerAnswerError: The server said no.
             LakeUnavailableError: No try was answered.
         """
-        failed, most = _Failed(reason="no try was made"), tries or self._tries
+        failed, most, end = _Failed(reason="no try was made"), tries or self._tries, time.monotonic() + self._deadline
+        made = 0
         for number in range(most):
             if number:
-                self._pause(number)
+                if time.monotonic() + failed.wait >= end:
+                    break
+                self._pause(number, asked=failed.wait)
                 found = recover() if recover is not None else None
                 if found is not None:
                     return found
-            outcome = self._try(action, work)
+            outcome, made = self._try(action, work), number + 1
             if not isinstance(outcome, _Failed):
                 return outcome
             failed = outcome
-        raise LakeUnavailableError(location=self._location, action=action, reason=f"{failed.reason} (tries: {most})")
+        raise LakeUnavailableError(location=self._location, action=action, reason=f"{failed.reason} (tries: {made})")
 
     def pause(self, number: int) -> None:
         """Waits before try `number` of something larger than a call."""
         self._pause(number)
 
-    def _pause(self, number: int) -> None:
+    def _pause(self, number: int, *, asked: float = 0.0) -> None:
         longest = min(self._backoff * 2 ** (number - 1), _LONGEST_PAUSE)
-        time.sleep(longest * random.uniform(0.5, 1.0))
+        time.sleep(max(longest * random.uniform(0.5, 1.0), asked))
 
     def _try(self, action: str, work: Callable[[], _T]) -> "_T | _Failed":
         import urllib3.exceptions
@@ -115,17 +123,19 @@ class Caller:
         try:
             return work()
         except ApiException as error:
-            return self._judge(action, int(error.status or 0), _api_message(error), error)
+            return self._judge(action, int(error.status or 0), _api_message(error), error, headers=error.headers)
         except ClientError as error:
-            status = int(error.response["ResponseMetadata"]["HTTPStatusCode"])
-            said = error.response["Error"]
-            return self._judge(action, status, f"{said.get('Code', '')} {said.get('Message', '')}".strip(), error)
+            answer, said = error.response["ResponseMetadata"], error.response["Error"]
+            message = f"{said.get('Code', '')} {said.get('Message', '')}".strip()
+            return self._judge(action, int(answer["HTTPStatusCode"]), message, error, headers=answer.get("HTTPHeaders"))
         except (urllib3.exceptions.HTTPError, BotoCoreError) as error:
             return _Failed(reason=_short(error))
 
-    def _judge(self, action: str, status: int, message: str, error: Exception) -> _Failed:
+    def _judge(
+        self, action: str, status: int, message: str, error: Exception, *, headers: Mapping[str, str] | None
+    ) -> _Failed:
         if status in _RETRIED or status == 0:
-            return _Failed(reason=f"it answered {status} {message}".rstrip())
+            return _Failed(reason=f"it answered {status} {message}".rstrip(), wait=_asked(headers or {}))
         raise ServerAnswerError(location=self._location, action=action, status=status, message=message) from error
 
     @contextmanager
@@ -146,6 +156,12 @@ class Caller:
         if any(sign in text.lower() for sign in _UNREACHABLE):
             return LakeUnavailableError(location=self._location, action=action, reason=text.splitlines()[0].rstrip("."))
         return error
+
+
+def _asked(headers: Mapping[str, str]) -> float:
+    """Seconds that the server's `Retry-After` asks for; 0 when it asks nothing (or gives a date: backoff will do)."""
+    text = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+    return min(float(text), _LONGEST_ASKED) if text.strip().isdecimal() else 0.0
 
 
 def _api_message(error: Exception) -> str:

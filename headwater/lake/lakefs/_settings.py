@@ -29,11 +29,14 @@ class LakeFSSettings:
         read_timeout: Seconds to wait for an answer.
         tries: How often a call is tried in all, at least 1.
         lease: Seconds for which `gc` takes a working branch for that of a live process, whatever its grace.
-        backoff: Seconds before the second try; doubled for each further one, with jitter.
+        backoff: Seconds before the second try; doubled for each further one, with jitter. A server's `Retry-After` is
+            waited for when it is longer.
+        deadline: Seconds after which a call that went unanswered is not tried again: it ends within this and one
+            `read_timeout`.
     """
 
     endpoint: str
-    access_key: str
+    access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
     repository: str
     storage_namespace: str = ""
@@ -44,6 +47,7 @@ class LakeFSSettings:
     tries: int = 6
     lease: float = 3600.0
     backoff: float = 0.1
+    deadline: float = 180.0
 
     def __post_init__(self) -> None:
         if not _REPOSITORY.fullmatch(self.repository):

@@ -24,6 +24,7 @@ class Fault:
         times: How many matching requests it hits.
         skip: How many matching requests pass before.
         status: Answer with this status instead of doing the work; 0 does the work.
+        retry_after: Seconds that an answer with `status` asks clients to wait; 0 asks nothing.
         delay: Seconds to wait first.
         drop: Cut the connection before the work is done, or after it (a lost answer).
         unconditional: Ignore `If-None-Match` and `If-Match`, as an unsafe store does.
@@ -34,6 +35,7 @@ class Fault:
     times: int = 1
     skip: int = 0
     status: int = 0
+    retry_after: int = 0
     delay: float = 0.0
     drop: Drop = Drop.NEVER
     unconditional: bool = False

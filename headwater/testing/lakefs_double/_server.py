@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -194,7 +194,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _respond(self, fault: Fault | None, body: bytes) -> Response:
         if fault is not None and fault.status:
-            return json_response({"message": "fault injected"}, HTTPStatus(fault.status))
+            answer = json_response({"message": "fault injected"}, HTTPStatus(fault.status))
+            asked = {"Retry-After": str(fault.retry_after)} if fault.retry_after else {}
+            return replace(answer, headers={**answer.headers, **asked})
         request = Request(
             method=self.command,
             target=self.path,
