@@ -1,0 +1,137 @@
+"""`headwater up`: what it opens, where, and that nothing of it stays, however it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.workshop import Workshop
+
+START_SECONDS, STOP_SECONDS = 120, 40
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def processes_of(workshop: Workshop) -> list[int]:
+    """Processes whose environment names this state folder."""
+    mark, found = f"HEADWATER_STATE={workshop.state}\0".encode(), []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            try:
+                if mark in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+    return found
+
+
+def listening() -> dict[int, set[str]]:
+    """Port to the addresses that listen on it, IPv4 as eight hex digits and IPv6 as thirty-two."""
+    found: dict[int, set[str]] = {}
+    for file in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(file).read_text().splitlines()[1:]:
+            local, state = line.split()[1], line.split()[3]
+            address, port = local.split(":")
+            if state == "0A":
+                found.setdefault(int(port, 16), set()).add(address)
+    return found
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+@contextmanager
+def up(workshop: Workshop, *words: str) -> "Iterator[subprocess.Popen[str]]":
+    process = subprocess.Popen(
+        workshop.command("up", *words),
+        cwd=workshop.checkout,
+        env=workshop.variables(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+        gone(workshop)
+        for left in processes_of(workshop):
+            os.kill(left, signal.SIGKILL)
+
+
+def gone(workshop: Workshop) -> bool:
+    deadline = time.monotonic() + STOP_SECONDS
+    while processes_of(workshop) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return not processes_of(workshop)
+
+
+def wait_for(process: "subprocess.Popen[str]", *urls: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not all(answers(url) for url in urls):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, f"none of {urls} answered"
+        time.sleep(0.3)
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy), signal.SIGKILL])
+def test_everything_is_open_on_loopback_alone_and_nothing_stays(workshop: Workshop, end: signal.Signals) -> None:
+    # Once a killed `up` left Dagster and MLflow running for ever.
+    ui, mlflow = free_port(), free_port()
+    with up(workshop, "--port", str(ui), "--mlflow-port", str(mlflow)) as process:
+        wait_for(process, f"http://127.0.0.1:{ui}/server_info", f"http://127.0.0.1:{mlflow}/health")
+        ports = listening()
+        assert ports[ui] == ports[mlflow] == {"0100007F"}
+        assert "runs already over" in workshop.run("up", "--port", str(free_port()), code=2).stderr
+        if end is signal.SIGINT:
+            os.killpg(process.pid, end)  # as a terminal's Ctrl-C reaches the whole group
+        else:
+            os.kill(process.pid, end)
+        process.wait(timeout=STOP_SECONDS)
+        assert gone(workshop)
+        assert not {ui, mlflow} & listening().keys()
+        if end is not signal.SIGKILL:
+            assert (process.returncode, "Stopped." in process.communicate()[0]) == (0, True)
+
+
+def test_a_killed_ui_takes_nothing_along_that_stays(workshop: Workshop) -> None:
+    port = free_port()
+    with up(workshop, "--port", str(port), "--no-mlflow") as process:
+        deadline = time.monotonic() + START_SECONDS
+        while len(processes_of(workshop)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(timeout=STOP_SECONDS)
+        assert gone(workshop)
+        assert port not in listening()
+
+
+def test_a_taken_port_is_named_with_its_option(workshop: Workshop) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        said = workshop.run("up", "--port", port, code=2).stderr
+        assert f"Port {port} on 127.0.0.1 is taken" in said
+        assert "--port" in said
+        assert "--mlflow-port" in workshop.run("up", "--port", str(free_port()), "--mlflow-port", port, code=2).stderr
