@@ -124,7 +124,7 @@ def _bundle_predicts(audit: Audit, *, training_set: str) -> Verdict:
     from headwater.models import read_bundle
 
     bundle = read_bundle(audit.staged.folder(audit.path))
-    rows = audit.base.table(training_set).head(200).collect()
-    scores = bundle.predict(rows)
-    low, high = float(scores.min()), float(scores.max())
-    return Verdict(passed=0.0 <= low <= high <= 1.0, facts={"rows": len(scores), "lowest": low, "highest": high})
+    scores = bundle.predict(audit.base.table(training_set).head(200).collect())
+    inside = bool(0.0 <= scores.min() <= scores.max() <= 1.0)
+    # Which rows come first depends on how the table's files lie: no number of theirs belongs into a card.
+    return Verdict(passed=inside, facts={"rows": len(scores)})
