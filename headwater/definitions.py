@@ -2,9 +2,12 @@
 
 import dagster as dg
 
-from assets._declared import manifest_path
+from assets._automation import with_automation
+from assets._declared import built_by_dbt, declared, manifest_path
 from assets._definitions import dagster_assets
+from assets._products import products
 from resources.lake import LakeResource
+from sensors import all_sensors
 
 
 def _definitions() -> dg.Definitions:
@@ -13,7 +16,15 @@ def _definitions() -> dg.Definitions:
         from resources.dbt_resource import dbt_resource
 
         resources["dbt"] = dbt_resource()
-    return dg.Definitions(assets=list(dagster_assets()), resources=resources, executor=dg.in_process_executor)
+    return dg.Definitions(
+        assets=with_automation(dagster_assets()),
+        resources=resources,
+        sensors=all_sensors(
+            [asset for product in products() for asset in declared(product)],
+            [paths for product in products() if (paths := built_by_dbt(product))],
+        ),
+        executor=dg.in_process_executor,
+    )
 
 
 defs = _definitions()

@@ -1,0 +1,66 @@
+"""What the lake holds, as Dagster events without a run."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import dagster as dg
+
+from assets._bridge import asset_key
+from headwater.lake import Entry
+from headwater.names import META_COMMIT, META_DATA_VERSION
+from headwater.provenance import CheckRecord
+
+# Dagster's own tags; `tests/dagster_characterization` says when Dagster changes them.
+DATA_VERSION_TAG: Final = "dagster/data_version"
+USER_PROVIDED_TAG: Final = "dagster/data_version_is_user_provided"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """One asset, or one partition of it, as it stands in the lake.
+
+    Attributes:
+        path: The asset.
+        partition: The partition, or None.
+        data_version: What Dagster should show.
+        commit: The commit that shows it.
+    """
+
+    path: str
+    partition: str | None
+    data_version: str
+    commit: str
+
+
+def standings(entry: Entry, commit: str, before: Entry | None = None) -> Iterator[Standing]:
+    """What stands at a path, by partition when it has some; with `before`, only what differs from it."""
+    if not entry.partitions:
+        if before is None or before.data_version != entry.data_version:
+            yield Standing(path=entry.path, partition=None, data_version=entry.data_version, commit=commit)
+        return
+    known: Mapping[str, str] = before.partitions if before else {}
+    for key, version in sorted(entry.partitions.items()):
+        if known.get(key) != version:
+            yield Standing(path=entry.path, partition=key, data_version=version, commit=commit)
+
+
+def materialization(standing: Standing, *, actor: str) -> dg.AssetMaterialization:
+    """The event that tells Dagster of it."""
+    return dg.AssetMaterialization(
+        asset_key=asset_key(standing.path),
+        partition=standing.partition,
+        description=f"Reported by {actor}: it stands in the lake, and Dagster did not know.",
+        metadata={META_COMMIT: standing.commit, META_DATA_VERSION: standing.data_version},
+        tags={DATA_VERSION_TAG: standing.data_version, USER_PROVIDED_TAG: "true"},
+    )
+
+
+def evaluations(path: str, names: frozenset[str], checks: Sequence[CheckRecord]) -> Iterator[dg.AssetCheckEvaluation]:
+    """The verdicts that the lake recorded, for the asset's declared checks (`names`)."""
+    for check in checks:
+        if check.name in names and check.facts.get("asset", path) == path:
+            severity = dg.AssetCheckSeverity.WARN if check.severity == "WARN" else dg.AssetCheckSeverity.ERROR
+            yield dg.AssetCheckEvaluation(
+                asset_key=asset_key(path), check_name=check.name, passed=check.passed, severity=severity
+            )

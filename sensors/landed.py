@@ -1,0 +1,120 @@
+"""Landed-data sensor: a file that arrived or changed becomes a run of its landing asset."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import dagster as dg
+
+from assets._bridge import asset_key
+from assets._plan import Stale, stale_assets
+from headwater.lake import Lake
+from headwater.materialize import file_sha256, record_of
+from headwater.product import Asset
+from resources.lake import ACTOR_TAG, ONLY_STALE_TAG, LakeResource
+from resources.settings import Settings
+
+ACTOR: Final = "sensor:landed_data"
+TICK_SECONDS: Final = 5
+
+Stat: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandedFile:
+    """A file in the landing folder.
+
+    Attributes:
+        path: Its landing asset.
+        partition: Its partition, or None.
+        name: Its name below `<landing>/<product>/`.
+        stat: Modification time in nanoseconds, and size in bytes.
+    """
+
+    path: str
+    partition: str | None
+    name: str
+    stat: Stat
+
+    @property
+    def key(self) -> str:
+        """What the cursor calls it."""
+        return f"{self.path.split('/', 1)[0]}/{self.name}"
+
+
+def landed_sensor(assets: Sequence[Asset]) -> dg.SensorDefinition:
+    """The sensor over the landing assets among `assets`."""
+    landing = [asset for asset in assets if asset.landed]
+
+    @dg.sensor(
+        name="landed_data",
+        asset_selection=dg.AssetSelection.assets(*(asset_key(asset.path) for asset in landing)),
+        minimum_interval_seconds=TICK_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts a landing asset for each file that differs from what the lake was built from.",
+    )
+    def body(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
+        settings = lake.settings()
+        files = landed_files(landing, settings.landing)
+        fresh = unseen(files, json.loads(context.cursor or "{}"))
+        if not fresh:
+            return dg.SkipReason(f"None of the {len(files)} landed files changed.")
+        requests = _requests(lake.open(), landing, fresh, settings)
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else f"{len(fresh)} files landed; the lake holds their content already.",
+            cursor=json.dumps({file.key: file.stat for file in files}, sort_keys=True),
+        )
+
+    return body
+
+
+def landed_files(assets: Sequence[Asset], landing: Path) -> tuple[LandedFile, ...]:
+    """The declared files that are there. Half-written ones (`.name.part`) have other names."""
+    found = []
+    for asset in assets:
+        keys: Sequence[str | None] = asset.partitions.keys if asset.partitions else (None,)
+        for name, key in ((name.format(partition=key), key) for key in keys for name in asset.landed):
+            file = landing / asset.product / name
+            if file.is_file():
+                stat = file.stat()
+                mark = (stat.st_mtime_ns, stat.st_size)
+                found.append(LandedFile(path=asset.path, partition=key, name=name, stat=mark))
+    return tuple(found)
+
+
+def unseen(files: Sequence[LandedFile], seen: Mapping[str, Sequence[int]]) -> tuple[LandedFile, ...]:
+    """The files whose time or size is not what the cursor remembers."""
+    return tuple(file for file in files if tuple(seen.get(file.key, ())) != file.stat)
+
+
+def to_build(files: Sequence[LandedFile], stale: Sequence[Stale]) -> tuple[LandedFile, ...]:
+    """The files that differ in content from what the lake was built from, each asset and partition once."""
+    differing = {(item.path, item.partition) for item in stale}
+    once = {(file.path, file.partition): file for file in files if (file.path, file.partition) in differing}
+    return tuple(once.values())
+
+
+def _requests(
+    lake: Lake, assets: Sequence[Asset], files: Sequence[LandedFile], settings: Settings
+) -> list[dg.RunRequest]:
+    now = lake.at(settings.branch)
+    wanted = [asset for asset in assets if asset.path in {file.path for file in files}]
+    stale = stale_assets(lake, wanted, branch=settings.branch, landing=settings.landing, snapshot=now)
+    requests = []
+    for file in to_build(files, stale):
+        digest = file_sha256(settings.landing / file.key)
+        # The standing version is part of the key: the same bytes may come again after others were built.
+        record = record_of(lake, now, file.path, file.partition)
+        standing = record.commit.id if record else "nothing"
+        requests.append(
+            dg.RunRequest(
+                run_key=f"landed/{file.path}/{file.partition or ''}/{digest}/{standing}",
+                asset_selection=[asset_key(file.path)],
+                partition_key=file.partition,
+                tags={ONLY_STALE_TAG: "true", ACTOR_TAG: ACTOR},
+            )
+        )
+    return requests
