@@ -1,6 +1,7 @@
 """The evaluation: the model, the baseline and the champion on the same test rows."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,7 @@ from headwater.models import (
     read_bundle,
     read_label,
 )
+from headwater.models.errors import MissingColumnsError, NullInputError, WrongDtypeError
 from headwater.names import METRICS_FACT, VERSION_FACT
 from headwater.product import Asset, Audit, Check, Inputs, Model, Product, RejectedInputError, Result, Verdict
 
@@ -80,17 +82,18 @@ def _evaluate(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         importances = (*gain_importance(bundle), *permutation_importance(bundle, test))
     except LabelError as error:
         raise RejectedInputError(f"The test part cannot be judged: {error}") from error
+    champion, gap = _champion(inputs, paths, test)
     result = evaluate(
         labels=truth,
         scores=bundle.predict(test),
         threshold=bundle.threshold,
         baseline=_baseline(product, train, validation, test),
-        champion=_champion(inputs, paths, test),
+        champion=champion,
         slicing=Slicing(frame=test.select(model.slices), floor=model.slice_floor) if model.slices else None,
         clusters=_days(test, labels.time, product.split.timezone),
         importances=importances,
     )
-    return _write(folder, result, version, str(output.data_version if output else ""))
+    return _write(folder, replace(result, champion_gap=gap), version, str(output.data_version if output else ""))
 
 
 def _write(folder: Path, result: Evaluation, version: str, data_version: str) -> Result:
@@ -111,24 +114,33 @@ def _baseline(product: Product, train: pl.DataFrame, validation: pl.DataFrame, t
     return Rival(version=name, scores=model.predict(test), threshold=model.threshold)
 
 
-def _champion(inputs: Inputs, paths: ChainPaths, test: pl.DataFrame) -> Rival | None:
-    """The released model on the same rows, None when nothing is released or it is the very model being judged."""
+def _champion(inputs: Inputs, paths: ChainPaths, test: pl.DataFrame) -> tuple[Rival | None, str]:
+    """The released model on the same rows, or the reason why it cannot judge them.
+
+    None without a reason when nothing is released or it is the very model being judged.
+    """
     released = inputs.previous(paths.release)
     if released is None:
-        return None
+        return None, ""
     folder = released.folder(paths.release)
     statement = json.loads((folder / RELEASE_FILE).read_text())
     if statement["data_version"] == inputs.entry(paths.model).data_version:
-        return None
+        return None, ""
     commit = json.loads((folder / RUN_FILE).read_text())["model_commit"]
     past = inputs.previous(paths.model, commit=commit)
     if past is None:
-        return None
+        return None, f"The lake no longer has the bundle of {statement['version']} at commit {commit}."
     bundle: Bundle = read_bundle(past.folder(paths.model))
-    missing = [name for name in bundle.declaration.features if name not in test.columns]
-    if missing:
-        return None
-    return Rival(version=statement["version"], scores=bundle.predict(test), threshold=bundle.threshold)
+    return rival_on(test, bundle, version=statement["version"])
+
+
+def rival_on(test: pl.DataFrame, bundle: Bundle, *, version: str) -> tuple[Rival | None, str]:
+    """A released bundle's scores on the test rows, or why it cannot score them: a column is gone, retyped or newly null."""
+    try:
+        scores = bundle.predict(test)
+    except (MissingColumnsError, WrongDtypeError, NullInputError) as error:
+        return None, f"Version {version} cannot score the test rows. {error}"
+    return Rival(version=version, scores=scores, threshold=bundle.threshold), ""
 
 
 def _days(test: pl.DataFrame, time: str, timezone: str) -> np.ndarray | None:

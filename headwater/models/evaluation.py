@@ -142,6 +142,7 @@ class Evaluation:
         roc: Points (false positive rate, true positive rate), at most 101; empty when one class only.
         baseline, champion: Paired comparisons; None when there is no such model.
         importances: By feature and method.
+        champion_gap: Why a released champion could not judge these rows; empty when it did or when there is none.
     """
 
     rows: int
@@ -160,6 +161,7 @@ class Evaluation:
     baseline: Comparison | None = None
     champion: Comparison | None = None
     importances: tuple[Importance, ...] = field(default=())
+    champion_gap: str = ""
 
     def metric(self, name: str) -> Metric | None:
         """The metric of this name over all rows, None when the evaluation lacks it."""

@@ -21,7 +21,7 @@ class Gate:
         maximum: The value is at most this.
         over_baseline: Better than the baseline by more than this, at the cautious end of the paired interval.
         under_champion: Not worse than the champion by more than this, at the cautious end of the paired interval.
-            Holds when there is no champion.
+            Holds when there is no champion, fails when there is one that cannot be compared.
         by: With `minimum` or `maximum`: every judged slice of this column has to hold.
         cautious: With `minimum` or `maximum`: judge the unfavourable end of the interval rather than the value.
     """
@@ -111,6 +111,9 @@ def _judge(gate: Gate, evaluation: Evaluation) -> GateVerdict:
     if gate.over_baseline is not None:
         return _relative(gate, evaluation.baseline, BASELINE, gate.over_baseline)
     if gate.under_champion is not None:
+        if evaluation.champion_gap:
+            reason = f"The champion cannot be compared, so the gate fails: {evaluation.champion_gap}"
+            return _verdict(gate, False, None, -gate.under_champion, reason)
         if evaluation.champion is None:
             return _verdict(gate, True, None, -gate.under_champion, "There is no champion to compare with.")
         return _relative(gate, evaluation.champion, CHAMPION, -gate.under_champion)

@@ -107,6 +107,14 @@ def test_a_value_without_interval_fails_a_cautious_gate() -> None:
     assert not judge([Gate(metric="auc", minimum=0.1, cautious=True)], bare)[0].passed
 
 
+def test_a_champion_that_cannot_be_compared_fails_its_gate() -> None:
+    gone = replace(EVALUATION, champion=None, champion_gap="Version 1.0.0 cannot score the test rows.")
+    (verdict,) = judge([not_worse_than_champion()], Evaluation.from_json(gone.to_json()))
+    assert not verdict.passed
+    assert "cannot be compared" in verdict.reason
+    assert "Version 1.0.0 cannot score" in verdict.reason
+
+
 def test_a_missing_baseline_fails_but_a_first_model_has_no_champion_to_lose_against() -> None:
     first = replace(EVALUATION, baseline=None, champion=None)
     against_baseline, against_champion = judge([beats_baseline(), not_worse_than_champion()], first)
