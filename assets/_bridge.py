@@ -110,7 +110,7 @@ def _check_result(outcome: Outcome, record: Any) -> dg.AssetCheckResult:
         check_name=record.name,
         passed=record.passed,
         severity=severity,
-        description=record.facts.get("description"),
+        description=str(record.facts["description"]) if "description" in record.facts else None,
         metadata={name: _value(value) for name, value in record.facts.items() if name != "description"},
     )
 

@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import textwrap
+import types
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from copy import copy
@@ -21,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-_FORMAT: Final = f"1 {sys.version_info.major}.{sys.version_info.minor}"
+_FORMAT: Final = f"2 {sys.version_info.major}.{sys.version_info.minor}"
 _SUFFIX: Final = ".code.json"
 
 
@@ -44,20 +45,54 @@ class Source:
 def source_of(thing: Any) -> Source:
     """The source of a function or class; of what has none (generated code) the bytecode as text."""
     try:
-        return _in_file(thing) or _source(_stripped(ast.parse(textwrap.dedent(inspect.getsource(thing)))).body[0])
-    except (OSError, SyntaxError, IndentationError):  # a lambda inside an expression, or generated code
+        # By its code object: a wrapper that `functools.wraps` made bears the name of what it wraps.
+        code = None if isinstance(thing, type) else thing.__code__
+        if code is not None and code.co_name == "<lambda>":  # its lines may hold more than itself, or half of it
+            return _of_code(code)
+        return _in_file(thing) or _source(
+            _stripped(ast.parse(textwrap.dedent(inspect.getsource(code or thing)))).body[0]
+        )
+    except (OSError, SyntaxError, IndentationError):  # generated code
         code = getattr(thing, "__code__", None)
-        text = f"{code.co_code.hex()}{code.co_consts!r}" if code else repr(sorted(vars(thing)))
-        return Source(text=re.sub(r" at 0x[0-9a-f]+", "", text))
+        return _of_code(code) if code else Source(text=re.sub(r" at 0x[0-9a-f]+", "", repr(sorted(vars(thing)))))
+
+
+def _of_code(code: types.CodeType) -> Source:
+    """What bytecode says: its instructions, constants and names, without file, lines and addresses."""
+    inner = [_of_code(value) for value in code.co_consts if isinstance(value, types.CodeType)]
+    names = {*code.co_names, *code.co_freevars}
+    pairs = {(name, None) for name in names} | {(name, attribute) for name in names for attribute in code.co_names}
+    text = " ".join(
+        (
+            code.co_code.hex(),
+            _constant(code.co_consts),
+            repr(code.co_names),
+            repr(code.co_varnames),
+            *(i.text for i in inner),
+        )
+    )
+    found = pairs.union(*(source.names for source in inner))
+    return Source(text=text, names=tuple(sorted(found, key=repr)))
+
+
+def _constant(value: Any) -> str:
+    if isinstance(value, types.CodeType):
+        return "code"
+    if isinstance(value, frozenset):
+        return "{" + ",".join(sorted(_constant(item) for item in value)) + "}"
+    return f"({','.join(map(_constant, value))})" if isinstance(value, tuple) else repr(value)
 
 
 def _in_file(thing: Any) -> Source | None:
     """The source of a named function or class, None when it cannot be told by qualified name and first line."""
-    file = inspect.getsourcefile(thing)
-    if file is None or "<" in thing.__qualname__ or not Path(file).is_file():
+    if isinstance(thing, type):
+        file, name, line = inspect.getsourcefile(thing), thing.__qualname__, ""
+    else:
+        code = thing.__code__
+        file, name, line = inspect.getsourcefile(code), code.co_qualname, str(code.co_firstlineno)
+    if file is None or "<" in name or not Path(file).is_file():
         return None
-    line = "" if isinstance(thing, type) else thing.__code__.co_firstlineno
-    return _sources(file).get(f"{thing.__qualname__}:{line}")
+    return _sources(file).get(f"{name}:{line}")
 
 
 @cache
@@ -112,6 +147,16 @@ def _stripped(tree: ast.Module) -> ast.Module:
     return tree
 
 
+def _dotted(node: ast.Attribute) -> tuple[str, str] | None:
+    """`a.b.c` as (`a`, `b.c`), None when it starts with something else than a name."""
+    parts = [node.attr]
+    value = node.value
+    while isinstance(value, ast.Attribute):
+        parts.append(value.attr)
+        value = value.value
+    return (value.id, ".".join(reversed(parts))) if isinstance(value, ast.Name) else None
+
+
 def _source(node: ast.stmt) -> Source:
     if isinstance(node, ast.FunctionDef):
         node = copy(node)
@@ -119,10 +164,11 @@ def _source(node: ast.stmt) -> Source:
     imports: list[tuple[str, tuple[tuple[str, str], ...]]] = []
     names: dict[tuple[str, str | None], None] = {}
     for inner in ast.walk(node):
-        if isinstance(inner, ast.ImportFrom) and inner.module:
-            imports.append((inner.module, tuple((alias.name, alias.asname or alias.name) for alias in inner.names)))
+        if isinstance(inner, ast.ImportFrom):
+            place = "." * inner.level + (inner.module or "")
+            imports.append((place, tuple((alias.name, alias.asname or alias.name) for alias in inner.names)))
         elif isinstance(inner, ast.Name):
             names[inner.id, None] = None
-        elif isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
-            names[inner.value.id, inner.attr] = None
+        elif isinstance(inner, ast.Attribute) and (dotted := _dotted(inner)):
+            names[dotted] = None
     return Source(text=ast.unparse(node), imports=tuple(imports), names=tuple(names))

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import sqlite3
+from collections import Counter
+from typing import Final
 
 from headwater.lake._catalog import RefRow
 from headwater.lake._core import Core
@@ -11,6 +14,9 @@ from headwater.lake._storage import storage_errors
 from headwater.lake.errors import ProtectedBranchError, RefExistsError, RefNotFoundError
 from headwater.names import MAIN, check_path, check_ref
 from headwater.provenance import Provenance
+
+_ATTESTATIONS_KEPT: Final = 20
+"""For one path and partition; a freshness check needs the newest that fits, older ones only cost."""
 
 
 class Refs:
@@ -87,6 +93,8 @@ class Refs:
                 "INSERT INTO attestations (path, record) VALUES (?, ?)",
                 [(output.path, text) for output in provenance.outputs],
             )
+            for path in {output.path for output in provenance.outputs}:
+                connection.executemany("DELETE FROM attestations WHERE number = ?", _surplus(connection, path))
 
     def attestations(self, path: str) -> tuple[Provenance, ...]:
         """Records kept for `path`, newest first."""
@@ -95,6 +103,20 @@ class Refs:
         )
         found = (Provenance.from_metadata(json.loads(text), commit=f"attestation {number}") for number, text in rows)
         return tuple(record for record in found if record is not None)
+
+
+def _surplus(connection: sqlite3.Connection, path: str) -> list[tuple[int]]:
+    """Numbers of the records of a path beyond the newest few of each partition."""
+    rows = connection.execute("SELECT number, record FROM attestations WHERE path = ? ORDER BY number DESC", (path,))
+    kept: Counter[str | None] = Counter()
+    surplus = []
+    for number, text in rows:
+        record = Provenance.from_metadata(json.loads(text), commit=f"attestation {number}")
+        partitions = {output.partition for output in record.outputs if output.path == path} if record else set()
+        kept.update(partitions)
+        if all(kept[partition] > _ATTESTATIONS_KEPT for partition in partitions):
+            surplus.append((number,))
+    return surplus
 
 
 def _public(row: RefRow) -> Ref:

@@ -233,7 +233,14 @@ def _output(lake: Lake, base: Snapshot, item: Written) -> Output:
 
 
 def semantic_version(lake: Lake, base: Snapshot, item: Written, definition: str) -> str:
-    """The version after the newest one in the history: see `headwater.models.versions.next_version`."""
+    """The version after the newest one in the history: see `headwater.models.versions.next_version`.
+
+    What stands there already keeps the version it was published as, whatever code made it again.
+    """
+    standing = built_by(lake, base, item.asset.path) if _same(base, item) else None
+    output = standing.output(item.asset.path) if standing else None
+    if output is not None and VERSION_FACT in output.facts:
+        return str(output.facts[VERSION_FACT])
     newest: VersionFacts | None = None
     for commit in lake.log(base.commit.id, path=item.asset.path):
         record = commit.provenance

@@ -1,6 +1,6 @@
 """Which assets are out of date, and why: the pins in the lake against what is published now.
 
-Everything is read from the lake, so it works with Dagster's database deleted. One pass over the history serves all.
+Everything is read from the lake, so it works with Dagster's database deleted.
 """
 
 from collections.abc import Iterable, Mapping

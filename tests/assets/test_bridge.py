@@ -9,8 +9,19 @@ import polars as pl
 import pytest
 
 from assets._bridge import asset_key, dagster_asset
-from headwater.lake import EmbeddedLake
-from headwater.product import Asset, Audit, Check, Inputs, Partitions, Product, RejectedInputError, Verdict, table
+from headwater.lake import EmbeddedLake, Kind
+from headwater.product import (
+    Asset,
+    Audit,
+    Check,
+    Inputs,
+    Partitions,
+    Product,
+    RejectedInputError,
+    Result,
+    Verdict,
+    table,
+)
 from resources.lake import ONLY_STALE_TAG, LakeResource
 
 PRODUCT = Product(name="toy", question="Does it hold?", owners=("team:toy",))
@@ -207,3 +218,39 @@ def test_a_partition_replaces_its_own_rows_alone(workshop: Workshop) -> None:
     rows = workshop.lake.at("main").table("toy/months").sort("x").collect()
     assert rows.select("x", "period").rows() == [(3, "2013-02"), (9, "2013-01")]
     assert sorted(workshop.lake.at("main").entry("toy/months").partitions) == ["2013-01", "2013-02"]
+
+
+def test_no_fact_of_a_function_or_check_hides_what_the_lake_says(workshop: Workshop) -> None:
+    facts = {"commit": "mine", "status": "mine", "description": 5, "rows": [{"x": None}, {"x": 1}], "empty": []}
+    told = Check(name="told", judge=lambda audit: Verdict(passed=True, facts=facts))
+
+    @table("toy/loud", checks=[told])
+    def loud(inputs: Inputs) -> Result:
+        """Says much."""
+        return Result(data=pl.DataFrame({"x": [1]}), facts=facts)
+
+    result = workshop.run(loud)
+    assert result.success
+    metadata = materialized(result, "toy/loud")[0].metadata
+    assert metadata["headwater/commit"].value == workshop.lake.resolve("main").id
+    assert metadata["headwater/status"].value == "published"
+    assert evaluations(result)["told"].passed
+
+
+def test_labels_of_one_class_or_none_are_a_refused_build_and_no_crash(workshop: Workshop) -> None:
+    from assets._chain._model import trained
+    from headwater.models import LightGBMModel
+
+    declaration = LightGBMModel(features=("x",), categorical=(), label="late", parameters={}, num_boost_round=2)
+    for labels in ([True] * 40, [None] * 40):
+        rows = pl.DataFrame({"x": [float(i) for i in range(40)], "late": labels}, schema_overrides={"late": pl.Boolean})
+
+        def train(inputs: Inputs, folder: Path, rows: pl.DataFrame = rows) -> None:
+            trained(rows, rows, declaration)
+
+        result = workshop.run(Asset(path="toy/model", kind=Kind.FOLDER, compute=train))
+        assert not result.success
+        verdict = evaluations(result)["inputs_are_usable"]
+        assert verdict.passed is False
+        assert "late" in str(verdict.metadata["problem"].value)
+        assert not workshop.lake.at("main").has("toy/model")

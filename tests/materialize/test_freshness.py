@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from headwater.code_version import code_version
-from headwater.lake import EmbeddedLake
+from headwater.lake import EmbeddedLake, Kind
 from headwater.materialize import Outcome, Run, Status, materialize, why_stale
-from headwater.product import Asset, Inputs, Partitions, table
+from headwater.product import Asset, Inputs, Partitions, Result, table
 
 
 @pytest.fixture
@@ -176,3 +176,37 @@ def test_a_revert_leaves_stale_a_partition_that_was_stale_before_it(lake: Embedd
     lake.revert(str(changed.commit))
     assert stale(lake, months, partition="2013-02") == ["input"]
     assert stale(lake, months, partition="2013-01") == []
+
+
+def test_rebuilds_that_come_out_equal_leave_a_bounded_number_of_records(lake: EmbeddedLake) -> None:
+    @table("toy/constant", inputs=["toy/numbers"], partitions=Partitions.months("2013-01", "2013-02"))
+    def constant(inputs: Inputs, key: str) -> pl.LazyFrame:
+        """One, whatever the input."""
+        return inputs.table("toy/numbers").select(n=pl.lit(1)).head(1)
+
+    build(lake, numbers([0]))
+    for key in ("2013-01", "2013-02"):
+        build(lake, constant, partition=key)
+    build(lake, numbers([100]))
+    build(lake, constant, partition="2013-02")
+    for value in range(22):
+        build(lake, numbers([value, value]))
+        assert build(lake, constant, partition="2013-01").status is Status.UNCHANGED
+        assert stale(lake, constant, partition="2013-01") == []
+    kept = [record.outputs[0].partition for record in lake.attestations("toy/constant")]
+    assert (kept.count("2013-01"), kept.count("2013-02")) == (20, 1)
+
+
+def test_a_model_built_again_to_the_same_bytes_by_other_code_keeps_its_version(lake: EmbeddedLake) -> None:
+    def model(note: str) -> Asset:
+        def train(inputs: Inputs, folder: Path) -> Result:
+            (folder / "weights").write_text("1")
+            return Result(facts={"signature": "s"})
+
+        return Asset(path="toy/model", kind=Kind.FOLDER, compute=train, versioned=True, declaration={"note": note})
+
+    build(lake, model("one"))
+    again = build(lake, model("two"))
+    assert again.status is Status.UNCHANGED
+    assert again.facts["model_version"] == "1.0.0"
+    assert stale(lake, model("two")) == []
