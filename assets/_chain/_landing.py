@@ -11,6 +11,7 @@ from headwater.materialize import file_sha256
 from headwater.product import Asset, Audit, Check, Inputs, RejectedInputError, Result, Source, Verdict
 
 CHECKSUM_SUFFIX: Final = ".sha256"
+_KEPT_ROWS: Final = 100
 
 
 def landing_path(product: str, source: str) -> str:
@@ -64,6 +65,13 @@ def _read(file: Path, source: Source) -> Result:
         ) from error
     known = [name for name in source.columns if name in frame.columns]
     extra = [name for name in frame.columns if name not in source.columns]
+    missing = [name for name in source.columns if name not in frame.columns]
+    if source.partitions is not None and (missing or extra):  # the table of the other partitions has no such rows
+        raise RejectedInputError(
+            f"{file.name!r} has other columns than source {source.name!r} declares: missing {missing or 'none'}, not "
+            f"declared {extra or 'none'}. Land a file with the declared header.",
+            rows=frame.head(_KEPT_ROWS),
+        )
     return Result(data=frame.select(known + extra), facts=_facts(file))
 
 

@@ -53,8 +53,11 @@ def land(product: str, source: str | None, file: Path | None, partition: str | N
             problem=f"{partition!r} is no partition of {source!r}.", remedy=f"Use {keys_[0]} to {keys_[-1]}."
         )
     target = settings.landing / product / declared.file_name(partition)
-    land_bytes(file.read_bytes(), target)
-    beside = file.with_name(file.name + ".sha256")
+    beside, checksum = file.with_name(file.name + ".sha256"), target.with_name(target.name + ".sha256")
+    target.parent.mkdir(parents=True, exist_ok=True)
     if beside.is_file():
-        shutil.copyfile(beside, target.with_name(target.name + ".sha256"))
+        shutil.copyfile(beside, checksum)
+    else:
+        checksum.unlink(missing_ok=True)  # it belonged to the file that was there before
+    land_bytes(file.read_bytes(), target)
     click.echo(f"landed {target}")
