@@ -183,11 +183,32 @@ class Verifier:
                 self._found("view", f"{view.branch}/{path}", "its link is missing.")
             elif not place.is_symlink() or str(place.readlink()) != view.target(path, record):
                 self._found("view", f"{view.branch}/{path}", "it does not lead to what stands there.")
-            elif self._deep:
-                self._check_version(path, record, place)
+            elif not place.exists():
+                self._found("view", f"{view.branch}/{path}", "what it leads to is missing.")
+            else:
+                if record.entry.kind is Kind.FOLDER:
+                    self._check_beside(view, path, record)
+                if self._deep:
+                    self._check_version(path, record, place)
             links.discard(path)
         for name in sorted(links):
             self._found("view", f"{view.branch}/{name}", "nothing of the lake put this file into the view.")
+
+    def _check_beside(self, view: View, path: str, record: Record) -> None:
+        """The files that a folder has in the view; those it shares with its checkout were judged there."""
+        contents = _trees.contents(self._core.catalog, record)
+        folder = (view.folder / path).resolve()
+        found = dict(walk(folder))
+        for name in sorted(found.keys() ^ contents.keys()):
+            said = "is missing" if name in contents else "was put there by nothing of the lake"
+            self._found("view", f"{view.branch}/{path}/{name}", f"this file {said}.")
+        checkout = self._core.objects.checkout_path(record.files)
+        for name in sorted(found.keys() & contents.keys()):
+            judged = checkout / name
+            if judged.exists() and judged.stat().st_ino == found[name].stat().st_ino:
+                continue
+            if hash_file(folder / name) != contents[name].sha256:
+                self._found("view", f"{view.branch}/{path}/{name}", "this file was changed.")
 
     def _records(self, tree: str) -> Iterator[tuple[str, Record]]:
         try:

@@ -7,10 +7,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from headwater.lake import _tree, _trees
 from headwater.lake._commits import CommitRow
 from headwater.lake._core import Core
+from headwater.lake._files import link
+from headwater.lake._interface import Kind
 from headwater.lake._layout import Workspace, workspace
 from headwater.lake._records import Record
 from headwater.names import MAIN
@@ -89,10 +92,11 @@ class View:
             if path not in wanted:
                 self._drop(path)
         for path, hash in wanted.items():
+            shutil.rmtree((self.folder / path).parent / _beside(path), ignore_errors=True)
             self._point(path, _trees.read_record(self._core.catalog, hash), space)
 
     def links(self) -> Iterator[str]:
-        """Every name in the view that is not a directory, relative to it."""
+        """Every name in the view that is not a directory, relative to it; what folders keep for themselves left out."""
         pending = [""]
         while pending:
             prefix = pending.pop()
@@ -101,32 +105,59 @@ class View:
             with os.scandir(self.folder / prefix) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
-                        pending.append(f"{prefix}{entry.name}/")
+                        if not entry.name.startswith("."):
+                            pending.append(f"{prefix}{entry.name}/")
                     else:
                         yield prefix + entry.name
 
     def target(self, path: str, record: Record) -> str:
-        """What the link of `path` says: the way from it to the checkout."""
+        """What the link of `path` says: the way from it to its files.
+
+        A table's files are the checkout's. A folder's lie beside the link: MLflow opens no bundle whose real path is outside
+        the directory that holds its name.
+        """
         checkout = self._core.objects.checkout_path(record.files)
+        if record.entry.kind is Kind.FOLDER:
+            return f"{_beside(path)}/{checkout.name}"
         return os.path.relpath(checkout, (self.folder / path).parent)
 
     def _point(self, path: str, record: Record, space: Workspace) -> None:
-        contents = None
-        if not self._core.objects.checkout_path(record.files).exists():
+        checkout = self._core.objects.checkout_path(record.files)
+        if not checkout.exists():
             contents = _trees.contents(self._core.catalog, record)
             self._core.objects.checkout(record.files, contents, record.entry.kind)
-        place = self.folder / path
+        place, target = self.folder / path, self.target(path, record)
         place.parent.mkdir(parents=True, exist_ok=True)
+        if record.entry.kind is Kind.FOLDER:
+            self._put_beside(place, place.parent / target, checkout, space)
         made = space.fresh()
-        made.symlink_to(self.target(path, record))
+        made.symlink_to(target)
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place)
         made.replace(place)
 
+    def _put_beside(self, place: Path, own: Path, checkout: Path, space: Workspace) -> None:
+        """Links a checkout's files into the view; keeps those that the name shows until now, for whoever reads them."""
+        kept = {own.name, place.readlink().name if place.is_symlink() else ""}
+        if not own.is_dir():
+            made = space.fresh()
+            shutil.copytree(checkout, made, copy_function=link)
+            own.parent.mkdir(exist_ok=True)
+            made.rename(own)
+        for old in own.parent.iterdir():
+            if old.name not in kept:
+                shutil.rmtree(old, ignore_errors=True)
+
     def _drop(self, path: str) -> None:
         place = self.folder / path
         place.unlink(missing_ok=True)
+        shutil.rmtree(place.parent / _beside(path), ignore_errors=True)
         for parent in place.parents:
             if parent == self.folder or any(parent.iterdir()):
                 return
             parent.rmdir()
+
+
+def _beside(path: str) -> str:
+    """The directory beside a folder's name that holds its files. No asset's name starts with a point."""
+    return f".{path.rpartition('/')[2]}"
