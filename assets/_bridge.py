@@ -1,7 +1,7 @@
 """Turns declared assets into Dagster assets: every body is pin, write, audit, publish, report."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -52,9 +52,34 @@ def dagster_asset(asset: Asset, product: Product) -> dg.AssetsDefinition:
     def body(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Event]:
         partition = context.partition_key if context.has_partition_key else None
         outcome = lake.build(asset, run_id=context.run.run_id, tags=dict(context.run.tags), partition=partition)
-        yield from report(outcome)
+        yield from report(outcome, checks=context.selected_asset_check_keys)
 
-    return body
+    return _with_optional_checks(body)
+
+
+def _with_optional_checks(made: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    """The same asset, whose checks may go unreported.
+
+    Dagster demands a result of every check of a run. What an import or an outside commit put there nobody judged, and
+    a run that finds it fresh has no verdict to report.
+    """
+    op = made.op
+    outs = {
+        name: out if name in made.keys_by_output_name else out._replace(is_required=False)
+        for name, out in op.outs.items()
+    }
+    node = dg.OpDefinition(
+        compute_fn=op.compute_fn,
+        name=op.name,
+        ins=op.ins,
+        outs=outs,
+        description=op.description,
+        required_resource_keys=set(op.required_resource_keys),
+        tags=op.tags,
+    )
+    names = ("keys_by_input_name", "keys_by_output_name", "check_specs_by_output_name", "specs")
+    own = made.get_attributes_dict()
+    return dg.AssetsDefinition(node_def=node, **{name: own[name] for name in names})
 
 
 def partitions_definition(partitions: Partitions | None) -> dg.PartitionsDefinition | None:
@@ -72,17 +97,18 @@ def check_specs(asset: Asset) -> Iterator[dg.AssetCheckSpec]:
         yield dg.AssetCheckSpec(check.name, asset=key, blocking=check.blocking, description=check.description)
 
 
-def report(outcome: Outcome, *, checks: bool = True) -> Iterator[Event]:
+def report(outcome: Outcome, *, checks: Collection[dg.AssetCheckKey]) -> Iterator[Event]:
     """Dagster events of an outcome: a materialization with its checks, or failed checks alone.
 
     Args:
         outcome: What happened.
-        checks: Whether to report the record's checks (dbt reports its tests itself).
+        checks: The declared checks; recorded verdicts on others are left out, and so is a check with no verdict.
 
     Raises:
         dagster.Failure: A blocking check failed; the run fails without a materialization and is not retried.
     """
-    results = [_check_result(outcome, record) for record in outcome.checks] if checks else []
+    key = asset_key(outcome.path)
+    results = [_check_result(outcome, r) for r in outcome.checks if dg.AssetCheckKey(key, r.name) in checks]
     if outcome.status is Status.REFUSED:
         yield from results
         failed = [record.name for record in outcome.checks if record.blocking and not record.passed]
@@ -96,7 +122,7 @@ def report(outcome: Outcome, *, checks: bool = True) -> Iterator[Event]:
     if outcome.entry and outcome.partition:
         version = outcome.entry.partitions.get(outcome.partition, version)
     yield dg.MaterializeResult(
-        asset_key=asset_key(outcome.path),
+        asset_key=key,
         data_version=dg.DataVersion(version),
         metadata=_metadata(outcome),
         check_results=results,

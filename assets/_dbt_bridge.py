@@ -77,7 +77,7 @@ def dagster_dbt_assets(product: Product, assets: Sequence[Asset], manifest: Path
         fresh = lake.fresh(assets, tags=dict(context.run.tags))
         if fresh is not None:
             for outcome in fresh:
-                yield from report(outcome, checks=False)
+                yield from report(outcome, checks=context.selected_asset_check_keys)
             return
         yield from _build(context, lake, dbt, product, assets)
 
@@ -96,7 +96,8 @@ def _build(
     transaction_id = transaction_id_of(run, f"{product.name}/dbt")
     if transaction_id and (earlier := lake.find_transaction(transaction_id, ref=settings.branch)):
         for asset in assets:
-            yield from report(replayed(lake, asset.path, None, earlier, into=settings.branch), checks=False)
+            again = replayed(lake, asset.path, None, earlier, into=settings.branch)
+            yield from report(again, checks=context.selected_asset_check_keys)
         return
     folder = settings.scratch / f"dbt-{context.run.run_id}"
     try:
@@ -114,7 +115,7 @@ def _build(
         shutil.rmtree(folder, ignore_errors=True)
     yield from checks
     for outcome in outcomes:
-        yield from report(told(outcome), checks=False)
+        yield from report(told(outcome), checks=())  # dbt's own are out
 
 
 def _invoke(

@@ -12,6 +12,7 @@ from headwater.product import Asset
 from resources.opening import open_lake, this_run
 from resources.progress import telling_start, told
 from resources.settings import Settings, load_settings
+from resources.verdicts import recorded_verdicts
 
 ONLY_STALE_TAG: Final = "headwater/only_stale"
 ACTOR_TAG: Final = "headwater/actor"
@@ -80,7 +81,8 @@ def _fresh(lake: Lake, asset: Asset, partition: str | None, settings: Settings) 
         partition=partition,
         entry=snapshot.entry(asset.path),
         commit=record.commit.id if record else None,
-        checks=record.provenance.checks if record and record.provenance else (),
+        into=settings.branch,
+        checks=recorded_verdicts(lake, snapshot, asset.path, partition),
         provenance=record.provenance if record else None,
         uri=snapshot.uri(asset.path),
     )

@@ -254,3 +254,65 @@ def test_labels_of_one_class_or_none_are_a_refused_build_and_no_crash(workshop: 
         assert verdict.passed is False
         assert "late" in str(verdict.metadata["problem"].value)
         assert not workshop.lake.at("main").has("toy/model")
+
+
+FRESH = {ONLY_STALE_TAG: "true"}
+
+
+def latest(workshop: Workshop, name: str, path: str = "toy/numbers") -> bool | None:
+    """Whether Dagster's newest evaluation of a check passed, None when there is none."""
+    key = dg.AssetCheckKey(asset_key(path), name)
+    record = workshop.instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
+    return record.event.asset_check_evaluation.passed if record and record.event else None
+
+
+def test_a_fresh_run_after_a_revert_reports_the_verdicts_of_the_build_that_made_it(workshop: Workshop) -> None:
+    workshop.run(rows_of(1))
+    later = rows_of(1, 2)
+    workshop.run(later)
+    workshop.lake.revert(workshop.lake.resolve("main").id)
+    result = workshop.run(later, tags=FRESH)
+    assert result.success
+    shown = materialized(result, "toy/numbers")[0].metadata
+    assert (shown["headwater/status"].value, shown["dagster/row_count"].value) == ("fresh", 1)
+    assert {name: found.passed for name, found in evaluations(result).items()} == {
+        "inputs_are_usable": True,
+        "declared_inputs_were_read": True,
+        "numbers_are_positive": True,
+    }
+
+
+def test_what_came_by_an_outside_commit_is_fresh_and_no_check_claims_to_have_judged_it(workshop: Workshop) -> None:
+    workshop.run(rows_of(1))
+    with workshop.lake.transaction() as tx:
+        tx.write_table("toy/numbers", pl.DataFrame({"x": [-5]}))
+        tx.publish(message="Put numbers there", provenance=None)
+    result = workshop.run(rows_of(1), doubled, tags=FRESH)
+    assert result.success
+    assert materialized(result, "toy/numbers")[0].metadata["headwater/status"].value == "fresh"
+    assert [e for e in result.get_asset_check_evaluations() if e.asset_key == asset_key("toy/numbers")] == []
+    assert workshop.lake.at("main").table("toy/doubled").collect()["y"].to_list() == [-10]
+
+
+def test_a_check_that_a_refused_build_turned_red_turns_green_when_the_asset_is_found_fresh(workshop: Workshop) -> None:
+    right = rows_of(1, 2)
+    workshop.run(right)
+    workshop.run(rows_of(1, -2))
+    assert latest(workshop, "numbers_are_positive") is False
+    result = workshop.run(right, tags=FRESH)
+    assert materialized(result, "toy/numbers")[0].metadata["headwater/status"].value == "fresh"
+    assert latest(workshop, "numbers_are_positive") is True
+
+
+def test_a_verdict_on_equal_content_built_again_is_the_one_reported(workshop: Workshop) -> None:
+    @table("toy/numbers")
+    def bare(inputs: Inputs) -> pl.DataFrame:
+        """Numbers."""
+        return pl.DataFrame({"x": [1]}, schema={"x": pl.Int64})
+
+    workshop.run(bare)
+    checked = rows_of(1)
+    workshop.run(checked)
+    assert workshop.messages().count("Materialize toy/numbers") == 1
+    result = workshop.run(checked, tags=FRESH)
+    assert evaluations(result)["numbers_are_positive"].passed
