@@ -1,15 +1,23 @@
 """Opens the lake that the settings name. No Dagster, so that the command line starts fast."""
 
 import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Final
 
 from headwater.lake import Lake
-from headwater.lake.errors import RefExistsError
+from headwater.lake.errors import LakeError, RefExistsError
 from headwater.materialize import Run
 from headwater.names import MAIN
 from headwater.runtime import code_state, environment_digest, user
 from resources.settings import LAKEFS, Settings
 
+if TYPE_CHECKING:
+    from headwater.lake.lakefs import LakeFSLake, LakeFSSettings
+
 _log = logging.getLogger(__name__)
+_opened: Final[dict[tuple[int, "LakeFSSettings"], "LakeFSLake"]] = {}
+_opening: Final = threading.Lock()
 
 
 def open_lake(settings: Settings, *, create: bool = True) -> Lake:
@@ -40,20 +48,41 @@ def _ensure_branch(lake: Lake, name: str) -> None:
 
 def _open(settings: Settings, *, create: bool) -> Lake:
     if settings.lake == LAKEFS:
-        from headwater.lake.lakefs import LakeFSLake, LakeFSSettings
-
-        return LakeFSLake.open(
-            LakeFSSettings(
-                endpoint=settings.lakefs_endpoint,
-                access_key=settings.lakefs_access_key,
-                secret_key=settings.lakefs_secret_key,
-                repository=settings.lakefs_repository,
-            ),
-            create=create,
-        )
+        return _open_lakefs(settings, create=create)
     from headwater.lake import EmbeddedLake
 
     return EmbeddedLake.open(settings.lake_folder, create=create)
+
+
+def _open_lakefs(settings: Settings, *, create: bool) -> Lake:
+    """The lake on lakeFS, whose store is probed once a process: a probe makes a branch and writes to it.
+
+    The embedded lake is cheap to open and is opened each time, so that a folder put in its place is noticed.
+    """
+    from headwater.lake.lakefs import LakeFSLake, LakeFSSettings
+
+    where = LakeFSSettings(
+        endpoint=settings.lakefs_endpoint,
+        access_key=settings.lakefs_access_key,
+        secret_key=settings.lakefs_secret_key,
+        repository=settings.lakefs_repository,
+    )
+    key = (os.getpid(), where)  # a forked process shares no connection with its parent
+    known = _opened.get(key)
+    if known is not None and _still_there(known):
+        return known
+    with _opening:
+        if _opened.get(key) is known:  # no other thread was first
+            _opened[key] = LakeFSLake.open(where, create=create)
+        return _opened[key]
+
+
+def _still_there(lake: Lake) -> bool:
+    try:
+        lake.resolve(MAIN)
+    except LakeError:  # opening it anew says what is wrong, or makes the repository again
+        return False
+    return True
 
 
 def this_run(*, run_id: str | None = None, actor: str | None = None) -> Run:
