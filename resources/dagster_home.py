@@ -1,5 +1,6 @@
 """Dagster's home folder: made when missing, telemetry off."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,6 @@ telemetry:
   enabled: false
 nux:
   enabled: false
-storage:
-  sqlite:
-    base_dir: {home}
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
@@ -29,18 +27,30 @@ concurrency:
   runs:
     max_concurrent_runs: 2
 """
+"""Dagster keeps its database beside this file unless told otherwise: no path in here, so that the folder may be moved."""
+
+_STORAGE: Final = re.compile(r"storage:\n  sqlite:\n    base_dir: .*\n")
 
 
 def prepare_dagster_home(home: Path) -> Path:
-    """Makes the folder with a `dagster.yaml` unless it is there; returns it as an absolute path."""
+    """Makes the folder with a `dagster.yaml` unless it is there; returns it as an absolute path.
+
+    A file of an older Headwater named the folder it was made for, and a copy would write there: it is written anew.
+    """
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
-    if not config.exists():
+    if not config.exists() or _names_a_folder(config.read_text()):
         part = config.with_name(".dagster.yaml.part")
-        part.write_text(CONFIG.format(home=home))
+        part.write_text(CONFIG)
         part.replace(config)
     return home
+
+
+def _names_a_folder(text: str) -> bool:
+    """Whether this is what an older Headwater wrote, and nobody changed since."""
+    shortened = _STORAGE.sub("", text, count=1)
+    return shortened != text and shortened == CONFIG
 
 
 @contextmanager

@@ -1,0 +1,57 @@
+"""Dagster's home lies in the state folder and goes where that goes."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from resources.dagster_home import CONFIG, dagster_instance, prepare_dagster_home
+from resources.settings import Settings
+
+OLD = CONFIG.replace("run_coordinator:", "storage:\n  sqlite:\n    base_dir: {home}\nrun_coordinator:")
+
+
+def files(folder: Path) -> Mapping[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def note(state: Path, key: str) -> None:
+    """Writes one event to the Dagster of a state folder."""
+    with dagster_instance(Settings(state=state)) as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization(key))
+
+
+def known(state: Path) -> set[str]:
+    with dagster_instance(Settings(state=state)) as instance:
+        return {key.to_user_string() for key in instance.all_asset_keys()}
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["of now", "of an older Headwater"])
+def test_a_copied_state_folder_keeps_its_own_events_and_leaves_the_original_alone(tmp_path: Path, older: bool) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    home = prepare_dagster_home(first / "dagster")
+    if older:
+        (home / "dagster.yaml").write_text(OLD.format(home=home))
+    else:
+        note(first, "before")
+    shutil.copytree(first, second)
+    before = files(first)
+    note(second, "after")
+    assert files(first) == before
+    assert known(second) == ({"after"} if older else {"before", "after"})
+
+
+def test_the_configuration_names_no_folder(tmp_path: Path) -> None:
+    text = (prepare_dagster_home(tmp_path) / "dagster.yaml").read_text()
+    assert str(tmp_path) not in text
+    assert yaml.safe_load(text)["telemetry"] == {"enabled": False}
+
+
+def test_a_storage_of_the_users_own_stays(tmp_path: Path) -> None:
+    own = OLD.format(home="/elsewhere") + "# mine\n"
+    (tmp_path / "dagster.yaml").write_text(own)
+    prepare_dagster_home(tmp_path)
+    assert (tmp_path / "dagster.yaml").read_text() == own
