@@ -4,7 +4,9 @@ Nothing here runs anything. An `Asset` names its lake path, its inputs, its chec
 that function with frames of its own, and the bridge in `assets` runs it inside a lake transaction.
 """
 
+import inspect
 import json
+import keyword
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -327,7 +329,7 @@ def table(
     """
 
     def declare(function: Callable[..., Any]) -> Asset:
-        more.setdefault("description", (function.__doc__ or "").strip())
+        more.setdefault("description", inspect.cleandoc(function.__doc__ or ""))
         return Asset(
             path=path, kind=Kind.TABLE, compute=function, inputs=tuple(inputs), checks=tuple(checks),
             partitions=partitions, kinds=tuple(kinds), **more,
@@ -342,7 +344,7 @@ def folder(
     """Declares the decorated function `f(inputs, folder)` as a folder asset. Its docstring is the description."""
 
     def declare(function: Callable[..., Any]) -> Asset:
-        more.setdefault("description", (function.__doc__ or "").strip())
+        more.setdefault("description", inspect.cleandoc(function.__doc__ or ""))
         return Asset(
             path=path, kind=Kind.FOLDER, compute=function, inputs=tuple(inputs), checks=tuple(checks),
             kinds=tuple(kinds), **more,
@@ -524,12 +526,13 @@ class Product:
     licence: str = ""
 
     def __post_init__(self) -> None:
-        if not _PRODUCT_NAME.fullmatch(self.name):
+        if not _PRODUCT_NAME.fullmatch(self.name) or keyword.iskeyword(self.name):
             raise DeclarationError(
                 what="Product",
                 name=self.name,
                 problem="its name is not a Python folder name.",
-                remedy="Use lower-case letters, digits and '_', starting with a letter, at most 40.",
+                remedy="Use lower-case letters, digits and '_', starting with a letter, at most 40, and no word of "
+                "Python's own.",
             )
         if not self.owners:
             raise DeclarationError(
