@@ -6,7 +6,7 @@ versioned: a reader refuses a newer one instead of guessing.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from headwater.errors import HeadwaterError
@@ -33,12 +33,14 @@ class Pin:
         read: Whether the asset's function really read it (a declared input may go unread).
         role: `input`; `landed` for a file from outside (its sha256); `previous` for its own past, which never makes it
             stale.
+        partition: Which partition of the output read it, where one commit holds several; None means all of them.
     """
 
     path: str
     data_version: str
     read: bool = True
     role: str = "input"
+    partition: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ class CheckRecord:
         severity: `ERROR` or `WARN`.
         blocking: Whether a failure refuses publication.
         facts: Small JSON values people read: counts, limits, examples.
+        partition: Which partition was judged, where one commit holds several; None means what the commit holds.
     """
 
     name: str
@@ -58,6 +61,7 @@ class CheckRecord:
     severity: str = "ERROR"
     blocking: bool = True
     facts: Mapping[str, Any] = field(default_factory=dict)
+    partition: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,13 +146,36 @@ class Provenance:
     actor: str = ""
     schema_version: int = SCHEMA_VERSION
 
-    def output(self, path: str) -> Output | None:
-        """The output at `path`, or None when this commit did not write it."""
-        return next((output for output in self.outputs if output.path == path), None)
+    def output(self, path: str, partition: str | None = None) -> Output | None:
+        """The output at `path`, or None when this commit did not write it.
+
+        Args:
+            path: Lake path.
+            partition: Which one, where the commit holds several; without one of that key the first is given.
+        """
+        found = [output for output in self.outputs if output.path == path]
+        return next((output for output in found if output.partition == partition), found[0] if found else None)
+
+    def only(self, path: str, partition: str | None) -> "Provenance":
+        """The record as if the commit held this output alone: its pins and its checks, not those of other partitions."""
+        output = self.output(path, partition)
+        if partition is None or output is None or output.partition != partition:
+            return self
+        own = (None, partition)
+        return replace(
+            self,
+            outputs=(output,),
+            inputs=tuple(pin for pin in self.inputs if pin.partition in own),
+            checks=tuple(check for check in self.checks if check.partition in own),
+        )
 
     def to_metadata(self) -> dict[str, str]:
         """Commit metadata: strings to strings, as both lakes store it."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        raw = asdict(self)
+        for item in (*raw["inputs"], *raw["checks"]):
+            if item["partition"] is None:
+                del item["partition"]
+        text = json.dumps(raw, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return {PROVENANCE_KEY: text, TRANSACTION_KEY: self.transaction}
 
     @classmethod

@@ -16,7 +16,7 @@ from headwater.lake._interface import Entry, Kind, TableData, WriteMode
 from headwater.lake._records import Record
 from headwater.lake._rows import Rows
 from headwater.lake._tally import Tally, arrow_schema, no_rows, total_digest
-from headwater.lake.errors import TableReadError, TableWriteError
+from headwater.lake.errors import SchemaChangedError, TableReadError, TableWriteError
 from headwater.names import DELTA_TRANSACTION_KEY
 
 LOG_FOLDER: Final = "_delta_log"
@@ -110,6 +110,7 @@ def write_table(
 
     Raises:
         TableWriteError: The data cannot be a Delta table, or does not fit the one that stands there.
+        SchemaChangedError: A partition's rows have other columns than the table; none of them was read.
     """
     rows = Rows(data, path=path, partition=partition)
     if before is not None and (partition is not None or mode is WriteMode.APPEND):
@@ -162,7 +163,7 @@ def _check_fits(rows: Rows, before: Record, *, path: str, partition: tuple[str, 
         for name in wanted
         if name in found and found[name] != wanted[name]
     ]
-    raise TableWriteError(
+    raise (SchemaChangedError if partition is not None else TableWriteError)(
         path=path,
         reason=f"the data {', '.join(problems)}. Cast it to the table's schema, or overwrite the whole table.",
     )

@@ -68,6 +68,10 @@ class TableWriteError(LakeError):
         super().__init__(f"{path!r} could not be written as a Delta table: {reason}")
 
 
+class SchemaChangedError(TableWriteError):
+    """Rows of a partition that have other columns than the table that stands; not a row was read yet."""
+
+
 class TableReadError(LakeError):
     """A Delta table that cannot be read: truncated, damaged, or of a newer protocol."""
 

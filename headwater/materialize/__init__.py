@@ -1,13 +1,7 @@
 """One materialization is one lake transaction: pin, write, audit, publish. No Dagster in here."""
 
-from headwater.materialize._build import (
-    INPUTS_READ,
-    INPUTS_USABLE,
-    REJECTED_SUFFIX,
-    NoDataError,
-    UnknownPartitionError,
-    materialize,
-)
+from headwater.materialize._audit import INPUTS_READ, INPUTS_USABLE, REJECTED_SUFFIX
+from headwater.materialize._build import NoDataError, PartitionRebuildError, UnknownPartitionError, materialize
 from headwater.materialize._facts import FactError, plain_facts
 from headwater.materialize._finish import (
     Outcome,
@@ -25,6 +19,7 @@ from headwater.materialize._inputs import (
     BY_HAND,
     LandedFileChangedError,
     LandedFileMissingError,
+    PartitionMissingError,
     RecordingInputs,
     UndeclaredInputError,
     file_sha256,
@@ -42,6 +37,8 @@ __all__ = [
     "LandedFileMissingError",
     "NoDataError",
     "Outcome",
+    "PartitionMissingError",
+    "PartitionRebuildError",
     "Reason",
     "Record",
     "RecordingInputs",

@@ -2,7 +2,9 @@
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,18 +12,20 @@ import polars as pl
 
 from headwater.errors import HeadwaterError
 from headwater.lake import Entry, Kind, Lake, Snapshot, Transaction
-from headwater.lake.errors import MergeConflictError, TableWriteError
+from headwater.lake.errors import MergeConflictError, SchemaChangedError, TableWriteError
+from headwater.materialize._audit import Part, audited, data_errors
 from headwater.materialize._facts import plain_facts
 from headwater.materialize._finish import Outcome, Run, Stopwatch, Written, finish, replayed, transaction_id_of
-from headwater.materialize._inputs import LandedFileChangedError, RecordingInputs
+from headwater.materialize._inputs import (
+    LandedFileChangedError,
+    LandedFileMissingError,
+    PartitionMissingError,
+    RecordingInputs,
+)
 from headwater.materialize._lineage import column_lineage
 from headwater.names import LINEAGE_FACT, MAIN
-from headwater.product import Asset, Audit, Check, RejectedInputError, Result, Severity, Verdict
-from headwater.provenance import CheckRecord
-
-REJECTED_SUFFIX: Final = ".rejected"
-INPUTS_USABLE: Final = "inputs_are_usable"
-INPUTS_READ: Final = "declared_inputs_were_read"
+from headwater.product import Asset, RejectedInputError, Result
+from headwater.provenance import Pin
 
 _TRIES: Final = 12
 """Of one partition while others are published into the same table: each round of rivals leaves one fewer."""
@@ -49,7 +53,8 @@ def materialize(
         branch: Lake branch that it reads from and publishes into.
 
     Returns:
-        What happened. A failed blocking check is an outcome (`REFUSED`), not an error. When another run publishes
+        What happened. A failed blocking check is an outcome (`REFUSED`), not an error. When a partition's columns are
+        no longer the table's, all partitions that stand are built with it and published in one commit. When another run publishes
         another partition of the same table meanwhile, or a landed file is replaced while it is read, it is built
         again from what is there then.
 
@@ -57,6 +62,7 @@ def materialize(
         UndeclaredInputError: The function read what it did not declare.
         MergeConflictError: Another run published something else at this path (and partition) meanwhile; nothing was
             published.
+        PartitionRebuildError: The columns changed, and a partition that stands cannot be built again.
         LandedFileChangedError: A landed file did not stay as it was for one build.
         HeadwaterError: The lake or the function said why it could not go on; nothing was published.
     """
@@ -102,24 +108,69 @@ def _try(
     id: str | None,
 ) -> Outcome:
     with lake.transaction(into=branch, id=id, hint=asset.path) as tx:
-        inputs = RecordingInputs(lake=lake, snapshot=tx.base, asset=asset, partition=partition, landing=landing)
-        rejection = None
+        reader = partial(RecordingInputs, lake=lake, snapshot=tx.base, asset=asset, landing=landing)
         before = time.perf_counter()
-        try:
-            entry, facts = _write(tx, asset, inputs, partition, scratch)
-        except RejectedInputError as error:
-            entry, facts, rejection = None, {}, error
+        entry, parts = _build(tx, asset, reader, partition, scratch)
         watch.function += time.perf_counter() - before
-        inputs.check_landed()
-        checks = _audit(tx, asset, inputs, partition, facts, rejection)
-        written = Written(asset=asset, partition=partition, entry=entry, facts=facts)
-        pins = inputs.pins()
+        for part in parts:
+            part.inputs.check_landed()
+        checks = tuple(check for part in parts for check in audited(tx, asset, part, several=len(parts) > 1))
+        pins = tuple(pin for part in parts for pin in _pins(part, several=len(parts) > 1))
+        written = [Written(asset=asset, partition=part.partition, entry=entry, facts=part.facts) for part in parts]
         try:
-            return finish(lake, tx, (written,), checks=checks, pins=pins, run=run, watch=watch, into=branch)[0]
+            return finish(lake, tx, written, checks=checks, pins=pins, run=run, watch=watch, into=branch)[0]
         except MergeConflictError as conflict:
             if partition and _only_others_changed(tx.base, lake.at(branch), entry, asset.path, partition):
                 raise _OtherPartitionsError(conflict) from conflict
             raise
+
+
+_Reader = Callable[..., RecordingInputs]
+
+
+def _build(
+    tx: Transaction, asset: Asset, reader: _Reader, partition: str | None, scratch: Path | None
+) -> tuple[Entry | None, tuple[Part, ...]]:
+    """Writes what was asked for, and with it all other partitions when its columns are not the table's.
+
+    Returns:
+        What stands at the path then (None when an input was refused) and its parts, the asked one first.
+    """
+    inputs = reader(partition=partition)
+    try:
+        with data_errors():
+            entry, facts = _write(tx, asset, inputs, partition, scratch)
+        return entry, (Part(partition=partition, inputs=inputs, facts=facts),)
+    except RejectedInputError as error:
+        return None, (Part(partition=partition, inputs=inputs, rejection=error),)
+    except SchemaChangedError:
+        assert partition is not None
+        return _rebuild(tx, asset, reader, partition)
+
+
+def _rebuild(tx: Transaction, asset: Asset, reader: _Reader, asked: str) -> tuple[Entry | None, tuple[Part, ...]]:
+    """Writes every partition that stands anew, so that no reader sees a table of which some have other columns."""
+    tx.remove(asset.path)
+    parts: list[Part] = []
+    entry = None
+    for key in (asked, *sorted(tx.base.entry(asset.path).partitions.keys() - {asked})):
+        inputs = reader(partition=key)
+        try:
+            with data_errors():
+                entry, facts = _write(tx, asset, inputs, key, None)
+        except RejectedInputError as error:
+            return None, (*parts, Part(partition=key, inputs=inputs, rejection=error))
+        except (LandedFileMissingError, PartitionMissingError, UnknownPartitionError, TableWriteError) as error:
+            if key == asked:
+                raise
+            raise PartitionRebuildError(asset=asset.path, asked=asked, partition=key, reason=str(error)) from error
+        parts.append(Part(partition=key, inputs=inputs, facts=facts))
+    return entry, tuple(parts)
+
+
+def _pins(part: Part, *, several: bool) -> tuple[Pin, ...]:
+    pins = part.inputs.pins()
+    return tuple(replace(pin, partition=part.partition) for pin in pins) if several else pins
 
 
 def _write(
@@ -158,62 +209,6 @@ def _as_result(returned: Any, *, folder: bool = False) -> Result:
     return result
 
 
-def _audit(
-    tx: Transaction,
-    asset: Asset,
-    inputs: RecordingInputs,
-    partition: str | None,
-    facts: Mapping[str, Any],
-    rejection: RejectedInputError | None,
-) -> tuple[CheckRecord, ...]:
-    if rejection is not None:
-        return (CheckRecord(name=INPUTS_USABLE, passed=False, facts=_rejected(tx, asset, rejection)),)
-    audit = Audit(
-        path=asset.path,
-        partition=partition,
-        staged=tx.staged(),
-        base=tx.base,
-        facts=facts,
-        partition_column=asset.partitions.column if asset.partitions else None,
-    )
-    unread = inputs.unread()
-    return (
-        CheckRecord(name=INPUTS_USABLE, passed=True),
-        CheckRecord(
-            name=INPUTS_READ, passed=not unread, severity=Severity.WARN, blocking=False, facts={"unread": list(unread)}
-        ),
-        *(_judge(check, audit) for check in asset.checks),
-    )
-
-
-def _rejected(tx: Transaction, asset: Asset, rejection: RejectedInputError) -> Mapping[str, Any]:
-    shown: dict[str, Any] = {"problem": str(rejection), "rejected_rows": 0}
-    if rejection.rows is not None:
-        shown["rejected_rows"] = rejection.rows.height
-        try:
-            tx.write_table(asset.path + REJECTED_SUFFIX, rejection.rows)
-        except TableWriteError as error:  # what is wrong with the rows may be that no table can hold them
-            shown["not_kept"] = str(error)
-    return shown
-
-
-def _judge(check: Check, audit: Audit) -> CheckRecord:
-    try:
-        verdict = check.judge(audit)
-        passed, facts = _passed(verdict), plain_facts(verdict.facts)
-        facts |= {"description": str(verdict.description)} if verdict.description else {}
-    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - whatever a check raises is its failure
-        passed, facts = False, {"description": f"The check could not be judged: {type(error).__name__}: {error}"}
-    return CheckRecord(name=check.name, passed=passed, severity=check.severity, blocking=check.blocking, facts=facts)
-
-
-def _passed(verdict: Verdict) -> bool:
-    """Whether the claim held; only true is true, so that neither NaN nor a text passes."""
-    if not isinstance(verdict, Verdict):
-        raise TypeError(f"It returned a {type(verdict).__qualname__} instead of a Verdict.")
-    return bool(verdict.passed == True)  # noqa: E712 - NumPy's true is not Python's
-
-
 class NoDataError(HeadwaterError):
     """A table asset's function returned nothing."""
 
@@ -228,3 +223,14 @@ class UnknownPartitionError(HeadwaterError):
         self.asset, self.partition, self.known = asset, partition, known
         asked = "without a partition" if partition is None else f"for partition {partition!r}"
         super().__init__(f"{asset!r} was asked {asked}. Ask for one of {known[0]!r} to {known[-1]!r}.")
+
+
+class PartitionRebuildError(HeadwaterError):
+    """A partitioned asset got other columns, and one of the partitions that stand cannot be built again with them."""
+
+    def __init__(self, *, asset: str, asked: str, partition: str, reason: str) -> None:
+        self.asset, self.asked, self.partition, self.reason = asset, asked, partition, reason
+        super().__init__(
+            f"Partition {asked!r} of {asset!r} has other columns than the table, so all its partitions are built again "
+            f"together, and {partition!r} could not be: {reason} Nothing was published."
+        )

@@ -12,6 +12,7 @@ from typing import Any
 from headwater.code_version import code_version, compute_version
 from headwater.lake import Commit, Entry, Lake, Snapshot, Transaction
 from headwater.materialize._inputs import built_by
+from headwater.materialize._verdicts import by_name, claim
 from headwater.models.versions import VersionFacts, next_version, parse_version
 from headwater.names import MAIN, SIGNATURE_FACT, VERSION_FACT
 from headwater.product import Asset
@@ -58,7 +59,7 @@ class Outcome:
         commit: Commit that holds it: on the target branch, or on the branch left when refused.
         branch: The branch left for a look, when refused.
         into: The branch it was built for.
-        checks: Every check's verdict.
+        checks: One verdict for each check; one that failed for several partitions names them.
         provenance: The record as written.
         uri: Where to find it.
     """
@@ -77,7 +78,7 @@ class Outcome:
     @property
     def facts(self) -> Mapping[str, Any]:
         """Facts that the asset's function reported."""
-        output = self.provenance.output(self.path) if self.provenance else None
+        output = self.provenance.output(self.path, self.partition) if self.provenance else None
         return output.facts if output else {}
 
 
@@ -139,11 +140,11 @@ def finish(
         git_dirty=run.git_dirty,
         environment=run.environment,
         started=watch.started,
-        cost=watch.cost(sum(item.entry.bytes for item in written if item.entry)),
+        cost=watch.cost(sum({item.asset.path: item.entry.bytes for item in written if item.entry}.values())),
         actor=run.actor,
     )
-    names = ", ".join(_name(item) for item in written)
-    failed = [check.name for check in checks if check.blocking and not check.passed]
+    names = _names(written)
+    failed = [claim(check) for check in checks if check.blocking and not check.passed]
     if failed or any(item.entry is None for item in written):
         provenance = replace(provenance, action="refuse")
         commit = tx.refuse(message=f"Refuse {names}: {', '.join(failed)}", provenance=provenance)
@@ -178,6 +179,13 @@ def _name(item: Written) -> str:
     return item.asset.path if item.partition is None else f"{item.asset.path} {item.partition}"
 
 
+def _names(written: Sequence[Written]) -> str:
+    first, rest = written[0], written[1:]
+    if rest and all(item.asset.path == first.asset.path for item in rest):
+        return f"{_name(first)} and {len(rest)} more of its partitions, because its columns changed"
+    return ", ".join(_name(item) for item in written)
+
+
 def _outcome(
     lake: Lake, status: Status, item: Written, commit: Commit, provenance: Provenance, *, branch: str | None = None
 ) -> Outcome:
@@ -190,7 +198,7 @@ def _outcome(
         entry=snapshot.entry(path) if there else None,
         commit=commit.id,
         branch=branch,
-        checks=provenance.checks,
+        checks=by_name(provenance.checks, item.partition),
         provenance=provenance,
         uri=snapshot.uri(path) if there else "",
     )
@@ -206,7 +214,7 @@ def replayed(lake: Lake, path: str, partition: str | None, commit: Commit, *, in
         entry=snapshot.entry(path),
         commit=commit.id,
         into=into,
-        checks=provenance.checks if provenance else (),
+        checks=by_name(provenance.checks, partition) if provenance else (),
         provenance=provenance,
         uri=snapshot.uri(path),
     )

@@ -45,7 +45,7 @@ class Record:
 
     Attributes:
         commit: The commit that last wrote it.
-        provenance: That commit's record, None for an outside commit.
+        provenance: That commit's record (of several partitions only the one asked for), None for an outside commit.
         output: The record's part about this path.
         attested: Later records that came out equal.
     """
@@ -65,7 +65,7 @@ def record_of(lake: Lake, snapshot: Snapshot, path: str, partition: str | None =
         return None
     for commit in lake.log(snapshot.commit.id, path=path):
         provenance = commit.provenance
-        output = provenance.output(path) if provenance else None
+        output = provenance.output(path, partition) if provenance else None
         if partition is not None and output is not None and output.partition not in (None, partition):
             continue
         version = entry.data_version if partition is None else entry.partitions[partition]
@@ -73,7 +73,10 @@ def record_of(lake: Lake, snapshot: Snapshot, path: str, partition: str | None =
         if whole and _held_before(lake, commit, path, str(partition), version):
             continue
         return Record(
-            commit=commit, provenance=provenance, output=output, attested=_attested(lake, path, partition, version)
+            commit=commit,
+            provenance=provenance.only(path, partition) if provenance else None,
+            output=output,
+            attested=_attested(lake, path, partition, version),
         )
     return None
 
@@ -92,11 +95,11 @@ def _held_before(lake: Lake, commit: Commit, path: str, partition: str, version:
 def _attested(lake: Lake, path: str, partition: str | None, version: str) -> tuple[Provenance, ...]:
     found = []
     for provenance in lake.attestations(path):
-        output = provenance.output(path)
+        output = provenance.output(path, partition)
         if output is None or output.partition != partition:
             continue
         if (output.data_version if partition is None else output.partition_version) == version:
-            found.append(provenance)
+            found.append(provenance.only(path, partition))
     return tuple(found)
 
 
@@ -150,9 +153,9 @@ def _built_before(lake: Lake, commit: Commit, asset: Asset, partition: str | Non
     """The newest build before a revert: the revert is kept until the files or the code it saw change again."""
     for earlier in lake.log(commit.id, path=asset.path):
         record = earlier.provenance
-        output = record.output(asset.path) if record else None
+        output = record.output(asset.path, partition) if record else None
         if record is not None and record.action not in BY_HAND and output is not None and output.partition == partition:
-            return record
+            return record.only(asset.path, partition)
     return None
 
 

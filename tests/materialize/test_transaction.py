@@ -18,6 +18,7 @@ from headwater.lake import EmbeddedLake
 from headwater.lake.errors import MergeConflictError
 from headwater.materialize import (
     BY_HAND,
+    INPUTS_USABLE,
     FactError,
     LandedFileChangedError,
     Outcome,
@@ -242,16 +243,53 @@ def test_an_interrupted_function_leaves_main_and_no_branch(lake: EmbeddedLake) -
     assert lake.verify().clean
 
 
-def test_a_plan_that_fails_when_collected_publishes_nothing(lake: EmbeddedLake) -> None:
+BAD = pl.LazyFrame({"x": ["1", "two"]})
+MISFITS = {
+    "a strict cast": lambda: BAD.select(pl.col("x").cast(pl.Int64)),
+    "a column that is not there": lambda: BAD.select("gone"),
+    "a dtype that does not fit": lambda: BAD.select(pl.col("x").dt.year()),
+}
+
+
+@pytest.mark.parametrize("eager", [True, False], ids=["in the function", "in its plan"])
+@pytest.mark.parametrize("query", MISFITS.values(), ids=MISFITS.keys())
+def test_a_query_that_fails_on_its_data_is_refused_with_its_message(
+    lake: EmbeddedLake, query: Any, eager: bool
+) -> None:
     @table("toy/plan")
-    def plan(inputs: Inputs) -> pl.LazyFrame:
-        """Fails late."""
-        return pl.LazyFrame({"x": ["a"]}).select(pl.col("x").cast(pl.Int64))
+    def plan(inputs: Inputs) -> pl.LazyFrame | pl.DataFrame:
+        """Fails."""
+        return query().collect() if eager else query()
 
     before = lake.resolve("main").id
-    with pytest.raises(Exception, match="conversion"):
-        build(lake, plan)
+    outcome = build(lake, plan)
+    assert outcome.status is Status.REFUSED
+    assert [(check.name, check.passed) for check in outcome.checks] == [(INPUTS_USABLE, False)]
+    assert "Error: " in outcome.checks[0].facts["problem"]
+    assert str(outcome.branch) in [branch.name for branch in lake.branches()]
     assert lake.resolve("main").id == before
+
+
+@pytest.mark.parametrize("error", [TypeError("no"), KeyError("no"), OSError("no")], ids=repr)
+def test_a_programming_error_in_the_function_is_raised(lake: EmbeddedLake, error: Exception) -> None:
+    @table("toy/plan")
+    def plan(inputs: Inputs) -> pl.DataFrame:
+        """Fails."""
+        raise error
+
+    with pytest.raises(type(error)):
+        build(lake, plan)
+    assert [branch.name for branch in lake.branches()] == ["main"]
+
+
+def test_a_store_that_does_not_answer_is_no_fault_of_the_data(lake: EmbeddedLake) -> None:
+    @table("toy/plan")
+    def plan(inputs: Inputs) -> pl.DataFrame:
+        """Fails."""
+        raise pl.exceptions.ComputeError("object-store error: Generic S3 error: error sending request")
+
+    with pytest.raises(pl.exceptions.ComputeError):
+        build(lake, plan)
 
 
 def test_an_empty_table_and_an_empty_partition_are_published(lake: EmbeddedLake) -> None:
