@@ -52,7 +52,8 @@ def dagster_asset(asset: Asset, product: Product) -> dg.AssetsDefinition:
     def body(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Event]:
         partition = context.partition_key if context.has_partition_key else None
         outcome = lake.build(asset, run_id=context.run.run_id, tags=dict(context.run.tags), partition=partition)
-        yield from report(outcome, checks=context.selected_asset_check_keys)
+        rows = lake.partition_rows(asset, outcome)
+        yield from report(outcome, checks=context.selected_asset_check_keys, partition_rows=rows)
 
     return _with_optional_checks(body)
 
@@ -97,17 +98,22 @@ def check_specs(asset: Asset) -> Iterator[dg.AssetCheckSpec]:
         yield dg.AssetCheckSpec(check.name, asset=key, blocking=check.blocking, description=check.description)
 
 
-def report(outcome: Outcome, *, checks: Collection[dg.AssetCheckKey]) -> Iterator[Event]:
+def report(
+    outcome: Outcome, *, checks: Collection[dg.AssetCheckKey], partition_rows: int | None = None
+) -> Iterator[Event]:
     """Dagster events of an outcome: a materialization with its checks, or failed checks alone.
 
     Args:
         outcome: What happened.
         checks: The declared checks; recorded verdicts on others are left out, and so is a check with no verdict.
+        partition_rows: Rows of the outcome's partition.
 
     Raises:
         dagster.Failure: A blocking check failed; the run fails without a materialization and is not retried.
     """
-    key = asset_key(outcome.path)
+    key, metadata = asset_key(outcome.path), _metadata(outcome)
+    if partition_rows is not None:
+        metadata["dagster/partition_row_count"] = partition_rows
     results = [_check_result(outcome, r) for r in outcome.checks if dg.AssetCheckKey(key, r.name) in checks]
     if outcome.status is Status.REFUSED:
         yield from results
@@ -115,7 +121,7 @@ def report(outcome: Outcome, *, checks: Collection[dg.AssetCheckKey]) -> Iterato
         raise dg.Failure(
             f"{outcome.path} was refused: {', '.join(failed)} failed. `{outcome.into}` is untouched; "
             f"look with `headwater lake diff {outcome.into}..{outcome.branch}`.",
-            metadata=_metadata(outcome),
+            metadata=metadata,
             allow_retries=False,
         )
     version = outcome.entry.data_version if outcome.entry else ""
@@ -124,7 +130,7 @@ def report(outcome: Outcome, *, checks: Collection[dg.AssetCheckKey]) -> Iterato
     yield dg.MaterializeResult(
         asset_key=key,
         data_version=dg.DataVersion(version),
-        metadata=_metadata(outcome),
+        metadata=metadata,
         check_results=results,
     )
 
@@ -141,7 +147,7 @@ def _check_result(outcome: Outcome, record: Any) -> dg.AssetCheckResult:
     )
 
 
-def _metadata(outcome: Outcome) -> Mapping[str, Any]:
+def _metadata(outcome: Outcome) -> dict[str, Any]:
     entry, provenance = outcome.entry, outcome.provenance
     found: dict[str, Any] = {META_STATUS: outcome.status.value, META_COMMIT: outcome.commit or ""}
     if outcome.branch:

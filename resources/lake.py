@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import dagster as dg
+import polars as pl
 
 from headwater.code_version import code_version
 from headwater.lake import Lake
@@ -59,6 +60,15 @@ class LakeResource(dg.ConfigurableResource):
             branch=settings.branch,
         )
         return told(outcome)
+
+    def partition_rows(self, asset: Asset, outcome: Outcome) -> int | None:
+        """Rows of the partition that an outcome is about, None when it is about no partition."""
+        entry, key = outcome.entry, outcome.partition
+        if asset.partitions is None or entry is None or key not in entry.partitions:
+            return None
+        at = outcome.into if outcome.status is Status.FRESH else str(outcome.commit)  # an old commit may be collected
+        rows = self.open().at(at).table(asset.path).filter(pl.col(asset.partitions.column) == key)
+        return int(rows.select(pl.len()).collect().item())
 
     def fresh(self, assets: Sequence[Asset], *, tags: Mapping[str, str]) -> tuple[Outcome, ...] | None:
         """The outcomes of assets that are all fresh when the run asked for stale ones only, else None."""

@@ -45,7 +45,8 @@ def _builds(lake: Lake, snapshot: Snapshot, path: str, partition: str | None, ve
 
 
 def _made(record: Provenance, path: str, partition: str | None, version: str) -> bool:
-    output = record.output(path)
-    if output is None or output.partition != partition:
-        return False
-    return version == (output.data_version if partition is None else output.partition_version)
+    return any(
+        version == (output.data_version if partition is None else output.partition_version)
+        for output in record.outputs
+        if (output.path, output.partition) == (path, partition)
+    )

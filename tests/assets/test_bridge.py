@@ -25,6 +25,7 @@ from headwater.product import (
 from resources.lake import ONLY_STALE_TAG, LakeResource
 
 PRODUCT = Product(name="toy", question="Does it hold?", owners=("team:toy",))
+FRESH = {ONLY_STALE_TAG: "true"}
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def test_a_retried_run_never_publishes_twice(workshop: Workshop) -> None:
 def test_a_run_for_stale_assets_skips_what_is_fresh(workshop: Workshop) -> None:
     workshop.run(rows_of(1), doubled)
     before = workshop.lake.resolve("main").id
-    result = workshop.run(rows_of(1), doubled, tags={ONLY_STALE_TAG: "true"})
+    result = workshop.run(rows_of(1), doubled, tags=FRESH)
     assert result.success
     status = materialized(result, "toy/doubled")[0].metadata["headwater/status"].value
     assert (status, workshop.lake.resolve("main").id) == ("fresh", before)
@@ -214,7 +215,11 @@ def test_a_partition_replaces_its_own_rows_alone(workshop: Workshop) -> None:
     for month in ("2013-01", "2013-02"):
         assert workshop.run(months, partition=month).success
     values["2013-01"] = [9]
-    workshop.run(months, partition="2013-01")
+    result = workshop.run(months, partition="2013-01")
+    shown = materialized(result, "toy/months")[0].metadata
+    assert (shown["dagster/partition_row_count"].value, shown["dagster/row_count"].value) == (1, 2)
+    fresh = materialized(workshop.run(months, partition="2013-01", tags=FRESH), "toy/months")[0].metadata
+    assert (fresh["headwater/status"].value, fresh["dagster/partition_row_count"].value) == ("fresh", 1)
     rows = workshop.lake.at("main").table("toy/months").sort("x").collect()
     assert rows.select("x", "period").rows() == [(3, "2013-02"), (9, "2013-01")]
     assert sorted(workshop.lake.at("main").entry("toy/months").partitions) == ["2013-01", "2013-02"]
@@ -256,14 +261,31 @@ def test_labels_of_one_class_or_none_are_a_refused_build_and_no_crash(workshop: 
         assert not workshop.lake.at("main").has("toy/model")
 
 
-FRESH = {ONLY_STALE_TAG: "true"}
-
-
 def latest(workshop: Workshop, name: str, path: str = "toy/numbers") -> bool | None:
     """Whether Dagster's newest evaluation of a check passed, None when there is none."""
     key = dg.AssetCheckKey(asset_key(path), name)
     record = workshop.instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
     return record.event.asset_check_evaluation.passed if record and record.event else None
+
+
+def test_a_fresh_partition_reports_the_verdicts_on_itself_after_a_revert(workshop: Workshop) -> None:
+    values = {"2013-01": [1, 2], "2013-02": [3]}
+    few = Check(name="few", judge=lambda audit: Verdict(passed=True, facts={"n": audit.rows().collect().height}))
+
+    @table("toy/months", partitions=Partitions.months("2013-01", "2013-03"), checks=[few])
+    def months(inputs: Inputs, month: str) -> pl.DataFrame:
+        """By month."""
+        return pl.DataFrame({"x": values[month]})
+
+    for month in ("2013-01", "2013-02"):
+        assert workshop.run(months, partition=month).success
+    values["2013-01"] = [7, 8, 9]
+    workshop.run(months, partition="2013-01")
+    workshop.lake.revert(workshop.lake.resolve("main").id)
+    result = workshop.run(months, partition="2013-01", tags=FRESH)
+    assert result.success
+    assert materialized(result, "toy/months")[0].metadata["headwater/status"].value == "fresh"
+    assert evaluations(result)["few"].metadata["n"].value == 2
 
 
 def test_a_fresh_run_after_a_revert_reports_the_verdicts_of_the_build_that_made_it(workshop: Workshop) -> None:
