@@ -326,6 +326,29 @@ def test_a_check_that_a_refused_build_turned_red_turns_green_when_the_asset_is_f
     assert latest(workshop, "numbers_are_positive") is True
 
 
+def test_what_a_red_check_held_back_is_asked_for_after_the_fresh_run(workshop: Workshop) -> None:
+    right = rows_of(1, 2)
+    below = dagster_asset(doubled, PRODUCT).map_asset_specs(
+        lambda spec: spec.replace_attributes(
+            automation_condition=dg.AutomationCondition.all_deps_blocking_checks_passed()
+        )
+    )
+    defs = dg.Definitions(
+        assets=[dagster_asset(right, PRODUCT), below], resources={"lake": LakeResource(state=str(workshop.state))}
+    )
+
+    def asked() -> int:
+        all_of_it = dg.AssetSelection.assets("toy/numbers", "toy/doubled")
+        found = dg.evaluate_automation_conditions(defs, instance=workshop.instance, asset_selection=all_of_it)
+        return found.get_num_requested(asset_key("toy/doubled"))
+
+    workshop.run(right)
+    workshop.run(rows_of(1, -2))
+    assert asked() == 0
+    workshop.run(right, tags=FRESH)
+    assert asked() == 1
+
+
 def test_a_verdict_on_equal_content_built_again_is_the_one_reported(workshop: Workshop) -> None:
     @table("toy/numbers")
     def bare(inputs: Inputs) -> pl.DataFrame:
