@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -52,8 +53,11 @@ def dagster_asset(asset: Asset, product: Product) -> dg.AssetsDefinition:
     def body(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Event]:
         partition = context.partition_key if context.has_partition_key else None
         outcome = lake.build(asset, run_id=context.run.run_id, tags=dict(context.run.tags), partition=partition)
+        shown = {
+            f"headwater/plot_{name}": dg.MetadataValue.md(text) for name, text in lake.plots(asset, outcome).items()
+        }
         rows = lake.partition_rows(asset, outcome)
-        yield from report(outcome, checks=context.selected_asset_check_keys, partition_rows=rows)
+        yield from report(outcome, checks=context.selected_asset_check_keys, partition_rows=rows, more=shown)
 
     return _with_optional_checks(body)
 
@@ -99,7 +103,11 @@ def check_specs(asset: Asset) -> Iterator[dg.AssetCheckSpec]:
 
 
 def report(
-    outcome: Outcome, *, checks: Collection[dg.AssetCheckKey], partition_rows: int | None = None
+    outcome: Outcome,
+    *,
+    checks: Collection[dg.AssetCheckKey],
+    partition_rows: int | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Event]:
     """Dagster events of an outcome: a materialization with its checks, or failed checks alone.
 
@@ -107,11 +115,12 @@ def report(
         outcome: What happened.
         checks: The declared checks; recorded verdicts on others are left out, and so is a check with no verdict.
         partition_rows: Rows of the outcome's partition.
+        more: Further metadata.
 
     Raises:
         dagster.Failure: A blocking check failed; the run fails without a materialization and is not retried.
     """
-    key, metadata = asset_key(outcome.path), _metadata(outcome)
+    key, metadata = asset_key(outcome.path), {**more, **_metadata(outcome)}
     if partition_rows is not None:
         metadata["dagster/partition_row_count"] = partition_rows
     results = [_check_result(outcome, r) for r in outcome.checks if dg.AssetCheckKey(key, r.name) in checks]

@@ -7,16 +7,19 @@ import dagster as dg
 import polars as pl
 
 from headwater.code_version import code_version
-from headwater.lake import Lake
+from headwater.lake import Kind, Lake, Snapshot
 from headwater.materialize import Outcome, Run, Status, materialize, record_of, why_stale
 from headwater.product import Asset
 from resources.opening import open_lake, this_run
+from resources.pictures import pictures
 from resources.progress import telling_start, told
 from resources.settings import Settings, load_settings
 from resources.verdicts import recorded_verdicts
 
 ONLY_STALE_TAG: Final = "headwater/only_stale"
 ACTOR_TAG: Final = "headwater/actor"
+DRAWS: Final = "matplotlib"
+"""Kind of the folders whose plots are shown."""
 
 
 class LakeResource(dg.ConfigurableResource):
@@ -66,9 +69,18 @@ class LakeResource(dg.ConfigurableResource):
         entry, key = outcome.entry, outcome.partition
         if asset.partitions is None or entry is None or key not in entry.partitions:
             return None
-        at = outcome.into if outcome.status is Status.FRESH else str(outcome.commit)  # an old commit may be collected
-        rows = self.open().at(at).table(asset.path).filter(pl.col(asset.partitions.column) == key)
+        rows = self._shown(outcome).table(asset.path).filter(pl.col(asset.partitions.column) == key)
         return int(rows.select(pl.len()).collect().item())
+
+    def plots(self, asset: Asset, outcome: Outcome) -> Mapping[str, str]:
+        """Plots that an asset of kind `matplotlib` drew, as Markdown by name."""
+        if asset.kind is not Kind.FOLDER or DRAWS not in asset.kinds or outcome.entry is None:
+            return {}
+        return pictures(self._shown(outcome).folder(asset.path))
+
+    def _shown(self, outcome: Outcome) -> Snapshot:
+        """The lake as an outcome left it. What is fresh may stand in a commit whose files were collected."""
+        return self.open().at(outcome.into if outcome.status is Status.FRESH else str(outcome.commit))
 
     def fresh(self, assets: Sequence[Asset], *, tags: Mapping[str, str]) -> tuple[Outcome, ...] | None:
         """The outcomes of assets that are all fresh when the run asked for stale ones only, else None."""

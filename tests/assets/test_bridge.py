@@ -1,5 +1,6 @@
 """The bridge over a real lake and a real Dagster instance: what Dagster shows is what the lake did."""
 
+import base64
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from headwater.product import (
     RejectedInputError,
     Result,
     Verdict,
+    folder,
     table,
 )
 from resources.lake import ONLY_STALE_TAG, LakeResource
@@ -240,6 +242,24 @@ def test_no_fact_of_a_function_or_check_hides_what_the_lake_says(workshop: Works
     assert metadata["headwater/commit"].value == workshop.lake.resolve("main").id
     assert metadata["headwater/status"].value == "published"
     assert evaluations(result)["told"].passed
+
+
+def test_plots_of_a_folder_are_shown_and_what_is_too_long_is_left_out(workshop: Workshop) -> None:
+    picture = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+
+    @folder("toy/report", kinds=["matplotlib"])
+    def drawn(inputs: Inputs, target: Path) -> None:
+        """Draws."""
+        (target / "lift.svg").write_bytes(picture)
+        (target / "huge.png").write_bytes(b"x" * 300_000)
+        (target / "facts.json").write_text("{}")
+
+    for tags in (None, FRESH):
+        metadata = materialized(workshop.run(drawn, tags=tags), "toy/report")[0].metadata
+        (name,) = (name for name in metadata if name.startswith("headwater/plot_"))
+        head, _, data = metadata[name].value.partition("base64,")
+        assert (name, head) == ("headwater/plot_lift", "![lift](data:image/svg+xml;")
+        assert base64.b64decode(data.removesuffix(")")) == picture
 
 
 def test_labels_of_one_class_or_none_are_a_refused_build_and_no_crash(workshop: Workshop) -> None:
