@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +30,7 @@ from governance.cards import (
     write_card,
 )
 from headwater.lake import Kind
-from headwater.models import judge, read_bundle
+from headwater.models import ModelDeclaration, ThresholdKind, judge, read_bundle
 from headwater.names import VERSION_FACT
 from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Verdict
 from headwater.provenance import Output, Provenance
@@ -94,7 +95,6 @@ def _model_facts(inputs: Inputs, product: Product, record: Provenance, output: O
     bundle = read_bundle(inputs.folder(paths.model))
     evaluation = read_evaluation(inputs.folder(paths.evaluation))
     declared = declaration_of(product)
-    parameters = {k: v for k, v in declared.to_json().items() if k not in ("features", "categorical", "label", "kind")}
     return ModelFacts(
         product=product.name,
         version=output.facts[VERSION_FACT],
@@ -107,11 +107,12 @@ def _model_facts(inputs: Inputs, product: Product, record: Provenance, output: O
         risk=str(product.risk),
         algorithm=declared.kind,
         objective="log loss of the label",
-        parameters=_flat(parameters),
+        parameters=_parameters(declared),
         threshold=bundle.threshold,
         label=labels.label if labels else None,
         features=_features(inputs, product),
         training_set=paths.training_set,
+        path=paths.model,
         data_version=output.data_version,
         inputs=record.inputs,
         parts=_parts(inputs, product),
@@ -122,8 +123,19 @@ def _model_facts(inputs: Inputs, product: Product, record: Provenance, output: O
         digests=dict(bundle.digests),
         code_version=output.code_version,
         reproduce=f"headwater model reproduce {product.name}@{output.facts[VERSION_FACT]}",
-        run=_run_facts(record, environment=tuple(bundle.environment.splitlines())),
+        run=replace(
+            _run_facts(record, environment=tuple(bundle.environment.splitlines())),
+            bundle_commit=inputs.written_in(paths.model),
+        ),
     )
+
+
+def _parameters(declared: ModelDeclaration) -> dict[str, Any]:
+    """What was declared, flat, without what the card says elsewhere and what does not apply."""
+    found = {k: v for k, v in declared.to_json().items() if k not in ("features", "categorical", "label", "kind")}
+    if declared.threshold.kind is ThresholdKind.F1:
+        found["threshold"] = {"kind": ThresholdKind.F1.value}  # its value is unused
+    return _flat({name: value for name, value in found.items() if value != ()})
 
 
 def _run_facts(record: Provenance, *, environment: tuple[str, ...] = ()) -> RunFacts:

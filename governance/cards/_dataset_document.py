@@ -1,6 +1,7 @@
 """The sections of a dataset card, in the order and with the headings of Hugging Face's template."""
 
 from governance.cards._document import (
+    Cell,
     Document,
     Identifier,
     Missing,
@@ -84,9 +85,11 @@ def _structure(facts: DatasetFacts) -> tuple[Section, ...]:
     )
 
 
-def _bound(value: int | float | str | None) -> int | float | str:
-    """A range that a column cannot have is no missing fact."""
-    return "" if value is None else value
+def _bound(value: int | float | str | None) -> Cell:
+    """A range that a column cannot have is no missing fact. A whole number may be a year or a flight: no separators."""
+    if value is None:
+        return ""
+    return Identifier(text=str(value)) if isinstance(value, int) else value
 
 
 def _creation(facts: DatasetFacts) -> tuple[Section, ...]:

@@ -10,6 +10,7 @@ from governance.cards._document import (
     Identifier,
     Missing,
     Section,
+    Text,
     Tone,
     pairs,
     section,
@@ -48,7 +49,7 @@ def evaluation_sections(facts: ModelFacts) -> Iterator[Section]:
     yield section(4, "Calibration", _calibration(found))
     yield section(4, "Lift", _lift(found))
     yield section(4, "Baseline", *_comparison(found.baseline if found else None, "comparison with a baseline"))
-    yield section(4, "Champion", *_comparison(found.champion if found else None, "comparison with a champion"))
+    yield section(4, "Champion", *_champion(found))
     yield section(4, "Summary", _gates(facts), checks(facts.checks, "checks of the bundle"))
     yield section(3, "Drift", _drift(facts.drift))
     yield section(2, "Model Examination", *_importances(found))
@@ -72,7 +73,7 @@ def _how(found: Evaluation | None) -> Block:
             "Interval": "bootstrap, whole clusters drawn" if found.clustered else "bootstrap, rows drawn",
             "Level": found.level,
             "Resamples": found.resamples,
-            "Seed": found.seed,
+            "Seed": Identifier(text=str(found.seed)),
             "Rows below which a slice is not judged": found.slice_floor,
             "Decision threshold": found.threshold,
         }
@@ -117,9 +118,21 @@ def _calibration(found: Evaluation | None) -> Block:
 
 
 def _lift(found: Evaluation | None) -> Block:
-    rows = [(row.share, row.n, row.positives, row.lift, row.gain) for row in found.lift] if found else []
+    rows = [(row.share, row.n, _count(row.positives), row.lift, row.gain) for row in found.lift] if found else []
     header = ("Best-scored share", "Rows", "Positives", "Lift", "Share of all positives")
     return table_or_missing(header, rows, "lift")
+
+
+def _count(value: float) -> int | float:
+    """A whole number as an integer; equal scores that tie at a cut leave a fraction."""
+    return int(value) if value.is_integer() else value
+
+
+def _champion(found: Evaluation | None) -> Iterator[Block]:
+    if found is not None and found.champion is None and found.champion_gap:
+        yield Text(text=f"Not compared: {found.champion_gap}")
+        return
+    yield from _comparison(found.champion if found else None, "comparison with a champion")
 
 
 def _comparison(found: Comparison | None, what: str) -> Iterator[Block]:

@@ -1,8 +1,14 @@
 """The sections of a model card, in the order and with the headings of Hugging Face's template."""
 
+import json
+import re
+import shlex
+from typing import Final
+
 from governance.cards._document import (
     Block,
     Cell,
+    Code,
     Document,
     Identifier,
     Missing,
@@ -20,6 +26,9 @@ from governance.cards._document import (
 from governance.cards._evaluation_sections import evaluation_sections, metric_text
 from governance.cards._shared import command, digests, effort, inputs, owners, packages, provenance
 from governance.cards.facts import ModelFacts
+
+# A seed is a name of a random sequence, not an amount: no separators.
+_SEED: Final = re.compile(r"(^|[._])seed$")
 
 
 def model_document(facts: ModelFacts) -> Document:
@@ -100,16 +109,29 @@ def _uses(facts: ModelFacts) -> tuple[Section, ...]:
         section(
             2,
             "How to Get Started with the Model",
-            Text(text="The bundle is a folder that MLflow loads: mlflow.pyfunc.load_model on its path in the lake."),
+            *_start(facts),
             pairs({"Product": facts.product, "Data version of the bundle": identifier(facts.data_version)}),
         ),
+    )
+
+
+def _start(facts: ModelFacts) -> tuple[Block, ...]:
+    if facts.path is None or facts.run.bundle_commit is None:
+        return (Missing(what="where the bundle stands in the lake"),)
+    commit, path = shlex.quote(facts.run.bundle_commit), shlex.quote(facts.path)
+    place = json.dumps(f"FOLDER/{facts.path}", ensure_ascii=False)
+    return (
+        Text(text="Copies the bundle out of the lake; FOLDER is new or empty."),
+        Code(text=f"headwater lake checkout {commit} FOLDER --path {path}", language="bash"),
+        Text(text="Where Headwater is installed, MLflow loads that folder."),
+        Code(text=f"import mlflow.pyfunc\n\nmodel = mlflow.pyfunc.load_model({place})", language="python"),
     )
 
 
 def _training(facts: ModelFacts) -> tuple[Section, ...]:
     parts = [(part.name, part.start, part.end, part.rows, part.positives) for part in facts.parts]
     features = [(Identifier(text=f.name), f.dtype, f.description, f.source) for f in facts.features]
-    parameters = [(Identifier(text=name), _value(value)) for name, value in sorted(facts.parameters.items())]
+    parameters = [(Identifier(text=name), _value(name, value)) for name, value in sorted(facts.parameters.items())]
     return (
         section(2, "Training Details"),
         section(
@@ -136,7 +158,9 @@ def _training(facts: ModelFacts) -> tuple[Section, ...]:
     )
 
 
-def _value(value: object) -> Cell:
+def _value(name: str, value: object) -> Cell:
+    if isinstance(value, int) and _SEED.search(name):
+        return Identifier(text=str(value))
     return value if isinstance(value, (str, bool, int, float)) or value is None else str(value)
 
 

@@ -24,6 +24,7 @@ class RunFacts:
         cost: Wall and CPU seconds, bytes written.
         hardware: Processor, memory and accelerators, in words.
         environment: Lines `name==version`, interpreter first.
+        bundle_commit: The lake commit that holds the bundle, of a model card alone.
     """
 
     lake_commit: str | None = None
@@ -35,6 +36,7 @@ class RunFacts:
     cost: Cost | None = None
     hardware: str | None = None
     environment: tuple[str, ...] = ()
+    bundle_commit: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,7 @@ class ModelFacts:
         label: The column predicted.
         features: In order.
         training_set: Lake path of the training set.
+        path: Where the bundle stands in the lake.
         data_version: Data version of the bundle.
         inputs: What the build read, with data versions.
         parts: Training, validation and test rows and windows.
@@ -136,6 +139,7 @@ class ModelFacts:
     label: str | None = None
     features: tuple[FeatureFacts, ...] = ()
     training_set: str | None = None
+    path: str | None = None
     data_version: str | None = None
     inputs: tuple[Pin, ...] = ()
     parts: tuple[PartFacts, ...] = ()

@@ -20,6 +20,7 @@ from headwater.models import Bootstrap, Evaluation, Gate, Importance, Rival, Sli
 from headwater.provenance import CheckRecord, Cost, Pin
 
 HOSTILE = "<script>alert('x')</script> | `code` [link](javascript:alert(1)) *bold* $\\alpha$ https://evil.example/x.png"
+BUNDLE_COMMIT = "71be" * 16
 COMMIT = "9f7c18ab2d6e4c0f8f6a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60"
 DIGEST = "0b9018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54a"
 
@@ -63,6 +64,7 @@ def run_facts() -> RunFacts:
         actor="user:ada",
         cost=Cost(wall_seconds=41.27, cpu_seconds=38.913, bytes_written=1_482_113, lake_seconds=1.9),
         hardware="2 cores, 23 GiB",
+        bundle_commit=BUNDLE_COMMIT,
         environment=("python==3.11.7", "lightgbm==4.7.0", "polars==2.1.0", "numpy==2.4.6"),
     )
 
@@ -83,7 +85,13 @@ def model_facts() -> ModelFacts:
         risk="limited",
         algorithm="lightgbm",
         objective="binary log loss",
-        parameters={"learning_rate": 0.05, "num_leaves": 63, "deterministic": True, "objective": "binary"},
+        parameters={
+            "seed": 20_130_101,
+            "learning_rate": 0.05,
+            "num_leaves": 63,
+            "deterministic": True,
+            "objective": "binary",
+        },
         threshold=0.41,
         label="is_late",
         features=(
@@ -96,6 +104,7 @@ def model_facts() -> ModelFacts:
             FeatureFacts(name="wind_speed", dtype="Float64", source="flights/features/weather"),
         ),
         training_set="flights/training_set",
+        path="flights/model",
         data_version=DIGEST,
         inputs=(Pin(path="flights/training_set", data_version="ab12" * 16),),
         parts=(

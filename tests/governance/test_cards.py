@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import fields, is_dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -30,7 +32,7 @@ from governance.cards import (
 from governance.cards._numbers import show
 from headwater.models import Evaluation, Metric
 from headwater.provenance import CheckRecord, Cost, Pin
-from tests.governance.scenario import COMMIT, DIGEST, HOSTILE, dataset_facts, evaluation, model_facts
+from tests.governance.scenario import BUNDLE_COMMIT, COMMIT, DIGEST, HOSTILE, dataset_facts, evaluation, model_facts
 
 MODEL_HEADINGS = """\
 ## Model Details
@@ -237,6 +239,52 @@ def test_every_fact_of_a_full_card_can_be_read_in_it(full: Card) -> None:
     assert "headwater model reproduce flights@1.3.0" in text
 
 
+def test_a_champion_that_could_not_be_compared_shows_why() -> None:
+    gap = "Version 1.2.0 cannot score the test rows. Column 'x' is missing."
+    facts = replace(model_facts(), evaluation=replace(evaluation(), champion=None, champion_gap=gap))
+    card = model_card(facts)
+    champion = body(card).split("#### Champion\n")[1].split("####")[0]
+    assert champion.strip() == f"Not compared: {gap}"
+    assert f"Not compared: {gap}" in "".join(Page(card.html).text)
+    assert "comparison with a champion" not in card.markdown
+
+
+def test_seeds_have_no_separators_and_counts_no_decimals(full: Card) -> None:
+    text, seen = body(full), " ".join(Page(full.html).text)
+    assert f"- **Seed:** `{evaluation().seed}`" in text
+    assert "| `seed` | `20130101` |" in text
+    assert "20,130,101" not in text + seen
+    whole = replace(evaluation().lift[0], n=2_708, positives=2_055.0)
+    tied = replace(evaluation().lift[1], positives=2_055.5)
+    lift = body(model_card(replace(model_facts(), evaluation=replace(evaluation(), lift=(whole, tied)))))
+    rows = [line for line in lift.split("#### Lift\n")[1].split("####")[0].splitlines() if line.startswith("| ")][2:]
+    assert [row.split(" | ")[1:3] for row in rows] == [["2,708", "2,055"], [f"{tied.n:,}", "2,055.50"]]
+
+
+def test_the_commands_that_load_the_model_are_whole(full: Card) -> None:
+    start = body(full).split("## How to Get Started with the Model\n")[1].split("\n## ")[0]
+    assert f"```bash\nheadwater lake checkout {BUNDLE_COMMIT} FOLDER --path flights/model\n```" in start
+    assert 'mlflow.pyfunc.load_model("FOLDER/flights/model")' in start
+    unknown = body(model_card(replace(model_facts(), run=RunFacts())))
+    assert "*Not recorded: where the bundle stands in the lake.*" in unknown
+    assert "headwater lake checkout" not in unknown
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="measures the page in a browser")
+@pytest.mark.heavy
+def test_the_data_version_stands_on_one_line_of_its_tile(full: Card, tmp_path: Path) -> None:
+    measure = """<script>document.title = [...document.querySelectorAll('.tile .value code')]
+        .map(code => code.getClientRects().length + '/' + (code.scrollWidth > code.parentNode.clientWidth)).join()</script>"""
+    (tmp_path / "card.html").write_text(full.html.replace("</body>", measure + "</body>"), encoding="utf-8")
+    for width in (700, 1000, 1400):
+        browser = [
+            "chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/{width}",
+            f"--window-size={width},900", "--dump-dom", str(tmp_path / "card.html"),
+        ]  # fmt: skip
+        done = subprocess.run(browser, capture_output=True, text=True, timeout=60, check=True)
+        assert "<title>1/false</title>" in done.stdout
+
+
 def test_missing_facts_say_so_and_are_not_invented() -> None:
     card = model_card(BARE)
     text = body(card)
@@ -316,7 +364,10 @@ def random_facts(draw: st.DrawFn) -> ModelFacts:
 def test_every_number_in_a_card_is_a_fact_and_every_fact_is_in_the_card(facts: ModelFacts) -> None:
     card = model_card(facts)
     numbers = [leaf for leaf in leaves(facts) if isinstance(leaf, (int, float)) and not isinstance(leaf, bool)]
-    stated = {show(number) for number in numbers}
+    assert facts.evaluation is not None
+    # A seed is written as it is.
+    numbers.remove(facts.evaluation.seed)
+    stated = {show(number) for number in numbers} | {str(facts.evaluation.seed)}
     page = Page(card.html)
     # Counts of tiles ("0 of 2 shifted") are counted, not told.
     counted = {"0", str(len(facts.drift or ()))}
@@ -355,7 +406,7 @@ def test_drawings_show_in_light_and_dark_and_have_ids_of_their_own(full: Card) -
 
 def hostile_model() -> ModelFacts:
     return ModelFacts(
-        product="p", version=HOSTILE, question=HOSTILE, owners=(HOSTILE,), intended_use=HOSTILE + "\n\n# heading\n---",
+        product=HOSTILE, path=HOSTILE, version=HOSTILE, question=HOSTILE, owners=(HOSTILE,), intended_use=HOSTILE + "\n\n# heading\n---",
         limitations="- list\n\n1. list", licence=HOSTILE, algorithm=HOSTILE, parameters={HOSTILE: HOSTILE},
         features=(FeatureFacts(name=HOSTILE, description=HOSTILE),), data_version=HOSTILE, training_set=HOSTILE,
         inputs=(Pin(path=HOSTILE, data_version=HOSTILE),), reproduce="```\n" + HOSTILE,
@@ -363,10 +414,12 @@ def hostile_model() -> ModelFacts:
         drift=(DriftFacts(column=HOSTILE, verdict=HOSTILE, reason=HOSTILE),),
         evaluation=replace(
             evaluation(),
+            champion=None,
+            champion_gap=HOSTILE,
             slices=tuple(replace(s, column=HOSTILE, value=f"{HOSTILE}{n}") for n, s in enumerate(evaluation().slices)),
             importances=tuple(replace(item, feature=HOSTILE) for item in evaluation().importances),
         ),
-        run=RunFacts(actor=HOSTILE, environment=(f"{HOSTILE}==1",), hardware=HOSTILE),
+        run=RunFacts(actor=HOSTILE, environment=(f"{HOSTILE}==1",), hardware=HOSTILE, bundle_commit=HOSTILE),
     )  # fmt: skip
 
 
@@ -468,9 +521,9 @@ def test_names_in_any_script_are_drawn_without_a_complaint() -> None:
 
 def test_a_dataset_card_shows_ranges_of_every_kind() -> None:
     columns = (
-        ColumnFacts(name="n", dtype="Int64", nulls=0, distinct=5, minimum=-3, maximum=12_000),
+        ColumnFacts(name="n", dtype="Int64", nulls=0, distinct=5, minimum=-3, maximum=2013),
         ColumnFacts(name="t", dtype="Date", minimum="2013-01-01", maximum="2013-12-31"),
     )
     text = body(dataset_card(replace(dataset_facts(), columns=columns)))
-    assert "| `n` | Int64 | 0 | 5 | -3 | 12,000 | *not recorded* |" in text
+    assert "| `n` | Int64 | 0 | 5 | `-3` | `2013` | *not recorded* |" in text
     assert "| `t` | Date | *not recorded* | *not recorded* | 2013-01-01 | 2013-12-31 |" in text
