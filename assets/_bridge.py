@@ -59,20 +59,17 @@ def dagster_asset(asset: Asset, product: Product) -> dg.AssetsDefinition:
         rows = lake.partition_rows(asset, outcome)
         yield from report(outcome, checks=context.selected_asset_check_keys, partition_rows=rows, more=shown)
 
-    return _with_optional_checks(body)
+    return _with_optional_outputs(body)
 
 
-def _with_optional_checks(made: dg.AssetsDefinition) -> dg.AssetsDefinition:
-    """The same asset, whose checks may go unreported.
+def _with_optional_outputs(made: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    """The same asset, whose materialization and checks may go unreported.
 
     Dagster demands a result of every check of a run. What an import or an outside commit put there nobody judged, and
-    a run that finds it fresh has no verdict to report.
+    a run that finds it fresh has no verdict to report; of what was taken back it has no materialization either.
     """
     op = made.op
-    outs = {
-        name: out if name in made.keys_by_output_name else out._replace(is_required=False)
-        for name, out in op.outs.items()
-    }
+    outs = {name: out._replace(is_required=False) for name, out in op.outs.items()}
     node = dg.OpDefinition(
         compute_fn=op.compute_fn,
         name=op.name,
@@ -133,9 +130,10 @@ def report(
             metadata=metadata,
             allow_retries=False,
         )
-    version = outcome.entry.data_version if outcome.entry else ""
-    if outcome.entry and outcome.partition:
-        version = outcome.entry.partitions.get(outcome.partition, version)
+    entry = outcome.entry
+    if entry is None:  # taken back, and left so: there is nothing to show, and what is below is skipped
+        return
+    version = entry.partitions.get(outcome.partition, entry.data_version) if outcome.partition else entry.data_version
     yield dg.MaterializeResult(
         asset_key=key,
         data_version=dg.DataVersion(version),

@@ -14,7 +14,7 @@ from resources.opening import open_lake, this_run
 from resources.pictures import pictures
 from resources.progress import telling_start, told
 from resources.settings import Settings, load_settings
-from resources.verdicts import recorded_verdicts
+from resources.verdicts import recorded_verdicts, standing
 
 ONLY_STALE_TAG: Final = "headwater/only_stale"
 ACTOR_TAG: Final = "headwater/actor"
@@ -46,7 +46,10 @@ class LakeResource(dg.ConfigurableResource):
         return this_run(run_id=run_id, actor=tags.get(ACTOR_TAG))
 
     def build(self, asset: Asset, *, run_id: str, tags: Mapping[str, str], partition: str | None) -> Outcome:
-        """Materializes one asset in one transaction, or finds it fresh when the run asked for stale ones only."""
+        """Materializes one asset in one transaction, or finds it fresh when the run asked for stale ones only.
+
+        What somebody took back, and nothing changed since, counts as fresh: the outcome has no entry.
+        """
         settings, lake = self.settings(), self.open()
         if tags.get(ONLY_STALE_TAG) == "true":
             fresh = _fresh(lake, asset, partition, settings)
@@ -96,15 +99,16 @@ def _fresh(lake: Lake, asset: Asset, partition: str | None, settings: Settings) 
     code = code_version(asset)
     if why_stale(lake, snapshot, asset, code=code, partition=partition, landing=settings.landing):
         return None
+    there = standing(snapshot, asset.path, partition)
     record = record_of(lake, snapshot, asset.path, partition)
     return Outcome(
         status=Status.FRESH,
         path=asset.path,
         partition=partition,
-        entry=snapshot.entry(asset.path),
+        entry=there,
         commit=record.commit.id if record else None,
         into=settings.branch,
         checks=recorded_verdicts(lake, snapshot, asset.path, partition),
         provenance=record.provenance if record else None,
-        uri=snapshot.uri(asset.path),
+        uri=snapshot.uri(asset.path) if there else "",
     )

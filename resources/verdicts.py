@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from headwater.lake import Lake, Snapshot
+from headwater.lake import Entry, Lake, Snapshot
 from headwater.materialize import BY_HAND
 from headwater.provenance import CheckRecord, Provenance
 
@@ -21,12 +21,10 @@ def recorded_verdicts(
         path: The asset.
         partition: Its partition, or None.
     """
-    if not snapshot.has(path):
+    entry = standing(snapshot, path, partition)
+    if entry is None:
         return ()
-    entry = snapshot.entry(path)
-    version = entry.data_version if partition is None else entry.partitions.get(partition)
-    if version is None:
-        return ()
+    version = entry.data_version if partition is None else entry.partitions[partition]
     found: dict[str, CheckRecord] = {}
     for record in sorted(_builds(lake, snapshot, path, partition, version), key=lambda r: r.started, reverse=True):
         for check in record.checks:
@@ -34,19 +32,28 @@ def recorded_verdicts(
     return tuple(found.values())
 
 
+def standing(snapshot: Snapshot, path: str, partition: str | None = None) -> Entry | None:
+    """The entry at a path, None when nothing stands there or the partition does not."""
+    if not snapshot.has(path):
+        return None
+    entry = snapshot.entry(path)
+    return entry if partition is None or partition in entry.partitions else None
+
+
 def _builds(lake: Lake, snapshot: Snapshot, path: str, partition: str | None, version: str) -> Iterator[Provenance]:
     """Attested builds of a data version, and the newest one that published it."""
-    yield from (record for record in lake.attestations(path) if _made(record, path, partition, version))
+    for record in lake.attestations(path):
+        if _made(record, path, partition, version):
+            yield record.only(path, partition)
     for commit in lake.log(snapshot.commit.id, path=path):
-        record = commit.provenance
-        if record is not None and record.action not in BY_HAND and _made(record, path, partition, version):
-            yield record
+        made = commit.provenance
+        if made is not None and made.action not in BY_HAND and _made(made, path, partition, version):
+            yield made.only(path, partition)
             return
 
 
 def _made(record: Provenance, path: str, partition: str | None, version: str) -> bool:
-    return any(
-        version == (output.data_version if partition is None else output.partition_version)
-        for output in record.outputs
-        if (output.path, output.partition) == (path, partition)
-    )
+    output = record.output(path, partition)
+    if output is None or output.partition != partition:
+        return False
+    return version == (output.data_version if partition is None else output.partition_version)
