@@ -120,7 +120,9 @@ PRODUCT: Final = Product(
         "One year of three airports. Cancelled and diverted flights have no label and are left out, so bad days look "
         "better than they were. The tail number is the one that flew; two hours before departure the airline may still have "
         "planned another plane. A sixth of the flights have a plane that the register lacks. Arrivals at New York are "
-        "not in the data, so a plane that comes in late is seen only by its earlier flights."
+        "not in the data, so a plane that comes in late is seen only by its earlier flights. The parts are "
+        "split by prediction time and not purged: with January to June, 4 flights of the train part and 9 of the "
+        "validation part arrived after the first prediction time of the part that follows."
     ),
     licence=_LICENCE,
 )

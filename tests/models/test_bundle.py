@@ -86,6 +86,22 @@ def test_a_changed_file_is_refused_by_name(name: str, folder: Path) -> None:
     assert caught.value.file == name
 
 
+@pytest.mark.parametrize("name", ["model.lgb.txt", "preprocessing.json", "signature.json", "digests.json"])
+def test_one_flipped_bit_is_refused_by_name(name: str, folder: Path) -> None:
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    for place in (0, len(data) // 2, len(data) - 2):
+        data[place] ^= 1
+        path.write_bytes(data)
+        with pytest.raises(BundleError) as caught:
+            read_bundle(folder)
+        # A digest that was flipped accuses the file that it is of.
+        assert caught.value.file == name or (name == "digests.json" and caught.value.file in FILES)
+        data[place] ^= 1
+    path.write_bytes(data)
+    read_bundle(folder)
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_missing_file_is_refused_by_name(name: str, folder: Path) -> None:
     (folder / name).unlink()

@@ -1,5 +1,5 @@
-import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from headwater.models import (
+    IDENTITY,
     LightGBMModel,
     LogisticBaseline,
     ModelDeclaration,
@@ -24,6 +25,7 @@ from headwater.models import (
     train_lightgbm,
     train_logistic,
     train_model,
+    write_bundle,
 )
 from headwater.models.errors import (
     EmptyPartError,
@@ -57,27 +59,52 @@ def test_rows_read_back_in_another_order_give_the_same_bytes(
     assert again.reference == trained.reference
 
 
-def test_another_process_gives_the_same_bytes(
-    split: Split, declaration: LightGBMModel, trained: TrainedModel, tmp_path: Path
+TRAIN_IN_A_PROCESS = """
+import json, sys
+from pathlib import Path
+import polars as pl
+from headwater.models import declaration_from_json, train_model, write_bundle
+folder, name, shuffled = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "shuffled"
+parts = [pl.read_parquet(folder / f"{part}.parquet") for part in ("train", "validation")]
+if shuffled:
+    parts = [part.sample(fraction=1.0, shuffle=True, seed=41) for part in parts]
+for raw in json.loads((folder / "declarations.json").read_text()):
+    write_bundle(folder / name / raw["kind"], train_model(*parts, declaration_from_json(raw)))
+"""
+
+
+def identity_files(folder: Path) -> dict[str, bytes]:
+    files = (path for pattern in IDENTITY for path in folder.glob(pattern))
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_hash_seed_threads_and_row_order_change_no_byte_of_a_models_identity(
+    split: Split, trained: TrainedModel, baseline: TrainedModel, tmp_path: Path
 ) -> None:
     split.train.write_parquet(tmp_path / "train.parquet")
     split.validation.write_parquet(tmp_path / "validation.parquet")
-    (tmp_path / "declaration.json").write_text(json.dumps(declaration.to_json()))
-    script = """
-import hashlib, json, sys
-from pathlib import Path
-import polars as pl
-from headwater.models import declaration_from_json, train_model
-folder = Path(sys.argv[1])
-declaration = declaration_from_json(json.loads((folder / "declaration.json").read_text()))
-parts = [pl.read_parquet(folder / f"{name}.parquet") for name in ("train", "validation")]
-for content in train_model(*parts, declaration).scorer.files().values():
-    print(hashlib.sha256(content).hexdigest())
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
-    )
-    assert done.stdout.split() == [hashlib.sha256(text).hexdigest() for text in trained.scorer.files().values()]
+    declared = [model.declaration.to_json() for model in (trained, baseline)]
+    (tmp_path / "declarations.json").write_text(json.dumps(declared))
+    for name, rows, threads, hash_seed in (("first", "as they are", "1", "0"), ("second", "shuffled", "2", "4242")):
+        surroundings = {
+            "PYTHONHASHSEED": hash_seed,
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "POLARS_MAX_THREADS": threads,
+        }
+        subprocess.run(
+            [sys.executable, "-c", TRAIN_IN_A_PROCESS, str(tmp_path), name, rows],
+            cwd=ROOT,
+            env=os.environ | surroundings,
+            timeout=120,
+            check=True,
+        )
+    for model in (trained, baseline):
+        write_bundle(tmp_path / "here" / model.declaration.kind, model)
+        here = identity_files(tmp_path / "here" / model.declaration.kind)
+        assert len(here) == 7
+        for name in ("first", "second"):
+            assert identity_files(tmp_path / name / model.declaration.kind) == here
 
 
 def test_a_changed_row_changes_the_model(split: Split, declaration: LightGBMModel, trained: TrainedModel) -> None:
