@@ -1,10 +1,11 @@
 """Reconciliation: what the lake says was read, against what is published now. It finds what any other sensor missed.
 
 First it tells Dagster what stands in the lake and is unknown there (a deleted database, a build elsewhere); only when
-both agree does it request what is stale, one wave at a time.
+both agree does it request what is stale, one wave at a time, and only what it wanted a tick ago already.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
@@ -24,6 +25,8 @@ from sensors._reports import DATA_VERSION_TAG, Standing, evaluations, materializ
 
 ACTOR: Final = "sensor:reconcile"
 TICK_SECONDS: Final = 30
+RECONCILE_TAG: Final = "headwater/reconcile"
+MOST_TRIES: Final = 3
 _BUSY: Final = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -76,9 +79,14 @@ def reconcile_sensor(assets: Sequence[Asset], together: Sequence[frozenset[str]]
         events = list(scene.reports(context.instance, busy))
         if events:
             return dg.SensorResult(asset_events=events)
-        requests = scene.requests(busy, together)
-        reason = None if requests else "Everything is as fresh as what is published and in progress allows."
-        return dg.SensorResult(run_requests=[_run_request(item) for item in requests], skip_reason=reason)
+        wanted = scene.requests(busy, together)
+        seen = json.loads(context.cursor or "[]")
+        # What was wanted a tick ago already is what the conditions and the landed-data sensor did not start.
+        due = [request for item in wanted if item.key in seen if (request := _run_request(context.instance, item))]
+        reason = None if due else "Everything is as fresh as what is published and in progress allows."
+        return dg.SensorResult(
+            run_requests=due, skip_reason=reason, cursor=json.dumps(sorted(item.key for item in wanted))
+        )
 
     return body
 
@@ -223,10 +231,15 @@ def _busy(instance: dg.DagsterInstance, everything: frozenset[str]) -> frozenset
     return frozenset(found)
 
 
-def _run_request(item: Request) -> dg.RunRequest:
+def _run_request(instance: dg.DagsterInstance, item: Request) -> dg.RunRequest | None:
+    """The request; None when runs for the very same reason ended badly often enough."""
+    ended = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    tries = len(instance.get_run_ids(dg.RunsFilter(tags={RECONCILE_TAG: item.key}, statuses=ended), limit=MOST_TRIES))
+    if tries == MOST_TRIES:
+        return None
     return dg.RunRequest(
-        run_key=f"reconcile/{item.key}",
+        run_key=f"reconcile/{item.key}/{tries}",
         asset_selection=[asset_key(path) for path in sorted(item.paths)],
         partition_key=item.partition,
-        tags={ONLY_STALE_TAG: "true", ACTOR_TAG: ACTOR},
+        tags={ONLY_STALE_TAG: "true", ACTOR_TAG: ACTOR, RECONCILE_TAG: item.key},
     )

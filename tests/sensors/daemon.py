@@ -1,0 +1,145 @@
+"""Dagster's daemon, one tick at a time: the code that it runs in its loops, on a clock that the test moves."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+from dagster._core.instance_for_test import instance_for_test
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.test_utils import freeze_time
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
+from dagster._daemon.asset_daemon import AssetDaemon
+from dagster._daemon.sensor import execute_sensor_iteration
+
+from headwater.lake import EmbeddedLake
+from headwater.materialize import Run, materialize
+from tests.sensors import toy_location
+
+TICK = timedelta(seconds=60)
+_LOCATION = Path(toy_location.__file__)
+_COORDINATOR = {"module": "dagster._core.run_coordinator", "class": "QueuedRunCoordinator"}
+_LAUNCHER = {"module": "dagster._core.launcher.sync_in_memory_run_launcher", "class": "SyncInMemoryRunLauncher"}
+
+
+class Daemon:
+    """A Dagster instance, its workspace, the toy's lake and landing folder."""
+
+    def __init__(self, state: Path, instance: dg.DagsterInstance, workspace: WorkspaceProcessContext) -> None:
+        self.state, self.instance, self._workspace = state, instance, workspace
+        self._assets = AssetDaemon(settings={}, pre_sensor_interval_seconds=5)
+        self._now = datetime.now(UTC)
+        self.sensors = True
+        self.lake = EmbeddedLake.open(state / "lake")
+
+    def land(self, *values: int) -> None:
+        """Puts the file of numbers where the landing asset looks for it."""
+        file = self.state / "landing" / "toy" / "numbers.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(["x", *map(str, values)]) + "\n")
+
+    def tick(self) -> list[str]:
+        """One round of every sensor (unless `sensors` is off) and of all conditions; the runs that are queued after it."""
+        self._now += TICK
+        with freeze_time(self._now):
+            logger = logging.getLogger("tick")
+            for _ in execute_sensor_iteration(self._workspace, logger, None, None) if self.sensors else ():
+                pass
+            self._assets._run_iteration_impl(self._workspace, None, {}, {})
+        self._expect_no_failed_tick()
+        return self.queued()
+
+    def queued(self) -> list[str]:
+        """`path,path` of each queued run, oldest first."""
+        return [_paths(run) for run in self._queued_runs()]
+
+    def launch(self, *, cancel: str = "") -> list[str]:
+        """Executes every queued run to its end, but cancels those of `cancel`; `path,path` of each."""
+        runs = self._queued_runs()
+        for run in runs:
+            if _paths(run) == cancel:
+                self.instance.report_run_canceled(run)
+            else:
+                self.instance.launch_run(run.run_id, self._workspace.create_request_context())
+        return [_paths(run) for run in runs]
+
+    def settle(self, ticks: int = 30, *, cancel: str = "") -> list[str]:
+        """Ticks and launches until four ticks in a row start nothing; every run in order."""
+        done: list[str] = []
+        quiet = 0
+        for _ in range(ticks):
+            self.tick()
+            started = self.launch(cancel=cancel)
+            done += started
+            quiet = 0 if started else quiet + 1
+            if quiet == 4:
+                return done
+        raise AssertionError(f"Still starting runs after {ticks} ticks: {done}")
+
+    def build_now(self, path: str) -> None:
+        """Materializes one asset through Dagster at once, as somebody in the UI does."""
+        job = toy_location.defs.resolve_implicit_global_asset_job_def()
+        done = job.execute_in_process(instance=self.instance, asset_selection=[dg.AssetKey(path.split("/"))])
+        assert done.success
+
+    def build_without_dagster(self, path: str) -> None:
+        """Builds one asset by the library alone."""
+        asset = next(asset for asset in toy_location.ASSETS if asset.path == path)
+        materialize(self.lake, asset, run=Run(), landing=self.state / "landing")
+
+    def rows(self, path: str) -> list[dict[str, object]]:
+        """What stands at a path."""
+        return self.lake.at("main").table(path).collect().to_dicts()
+
+    def commits(self, path: str) -> int:
+        """How often something was published there."""
+        return len(list(self.lake.log("main", path=path)))
+
+    def shown(self, path: str) -> str | None:
+        """The data version that Dagster shows."""
+        event = self.instance.get_latest_materialization_event(dg.AssetKey(path.split("/")))
+        found = event.asset_materialization if event else None
+        return (found.tags or {}).get("dagster/data_version") if found else None
+
+    def standing(self, path: str) -> str:
+        """The data version that the lake has."""
+        return self.lake.at("main").entry(path).data_version
+
+    def put(self, path: str, rows: pl.DataFrame) -> None:
+        """Commits a table as somebody who knows nothing of Dagster."""
+        with self.lake.transaction() as tx:
+            tx.write_table(path, rows)
+            tx.publish(message="From outside", provenance=None)
+
+    def _expect_no_failed_tick(self) -> None:
+        for state in self.instance.all_instigator_state():
+            for tick in self.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1):
+                assert tick.error is None, f"{state.instigator_name}: {tick.error}"
+
+    def _queued_runs(self) -> list[dg.DagsterRun]:
+        found = self.instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]))
+        return list(reversed(found))
+
+
+def _paths(run: dg.DagsterRun) -> str:
+    return ",".join(sorted("/".join(key.path) for key in run.asset_selection or ()))
+
+
+@contextmanager
+def running(state: Path, home: Path) -> Iterator[Daemon]:
+    """A daemon over a state folder, its database in `home`. HEADWATER_STATE has to name the state folder."""
+    home.mkdir(exist_ok=True)
+    overrides = {"run_coordinator": _COORDINATOR, "run_launcher": _LAUNCHER, "telemetry": {"enabled": False}}
+    origin = LoadableTargetOrigin(executable_path=sys.executable, python_file=str(_LOCATION), attribute="defs")
+    target = InProcessWorkspaceLoadTarget(InProcessCodeLocationOrigin(origin))
+    with (
+        instance_for_test(overrides=overrides, temp_dir=str(home)) as instance,
+        WorkspaceProcessContext(instance, target) as workspace,
+    ):
+        yield Daemon(state, instance, workspace)
