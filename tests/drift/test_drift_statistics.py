@@ -162,6 +162,40 @@ def test_psi_of_a_normal_equals_the_textbook_deciles() -> None:
     assert compare(a, b).psi.value == pytest.approx(float(((p - q) * np.log(p / q)).sum()), rel=1e-9)
 
 
+def psi_by_hand(x: np.ndarray, y: np.ndarray, bins: int = 10) -> tuple[float, int]:
+    """Row by row: values that fill a bin alone have their cell, the rest is cut at its own quantiles."""
+    values, counts = np.unique(x, return_counts=True)
+    atoms = values[counts * bins >= len(x)]
+    rest = np.sort(x[~np.isin(x, atoms)])
+    wanted = max(bins - len(atoms), 1)
+    edges = np.unique([rest[-(-i * len(rest) // wanted) - 1] for i in range(1, wanted)]) if len(rest) else rest
+    edges = edges[edges < x.max()]
+
+    def cell(at: np.ndarray) -> np.ndarray:
+        beside = np.searchsorted(atoms, at, side="left") + np.searchsorted(atoms, at, side="right")
+        return np.searchsorted(edges, at, side="left") * 1_000 + beside
+
+    left, right = cell(x), cell(y)
+    cells = np.union1d(left, right)
+    p = [max(float(np.count_nonzero(left == one)), 0.5) / len(x) for one in cells]
+    q = [max(float(np.count_nonzero(right == one)), 0.5) / len(y) for one in cells]
+    return sum((a - b) * math.log(a / b) for a, b in zip(p, q, strict=True)), len(cells)
+
+
+@pytest.mark.parametrize("dry", [0.0, 0.05, 0.5, 0.95])
+@pytest.mark.parametrize("decimals", [0, 1, 6])
+def test_psi_equals_a_row_by_row_reckoning_of_columns_like_rain(dry: float, decimals: int) -> None:
+    rng = np.random.default_rng(12)
+    x, y = (
+        np.where(rng.random(rows) < dry, 0.0, rng.gamma(shape, 2.0, rows).round(decimals))
+        for rows, shape in ((6_007, 1.0), (2_003, 1.3))
+    )
+    expected, cells = psi_by_hand(x, y)
+    found = compare(x, y).psi
+    assert found.value == pytest.approx(expected, rel=1e-9)
+    assert found.cells == cells
+
+
 def test_psi_noise_is_what_sampling_gives_without_a_shift() -> None:
     rng = np.random.default_rng(11)
     found = [compare(rng.normal(size=2_000), rng.normal(size=1_000)).psi for _ in range(60)]
