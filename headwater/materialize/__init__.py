@@ -14,7 +14,7 @@ from headwater.materialize._finish import (
     replayed,
     transaction_id_of,
 )
-from headwater.materialize._freshness import Reason, Record, record_of, why_stale
+from headwater.materialize._freshness import Reason, Record, record_of, why_held, why_stale
 from headwater.materialize._inputs import (
     BY_HAND,
     LandedFileChangedError,
@@ -58,5 +58,6 @@ __all__ = [
     "replayed",
     "transaction_id_of",
     "version_of",
+    "why_held",
     "why_stale",
 ]

@@ -19,7 +19,7 @@ class Reason:
     """One reason why an asset is out of date.
 
     Attributes:
-        what: `missing`, `code`, `input`, `landed`.
+        what: `missing`, `code`, `input`, `landed`; of what is left alone (`why_held`) `taken back`, `missing upstream`.
         name: Which input or file; the asset itself otherwise.
         before: Version it was built from, None when there was none.
         now: Version there is now.
@@ -35,6 +35,10 @@ class Reason:
             return f"{self.name} was never built"
         if self.what == "code":
             return "its code changed"
+        if self.what == "taken back":
+            return f"{self.name} was taken back by commit {(self.now or '')[:12]}, and nothing it is built from changed"
+        if self.what == "missing upstream":
+            return f"missing upstream: {self.name} is not there"
         change = f"{(self.before or 'nothing')[:12]} -> {(self.now or 'nothing')[:12]}"
         return f"{'landed file' if self.what == 'landed' else 'input'} {self.name} changed ({change})"
 
@@ -114,7 +118,8 @@ def why_stale(
 ) -> tuple[Reason, ...]:
     """Why an asset is out of date at a snapshot; empty when it is fresh.
 
-    What a revert or an outside commit put there stays until something it is built from, or its code, changes again.
+    What a revert or an outside commit put there, or took away, stays so until something it is built from, or its code,
+    changes again. What cannot be built because its partition of an input is gone is not stale: see `why_held`.
 
     Args:
         lake: The lake.
@@ -125,18 +130,84 @@ def why_stale(
         landing: Folder of landed files; a file that is no longer there changes nothing.
     """
     record = record_of(lake, snapshot, asset.path, partition)
+    if why_held(lake, snapshot, asset, code=code, partition=partition, landing=landing):
+        return ()
     if record is None:
         return (Reason(what="missing", name=asset.path, before=None, now=None),)
     now = _present(snapshot, asset, partition, landing)
     if record.provenance is None or record.provenance.action in BY_HAND:
-        base = lake.at(record.commit.id)
-        then = {p: version_of(base.entry(p), asset, partition) for p in asset.inputs if base.has(p)}
-        earlier = _built_before(lake, record.commit, asset, partition)
-        then |= {pin.path: pin.data_version for pin in earlier.inputs if pin.role == "landed"} if earlier else {}
-        since = (*(_code(earlier, code, asset) if earlier else ()), *_changes(then, now))
+        since = _since(lake, record.commit, asset, code, partition, now)
         return min((since, *(_differences(p, code, asset, now) for p in record.attested)), key=len)
     candidates = [_differences(p, code, asset, now) for p in (record.provenance, *record.attested)]
     return min(candidates, key=len)
+
+
+def why_held(
+    lake: Lake,
+    snapshot: Snapshot,
+    asset: Asset,
+    *,
+    code: str,
+    partition: str | None = None,
+    landing: Path | None = None,
+) -> tuple[Reason, ...]:
+    """Why an asset is left alone although it, or its partition of an input, is not there; empty when it is not.
+
+    Somebody took it back and nothing changed since, or the same partition of an input is gone, so that no build of it
+    can end well. Takes what `why_stale` takes.
+    """
+    gone = tuple(
+        Reason(what="missing upstream", name=name, before=None, now=None)
+        for path in asset.inputs
+        if (name := _gone(lake, snapshot, asset, path, partition)) is not None
+    )
+    if gone or _stands(snapshot, asset.path, partition):
+        return gone
+    commit = _taken_back(lake, snapshot, asset.path, partition)
+    if commit is None or _since(lake, commit, asset, code, partition, _present(snapshot, asset, partition, landing)):
+        return ()
+    name = asset.path if partition is None else f"{asset.path} {partition}"
+    return (Reason(what="taken back", name=name, before=None, now=commit.id),)
+
+
+def _gone(lake: Lake, snapshot: Snapshot, asset: Asset, path: str, partition: str | None) -> str | None:
+    """The name of an input that a build would ask for in vain and that no build is about to bring."""
+    if not snapshot.has(path):
+        return path if _taken_back(lake, snapshot, path, None) else None
+    keys = snapshot.entry(path).partitions
+    if asset.partitions is None or partition is None or not keys or partition in keys:
+        return None
+    return f"{path} {partition}"
+
+
+def _taken_back(lake: Lake, snapshot: Snapshot, path: str, partition: str | None) -> Commit | None:
+    """The newest revert (or merge) that removed what stood at a path, or one of its partitions."""
+    for commit in lake.log(snapshot.commit.id, path=path):
+        record = commit.provenance
+        if record is None or record.action not in BY_HAND or not commit.parents:
+            continue
+        try:
+            after, before = lake.at(commit.id), lake.at(commit.parents[0])
+        except CollectedCommitError:
+            return None
+        if _stands(before, path, partition) and not _stands(after, path, partition):
+            return commit
+    return None
+
+
+def _stands(snapshot: Snapshot, path: str, partition: str | None) -> bool:
+    return snapshot.has(path) and (partition is None or partition in snapshot.entry(path).partitions)
+
+
+def _since(
+    lake: Lake, commit: Commit, asset: Asset, code: str, partition: str | None, now: Mapping[str, str]
+) -> tuple[Reason, ...]:
+    """What changed since a commit that was made by hand."""
+    base = lake.at(commit.id)
+    then = {p: version_of(base.entry(p), asset, partition) for p in asset.inputs if base.has(p)}
+    earlier = _built_before(lake, commit, asset, partition)
+    then |= {pin.path: pin.data_version for pin in earlier.inputs if pin.role == "landed"} if earlier else {}
+    return (*(_code(earlier, code, asset) if earlier else ()), *_changes(then, now))
 
 
 def _present(snapshot: Snapshot, asset: Asset, partition: str | None, landing: Path | None) -> Mapping[str, str]:

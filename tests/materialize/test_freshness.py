@@ -8,7 +8,7 @@ import pytest
 
 from headwater.code_version import code_version
 from headwater.lake import EmbeddedLake, Kind
-from headwater.materialize import Outcome, Run, Status, materialize, why_stale
+from headwater.materialize import Outcome, Run, Status, materialize, why_held, why_stale
 from headwater.product import Asset, Inputs, Partitions, Result, table
 
 
@@ -210,3 +210,76 @@ def test_a_model_built_again_to_the_same_bytes_by_other_code_keeps_its_version(l
     assert again.status is Status.UNCHANGED
     assert again.facts["model_version"] == "1.0.0"
     assert stale(lake, model("two")) == []
+
+
+@table("toy/landed", landed=("{partition}.txt",), partitions=Partitions.months("2013-01", "2013-03"))
+def landed_months(inputs: Inputs, key: str) -> pl.DataFrame:
+    """The number in each month's file."""
+    return pl.DataFrame({"x": [int(inputs.landed(f"{key}.txt").read_text())]})
+
+
+@table("toy/below", inputs=["toy/landed"], partitions=Partitions.months("2013-01", "2013-03"))
+def below_months(inputs: Inputs, key: str) -> pl.LazyFrame:
+    """The same by month."""
+    return inputs.table("toy/landed")
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    folder = tmp_path / "landing" / "toy"
+    folder.mkdir(parents=True)
+    for key in ("2013-01", "2013-02"):
+        (folder / f"{key}.txt").write_text(key[-1])
+    return tmp_path / "landing"
+
+
+def held(lake: EmbeddedLake, asset: Asset, **more: Any) -> list[str]:
+    return [reason.what for reason in why_held(lake, lake.at("main"), asset, code=code_version(asset), **more)]
+
+
+@pytest.mark.parametrize("others", [[], ["2013-02"]], ids=["the only month", "one month of two"])
+def test_a_first_publication_that_was_reverted_stays_away_until_its_file_changes(
+    lake: EmbeddedLake, landing: Path, others: list[str]
+) -> None:
+    for key in others:
+        build(lake, landed_months, partition=key, landing=landing)
+    assert stale(lake, landed_months, partition="2013-01", landing=landing) == ["missing"]
+    done = build(lake, landed_months, partition="2013-01", landing=landing)
+    lake.revert(str(done.commit), actor="user:ada")
+    assert stale(lake, landed_months, partition="2013-01", landing=landing) == []
+    assert held(lake, landed_months, partition="2013-01", landing=landing) == ["taken back"]
+    assert held(lake, landed_months, partition="2013-02", landing=landing) == []
+    (landing / "toy" / "2013-01.txt").write_text("7")
+    assert stale(lake, landed_months, partition="2013-01", landing=landing) == ["missing"]
+    assert build(lake, landed_months, partition="2013-01", landing=landing).status is Status.PUBLISHED
+    assert stale(lake, landed_months, partition="2013-01", landing=landing) == []
+    assert held(lake, landed_months, partition="2013-01", landing=landing) == []
+
+
+def test_a_reverted_first_publication_is_built_again_by_other_code(lake: EmbeddedLake) -> None:
+    lake.revert(str(build(lake, numbers([1])).commit))
+    assert stale(lake, numbers([1])) == []
+    assert stale(lake, numbers([2])) == ["missing"]
+
+
+@pytest.mark.parametrize("stood", [True, False], ids=["built before", "never built"])
+def test_a_month_whose_upstream_month_is_gone_waits_and_says_so(lake: EmbeddedLake, landing: Path, stood: bool) -> None:
+    build(lake, landed_months, partition="2013-02", landing=landing)
+    done = build(lake, landed_months, partition="2013-01", landing=landing)
+    for key in ("2013-01", "2013-02") if stood else ("2013-02",):
+        build(lake, below_months, partition=key)
+    lake.revert(str(done.commit))
+    assert stale(lake, below_months, partition="2013-01") == []
+    reasons = why_held(lake, lake.at("main"), below_months, code=code_version(below_months), partition="2013-01")
+    assert [str(reason) for reason in reasons] == ["missing upstream: toy/landed 2013-01 is not there"]
+    assert held(lake, below_months, partition="2013-02") == []
+    (landing / "toy" / "2013-01.txt").write_text("7")
+    build(lake, landed_months, partition="2013-01", landing=landing)
+    assert stale(lake, below_months, partition="2013-01") == (["input"] if stood else ["missing"])
+
+
+def test_what_reads_a_table_that_was_taken_back_waits_and_says_so(lake: EmbeddedLake) -> None:
+    done = build(lake, numbers([1]))
+    lake.revert(str(done.commit))
+    assert stale(lake, count) == []
+    assert held(lake, count) == ["missing upstream"]
