@@ -7,10 +7,11 @@ import dagster as dg
 from assets._automation import automation_sensor
 from headwater.product import Asset
 from sensors.landed import landed_sensor
+from sensors.mlflow_mirror import mlflow_sensor
 from sensors.outside import outside_sensor
 from sensors.reconcile import reconcile_sensor
 
-__all__ = ["all_sensors", "landed_sensor", "outside_sensor", "reconcile_sensor"]
+__all__ = ["all_sensors", "landed_sensor", "mlflow_sensor", "outside_sensor", "reconcile_sensor"]
 
 
 def all_sensors(assets: Sequence[Asset], together: Sequence[frozenset[str]] = ()) -> list[dg.SensorDefinition]:
@@ -20,5 +21,5 @@ def all_sensors(assets: Sequence[Asset], together: Sequence[frozenset[str]] = ()
         assets: Of all products, each after what it reads.
         together: Paths that one transaction builds (the models of a dbt build), requested as one.
     """
-    own = [landed_sensor(assets), outside_sensor(assets), reconcile_sensor(assets, together)]
+    own = [landed_sensor(assets), outside_sensor(assets), reconcile_sensor(assets, together), mlflow_sensor()]
     return [automation_sensor(), *own]
