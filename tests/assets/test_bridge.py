@@ -381,3 +381,14 @@ def test_a_verdict_on_equal_content_built_again_is_the_one_reported(workshop: Wo
     assert workshop.messages().count("Materialize toy/numbers") == 1
     result = workshop.run(checked, tags=FRESH)
     assert evaluations(result)["numbers_are_positive"].passed
+
+
+def test_what_was_taken_back_is_left_so_and_what_is_below_is_skipped(workshop: Workshop) -> None:
+    numbers = rows_of(1)
+    workshop.run(numbers)
+    workshop.lake.revert(workshop.lake.resolve("main").id)
+    result = workshop.run(numbers, doubled, tags=FRESH)
+    assert result.success
+    assert result.get_asset_materialization_events() == []
+    assert result.get_asset_check_evaluations() == []
+    assert workshop.lake.at("main").paths() == ()
