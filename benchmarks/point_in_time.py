@@ -4,7 +4,7 @@ Contenders: ours; Polars by hand (as-of on known-at, no care for late rows, labe
 ASOF join (the same); with --peers Feast's DuckDB and dask offline stores in an environment of their own. Late rows are
 where they differ: the number of labels that a plain as-of join answers with an older event is in the notes.
 
-    python -m benchmarks.point_in_time [--rows 1000000] [--repetitions 5] [--peers] [--dask-labels 20000]
+    python -m benchmarks.point_in_time [--rows 1000000] [--repetitions 5] [--peers] [--dask-labels 200000]
 """
 
 import argparse
@@ -134,7 +134,9 @@ def peer_lines(folder: Path, rows: int, dask_labels: int, our_cpu: float) -> tup
                 "rows": found["rows"],
             }
         )
-        bars.append(Bar(what=f"Feast's {store} store, {labels} labels, times ours (cpu)", limit=factor, measured=cpu / our_cpu))
+        bars.append(
+            Bar(what=f"Feast's {store} store, {labels} labels, times ours (cpu)", limit=factor, measured=cpu / our_cpu)
+        )
     return lines, bars
 
 
@@ -144,7 +146,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--dask-labels", type=int, default=20_000)
+    parser.add_argument("--dask-labels", type=int, default=200_000)
     asked = parser.parse_args()
     lines: list[dict[str, Any]] = []
     bars: list[Bar] = []
