@@ -1,12 +1,12 @@
 """Which assets and partitions are out of date, for a build and for the reconciliation sensor. No Dagster."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.code_version import code_version
 from headwater.lake import Lake, Snapshot
-from headwater.materialize import Reason, why_stale
+from headwater.materialize import Reason, why_held, why_stale
 from headwater.product import Asset
 
 
@@ -27,12 +27,24 @@ def stale_assets(
     A partition counts when its file has landed or it was built before; one that never arrived is not missing. What lies
     below something stale may become stale, or not: nobody knows before that is built.
     """
-    now = snapshot or lake.at(branch)
+    return _with_reasons(why_stale, lake, assets, snapshot or lake.at(branch), landing)
+
+
+def held_assets(
+    lake: Lake, assets: Sequence[Asset], *, branch: str, landing: Path, snapshot: Snapshot | None = None
+) -> tuple[Stale, ...]:
+    """What is left alone although it, or its partition of an input, is not there: taken back, or missing upstream."""
+    return _with_reasons(why_held, lake, assets, snapshot or lake.at(branch), landing)
+
+
+def _with_reasons(
+    why: Callable[..., tuple[Reason, ...]], lake: Lake, assets: Sequence[Asset], now: Snapshot, landing: Path
+) -> tuple[Stale, ...]:
     found = []
     for asset in assets:
         code = code_version(asset)
         for partition in _partitions(asset, assets, now, landing):
-            reasons = why_stale(lake, now, asset, code=code, partition=partition, landing=landing)
+            reasons = why(lake, now, asset, code=code, partition=partition, landing=landing)
             if reasons:
                 found.append(Stale(path=asset.path, partition=partition, reasons=reasons))
     return tuple(found)

@@ -21,6 +21,7 @@ from headwater.materialize._inputs import version_of
 from headwater.product import Asset
 from headwater.provenance import Provenance
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG, LakeResource
+from resources.verdicts import recorded_verdicts
 from sensors._reports import DATA_VERSION_TAG, Standing, evaluations, materialization, standings
 
 ACTOR: Final = "sensor:reconcile"
@@ -155,11 +156,8 @@ class _Scene:
             there = tuple(standings(now.entry(asset.path), now.commit.id))
             for item in unknown(there, {(s.path, s.partition): _shown(instance, s) for s in there}):
                 yield materialization(item, actor=ACTOR)
-                record = record_of(self.lake, now, item.path, item.partition)
                 names = frozenset(spec.name for spec in check_specs(asset))
-                yield from evaluations(
-                    item.path, names, record.provenance.checks if record and record.provenance else ()
-                )
+                yield from evaluations(item.path, names, recorded_verdicts(self.lake, now, item.path, item.partition))
 
     def requests(self, busy: frozenset[str], together: Sequence[frozenset[str]]) -> tuple[Request, ...]:
         settings = self.resource.settings()
@@ -209,7 +207,8 @@ def _attempts_of(record: Provenance, assets: Mapping[str, Asset]) -> Iterator[At
         asset = assets.get(output.path)
         if asset is not None:
             own = {*asset.inputs, *(name.format(partition=output.partition) for name in asset.landed)}
-            pins = frozenset((pin.path, pin.data_version) for pin in record.inputs if pin.path in own)
+            inputs = record.only(output.path, output.partition).inputs
+            pins = frozenset((pin.path, pin.data_version) for pin in inputs if pin.path in own)
             yield Attempt(path=output.path, partition=output.partition, code=output.code_version, pins=pins)
 
 

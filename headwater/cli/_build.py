@@ -21,29 +21,41 @@ if TYPE_CHECKING:
 @click.argument("product", required=False)
 @json_option
 def status(product: str | None, as_json: bool) -> None:
-    """What is out of date, and why. Exit code 1 when anything is."""
+    """What is out of date or waits, and why. Exit code 1 when anything is out of date."""
     from assets._products import product as find
     from assets._products import products
 
     chosen = [find(product)] if product else list(products())
-    rows = [
-        {"asset": item.path, "partition": item.partition, "why": "; ".join(map(str, item.reasons))}
-        for one in chosen
-        for item in _stale(one)
-    ]
+    stale, held = zip(*(_standing(one) for one in chosen), strict=True)
+    late = [_row(item, waits=False) for items in stale for item in items]
+    rows = late + [_row(item, waits=True) for items in held for item in items]
     show_rows(rows, ("asset", "partition", "why"), as_json=as_json, empty="Everything is up to date.")
-    if rows:
+    if late:
         raise click.exceptions.Exit(1)
 
 
+def _row(item: "Stale", *, waits: bool) -> dict[str, object]:
+    why = "; ".join(map(str, item.reasons))
+    return {"asset": item.path, "partition": item.partition, "why": f"waits: {why}" if waits else why, "waits": waits}
+
+
 def _stale(product: "Product") -> "tuple[Stale, ...]":
+    return _standing(product)[0]
+
+
+def _standing(product: "Product") -> "tuple[tuple[Stale, ...], tuple[Stale, ...]]":
+    """What is out of date, and what is left alone although it is not there."""
     from assets._declared import declared
-    from assets._plan import stale_assets
+    from assets._plan import held_assets, stale_assets
     from resources.opening import open_lake
     from resources.settings import load_settings
 
     settings = load_settings()
-    return stale_assets(open_lake(settings), declared(product), branch=settings.branch, landing=settings.landing)
+    lake, assets = open_lake(settings), declared(product)
+    return (
+        stale_assets(lake, assets, branch=settings.branch, landing=settings.landing),
+        held_assets(lake, assets, branch=settings.branch, landing=settings.landing),
+    )
 
 
 @click.command()
