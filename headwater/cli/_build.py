@@ -102,8 +102,6 @@ def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
     stale = _stale(product)
     if not stale:
         return ()
-    import dagster as dg
-
     from assets._build import run_assets
     from assets._declared import declared
     from assets._plan import waves
@@ -117,7 +115,6 @@ def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
     listener = Listener(started=progress.started, ended=progress.ended)
     errors: list[str] = []
     with dagster_instance(settings) as instance, listening(listener), _logged(settings.state):
-        assert isinstance(instance, dg.DagsterInstance)
         for key, paths in waves(stale, declared(product)):
             errors += run_assets(defs, instance, paths, partition=key, actor=user()).errors
             if errors and key is None:
