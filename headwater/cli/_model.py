@@ -141,7 +141,8 @@ def _with_recorded_code(version: ModelVersion, error: CodeDiffersError, *, as_js
 
     root, settings = project_root(), load_settings()
     commit, git = version.provenance.git_commit, shutil.which("git")
-    if commit is None or git is None or code_state().commit == commit:
+    here = code_state()
+    if commit is None or git is None or (here.commit == commit and not here.dirty):
         raise error
     folder = settings.scratch / f"code-{commit[:12]}-{os.getpid()}"
     made = subprocess.run(
