@@ -60,7 +60,7 @@ def new(name: str) -> None:
     Product(name=name, question="?", owners=("team:new",))
     root = project_root()
     folder = root / "assets" / name
-    if folder.exists():
+    if folder.exists() and any(inside.name != "__pycache__" for inside in folder.iterdir()):
         raise ProductExistsError(name=name, path=folder)
     for path, text in render_product(name).items():
         target = root / path

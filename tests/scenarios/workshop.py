@@ -130,9 +130,8 @@ def cell(row: int, column: int, value: str) -> Callable[[list[Row]], list[Row]]:
 def make(folder: Path) -> Workshop:
     """A checkout with the template's product made small: five months, few rounds."""
     shop = Workshop(folder / "checkout", folder / "state")
-    ignored = shutil.ignore_patterns("__pycache__", "flights")
     for name in CODE:
-        shutil.copytree(ROOT / name, shop.checkout / name, ignore=ignored)
+        shutil.copytree(ROOT / name, shop.checkout / name, ignore=_caches_and_products)
     for name in FILES:
         shutil.copy(ROOT / name, shop.checkout / name)
     shop.run("product", "new", PRODUCT)
@@ -149,3 +148,13 @@ def copy(shop: Workshop, folder: Path) -> Workshop:
         subprocess.run(["cp", "-a", str(source), str(target)], check=True)
     shutil.rmtree(found.home, ignore_errors=True)
     return found
+
+
+def _caches_and_products(folder: str, names: list[str]) -> list[str]:
+    """Bytecode, and every product of the checkout: a workshop has its own only."""
+    products = Path(folder) == ROOT / "assets"
+    return [
+        name
+        for name in names
+        if name == "__pycache__" or (products and not name.startswith("_") and (Path(folder) / name).is_dir())
+    ]
