@@ -1,7 +1,7 @@
 """Three-way merge of records, and the replay of blind appends. Neutral about where tables lie."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -88,11 +88,19 @@ def appends_since(
 def _blind_adds(text: str) -> list[dict[str, Any]] | None:
     adds = []
     for kind, action in _actions(text):
+        if kind == "commitInfo" and _overwrites(action):
+            return None
         if kind == "add" and action.get("dataChange", True):
             adds.append(action)
         elif kind not in _NEUTRAL:
             return None
     return adds
+
+
+def _overwrites(info: Mapping[str, Any]) -> bool:
+    """Whether a commit says that it replaced rows: a partition written where there was none only adds, and yet is no append."""
+    how = info.get("operationParameters") or {}
+    return how.get("mode", "Append") != "Append" or bool(how.get("predicate"))
 
 
 def _actions(text: str) -> Iterator[tuple[str, dict[str, Any]]]:

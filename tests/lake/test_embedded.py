@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable
 
 from headwater.lake import EmbeddedLake, WriteMode
-from headwater.lake.errors import RefNotFoundError
+from headwater.lake.errors import MergeConflictError, RefNotFoundError
 from headwater.names import MAIN, InvalidNameError
 
 ROWS = pl.DataFrame({"id": [1, 2, 3], "text": ["a", None, "c"]})
@@ -172,3 +172,25 @@ def test_long_histories_are_read_in_pages(lake: EmbeddedLake) -> None:
     assert len(list(lake.log(path="shop/folder"))) == 210
     assert lake.last_write(MAIN, PATH).message == "Write"
     assert lake.resolve(f"{MAIN}~211").parents == ()
+
+
+@pytest.mark.parametrize("second", [[1, 2], [3]])
+def test_a_partition_written_twice_from_one_base_never_holds_both(lake: EmbeddedLake, second: list[int]) -> None:
+    def month(key: str, values: list[int]) -> pl.DataFrame:
+        return pl.DataFrame({"month": [key] * len(values), "x": values})
+
+    with lake.transaction() as tx:
+        tx.write_table(PATH, month("01", [0]), partition=("month", "01"))
+        tx.publish(message="First month", provenance=None)
+    with lake.transaction() as late:
+        late.write_table(PATH, month("02", second), partition=("month", "02"))
+        with lake.transaction() as rival:
+            rival.write_table(PATH, month("02", [1, 2]), partition=("month", "02"))
+            rival.publish(message="Rival", provenance=None)
+        if second == [1, 2]:
+            assert not late.publish(message="The same", provenance=None).changed
+        else:
+            with pytest.raises(MergeConflictError):
+                late.publish(message="Other", provenance=None)
+    found = lake.at(MAIN).table(PATH).filter(pl.col("month") == "02").collect()
+    assert sorted(found["x"].to_list()) == [1, 2]
