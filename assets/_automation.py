@@ -1,12 +1,16 @@
 """When Dagster starts work by itself: one condition, attached to the whole graph in one place. See docs/adr/0006."""
 
-from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial, reduce
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
+from assets._bridge import asset_key
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.declarative_automation.operators.dep_operators import DepsAutomationCondition
 
 ACTOR: Final = "automation"
 SENSOR: Final = "automation_conditions"
@@ -18,18 +22,37 @@ _Condition = dg.AutomationCondition
 def with_automation(assets: Iterable[dg.AssetsDefinition]) -> Sequence[dg.AssetsDefinition]:
     """The same assets, each that reads others with the condition that starts it.
 
-    An asset without inputs (a landing asset) gets none: the landed-data sensor starts it.
+    An asset without inputs (a landing asset) gets none: the landed-data sensor starts it. Assets that one body builds
+    together (dbt models) get one condition, so that they are requested together.
     """
     found = list(assets)
     partitioned = frozenset(spec.key for item in found for spec in item.specs if spec.partitions_def is not None)
-    return dg.map_asset_specs(partial(_with_condition, partitioned=partitioned), found)
+    groups = {key: frozenset(item.keys) for item in found if len(item.keys) > 1 for key in item.keys}
+    return dg.map_asset_specs(partial(_with_condition, partitioned=partitioned, groups=groups), found)
 
 
-def automation_sensor() -> dg.AutomationConditionSensorDefinition:
-    """Evaluates every condition. One run per partition; a body whose asset is fresh by its turn does nothing."""
+def automation_sensors(together: Sequence[frozenset[str]] = ()) -> list[dg.AutomationConditionSensorDefinition]:
+    """Evaluate every condition. One run per partition; a body whose asset is fresh by its turn does nothing.
+
+    Each set in `together` has a sensor of its own, and so a run of its own: a run that Dagster requests for such assets
+    and others at once leaves their checks out, and dbt would publish models that it never tested.
+
+    Args:
+        together: Paths of assets that one body builds.
+    """
+    groups = [frozenset(asset_key(path) for path in paths) for paths in together]
+    apart = [dg.AssetSelection.assets(*sorted(group)) for group in groups]
+    rest: dg.AssetSelection = dg.AssetSelection.all()
+    for selection in apart:
+        rest = rest - selection
+    names = [f"{SENSOR}_{min(group).path[0]}_together" for group in groups]
+    return [_sensor(SENSOR, rest), *map(_sensor, names, apart)]
+
+
+def _sensor(name: str, target: dg.AssetSelection) -> dg.AutomationConditionSensorDefinition:
     return dg.AutomationConditionSensorDefinition(
-        SENSOR,
-        target=dg.AssetSelection.all(),
+        name,
+        target=target,
         run_tags={ONLY_STALE_TAG: "true", ACTOR_TAG: ACTOR},
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=TICK_SECONDS,
@@ -39,39 +62,75 @@ def automation_sensor() -> dg.AutomationConditionSensorDefinition:
 
 
 def condition_for(
-    deps: Iterable[dg.AssetKey], *, is_partitioned: bool, partitioned: frozenset[dg.AssetKey]
+    deps: Iterable[dg.AssetKey],
+    *,
+    is_partitioned: bool,
+    partitioned: frozenset[dg.AssetKey],
+    together: frozenset[dg.AssetKey] = frozenset(),
 ) -> dg.AutomationCondition:
     """The condition of one asset: something it is built from changed, and everything it needs is there and quiet.
 
     A change stays pending until it was requested. A request forgets only changes seen before it: with plain `since`, a
-    change on the very tick after a request would be lost, as would one in the tick of any materialization.
+    change on the very tick after a request would be lost.
 
     Args:
         deps: Its inputs.
         is_partitioned: Whether it has partitions itself: then it needs its own partition of each input only.
         partitioned: Every asset that has partitions; of those, an input needs one partition, as most never landed.
+        together: What the same body builds: all of it is requested when something that one of it is built from changed.
     """
-    changed = _Condition.code_version_changed() | _Condition.any_deps_match(_Condition.data_version_changed())
-    # What comes to exist on this tick was built or reported just now, from what was there.
+    some = frozenset() if is_partitioned else frozenset(deps) & partitioned
+    changed = _any_of(_changed(together), together)
+    requested = _Condition.newly_requested()
     appeared = (~_Condition.missing()).newly_true()
-    handled = (_Condition.newly_requested() & ~changed) | appeared
-    pending = (_Condition.newly_missing() | changed).since(handled).with_label("has unhandled changes")
-    quiet = ~_Condition.any_deps_in_progress() & ~_Condition.in_progress()
-    guards = quiet & _Condition.all_deps_blocking_checks_passed()
-    some = [] if is_partitioned else sorted(set(deps) & partitioned)
-    whole = sorted(set(deps) - set(some))
-    if whole:
-        guards = guards & ~_Condition.any_deps_match(_Condition.missing()).allow(dg.AssetSelection.assets(*whole))
-    for key in some:
-        guards = guards & _Condition.any_deps_match(~_Condition.missing()).allow(dg.AssetSelection.assets(key))
-    return pending & guards
+    # What appears on the tick of its inputs was reported with them, as after a deleted database.
+    unhandled = changed.since((requested & ~changed) | (appeared & changed))
+    absent = _any_of(_Condition.newly_missing(), together).since(requested | appeared)
+    pending = (absent | unhandled).with_label("has unhandled changes")
+    hindered = _any_of(_hindered(some, together), together)
+    return pending & ~hindered
 
 
-def _with_condition(spec: dg.AssetSpec, *, partitioned: frozenset[dg.AssetKey]) -> dg.AssetSpec:
+def _changed(together: frozenset[dg.AssetKey]) -> dg.AutomationCondition:
+    data = _Condition.any_deps_match(_Condition.data_version_changed())
+    return _Condition.code_version_changed() | _but(data, together)
+
+
+def _hindered(some: frozenset[dg.AssetKey], together: frozenset[dg.AssetKey]) -> dg.AutomationCondition:
+    """It or an input is in progress, a blocking check above it failed, or an input is absent: of `some` all partitions."""
+    busy = _Condition.in_progress() | _but(_Condition.any_deps_in_progress(), together)
+    checked = _but(_Condition.all_deps_blocking_checks_passed(), together)
+    absent = _but(_Condition.any_deps_match(_Condition.missing()), together | some)
+    hindered = busy | ~checked | absent
+    for key in sorted(some):
+        hindered = hindered | ~_Condition.any_deps_match(~_Condition.missing()).allow(dg.AssetSelection.assets(key))
+    return hindered
+
+
+def _but(condition: "DepsAutomationCondition", keys: frozenset[dg.AssetKey]) -> dg.AutomationCondition:
+    """A condition on the inputs without some of them."""
+    return condition.ignore(dg.AssetSelection.assets(*sorted(keys))) if keys else condition
+
+
+def _any_of(condition: dg.AutomationCondition, together: Iterable[dg.AssetKey]) -> dg.AutomationCondition:
+    """A condition that holds for the asset, or for anything that is built together with it."""
+    others = (_Condition.asset_matches(key, condition) for key in sorted(together))
+    return reduce(lambda either, other: either | other, others, condition)
+
+
+def _with_condition(
+    spec: dg.AssetSpec,
+    *,
+    partitioned: frozenset[dg.AssetKey],
+    groups: Mapping[dg.AssetKey, frozenset[dg.AssetKey]],
+) -> dg.AssetSpec:
     deps = [dep.asset_key for dep in spec.deps]
     if not deps:
         return spec
-    is_partitioned = spec.partitions_def is not None
-    return spec.replace_attributes(
-        automation_condition=condition_for(deps, is_partitioned=is_partitioned, partitioned=partitioned)
+    condition = condition_for(
+        deps,
+        is_partitioned=spec.partitions_def is not None,
+        partitioned=partitioned,
+        together=groups.get(spec.key, frozenset()),
     )
+    return spec.replace_attributes(automation_condition=condition)

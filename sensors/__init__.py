@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from assets._automation import automation_sensor
+from assets._automation import automation_sensors
 from headwater.product import Asset
 from sensors.landed import landed_sensor
 from sensors.mlflow_mirror import mlflow_sensor
@@ -22,4 +22,4 @@ def all_sensors(assets: Sequence[Asset], together: Sequence[frozenset[str]] = ()
         together: Paths that one transaction builds (the models of a dbt build), requested as one.
     """
     own = [landed_sensor(assets), outside_sensor(assets), reconcile_sensor(assets, together), mlflow_sensor()]
-    return [automation_sensor(), *own]
+    return [*automation_sensors(together), *own]

@@ -1,7 +1,7 @@
 """Landed-data sensor: a file that arrived or changed becomes a run of its landing asset."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -18,6 +18,8 @@ from resources.settings import Settings
 
 ACTOR: Final = "sensor:landed_data"
 TICK_SECONDS: Final = 5
+_WAITS: Final = 0
+_TAKEN: Final = 1
 
 Stat: TypeAlias = tuple[int, int]
 
@@ -55,24 +57,23 @@ def landed_sensor(assets: Sequence[Asset]) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts a landing asset for each file that differs from what the lake was built from.",
     )
-    def body(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
+    def body(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         settings = lake.settings()
         files = landed_files(landing, settings.landing)
-        fresh = unseen(files, json.loads(context.cursor or "{}"))
-        if not fresh:
-            return dg.SkipReason(f"None of the {len(files)} landed files changed.")
-        requests = _requests(lake.open(), landing, fresh, settings)
+        seen = json.loads(context.cursor or "{}")
+        settled = {file.key for file in settled_files(files, seen)}
+        requests = _requests(lake.open(), landing, [file for file in files if file.key in settled], settings)
         return dg.SensorResult(
             run_requests=requests,
-            skip_reason=None if requests else f"{len(fresh)} files landed; the lake holds their content already.",
-            cursor=json.dumps({file.key: file.stat for file in files}, sort_keys=True),
+            skip_reason=None if requests else f"{len(files)} files landed, {len(settled)} of them new; none differs.",
+            cursor=json.dumps(remembered(files, seen, settled), sort_keys=True),
         )
 
     return body
 
 
 def landed_files(assets: Sequence[Asset], landing: Path) -> tuple[LandedFile, ...]:
-    """The declared files that are there. Half-written ones (`.name.part`) have other names."""
+    """The declared files that are there. Those that `headwater land` has half written have other names (`.name.part`)."""
     found = []
     for asset in assets:
         keys: Sequence[str | None] = asset.partitions.keys if asset.partitions else (None,)
@@ -85,9 +86,17 @@ def landed_files(assets: Sequence[Asset], landing: Path) -> tuple[LandedFile, ..
     return tuple(found)
 
 
-def unseen(files: Sequence[LandedFile], seen: Mapping[str, Sequence[int]]) -> tuple[LandedFile, ...]:
-    """The files whose time or size is not what the cursor remembers."""
-    return tuple(file for file in files if tuple(seen.get(file.key, ())) != file.stat)
+def settled_files(files: Sequence[LandedFile], seen: Mapping[str, Sequence[int]]) -> tuple[LandedFile, ...]:
+    """The files that changed some time before the last tick and not since: nobody is writing them any more."""
+    return tuple(file for file in files if tuple(seen.get(file.key, ())) == (*file.stat, _WAITS))
+
+
+def remembered(
+    files: Sequence[LandedFile], seen: Mapping[str, Sequence[int]], settled: Collection[str]
+) -> Mapping[str, Sequence[int]]:
+    """The next cursor: time and size of each file, and whether it was looked into."""
+    old = {file.key for file in files if tuple(seen.get(file.key, ())) == (*file.stat, _TAKEN)}
+    return {file.key: [*file.stat, _TAKEN if file.key in old or file.key in settled else _WAITS] for file in files}
 
 
 def to_build(files: Sequence[LandedFile], stale: Sequence[Stale]) -> tuple[LandedFile, ...]:
@@ -100,6 +109,8 @@ def to_build(files: Sequence[LandedFile], stale: Sequence[Stale]) -> tuple[Lande
 def _requests(
     lake: Lake, assets: Sequence[Asset], files: Sequence[LandedFile], settings: Settings
 ) -> list[dg.RunRequest]:
+    if not files:
+        return []
     now = lake.at(settings.branch)
     wanted = [asset for asset in assets if asset.path in {file.path for file in files}]
     stale = stale_assets(lake, wanted, branch=settings.branch, landing=settings.landing, snapshot=now)

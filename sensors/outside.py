@@ -30,7 +30,7 @@ def outside_sensor(assets: Sequence[Asset]) -> dg.SensorDefinition:
         opened, branch = lake.open(), lake.settings().branch
         head = opened.resolve(branch).id
         commits = outside(since(opened, head, context.cursor)) if context.cursor else ()
-        events = [materialization(item, actor=ACTOR) for item in _changed(opened, commits, known)]
+        events = [materialization(item, actor=ACTOR) for item in _still_standing(opened, head, commits, known)]
         reason = None if events else f"No outside commit up to {head[:12]}."
         return dg.SensorResult(asset_events=events, cursor=head, skip_reason=reason)
 
@@ -55,6 +55,19 @@ def outside(commits: Sequence[Commit]) -> tuple[Commit, ...]:
 def _is_outside(commit: Commit) -> bool:
     record = commit.provenance
     return record is None or record.run_id is None or record.action in BY_HAND
+
+
+def _still_standing(lake: Lake, head: str, commits: Sequence[Commit], known: frozenset[str]) -> Iterator[Standing]:
+    """What the commits put there and no later one replaced: an older version reported now would look like the newest."""
+    now = lake.at(head)
+    standing = {item for path in known if now.has(path) for item in map(_named, standings(now.entry(path), head))}
+    for item in _changed(lake, commits, known):
+        if _named(item) in standing:
+            yield item
+
+
+def _named(item: Standing) -> tuple[str, str | None, str]:
+    return item.path, item.partition, item.data_version
 
 
 def _changed(lake: Lake, commits: Sequence[Commit], known: frozenset[str]) -> Iterator[Standing]:

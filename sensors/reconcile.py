@@ -23,6 +23,7 @@ from headwater.provenance import Provenance
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG, LakeResource
 from resources.verdicts import recorded_verdicts
 from sensors._reports import DATA_VERSION_TAG, Standing, evaluations, materialization, standings
+from sensors._workers import fail_lost_runs
 
 ACTOR: Final = "sensor:reconcile"
 TICK_SECONDS: Final = 30
@@ -76,6 +77,7 @@ def reconcile_sensor(assets: Sequence[Asset], together: Sequence[frozenset[str]]
     )
     def body(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         scene = _Scene(lake=lake.open(), resource=lake, assets=assets)
+        fail_lost_runs(context.instance)
         busy = _busy(context.instance, frozenset(asset.path for asset in assets))
         events = list(scene.reports(context.instance, busy))
         if events:

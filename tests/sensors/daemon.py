@@ -1,11 +1,15 @@
 """Dagster's daemon, one tick at a time: the code that it runs in its loops, on a clock that the test moves."""
 
 import logging
+import shutil
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -17,34 +21,45 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon.asset_daemon import AssetDaemon
 from dagster._daemon.sensor import execute_sensor_iteration
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from headwater.lake import EmbeddedLake
 from headwater.materialize import Run, materialize
 from tests.sensors import toy_location
 
 TICK = timedelta(seconds=60)
-_LOCATION = Path(toy_location.__file__)
+AFTER_COPY = timedelta(hours=2)
+STATE, HOME = "state", "home"
 _COORDINATOR = {"module": "dagster._core.run_coordinator", "class": "QueuedRunCoordinator"}
 _LAUNCHER = {"module": "dagster._core.launcher.sync_in_memory_run_launcher", "class": "SyncInMemoryRunLauncher"}
 
 
 class Daemon:
-    """A Dagster instance, its workspace, the toy's lake and landing folder."""
+    """A Dagster instance, its workspace, the toy's lake and landing folder.
 
-    def __init__(self, state: Path, instance: dg.DagsterInstance, workspace: WorkspaceProcessContext) -> None:
-        self.state, self.instance, self._workspace = state, instance, workspace
+    Attributes:
+        sensors: Whether a tick evaluates the sensors, or the conditions alone.
+        failing: Names of the sensors whose newest tick failed.
+    """
+
+    def __init__(
+        self, state: Path, instance: dg.DagsterInstance, workspace: WorkspaceProcessContext, location: ModuleType
+    ) -> None:
+        self.state, self.instance, self._workspace, self._location = state, instance, workspace, location
         self._assets = AssetDaemon(settings={}, pre_sensor_interval_seconds=5)
-        self._now = datetime.now(UTC)
+        self._now = datetime.now(UTC) + (AFTER_COPY if instance.all_instigator_state() else timedelta())
         self.sensors = True
+        self.failing: set[str] = set()
         self.lake = EmbeddedLake.open(state / "lake")
 
-    def land(self, *values: int) -> None:
-        """Puts the file of numbers where the landing asset looks for it."""
-        file = self.state / "landing" / "toy" / "numbers.csv"
+    def land(self, *values: int, name: str = "toy/numbers.csv") -> None:
+        """Puts a file of numbers where the landing asset looks for it."""
+        file = self.state / "landing" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("\n".join(["x", *map(str, values)]) + "\n")
 
-    def tick(self) -> list[str]:
+    def tick(self, *, may_fail: bool = False) -> list[str]:
         """One round of every sensor (unless `sensors` is off) and of all conditions; the runs that are queued after it."""
         self._now += TICK
         with freeze_time(self._now):
@@ -52,7 +67,8 @@ class Daemon:
             for _ in execute_sensor_iteration(self._workspace, logger, None, None) if self.sensors else ():
                 pass
             self._assets._run_iteration_impl(self._workspace, None, {}, {})
-        self._expect_no_failed_tick()
+        self.failing = set(self._failed_ticks())
+        assert may_fail or not self.failing, self.failing
         return self.queued()
 
     def queued(self) -> list[str]:
@@ -70,7 +86,7 @@ class Daemon:
         return [_paths(run) for run in runs]
 
     def settle(self, ticks: int = 30, *, cancel: str = "") -> list[str]:
-        """Ticks and launches until four ticks in a row start nothing; every run in order."""
+        """Ticks and launches until three ticks in a row start nothing; every run in order."""
         done: list[str] = []
         quiet = 0
         for _ in range(ticks):
@@ -78,19 +94,19 @@ class Daemon:
             started = self.launch(cancel=cancel)
             done += started
             quiet = 0 if started else quiet + 1
-            if quiet == 4:
+            if quiet == 3:
                 return done
         raise AssertionError(f"Still starting runs after {ticks} ticks: {done}")
 
     def build_now(self, path: str) -> None:
         """Materializes one asset through Dagster at once, as somebody in the UI does."""
-        job = toy_location.defs.resolve_implicit_global_asset_job_def()
+        job = self._location.defs.resolve_implicit_global_asset_job_def()
         done = job.execute_in_process(instance=self.instance, asset_selection=[dg.AssetKey(path.split("/"))])
         assert done.success
 
     def build_without_dagster(self, path: str) -> None:
         """Builds one asset by the library alone."""
-        asset = next(asset for asset in toy_location.ASSETS if asset.path == path)
+        asset = next(asset for asset in self._location.ASSETS if asset.path == path)
         materialize(self.lake, asset, run=Run(), landing=self.state / "landing")
 
     def rows(self, path: str) -> list[dict[str, object]]:
@@ -101,15 +117,24 @@ class Daemon:
         """How often something was published there."""
         return len(list(self.lake.log("main", path=path)))
 
-    def shown(self, path: str) -> str | None:
+    def shown(self, path: str, partition: str | None = None) -> str | None:
         """The data version that Dagster shows."""
-        event = self.instance.get_latest_materialization_event(dg.AssetKey(path.split("/")))
-        found = event.asset_materialization if event else None
+        wanted = dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey(path.split("/")), asset_partitions=[partition] if partition else None
+        )
+        records = self.instance.fetch_materializations(wanted, limit=1).records
+        found = records[0].asset_materialization if records else None
         return (found.tags or {}).get("dagster/data_version") if found else None
 
-    def standing(self, path: str) -> str:
+    def standing(self, path: str, partition: str | None = None) -> str:
         """The data version that the lake has."""
-        return self.lake.at("main").entry(path).data_version
+        entry = self.lake.at("main").entry(path)
+        return entry.partitions[partition] if partition else entry.data_version
+
+    def runs(self, path: str) -> list[dg.DagsterRun]:
+        """Every run that was to build an asset, oldest first."""
+        key = dg.AssetKey(path.split("/"))
+        return [run for run in reversed(self.instance.get_runs()) if key in (run.asset_selection or ())]
 
     def put(self, path: str, rows: pl.DataFrame) -> None:
         """Commits a table as somebody who knows nothing of Dagster."""
@@ -117,10 +142,12 @@ class Daemon:
             tx.write_table(path, rows)
             tx.publish(message="From outside", provenance=None)
 
-    def _expect_no_failed_tick(self) -> None:
+    def _failed_ticks(self) -> Iterator[str]:
         for state in self.instance.all_instigator_state():
             for tick in self.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1):
-                assert tick.error is None, f"{state.instigator_name}: {tick.error}"
+                if tick.error is not None:
+                    logging.getLogger("tick").warning("%s: %s", state.instigator_name, tick.error)
+                    yield state.instigator_name
 
     def _queued_runs(self) -> list[dg.DagsterRun]:
         found = self.instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]))
@@ -132,14 +159,35 @@ def _paths(run: dg.DagsterRun) -> str:
 
 
 @contextmanager
-def running(state: Path, home: Path) -> Iterator[Daemon]:
-    """A daemon over a state folder, its database in `home`. HEADWATER_STATE has to name the state folder."""
-    home.mkdir(exist_ok=True)
+def running(folder: Path, location: ModuleType = toy_location, *, home: str = HOME) -> Iterator[Daemon]:
+    """A daemon over `folder/state`, its database in `folder/<home>`. HEADWATER_STATE has to name the state folder."""
+    (folder / home).mkdir(exist_ok=True, parents=True)
     overrides = {"run_coordinator": _COORDINATOR, "run_launcher": _LAUNCHER, "telemetry": {"enabled": False}}
-    origin = LoadableTargetOrigin(executable_path=sys.executable, python_file=str(_LOCATION), attribute="defs")
+    origin = LoadableTargetOrigin(executable_path=sys.executable, python_file=str(location.__file__), attribute="defs")
     target = InProcessWorkspaceLoadTarget(InProcessCodeLocationOrigin(origin))
     with (
-        instance_for_test(overrides=overrides, temp_dir=str(home)) as instance,
+        _no_waiting_for_the_disk(),
+        instance_for_test(overrides=overrides, temp_dir=str(folder / home)) as instance,
         WorkspaceProcessContext(instance, target) as workspace,
     ):
-        yield Daemon(state, instance, workspace)
+        yield Daemon(folder / STATE, instance, workspace, location)
+
+
+def copied(source: Path, target: Path) -> Path:
+    """A copy of a folder that `running` left: its state and its database."""
+    for name in (STATE, HOME):
+        shutil.copytree(source / name, target / name, symlinks=True)
+    return target
+
+
+@contextmanager
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    def relax(connection: Any, _record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("pragma synchronous = off")
+
+    event.listen(Engine, "connect", relax)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", relax)

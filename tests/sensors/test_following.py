@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.sensors.daemon import Daemon, running
+from tests.sensors.daemon import STATE, Daemon, copied, running
 
 # Dagster's daemon calls it; as an error it would fail the tick.
 pytestmark = pytest.mark.filterwarnings("ignore:Function `AssetSelection.keys` is deprecated")
@@ -17,29 +17,38 @@ EVERY = (LANDING, DOUBLED, TOTAL, REPORT)
 
 @pytest.fixture
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
-    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path / "state"))
-    with running(tmp_path / "state", tmp_path / "home") as found:
+    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path / STATE))
+    with running(tmp_path) as found:
         yield found
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything was built from 1, 2, 3, by automation, and each asset was published once."""
+    folder = tmp_path_factory.mktemp("once")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADWATER_STATE", str(folder / STATE))
+        with running(folder) as daemon:
+            daemon.land(1, 2, 3)
+            daemon.settle()
+            assert daemon.rows(REPORT) == [{"y": 12, "count": 3}]
+            assert {path: daemon.commits(path) for path in EVERY} == dict.fromkeys(EVERY, 1)
+    return folder
+
+
 @pytest.fixture
-def built(daemon: Daemon) -> Daemon:
-    """Everything is built from 1, 2, 3."""
-    daemon.land(1, 2, 3)
-    daemon.settle()
-    assert daemon.rows(REPORT) == [{"y": 12, "count": 3}]
-    return daemon
+def built(once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+    """A copy of that."""
+    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path / STATE))
+    with running(copied(once, tmp_path)) as found:
+        yield found
 
 
-def test_a_landed_file_is_followed_to_the_end_and_each_asset_is_published_once(daemon: Daemon) -> None:
-    daemon.land(1, 2, 3)
-    daemon.settle()
-    assert daemon.rows(REPORT) == [{"y": 12, "count": 3}]
-    assert {path: daemon.commits(path) for path in EVERY} == dict.fromkeys(EVERY, 1)
-    daemon.land(1, 2, 4)
-    daemon.settle()
-    assert daemon.rows(REPORT) == [{"y": 14, "count": 3}]
-    assert {path: daemon.commits(path) for path in EVERY} == dict.fromkeys(EVERY, 2)
+def test_a_landed_file_is_followed_to_the_end_and_each_asset_is_published_once(built: Daemon) -> None:
+    built.land(1, 2, 4)
+    built.settle()
+    assert built.rows(REPORT) == [{"y": 14, "count": 3}]
+    assert {path: built.commits(path) for path in EVERY} == dict.fromkeys(EVERY, 2)
 
 
 def test_the_same_content_landed_again_starts_nothing(built: Daemon) -> None:
@@ -107,19 +116,18 @@ def test_a_revert_is_followed_and_stays(built: Daemon) -> None:
     (bad, *_) = built.lake.log("main", path=DOUBLED)
     built.lake.revert(bad.id)
     built.settle()
-    assert sorted(row["y"] for row in built.rows(DOUBLED)) == [2, 4, 6]
+    assert sorted(int(str(row["y"])) for row in built.rows(DOUBLED)) == [2, 4, 6]
     assert built.rows(REPORT) == [{"y": 12, "count": 3}]
     assert built.shown(DOUBLED) == built.standing(DOUBLED)
 
 
-def test_a_deleted_database_is_told_again_and_nothing_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path / "state"))
-    with running(tmp_path / "state", tmp_path / "home") as daemon:
-        daemon.land(1, 2, 3)
-        daemon.settle()
-    with running(tmp_path / "state", tmp_path / "another") as daemon:
+def test_a_deleted_database_is_told_again_and_nothing_is_built(
+    once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path / STATE))
+    with running(copied(once, tmp_path), home="another") as daemon:
         assert daemon.shown(REPORT) is None
-        daemon.settle()
+        assert daemon.settle() == []
         assert {path: daemon.commits(path) for path in EVERY} == dict.fromkeys(EVERY, 1)
         assert {path: daemon.shown(path) for path in EVERY} == {path: daemon.standing(path) for path in EVERY}
         daemon.land(7)

@@ -39,10 +39,25 @@ def test_every_asset_has_blocking_checks(specs: list[dg.AssetSpec]) -> None:
         assert any(check.blocking for check in checks), spec.key
 
 
+def test_what_one_body_builds_together_has_a_sensor_and_so_a_run_of_its_own() -> None:
+    """A run that Dagster requests for assets whose body can be split and others at once leaves the former's checks out."""
+    graph = defs.resolve_asset_graph()
+    shared = {key for item in graph.assets_defs if len(item.keys) > 1 for key in item.keys}
+    targets = {
+        sensor.name: sensor.asset_selection.resolve(graph)
+        for sensor in defs.sensors or ()
+        if isinstance(sensor, dg.AutomationConditionSensorDefinition) and sensor.asset_selection
+    }
+    assert shared == targets.pop("automation_conditions_flights_together")
+    assert {key for key in graph.materializable_asset_keys if key not in shared} == targets.pop("automation_conditions")
+    assert not targets
+
+
 def test_every_sensor_runs_by_default() -> None:
     sensors = {sensor.name: sensor for sensor in defs.sensors or ()}
     assert set(sensors) == {
         "automation_conditions",
+        "automation_conditions_flights_together",
         "landed_data",
         "outside_commits",
         "reconciliation",

@@ -1,0 +1,65 @@
+"""Runs whose process is gone. When everything is killed at once nobody tells Dagster, and such a run holds up all others."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import dagster as dg
+from dagster._core.storage.runs.sqlite import SqliteRunStorage
+
+_PROCESSES: Final = Path("/proc")
+_CLOCK_SLACK: Final = 2.0
+
+
+def fail_lost_runs(instance: dg.DagsterInstance) -> tuple[str, ...]:
+    """Marks as failed each started run of this machine whose processes are all gone; returns their ids.
+
+    Launchers that can be asked for their workers' health (Kubernetes) are left to Dagster's own run monitoring, and so
+    is a database that other machines share.
+    """
+    if instance.run_launcher.supports_check_run_worker_health or not isinstance(instance.run_storage, SqliteRunStorage):
+        return ()
+    started = instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    lost = [run for run in started if _is_lost(instance, run)]
+    for run in lost:
+        instance.report_run_failed(run, "Its process is gone: it was killed together with the service that watched it.")
+    return tuple(run.run_id for run in lost)
+
+
+def is_running(process: int, *, since: float) -> bool:
+    """Whether the process that had this number at a moment still runs.
+
+    Args:
+        process: Its number.
+        since: The moment, in seconds since 1970. A process that began later got a number that was free again.
+    """
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    if not (_PROCESSES / "stat").exists():
+        return True
+    try:
+        state, *fields = (_PROCESSES / str(process) / "stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    began = _boot_time() + int(fields[18]) / os.sysconf("SC_CLK_TCK")
+    return state != "Z" and began <= since + _CLOCK_SLACK
+
+
+def _boot_time() -> float:
+    lines = (_PROCESSES / "stat").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("btime "))
+
+
+def _is_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether every process that the run said it runs in is gone; a run that named none is given time."""
+    told = []
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+        event = entry.dagster_event
+        pid = event.engine_event_data.metadata.get("pid") if event else None
+        if pid is not None:
+            told.append((int(str(pid.value)), entry.timestamp))
+    return bool(told) and not any(is_running(pid, since=moment) for pid, moment in told)
