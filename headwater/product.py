@@ -424,6 +424,8 @@ class Labels:
         time: Column with the prediction time (UTC): features are those known by then.
         label: 0/1 column; null rows (no truth) are left out of training and counted.
         columns: Further columns kept in the training set (request features known at prediction time, slices).
+        known_at: Column with the time from which the label could be read (UTC). Rows of the train and validation parts whose
+            label came in after their part ended are left out and counted. None where labels are there at once.
     """
 
     path: str
@@ -431,6 +433,7 @@ class Labels:
     time: str
     label: str
     columns: tuple[str, ...] = ()
+    known_at: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -552,4 +555,11 @@ class Product:
                 name=self.name,
                 problem="it has a model but no labels.",
                 remedy="Declare labels=Labels(...).",
+            )
+        if self.model and self.labels and self.labels.known_at in self.model.features:
+            raise DeclarationError(
+                what="Product",
+                name=self.name,
+                problem=f"{self.labels.known_at!r}, the time its label comes in, is among the model's features.",
+                remedy="Take it out: nobody knows it at prediction time.",
             )

@@ -14,7 +14,7 @@ from assets._chain._evaluation import read_evaluation
 from assets._chain._landing import landing_path
 from assets._chain._model import declaration_of
 from assets._chain._paths import ChainPaths
-from assets._chain._training_set import SPLIT, TEST, TRAIN, VALIDATION
+from assets._chain._training_set import PURGED_FACT, SPLIT, TEST, TRAIN, UNLABELLED_FACT, VALIDATION
 from governance.cards import (
     DatasetFacts,
     FeatureFacts,
@@ -33,7 +33,7 @@ from headwater.lake import Kind
 from headwater.models import ModelDeclaration, ThresholdKind, judge, read_bundle
 from headwater.names import VERSION_FACT
 from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Verdict
-from headwater.provenance import Output, Provenance
+from headwater.provenance import Output, Provenance, ProvenanceError
 
 CARD_FILES: Final = ("README.md", "card.html", "facts.json")
 FACTS_FILE: Final = "facts.json"
@@ -116,6 +116,7 @@ def _model_facts(inputs: Inputs, product: Product, record: Provenance, output: O
         data_version=output.data_version,
         inputs=record.inputs,
         parts=_parts(inputs, product),
+        rows_without_label=_training_facts(inputs, product).get(UNLABELLED_FACT),
         evaluation=evaluation,
         gates=judge(product.gates, evaluation),
         checks=record.checks,
@@ -172,6 +173,7 @@ def _parts(inputs: Inputs, product: Product) -> tuple[PartFacts, ...]:
         pl.len().alias("rows"), label.sum().alias("positives"), time.min().alias("start"), time.max().alias("end")
     )
     found = {row[SPLIT]: row for row in counted.collect().to_dicts()}
+    purged = _training_facts(inputs, product).get(PURGED_FACT)
     return tuple(
         PartFacts(
             name=name,
@@ -179,10 +181,21 @@ def _parts(inputs: Inputs, product: Product) -> tuple[PartFacts, ...]:
             positives=found[name]["positives"],
             start=found[name]["start"].isoformat(),
             end=found[name]["end"].isoformat(),
+            purged=None if purged is None else purged.get(name, 0),
         )
         for name in (TRAIN, VALIDATION, TEST)
         if name in found
     )
+
+
+def _training_facts(inputs: Inputs, product: Product) -> Mapping[str, Any]:
+    """What the build of the training set recorded; nothing when it came from outside."""
+    path = ChainPaths(product=product.name).training_set
+    try:
+        output = inputs.provenance(path).output(path)
+    except ProvenanceError:
+        return {}
+    return output.facts if output else {}
 
 
 def _flat(value: Mapping[str, Any]) -> dict[str, Any]:

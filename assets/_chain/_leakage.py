@@ -11,6 +11,7 @@ from headwater.features import (
     duplicate_entities,
     future_values,
     label_among_features,
+    late_labels,
     suspicious_features,
 )
 from headwater.features.errors import UndefinedAucError
@@ -19,27 +20,37 @@ from headwater.product import Audit, Check, Labels, Product, Verdict
 _SHOWN: Final = 20
 
 
-def leakage_check(product: Product, *, split: str) -> Check:
-    """Fails on a value from the future, a feature that alone tells the label, or a key on both sides of the split.
+def leakage_check(product: Product, *, split: str, parts: tuple[str, ...]) -> Check:
+    """Fails on a value or a label from the future, a feature that alone tells the label, or a key in two parts.
 
     Args:
         product: A declaration with labels.
         split: Column that names each row's part.
+        parts: Its values, in order of time.
     """
     assert product.labels is not None
-    judge = partial(_leakage, labels=product.labels, views=product.features, features=_judged(product), split=split)
+    features = _judged(product)
+    judge = partial(
+        _leakage, labels=product.labels, views=product.features, features=features, split=split, parts=parts
+    )
     return Check(
         name="leakage",
         judge=judge,
         description=(
             "A sample of rows holds only what was known by its time; no feature alone tells the label; "
-            "no key stands in two parts of the split."
+            "no key stands in two parts of the split; each part's labels were known before the next part begins."
         ),
     )
 
 
 def _leakage(
-    audit: Audit, *, labels: Labels, views: tuple[FeatureView, ...], features: tuple[str, ...], split: str
+    audit: Audit,
+    *,
+    labels: Labels,
+    views: tuple[FeatureView, ...],
+    features: tuple[str, ...],
+    split: str,
+    parts: tuple[str, ...],
 ) -> Verdict:
     frame = audit.rows().collect()
     tables = [FeatureTable(view=view, rows=audit.base.table(view.path)) for view in views]
@@ -48,6 +59,8 @@ def _leakage(
         *label_among_features(frame, label=labels.label, features=features),
         *duplicate_entities(frame, key=labels.key, split=split),
     ]
+    if labels.known_at is not None:
+        findings += late_labels(frame, time=labels.time, known_at=labels.known_at, split=split, parts=parts)
     try:
         findings += suspicious_features(frame, label=labels.label, features=features)
     except UndefinedAucError as error:

@@ -14,6 +14,8 @@ from headwater.models import EmptyPartError, TimeSplit
 from headwater.product import Asset, Audit, Check, Inputs, Labels, Product, RejectedInputError, Result, Verdict
 
 SPLIT: Final = "split"
+UNLABELLED_FACT: Final = "rows_without_label"
+PURGED_FACT: Final = "rows_purged"
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 
@@ -34,7 +36,7 @@ def training_set_asset(product: Product) -> Asset:
                 judge=partial(_both_classes, label=labels.label),
                 description="Every part of the split has positive and negative rows.",
             ),
-            leakage_check(product, split=SPLIT),
+            leakage_check(product, split=SPLIT, parts=(TRAIN, VALIDATION, TEST)),
         ),
         description="Labelled rows with the features that were known at prediction time, split by time.",
         kinds=("polars", "deltalake"),
@@ -51,6 +53,7 @@ def _training_set(inputs: Inputs, *, product: Product) -> Result:
     joined = point_in_time_join(known, tables, time=labels.time).collect()
     split = TimeSplit(
         time=labels.time,
+        known_at=labels.known_at,
         validation_months=product.split.validation_months,
         test_months=product.split.test_months,
         timezone=product.split.timezone,
@@ -63,15 +66,17 @@ def _training_set(inputs: Inputs, *, product: Product) -> Result:
     frame = pl.concat([part.with_columns(pl.lit(name).alias(SPLIT)) for name, part in named])
     total = int(rows.select(pl.len()).collect().item())
     facts = {
-        "rows_without_label": total - joined.height,
+        UNLABELLED_FACT: total - joined.height,
         "bounds": parts.bounds.to_json(),
         "rows_by_part": {name: part.height for name, part in named},
+        PURGED_FACT: dict(parts.purged),
     }
     return Result(data=frame, facts=facts)
 
 
 def _label_columns(labels: Labels) -> list[str]:
-    return list(dict.fromkeys((*labels.key, labels.time, labels.label, *labels.columns)))
+    known_at = () if labels.known_at is None else (labels.known_at,)
+    return list(dict.fromkeys((*labels.key, labels.time, labels.label, *known_at, *labels.columns)))
 
 
 def _not_empty(audit: Audit) -> Verdict:

@@ -7,7 +7,7 @@ from assets.flights._schemas import AIRLINE_FIELDS, AIRPORT_FIELDS, FLIGHT_FIELD
 from assets.flights._views import BASELINE, CATEGORIES, FEATURES, VIEWS
 from assets.flights.datasets import airlines, airports, flights, planes, weather
 from assets.flights.features import origin_history, tail_history, weather_observed
-from assets.flights.labels import LABEL, PLANE, PREDICT_AT, SCHEDULE, labels
+from assets.flights.labels import LABEL, LABEL_KNOWN_AT, PLANE, PREDICT_AT, SCHEDULE, labels
 from headwater.models import Gate, MetricName, beats_baseline, not_worse_than_champion
 from headwater.product import DbtModels, DriftWatch, Labels, Model, PackagedFile, Product, Risk, Source, Split
 
@@ -80,6 +80,7 @@ PRODUCT: Final = Product(
         key=KEY,
         time=PREDICT_AT,
         label=LABEL,
+        known_at=LABEL_KNOWN_AT,
         columns=("origin", "dest", "tailnum", "month", *SCHEDULE, *PLANE),
     ),
     split=Split(validation_months=1, test_months=1, timezone=TIMEZONE),
@@ -120,9 +121,7 @@ PRODUCT: Final = Product(
         "One year of three airports. Cancelled and diverted flights have no label and are left out, so bad days look "
         "better than they were. The tail number is the one that flew; two hours before departure the airline may still have "
         "planned another plane. A sixth of the flights have a plane that the register lacks. Arrivals at New York are "
-        "not in the data, so a plane that comes in late is seen only by its earlier flights. The parts are "
-        "split by prediction time and not purged: with January to June, 4 flights of the train part and 9 of the "
-        "validation part arrived after the first prediction time of the part that follows."
+        "not in the data, so a plane that comes in late is seen only by its earlier flights."
     ),
     licence=_LICENCE,
 )

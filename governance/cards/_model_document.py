@@ -129,7 +129,8 @@ def _start(facts: ModelFacts) -> tuple[Block, ...]:
 
 
 def _training(facts: ModelFacts) -> tuple[Section, ...]:
-    parts = [(part.name, part.start, part.end, part.rows, part.positives) for part in facts.parts]
+    parts = [(part.name, part.start, part.end, part.rows, part.positives, part.purged) for part in facts.parts]
+    identity: dict[str, Cell] = {"Training set": identifier(facts.training_set), "Label": identifier(facts.label)}
     features = [(Identifier(text=f.name), f.dtype, f.description, f.source) for f in facts.features]
     parameters = [(Identifier(text=name), _value(name, value)) for name, value in sorted(facts.parameters.items())]
     return (
@@ -137,10 +138,12 @@ def _training(facts: ModelFacts) -> tuple[Section, ...]:
         section(
             3,
             "Training Data",
-            pairs({"Training set": identifier(facts.training_set), "Label": identifier(facts.label)}),
+            pairs({**identity, "Rows without label, left out": facts.rows_without_label}),
             inputs(facts.inputs),
             table_or_missing(
-                ("Part", "From", "Until", "Rows", "Positives"), parts, "training, validation and test windows and rows"
+                ("Part", "From", "Until", "Rows", "Positives", "Label too late, left out"),
+                parts,
+                "training, validation and test windows and rows",
             ),
         ),
         section(3, "Training Procedure"),

@@ -49,6 +49,7 @@ class PartFacts:
         end: First instant after it.
         rows: Row count.
         positives: Rows whose label is 1.
+        purged: Rows left out because their label was known only after the part ended.
     """
 
     name: str
@@ -56,6 +57,7 @@ class PartFacts:
     start: str | None = None
     end: str | None = None
     positives: int | None = None
+    purged: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,7 @@ class ModelFacts:
         data_version: Data version of the bundle.
         inputs: What the build read, with data versions.
         parts: Training, validation and test rows and windows.
+        rows_without_label: Labelled events whose truth is not known, left out of all parts.
         evaluation: Metrics, slices, calibration, lift, importances, comparisons.
         gates: Verdicts of the declared gates.
         checks: Verdicts of the audit.
@@ -143,6 +146,7 @@ class ModelFacts:
     data_version: str | None = None
     inputs: tuple[Pin, ...] = ()
     parts: tuple[PartFacts, ...] = ()
+    rows_without_label: int | None = None
     evaluation: Evaluation | None = None
     gates: tuple[GateVerdict, ...] = ()
     checks: tuple[CheckRecord, ...] = ()

@@ -7,6 +7,7 @@ from headwater.features._leakage import (
     future_columns,
     future_values,
     label_among_features,
+    late_labels,
     single_feature_auc,
     suspicious_features,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "future_columns",
     "future_values",
     "label_among_features",
+    "late_labels",
     "point_in_time_join",
     "single_feature_auc",
     "suspicious_features",

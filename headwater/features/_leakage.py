@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
 import polars as pl
@@ -29,6 +30,7 @@ class LeakageKind(StrEnum):
     SUSPICIOUS_AUC = "suspicious_auc"
     DUPLICATE_ENTITY = "duplicate_entity"
     LABEL_AMONG_FEATURES = "label_among_features"
+    LATE_LABEL = "late_label"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +228,32 @@ def duplicate_entities(frame: pl.DataFrame, *, key: Sequence[str], split: str) -
     rows, name = int(shared[_ROW].sum()), ", ".join(key)
     said = f"{shared.height} keys ({name}) stand in more than one part of the split, in {rows} rows."
     return [_finding(LeakageKind.DUPLICATE_ENTITY, name, rows, said)]
+
+
+def late_labels(
+    frame: pl.DataFrame, *, time: str, known_at: str, split: str, parts: Sequence[str]
+) -> list[LeakageFinding]:
+    """Parts of the split with labels that were known only after the next part had begun.
+
+    Args:
+        frame: Training set with a column that names each row's part.
+        time: Column with the prediction time.
+        known_at: Column with the time from which the label could be read.
+        split: Column with the part.
+        parts: Its values, in order of time. The last one may end as late as it likes.
+
+    Raises:
+        MissingColumnError: The frame lacks one of the columns.
+    """
+    _need(frame, [time, known_at, split])
+    findings = []
+    for part, following in pairwise(parts):
+        begins = frame.filter(pl.col(split) == following)[time].min()
+        late = frame.filter(pl.col(split) == part, pl.col(known_at) >= begins).height
+        if late:
+            said = f"{late} labels of the {part} part were known only after the {following} part begins."
+            findings.append(_finding(LeakageKind.LATE_LABEL, known_at, late, said))
+    return findings
 
 
 def label_among_features(frame: pl.DataFrame, *, label: str, features: Sequence[str]) -> list[LeakageFinding]:

@@ -1,6 +1,7 @@
 """Train, validation and test by time: whole months, counted back from the newest month of the data."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -37,12 +38,21 @@ class SplitBounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The three parts of one frame, with the bounds that made them."""
+    """The three parts of one frame, with the bounds that made them.
+
+    Attributes:
+        train: Rows to learn from.
+        validation: Rows that choose rounds and threshold.
+        test: Rows that judge.
+        bounds: Where one part ends and the next begins.
+        purged: Rows left out of train and of validation, because their label was known only after the part ended.
+    """
 
     train: pl.DataFrame
     validation: pl.DataFrame
     test: pl.DataFrame
     bounds: SplitBounds
+    purged: Mapping[str, int] = field(default_factory=dict)
 
     def rows(self) -> dict[str, int]:
         """Row counts by part."""
@@ -56,8 +66,13 @@ class TimeSplit:
     A row on a boundary belongs to the later part. Nothing but the newest value of `time` decides the bounds, so the
     same rows in any order give the same parts.
 
+    A model made at the end of a part could not have learned from an outcome that came in later. With `known_at`, such rows
+    of train and of validation are left out and counted ("purged", López de Prado 2018, chapter 7); the test part, which
+    is judged afterwards, keeps all.
+
     Attributes:
         time: Datetime or date column.
+        known_at: Datetime or date column with the time from which the label could be read, or None to purge nothing.
         validation_months: Months before the test months, >= 1.
         test_months: Newest months, >= 1.
         train_months: Months before validation; None takes all there is.
@@ -66,6 +81,7 @@ class TimeSplit:
     """
 
     time: str
+    known_at: str | None = None
     validation_months: int = 1
     test_months: int = 1
     train_months: int | None = None
@@ -99,30 +115,28 @@ class TimeSplit:
         """The three parts of `frame`.
 
         Args:
-            frame: Rows with the `time` column, no null in it.
+            frame: Rows with the `time` column, and `known_at` when named, no null in either.
 
         Raises:
-            MissingColumnsError: There is no `time` column.
+            MissingColumnsError: There is no such column.
             WrongDtypeError: It is neither datetime nor date.
-            EmptyPartError: The frame or a part has no rows, or `time` has nulls.
+            EmptyPartError: The frame or a part has no rows, or a time is null.
         """
-        local = self._local(frame)
+        local = self._local(frame, self.time)
         newest = local.max()
         if frame.is_empty() or not isinstance(newest, datetime):
             raise EmptyPartError(part="whole", detail="", remedy="Materialize the training set first.")
-        if nulls := local.null_count():
-            raise EmptyPartError(
-                part="split",
-                detail=f" for {nulls} rows whose '{self.time}' is null",
-                remedy="Drop or date those rows upstream: a row without a time belongs to no part.",
-            )
+        _no_nulls(local, self.time)
         bounds = self.bounds(newest)
         in_train = local < bounds.validation
         if bounds.start is not None:
             in_train &= local >= bounds.start
+        in_validation = (local >= bounds.validation) & (local < bounds.test)
+        train, train_purged = self._known_by(bounds.validation, frame.filter(in_train))
+        validation, validation_purged = self._known_by(bounds.test, frame.filter(in_validation))
         parts = {
-            "train": frame.filter(in_train),
-            "validation": frame.filter((local >= bounds.validation) & (local < bounds.test)),
+            "train": train,
+            "validation": validation,
             "test": frame.filter((local >= bounds.test) & (local < bounds.end)),
         }
         for name, part in parts.items():
@@ -132,21 +146,39 @@ class TimeSplit:
                     detail=f" between the bounds {bounds.to_json()} (the newest row is of {newest.isoformat()})",
                     remedy="Land more months, or declare fewer validation and test months.",
                 )
-        return Split(train=parts["train"], validation=parts["validation"], test=parts["test"], bounds=bounds)
+        purged = {"train": train_purged, "validation": validation_purged}
+        return Split(**parts, bounds=bounds, purged=purged)
 
-    def _local(self, frame: pl.DataFrame) -> pl.Series:
-        if self.time not in frame.columns:
-            raise MissingColumnsError(columns=[self.time], frame="split", found=frame.columns)
-        column = frame[self.time]
+    def _known_by(self, end: datetime, part: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+        """The rows whose label could be read before `end`, and how many could not."""
+        if self.known_at is None:
+            return part, 0
+        known = self._local(part, self.known_at)
+        _no_nulls(known, self.known_at)
+        kept = part.filter(known < end)
+        return kept, part.height - kept.height
+
+    def _local(self, frame: pl.DataFrame, name: str) -> pl.Series:
+        """A column of times as zone-less local times of `timezone`."""
+        if name not in frame.columns:
+            raise MissingColumnsError(columns=[name], frame="split", found=frame.columns)
+        column = frame[name]
         if column.dtype == pl.Date:
             return column.cast(pl.Datetime("us"))
         if not isinstance(column.dtype, pl.Datetime):
-            raise WrongDtypeError(
-                column=self.time, frame="split", found=str(column.dtype), expected="a datetime or date"
-            )
+            raise WrongDtypeError(column=name, frame="split", found=str(column.dtype), expected="a datetime or date")
         if column.dtype.time_zone is not None:
             column = column.dt.convert_time_zone(self.timezone).dt.replace_time_zone(None)
         return column
+
+
+def _no_nulls(times: pl.Series, name: str) -> None:
+    if nulls := times.null_count():
+        raise EmptyPartError(
+            part="split",
+            detail=f" for {nulls} rows whose '{name}' is null",
+            remedy="Drop or date those rows upstream: a row without a time belongs to no part.",
+        )
 
 
 def _month(moment: datetime, shift: int) -> datetime:

@@ -12,6 +12,7 @@ from assets._chain._training_set import training_set_asset
 from headwater.features import FeatureTable, FeatureView
 from headwater.lake import EmbeddedLake
 from headwater.materialize import Outcome, Run, Status, materialize
+from headwater.models import TimeSplit
 from headwater.product import Labels, Product, Split
 from headwater.provenance import CheckRecord
 
@@ -20,12 +21,14 @@ ROWS = 600
 LABELS, HISTORY = "toy/datasets/labels", "toy/features/history"
 
 
-def product(*, columns: tuple[str, ...] = ("size",), key: tuple[str, ...] = ("id",)) -> Product:
+def product(
+    *, columns: tuple[str, ...] = ("size",), key: tuple[str, ...] = ("id",), known_at: str | None = None
+) -> Product:
     return Product(
         name="toy",
         question="Does it leak?",
         owners=("team:toy",),
-        labels=Labels(path=LABELS, key=key, time="at", label="late", columns=("who", *columns)),
+        labels=Labels(path=LABELS, key=key, time="at", label="late", columns=("who", *columns), known_at=known_at),
         features=(FeatureView(name="history", path=HISTORY, entity=("who",), features=("mean",)),),
         split=Split(validation_months=1, test_months=1),
     )
@@ -74,6 +77,29 @@ def test_an_honest_training_set_is_published(tmp_path: Path) -> None:
     outcome = built(tmp_path, product(), *rows())
     assert outcome.status is Status.PUBLISHED
     assert verdict(outcome).facts == {"features_judged": 1}
+
+
+def test_labels_not_known_at_the_border_are_left_out_and_counted(tmp_path: Path) -> None:
+    labels, history = rows()
+    known = labels.with_columns(arrived=pl.col("at").dt.offset_by("2d"))
+    outcome = built(tmp_path, product(known_at="arrived"), known, history)
+    assert outcome.status is Status.PUBLISHED
+    assert outcome.facts["rows_purged"] == {"train": 10, "validation": 10}  # five rows a day
+    made = EmbeddedLake.open(tmp_path / "lake").at("main").table("toy/training_set").collect()
+    assert made.height == ROWS - 20
+    assert made.filter(pl.col("split") == "train")["arrived"].max() < datetime(2024, 3, 1, tzinfo=UTC)
+
+
+def test_a_split_that_ignores_when_labels_came_in_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(**settings: Any) -> TimeSplit:
+        return TimeSplit(**{**settings, "known_at": None})
+
+    monkeypatch.setattr(_training_set, "TimeSplit", careless)
+    labels, history = rows()
+    known = labels.with_columns(arrived=pl.col("at").dt.offset_by("2d"))
+    outcome = built(tmp_path, product(known_at="arrived"), known, history)
+    assert outcome.status is Status.REFUSED
+    assert kinds(outcome) == {("late_label", "arrived")}
 
 
 def test_a_feature_made_from_the_outcome_refuses_it(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from headwater.features import (
     future_columns,
     future_values,
     label_among_features,
+    late_labels,
     point_in_time_join,
     single_feature_auc,
     suspicious_features,
@@ -161,3 +162,19 @@ def test_the_label_is_found_among_the_features_by_name_and_by_value() -> None:
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(MissingColumnError, match="lack 'nothing'"):
         suspicious_features(frame(), label="label", features=["nothing"])
+
+
+def test_a_label_known_after_the_next_part_begins_is_found_and_the_last_part_may_end_late() -> None:
+    at = [START + timedelta(days=day) for day in range(4)]
+    rows = pl.DataFrame(
+        {
+            "at": at,
+            "known": [at[2], at[1] + timedelta(hours=1), at[3] - timedelta(hours=1), at[3] + timedelta(days=99)],
+            "split": ["train", "train", "validation", "test"],
+        }
+    )
+    parts = ("train", "validation", "test")
+    (finding,) = late_labels(rows, time="at", known_at="known", split="split", parts=parts)
+    assert (finding.kind, finding.column, finding.rows) == (LeakageKind.LATE_LABEL, "known", 1)
+    assert "train" in finding.message
+    assert late_labels(rows[1:], time="at", known_at="known", split="split", parts=parts) == []

@@ -109,7 +109,12 @@ def model_facts() -> ModelFacts:
         inputs=(Pin(path="flights/training_set", data_version="ab12" * 16),),
         parts=(
             PartFacts(
-                name="train", rows=104_211, start="2013-01-01T00:00:00", end="2013-05-01T00:00:00", positives=25_007
+                name="train",
+                rows=104_211,
+                start="2013-01-01T00:00:00",
+                end="2013-05-01T00:00:00",
+                positives=25_007,
+                purged=4,
             ),
             PartFacts(name="validation", rows=28_128, start="2013-05-01T00:00:00", end="2013-06-01T00:00:00"),
             PartFacts(

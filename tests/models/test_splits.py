@@ -69,6 +69,28 @@ def test_parts_are_disjoint_ordered_in_time_and_lose_only_what_is_older_than_tra
     assert all(bounds.start is not None and times[row] < bounds.start for row in lost)
 
 
+def test_labels_that_come_in_after_a_part_ended_are_left_out_of_it_and_counted() -> None:
+    """A model made on the first of May could not have learned how the flight of the last evening of April ended."""
+    frame = days(date(2013, 1, 1), date(2013, 6, 30)).with_columns(known=pl.col("at").dt.offset_by("3d"))
+    split = TimeSplit(time="at", known_at="known").apply(frame)
+    assert split.purged == {"train": 3, "validation": 3}
+    assert split.train["known"].max() == datetime(2013, 4, 30)
+    assert split.validation["known"].max() == datetime(2013, 5, 31)
+    assert split.test.height == 30
+    everything = TimeSplit(time="at").apply(frame)
+    assert everything.purged == {"train": 0, "validation": 0}
+    assert everything.rows() == {"train": 120, "validation": 31, "test": 30}
+
+
+def test_a_label_without_the_time_it_was_known_is_an_error() -> None:
+    frame = days(date(2013, 1, 1), date(2013, 6, 30)).with_columns(known=pl.col("at"))
+    frame[3, "known"] = None
+    with pytest.raises(EmptyPartError, match="for 1 rows whose 'known' is null"):
+        TimeSplit(time="at", known_at="known").apply(frame)
+    with pytest.raises(MissingColumnsError, match="absent"):
+        TimeSplit(time="at", known_at="absent").apply(frame)
+
+
 def test_row_order_changes_no_part() -> None:
     frame = days(date(2013, 1, 1), date(2013, 6, 30))
     shuffled = frame.sample(fraction=1.0, shuffle=True, seed=3)
