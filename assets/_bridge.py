@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 
@@ -23,6 +23,10 @@ from headwater.names import (
 )
 from headwater.product import Asset, Partitions, Product
 from resources.lake import LakeResource
+
+# Dagster's own tags; `tests/dagster_characterization` says when Dagster changes them.
+DATA_VERSION_TAG: Final = "dagster/data_version"
+USER_PROVIDED_TAG: Final = "dagster/data_version_is_user_provided"
 
 Event = dg.MaterializeResult | dg.AssetCheckResult
 
@@ -140,6 +144,14 @@ def report(
         metadata=metadata,
         check_results=results,
     )
+
+
+def as_logged(result: dg.MaterializeResult) -> dg.AssetMaterialization:
+    """The log event of a materialization that the run did not select but made."""
+    assert result.asset_key is not None
+    assert result.data_version is not None
+    tags = {DATA_VERSION_TAG: result.data_version.value, USER_PROVIDED_TAG: "true"}
+    return dg.AssetMaterialization(asset_key=result.asset_key, metadata=result.metadata, tags=tags)
 
 
 def _check_result(outcome: Outcome, record: Any) -> dg.AssetCheckResult:

@@ -1,8 +1,10 @@
 """A whole dbt build as one lake transaction: sources pinned, dbt's tests the audit, every model in one commit."""
 
+import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,10 @@ import dagster as dg
 import duckdb
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
-from assets._bridge import asset_key, report
+from assets._bridge import as_logged, asset_key, report
 from headwater.code_version import code_version
 from headwater.lake import Entry, Transaction
-from headwater.materialize import Stopwatch, Written, finish, replayed, transaction_id_of
+from headwater.materialize import Outcome, Stopwatch, Written, finish, replayed, transaction_id_of
 from headwater.names import LINEAGE_FACT
 from headwater.product import Asset, Product
 from headwater.provenance import CheckRecord, Pin
@@ -67,27 +69,46 @@ def dagster_dbt_assets(product: Product, assets: Sequence[Asset], manifest: Path
         manifest: dbt's manifest.
     """
 
+    read = json.loads(manifest.read_text())
+
     @dbt_assets(
-        manifest=manifest,
+        manifest=read,
         select=" ".join(_models(product)),
         name=f"{product.name}_dbt",
         dagster_dbt_translator=Translator(product, assets),
     )
     def body(context: dg.AssetExecutionContext, lake: LakeResource, dbt: DbtCliResource) -> Iterator[Any]:
         fresh = lake.fresh(assets, tags=dict(context.run.tags))
+        if fresh is None and not context.selected_asset_keys:
+            fresh = tuple(lake.as_it_stands(asset) for asset in assets)  # only checks were asked for: nothing to build
         if fresh is not None:
-            for outcome in fresh:
-                yield from report(outcome, checks=context.selected_asset_check_keys)
+            yield from _report(context, fresh)
             return
-        yield from _build(context, lake, dbt, product, assets)
+        yield from _build(context, lake, partial(_invoke, dbt, read, Translator(product, assets)), product, assets)
 
     return body
+
+
+def _report(context: dg.AssetExecutionContext, outcomes: Iterable[Outcome], *, judged: bool = True) -> Iterator[Any]:
+    """Dagster's events: of what the run selected as its results, of what was built beside it as events of its log."""
+    checks = context.selected_asset_check_keys if judged else ()
+    for outcome in outcomes:
+        if asset_key(outcome.path) in context.selected_asset_keys:
+            yield from report(outcome, checks=checks)
+            continue
+        for event in report(outcome, checks=checks):
+            if isinstance(event, dg.AssetCheckResult):
+                yield event
+            elif context.selected_asset_keys:
+                yield as_logged(event)
+            else:
+                yield from event.check_results or ()
 
 
 def _build(
     context: dg.AssetExecutionContext,
     resource: LakeResource,
-    dbt: DbtCliResource,
+    invoke: "_Invoke",
     product: Product,
     assets: Sequence[Asset],
 ) -> Iterator[Any]:
@@ -95,9 +116,8 @@ def _build(
     lake, settings = resource.open(), resource.settings()
     transaction_id = transaction_id_of(run, f"{product.name}/dbt")
     if transaction_id and (earlier := lake.find_transaction(transaction_id, ref=settings.branch)):
-        for asset in assets:
-            again = replayed(lake, asset.path, None, earlier, into=settings.branch)
-            yield from report(again, checks=context.selected_asset_check_keys)
+        again = (replayed(lake, asset.path, None, earlier, into=settings.branch) for asset in assets)
+        yield from _report(context, again)
         return
     folder = settings.scratch / f"dbt-{context.run.run_id}"
     try:
@@ -105,7 +125,8 @@ def _build(
             sources = product.dbt.sources if product.dbt else {}
             make_database(folder / DATABASE, schema=f"{product.name}_lake", tables=sources, snapshot=tx.base)
             started = time.perf_counter()
-            checks, records = _invoke(context, dbt, folder)
+            judged = invoke(folder, _models(product))
+            records = tuple(_record(check) for check in judged) + _not_run(context.assets_def, judged)
             watch.function = time.perf_counter() - started
             written = _export(tx, folder, product, assets)
             pins = _pins(tx, assets)
@@ -113,32 +134,74 @@ def _build(
             outcomes = finish(lake, tx, written, checks=records, pins=pins, run=run, watch=watch, into=into)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    yield from checks
-    for outcome in outcomes:
-        yield from report(told(outcome), checks=())  # dbt's own are out
+    yield from _shown(context, judged)
+    yield from _report(context, map(told, outcomes), judged=False)  # dbt's verdicts are out
+
+
+_Invoke = Callable[[Path, Iterable[str]], Sequence[dg.AssetCheckEvaluation]]
 
 
 def _invoke(
-    context: dg.AssetExecutionContext, dbt: DbtCliResource, folder: Path
-) -> tuple[list[dg.AssetCheckResult], tuple[CheckRecord, ...]]:
-    """Runs `dbt build` over the database in `folder`; gives the test results for Dagster and for the record."""
-    invocation = dbt.cli(["build"], context=context, target_path=folder, raise_on_error=False)
-    events = list(invocation.stream())
-    checks = [event for event in events if isinstance(event, dg.AssetCheckResult)]
-    records = [
+    dbt: DbtCliResource,
+    manifest: Mapping[str, Any],
+    translator: Translator,
+    folder: Path,
+    models: Iterable[str],
+) -> Sequence[dg.AssetCheckEvaluation]:
+    """Runs `dbt build` of all `models` over the database in `folder`, with all their tests, and gives the verdicts.
+
+    It has no Dagster context on purpose: with one, dagster-dbt builds and tests only what a run selected, and models would be
+    published with half their audit.
+    """
+    command = ["build", "--select", " ".join(models)]
+    invocation = dbt.cli(
+        command, manifest=manifest, dagster_dbt_translator=translator, target_path=folder, raise_on_error=False
+    )
+    found = [event for event in invocation.stream() if isinstance(event, dg.AssetCheckEvaluation)]
+    if not invocation.is_successful() and all(check.passed for check in found):
+        raise dg.Failure(f"dbt build failed: {invocation.get_error()}", allow_retries=False)
+    return found
+
+
+def _record(check: dg.AssetCheckEvaluation) -> CheckRecord:
+    return CheckRecord(
+        name=check.check_name,
+        passed=check.passed,
+        severity=check.severity.value,
+        blocking=check.severity is dg.AssetCheckSeverity.ERROR,
+        facts={"asset": "/".join(check.asset_key.path)},
+    )
+
+
+def _not_run(whole: dg.AssetsDefinition, judged: Iterable[dg.AssetCheckEvaluation]) -> tuple[CheckRecord, ...]:
+    """Failed verdicts of the tests that dbt was to run and did not: what nobody judged is not published."""
+    expected = {spec.key for spec in whole.node_check_specs_by_output_name.values()}
+    missing = expected - {check.asset_check_key for check in judged}
+    why = "dbt did not run this test. Look for DBT_INDIRECT_SELECTION in the environment, and for tests that are disabled."
+    return tuple(
         CheckRecord(
-            name=check.check_name or "dbt_test",
-            passed=check.passed,
-            severity=check.severity.value,
-            blocking=check.severity is dg.AssetCheckSeverity.ERROR,
-            facts={"asset": "/".join(check.asset_key.path) if check.asset_key else ""},
+            name=key.name,
+            passed=False,
+            severity=dg.AssetCheckSeverity.ERROR.value,
+            blocking=True,
+            facts={"asset": "/".join(key.asset_key.path), "description": why},
         )
-        for check in checks
-    ]
-    if not invocation.is_successful() and all(record.passed for record in records):
-        error = invocation.get_error()
-        raise dg.Failure(f"dbt build failed before its tests: {error}", allow_retries=False)
-    return checks, tuple(records)
+        for key in sorted(missing)
+    )
+
+
+def _shown(context: dg.AssetExecutionContext, judged: Iterable[dg.AssetCheckEvaluation]) -> Iterator[Any]:
+    for check in judged:
+        if check.asset_check_key not in context.selected_asset_check_keys:
+            yield check
+            continue
+        yield dg.AssetCheckResult(
+            asset_key=check.asset_key,
+            check_name=check.check_name,
+            passed=check.passed,
+            severity=check.severity,
+            metadata=check.metadata,
+        )
 
 
 def _export(tx: Transaction, folder: Path, product: Product, assets: Sequence[Asset]) -> tuple[Written, ...]:

@@ -93,12 +93,21 @@ class LakeResource(dg.ConfigurableResource):
         found = [_fresh(lake, asset, None, settings) for asset in assets]
         return None if any(outcome is None for outcome in found) else tuple(told(o) for o in found if o is not None)
 
+    def as_it_stands(self, asset: Asset) -> Outcome:
+        """What stands at an unpartitioned asset's path, with the verdicts on it, fresh or not."""
+        settings, lake = self.settings(), self.open()
+        return _standing(lake, lake.at(settings.branch), asset, None, settings)
+
 
 def _fresh(lake: Lake, asset: Asset, partition: str | None, settings: Settings) -> Outcome | None:
     snapshot = lake.at(settings.branch)
     code = code_version(asset)
     if why_stale(lake, snapshot, asset, code=code, partition=partition, landing=settings.landing):
         return None
+    return _standing(lake, snapshot, asset, partition, settings)
+
+
+def _standing(lake: Lake, snapshot: Snapshot, asset: Asset, partition: str | None, settings: Settings) -> Outcome:
     there = standing(snapshot, asset.path, partition)
     record = record_of(lake, snapshot, asset.path, partition)
     return Outcome(

@@ -2,18 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import dagster as dg
 
-from assets._bridge import asset_key
+from assets._bridge import DATA_VERSION_TAG, USER_PROVIDED_TAG, asset_key
 from headwater.lake import Entry
 from headwater.names import META_COMMIT, META_DATA_VERSION
 from headwater.provenance import CheckRecord
-
-# Dagster's own tags; `tests/dagster_characterization` says when Dagster changes them.
-DATA_VERSION_TAG: Final = "dagster/data_version"
-USER_PROVIDED_TAG: Final = "dagster/data_version_is_user_provided"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,14 +36,17 @@ class Workshop:
             tx.write_table(FLIGHTS, rows)
             return tx.publish(message="Put flights there", provenance=None).commit.id
 
-    def run(self, *, run_id: str | None = None, only_stale: bool = False) -> dg.ExecuteInProcessResult:
+    def run(
+        self, select: dg.AssetSelection | None = None, *, run_id: str | None = None, only_stale: bool = False
+    ) -> dg.ExecuteInProcessResult:
         path = manifest_path()
         assert path is not None
         models = [asset for asset in declared(PRODUCT) if asset.path in built_by_dbt(PRODUCT)]
         job = dg.Definitions(
             assets=[dagster_dbt_assets(PRODUCT, models, path)],
+            jobs=[dg.define_asset_job("build", selection=select or dg.AssetSelection.all())],
             resources={"lake": LakeResource(state=str(self.state)), "dbt": dbt_resource()},
-        ).resolve_implicit_global_asset_job_def()
+        ).resolve_job_def("build")
         tags = {ONLY_STALE_TAG: "true"} if only_stale else None
         return job.execute_in_process(instance=self.instance, run_id=run_id, tags=tags, raise_on_error=False)
 
@@ -106,3 +109,56 @@ def test_a_failed_dbt_test_leaves_main_untouched_and_every_model_on_a_branch(wor
     assert record.action == "refuse"
     assert {check.name for check in record.checks if not check.passed} == failed
     assert workshop.lake.at(left.name).has(ROUTE_HISTORY)
+
+
+def test_one_model_alone_is_built_with_all_that_dbt_builds_and_dagster_hears_of_both(workshop: Workshop) -> None:
+    """With dagster-dbt's own selection the other model had no table, and the build was refused."""
+    workshop.land(workshop.flights)
+    done = workshop.run(dg.AssetSelection.assets(asset_key(ROUTE_HISTORY)))
+    assert done.success
+    head = workshop.lake.at("main")
+    assert head.commit.provenance is not None
+    assert sorted(output.path for output in head.commit.provenance.outputs) == sorted(BOTH)
+    assert len(head.commit.provenance.checks) == len(verdicts(done)) > 4
+    for path in BOTH:
+        event = workshop.instance.get_latest_materialization_event(asset_key(path))
+        assert event is not None
+        assert event.asset_materialization is not None
+        assert (event.asset_materialization.tags or {})["dagster/data_version"] == head.entry(path).data_version
+
+
+def test_models_whose_checks_a_run_leaves_out_are_tested_all_the_same(workshop: Workshop) -> None:
+    landed = workshop.land(workshop.flights.with_columns(late=pl.col("late") * 3))
+    done = workshop.run(dg.AssetSelection.assets(*map(asset_key, BOTH)).without_checks())
+    assert not done.success
+    assert done.get_asset_materialization_events() == []
+    assert workshop.lake.at("main").commit.id == landed
+    assert not verdicts(done)[dg.AssetCheckKey(asset_key(ROUTE_HISTORY), "route_history_late_share_24h_in_range")]
+
+
+def test_models_are_refused_when_dbt_ran_none_of_their_tests(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landed = workshop.land(workshop.flights)
+    monkeypatch.setenv("DBT_INDIRECT_SELECTION", "empty")
+    done = workshop.run()
+    assert not done.success
+    assert workshop.lake.at("main").commit.id == landed
+    (left,) = (branch for branch in workshop.lake.branches() if branch.name != "main")
+    record = workshop.lake.resolve(left.name).provenance
+    assert record is not None
+    assert {check.passed for check in record.checks} == {False}
+    assert "DBT_INDIRECT_SELECTION" in str(record.checks[0].facts["description"])
+
+
+def test_a_run_of_checks_alone_builds_nothing_and_says_what_was_judged(workshop: Workshop) -> None:
+    workshop.land(workshop.flights)
+    assert workshop.run().success
+    head = workshop.lake.at("main").commit.id
+    workshop.land(workshop.flights.with_columns(late=pl.col("late") * 3))
+    done = workshop.run(dg.AssetSelection.all_asset_checks())
+    assert done.success
+    assert done.get_asset_materialization_events() == []
+    assert verdicts(done)
+    assert all(verdicts(done).values())
+    assert workshop.lake.at("main").commit.parents[0] == head
