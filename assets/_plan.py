@@ -1,6 +1,6 @@
 """Which assets and partitions are out of date, for a build and for the reconciliation sensor. No Dagster."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,22 @@ def held_assets(
 ) -> tuple[Stale, ...]:
     """What is left alone although it, or its partition of an input, is not there: taken back, or missing upstream."""
     return _with_reasons(why_held, lake, assets, snapshot or lake.at(branch), landing)
+
+
+def undeclared(snapshot: Snapshot, declared: Iterable[str], *, product: str | None = None) -> tuple[Stale, ...]:
+    """What stands in the lake although no code makes it: an asset, or a product, that was removed or renamed.
+
+    Args:
+        snapshot: What is published.
+        declared: Paths of all declared assets.
+        product: Only this product's folder, or None.
+    """
+    known = frozenset(declared)
+    found = (path for path in snapshot.paths() if path not in known and product in (None, path.split("/")[0]))
+    return tuple(
+        Stale(path=path, partition=None, reasons=(Reason(what="undeclared", name=path, before=None, now=None),))
+        for path in found
+    )
 
 
 def _with_reasons(

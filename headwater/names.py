@@ -42,6 +42,7 @@ MLFLOW_FOLDER: Final = "mlflow"
 LANDING_FOLDER: Final = "landing"
 
 _SEGMENT = re.compile(r"^[a-z0-9][a-z0-9_.=-]{0,99}$")
+_COMMIT_LIKE = re.compile(r"^[0-9a-f]{6,64}$")
 _REF = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,199}$")
 
 
@@ -89,3 +90,15 @@ def check_ref(name: str, *, what: str = "Branch") -> str:
     if not _REF.fullmatch(name) or ".." in name or name.endswith((".", "@")):
         raise InvalidNameError(what=what, name=name, rule=rule)
     return name
+
+
+def check_new_ref(name: str, *, what: str = "Branch") -> str:
+    """Returns the name of a branch or tag to be made unchanged, or says what is wrong with it.
+
+    Raises:
+        InvalidNameError: `check_ref` refuses it, or it reads as a commit id and would hide the commit of that id.
+    """
+    if _COMMIT_LIKE.fullmatch(name):
+        rule = "It reads as a commit id and could hide a commit: add a letter beyond 'f', or a '-'."
+        raise InvalidNameError(what=what, name=name, rule=rule)
+    return check_ref(name, what=what)

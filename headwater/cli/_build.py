@@ -28,7 +28,8 @@ def status(product: str | None, as_json: bool) -> None:
     chosen = [find(product)] if product else list(products())
     stale, held = zip(*(_standing(one) for one in chosen), strict=True)
     late = [_row(item, waits=False) for items in stale for item in items]
-    rows = late + [_row(item, waits=True) for items in held for item in items]
+    left = [item for items in held for item in items] + list(_undeclared(product))
+    rows = late + [_row(item, waits=True) for item in left]
     show_rows(rows, ("asset", "partition", "why"), as_json=as_json, empty="Everything is up to date.")
     if late:
         raise click.exceptions.Exit(1)
@@ -41,6 +42,18 @@ def _row(item: "Stale", *, waits: bool) -> dict[str, object]:
 
 def _stale(product: "Product") -> "tuple[Stale, ...]":
     return _standing(product)[0]
+
+
+def _undeclared(product: str | None) -> "tuple[Stale, ...]":
+    from assets._declared import declared
+    from assets._plan import undeclared
+    from assets._products import products
+    from resources.opening import open_lake
+    from resources.settings import load_settings
+
+    settings = load_settings()
+    paths = (asset.path for one in products() for asset in declared(one))
+    return undeclared(open_lake(settings).at(settings.branch), paths, product=product)
 
 
 def _standing(product: "Product") -> "tuple[tuple[Stale, ...], tuple[Stale, ...]]":

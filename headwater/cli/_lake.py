@@ -134,6 +134,20 @@ def revert(commit: str, message: str | None, as_json: bool) -> None:
 
 
 @lake.command()
+@click.argument("path")
+@click.option("--message", "-m", help="Message of the new commit.")
+@json_option
+def remove(path: str, message: str | None, as_json: bool) -> None:
+    """Takes the asset PATH out of main, as a new commit: for one that no code makes any more. `lake revert` undoes it."""
+    from headwater.lake._removal import remove_path
+    from headwater.runtime import user
+    from resources.settings import load_settings
+
+    done = remove_path(_lake(), path, into=load_settings().branch, message=message, actor=user())
+    show_facts({"changed": done.changed, **_commit_row(done.commit)}, as_json=as_json)
+
+
+@lake.command()
 @click.argument("ref")
 @click.argument("destination", type=click.Path(path_type=Path))
 @click.option("--path", "paths", multiple=True, help="Only this asset (may be given again).")

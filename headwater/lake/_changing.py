@@ -16,7 +16,7 @@ from headwater.lake._records import Record
 from headwater.lake._staging import Stager
 from headwater.lake._storage import storage_errors
 from headwater.lake._views import View
-from headwater.lake.errors import CollectedCommitError, MergeConflictError
+from headwater.lake.errors import CollectedCommitError, MergeConflictError, RevertConflictError
 from headwater.names import TRANSACTION_KEY, check_ref
 from headwater.provenance import Output, Provenance
 
@@ -49,7 +49,7 @@ def merge(core: Core, source: str, *, into: str, message: str, provenance: Prove
 
 
 def revert(core: Core, commit: str, *, into: str, message: str | None, actor: str) -> Published:
-    """A commit on `into` that undoes `commit`. Raises MergeConflictError when a later one changed its paths again."""
+    """A commit on `into` that undoes `commit`. Raises RevertConflictError when a later one changed its paths again."""
     id = secrets.token_hex(16)
     started = datetime.now(UTC).isoformat()
     with storage_errors(core.layout.location, "reverted"), core.branch_lock(check_ref(into)), core.storing():
@@ -59,7 +59,7 @@ def revert(core: Core, commit: str, *, into: str, message: str | None, actor: st
             buffer = NodeBuffer(core.catalog)
             merged = _merged(core, buffer, space, base=undone, source=before, target=head, id=id, appends=False)
             if merged.conflicts:
-                raise MergeConflictError(source=f"the undoing of {undone.id[:12]}", into=into, paths=merged.conflicts)
+                raise RevertConflictError(commit=undone.id, into=into, paths=merged.conflicts)
             if not merged.sides:
                 return Published(commit=head.commit, changed=False)
             provenance = Provenance(

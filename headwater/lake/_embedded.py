@@ -135,6 +135,8 @@ class EmbeddedLake:
 
     def _changes(self, base: CommitRow, row: CommitRow) -> Iterator[PathChange]:
         for path, before, after in _trees.changed(self._core.catalog, base.tree, row.tree):
+            if before is not None and before.same_content(after):
+                continue
             yield PathChange(
                 path=path,
                 change=Change.ADDED if before is None else Change.REMOVED if after is None else Change.CHANGED,
@@ -186,7 +188,7 @@ class EmbeddedLake:
         return _changing.merge(self._core, source, into=into, message=message, provenance=provenance)
 
     def revert(self, commit: str, *, into: str = MAIN, message: str | None = None, actor: str = "") -> Published:
-        """A new commit on `into` that undoes what `commit` changed. Raises MergeConflictError, RefNotFoundError."""
+        """A new commit on `into` that undoes what `commit` changed. Raises RevertConflictError, RefNotFoundError."""
         return _changing.revert(self._core, commit, into=into, message=message, actor=actor)
 
     def checkout(self, ref: str, destination: Path, *, paths: Sequence[str] | None = None) -> Commit:

@@ -391,7 +391,7 @@ class Lake(Protocol):
         """A new commit on `into` that undoes what `commit` changed.
 
         Raises:
-            MergeConflictError: A later commit changed one of its paths again.
+            RevertConflictError: A later commit changed one of its paths again.
         """
         ...
 

@@ -12,7 +12,7 @@ from headwater.lake._history import BRANCH, TAG, resolve
 from headwater.lake._interface import Ref
 from headwater.lake._storage import storage_errors
 from headwater.lake.errors import ProtectedBranchError, RefExistsError, RefNotFoundError
-from headwater.names import MAIN, check_path, check_ref
+from headwater.names import MAIN, check_new_ref, check_path, check_ref
 from headwater.provenance import Provenance
 
 _ATTESTATIONS_KEPT: Final = 20
@@ -37,7 +37,7 @@ class Refs:
 
     def create_branch(self, name: str, *, at: str, protected: bool) -> Ref:
         """A new branch. Raises RefExistsError, InvalidNameError, RefNotFoundError."""
-        check_ref(name)
+        check_new_ref(name)
         commit = resolve(self._catalog, at).id
         with storage_errors(self._core.layout.location, "written"), self._catalog.writing() as connection:
             self._check_free(name)
@@ -74,7 +74,7 @@ class Refs:
 
     def tag(self, name: str, *, at: str) -> Ref:
         """A new immutable tag. Raises RefExistsError when the name stands at another commit or is a branch."""
-        check_ref(name, what="Tag")
+        check_new_ref(name, what="Tag")
         commit = resolve(self._catalog, at).id
         with storage_errors(self._core.layout.location, "written"), self._catalog.writing() as connection:
             found = self._catalog.ref(TAG, name)

@@ -149,7 +149,7 @@ def _check_fits(rows: Rows, before: Record, *, path: str, partition: tuple[str, 
         raise TableWriteError(
             path=path,
             reason=f"it is partitioned {now}, so its partition {partition[0]}={partition[1]} can't be written. "
-            "Remove it first, or overwrite it as a whole.",
+            f"Take it out first with `headwater lake remove {path}` (a revert puts it back), or overwrite it as a whole.",
         )
     found = dict(no_rows(rows.schema).schema)
     wanted = dict(before.entry.schema)

@@ -30,7 +30,7 @@ class RefExistsError(LakeError):
 
     def __init__(self, *, name: str, kind: str, commit: str) -> None:
         self.name, self.kind, self.commit = name, kind, commit
-        more = " Tags never move: choose another name." if kind == "tag" else " Choose another name or delete it first."
+        more = " Tags never move: choose another name." if kind == "tag" else " Choose another name."
         super().__init__(f"{kind.capitalize()} {name!r} exists already, at commit {commit[:12]}.{more}")
 
 
@@ -88,6 +88,18 @@ class MergeConflictError(LakeError):
         super().__init__(
             f"{source!r} cannot be merged into {into!r}: both changed {', '.join(map(repr, paths))} since they parted. "
             f"Nothing was published. Run it again from the present head of {into!r}."
+        )
+
+
+class RevertConflictError(MergeConflictError):
+    """A commit cannot be undone, because a later one changed its paths again."""
+
+    def __init__(self, *, commit: str, into: str, paths: Sequence[str]) -> None:
+        self.source, self.into, self.paths = commit, into, tuple(paths)
+        LakeError.__init__(
+            self,
+            f"Commit {commit[:12]} cannot be undone on {into!r}: a later commit changed {', '.join(map(repr, paths))} again. "
+            f"Nothing was published. Undo the later ones first, newest first: `headwater lake log {into} --path {paths[0]}`.",
         )
 
 

@@ -12,7 +12,7 @@ from headwater.product import Asset
 from headwater.provenance import Pin, Provenance, ProvenanceError
 
 # Actions whose commits put content there on somebody's word rather than by building it.
-BY_HAND: Final = frozenset({"revert", "import", "merge"})
+BY_HAND: Final = frozenset({"revert", "import", "merge", "remove"})
 
 
 class UndeclaredInputError(HeadwaterError):

@@ -4,8 +4,10 @@ import os
 import stat
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from headwater.lake import EmbeddedLake
 from tests.scenarios.workshop import PRODUCT, Workshop
 
 RELEASE = f"{PRODUCT}/release"
@@ -67,6 +69,22 @@ def test_revert_puts_back_what_was_as_a_new_commit(workshop: Workshop) -> None:
     assert "is the first commit" in said(workshop, "lake", "revert", first)
     assert "'nothing'" in said(workshop, "lake", "revert", "nothing")
     assert workshop.head() == done["id"]
+
+
+def test_an_asset_that_no_code_makes_is_named_and_can_be_removed(workshop: Workshop) -> None:
+    old = f"{PRODUCT}/datasets/forsaken"
+    with EmbeddedLake.open(workshop.state / "lake").transaction() as tx:
+        tx.write_table(old, pl.DataFrame({"x": [1]}))
+        tx.publish(message="What an earlier version of the code made", provenance=None)
+    (row,) = (row for row in workshop.json("status") if row["asset"] == old)
+    assert row["waits"] is True
+    assert f"headwater lake remove {old}" in row["why"]
+    done = workshop.json("lake", "remove", old, "-m", "Nobody makes it")
+    assert (done["action"], done["message"], done["id"]) == ("remove", "Nobody makes it", workshop.head())
+    assert old not in [row["asset"] for row in workshop.json("status")]
+    assert "Nothing stands at" in said(workshop, "lake", "remove", old)
+    workshop.json("lake", "revert", done["id"])
+    assert old in workshop.data()
 
 
 def test_checkout_writes_an_empty_folder_only(built: Workshop, tmp_path: Path) -> None:

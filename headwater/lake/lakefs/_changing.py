@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from headwater.lake._interface import Commit, Published
 from headwater.lake._merge import Outcome, Sides, judge
 from headwater.lake._records import Record
-from headwater.lake.errors import MergeConflictError
+from headwater.lake.errors import MergeConflictError, RevertConflictError
 from headwater.lake.lakefs._manifest import PATHS_KEY, marker_of
 from headwater.lake.lakefs._merging import Merger, Merging
 from headwater.lake.lakefs._server import paths_value
@@ -36,7 +36,7 @@ def _published(parts: Parts, transaction: str, head: Commit) -> Commit | None:
 
 
 def revert(parts: Parts, commit: str, *, into: str, message: str | None, actor: str) -> Published:
-    """A commit on `into` that undoes `commit`. Raises MergeConflictError when a later one changed its paths again."""
+    """A commit on `into` that undoes `commit`. Raises RevertConflictError when a later one changed its paths again."""
     id, started = secrets.token_hex(16), datetime.now(UTC).isoformat()
     head, undone = parts.history.head(check_ref(into)), parts.history.resolve(commit)
     before = parts.history.resolve(f"{undone.id}~1")
@@ -71,7 +71,10 @@ def revert(parts: Parts, commit: str, *, into: str, message: str | None, actor: 
             renew=mark,
             appends=False,
         )
-        merged = Merger(parts).merge(merging)
+        try:
+            merged = Merger(parts).merge(merging)
+        except MergeConflictError as conflict:
+            raise RevertConflictError(commit=undone.id, into=into, paths=conflict.paths) from None
     return Published(commit=merged.commit or parts.history.head(into), changed=merged.commit is not None)
 
 
@@ -95,7 +98,7 @@ def _undone(parts: Parts, undone: Commit, before: Commit, head: Commit, *, into:
         elif outcome is Outcome.CONFLICT:
             conflicts.append(path)
     if conflicts:
-        raise MergeConflictError(source=f"the undoing of {undone.id[:12]}", into=into, paths=conflicts)
+        raise RevertConflictError(commit=undone.id, into=into, paths=conflicts)
     return changed
 
 

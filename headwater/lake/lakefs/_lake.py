@@ -165,7 +165,7 @@ class LakeFSLake:
         return merge(self._parts, source, into=into, message=message, provenance=provenance)
 
     def revert(self, commit: str, *, into: str = MAIN, message: str | None = None, actor: str = "") -> Published:
-        """A new commit on `into` that undoes what `commit` changed. Raises MergeConflictError."""
+        """A new commit on `into` that undoes what `commit` changed. Raises RevertConflictError."""
         return revert(self._parts, commit, into=into, message=message, actor=actor)
 
     # Refs

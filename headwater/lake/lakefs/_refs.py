@@ -8,7 +8,7 @@ from headwater.lake._interface import Ref
 from headwater.lake.errors import ProtectedBranchError, RefExistsError, RefNotFoundError
 from headwater.lake.lakefs._history import INTERNAL
 from headwater.lake.lakefs._snapshot import Parts
-from headwater.names import MAIN, InvalidNameError, check_ref
+from headwater.names import MAIN, InvalidNameError, check_new_ref, check_ref
 
 _BRANCH: Final = "branch"
 _TAG: Final = "tag"
@@ -42,7 +42,7 @@ class Refs:
 
     def create_branch(self, name: str, *, at: str, protected: bool) -> Ref:
         """A new branch. Raises RefExistsError, InvalidNameError, RefNotFoundError."""
-        check_ref(name)
+        check_new_ref(name)
         if not _BRANCH_ID.fullmatch(name) or name.startswith(INTERNAL):
             raise InvalidNameError(
                 what=_BRANCH.capitalize(),
@@ -74,7 +74,7 @@ class Refs:
 
     def tag(self, name: str, *, at: str) -> Ref:
         """A new immutable tag. Raises RefExistsError when the name stands at another commit or is a branch."""
-        check_ref(name, what=_TAG.capitalize())
+        check_new_ref(name, what=_TAG.capitalize())
         commit = self._parts.history.resolve(at).id
         if (branch := self._parts.server.branch_head(name)) is not None:
             raise RefExistsError(name=name, kind=_BRANCH, commit=branch)

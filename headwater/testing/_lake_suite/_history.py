@@ -5,7 +5,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from headwater.lake import Change, Lake, WriteMode
-from headwater.lake.errors import MergeConflictError, PathNotFoundError, RefNotFoundError
+from headwater.lake.errors import MergeConflictError, PathNotFoundError, RefNotFoundError, RevertConflictError
 from headwater.names import MAIN
 from headwater.testing._lake_suite._common import MORE, OTHER, PATH, ROWS, SuiteBase, ids, provenance, publish, rows
 
@@ -58,6 +58,13 @@ class HistorySuite(SuiteBase):
         assert diff.base == lake.resolve(MAIN).id
         assert [(c.path, c.change) for c in diff.changes] == [(OTHER, Change.REMOVED), (PATH, Change.CHANGED)]
         assert lake.diff(MAIN, MAIN).changes == ()
+
+    def test_equal_content_is_no_difference_however_often_it_was_written(self, lake: Lake) -> None:
+        first = publish(lake, PATH, ROWS).commit
+        publish(lake, PATH, MORE)
+        back = publish(lake, PATH, ROWS).commit
+        assert lake.diff(first.id, back.id).changes == ()
+        assert lake.diff(first.id, f"{back.id}~1").changes != ()
 
     def test_a_merge_brings_what_changed_and_keeps_the_rest(self, lake: Lake) -> None:
         publish(lake, PATH, ROWS)
@@ -146,8 +153,9 @@ class HistorySuite(SuiteBase):
         publish(lake, PATH, ROWS)
         bad = publish(lake, PATH, MORE).commit
         later = publish(lake, PATH, MORE.head(1)).commit
-        with pytest.raises(MergeConflictError, match=PATH):
+        with pytest.raises(RevertConflictError, match="Undo the later ones first") as caught:
             lake.revert(bad.id)
+        assert caught.value.paths == (PATH,)
         assert lake.resolve(MAIN) == later
 
     def test_the_first_commit_cannot_be_reverted(self, lake: Lake) -> None:

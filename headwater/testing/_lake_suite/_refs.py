@@ -7,7 +7,22 @@ from headwater.lake.errors import ProtectedBranchError, RefExistsError, RefNotFo
 from headwater.names import MAIN, InvalidNameError
 from headwater.testing._lake_suite._common import MORE, OTHER, PATH, ROWS, SuiteBase, ids, publish
 
-BAD_REFS = ["", "a b", "a/b", "a..b", "-a", "ü", "x" * 300, "a~1", "a^", "a$", "end.", "end@"]
+BAD_REFS = [
+    "",
+    "a b",
+    "a/b",
+    "a..b",
+    "-a",
+    "ü",
+    "x" * 300,
+    "a~1",
+    "a^",
+    "a$",
+    "end.",
+    "end@",
+    "c0ffee",
+    "0123456789abcdef" * 4,
+]
 
 
 class RefsSuite(SuiteBase):
