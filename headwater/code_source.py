@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import linecache
 import os
 import re
 import sys
@@ -49,12 +50,21 @@ def source_of(thing: Any) -> Source:
         code = None if isinstance(thing, type) else thing.__code__
         if code is not None and code.co_name == "<lambda>":  # its lines may hold more than itself, or half of it
             return _of_code(code)
-        return _in_file(thing) or _source(
-            _stripped(ast.parse(textwrap.dedent(inspect.getsource(code or thing)))).body[0]
-        )
+        if found := _in_file(thing):
+            return found
+        text = inspect.getsource(thing) if code is None else _lines_of(code)
+        return _source(_stripped(ast.parse(textwrap.dedent(text))).body[0])
     except (OSError, SyntaxError, IndentationError):  # generated code
         code = getattr(thing, "__code__", None)
         return _of_code(code) if code else Source(text=re.sub(r" at 0x[0-9a-f]+", "", repr(sorted(vars(thing)))))
+
+
+def _lines_of(code: types.CodeType) -> str:
+    """What `inspect.getsource` gives, without its look through all modules for the one that the code is in."""
+    lines = linecache.getlines(code.co_filename)
+    if not lines:
+        raise OSError(code.co_filename)
+    return "".join(inspect.getblock(lines[code.co_firstlineno - 1 :]))
 
 
 def _of_code(code: types.CodeType) -> Source:

@@ -1,13 +1,16 @@
 """The Dagster code location: every product's assets, the resources, the sensors. The only entry point."""
 
-import dagster as dg
+from headwater.collector import collector_paused
 
-from assets._automation import with_automation
-from assets._declared import built_by_dbt, declared, manifest_path
-from assets._definitions import dagster_assets
-from assets._products import products
-from resources.lake import LakeResource
-from sensors import all_sensors
+with collector_paused():
+    import dagster as dg
+
+    from assets._automation import with_automation
+    from assets._declared import built_by_dbt, declared, manifest_path
+    from assets._definitions import dagster_assets
+    from assets._products import products
+    from resources.lake import LakeResource
+    from sensors import all_sensors
 
 
 def _definitions() -> dg.Definitions:
@@ -27,4 +30,5 @@ def _definitions() -> dg.Definitions:
     )
 
 
-defs = _definitions()
+with collector_paused():  # for what dagster-dbt imports
+    defs = _definitions()

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 import dagster as dg
-from dagster._core.storage.runs.sqlite import SqliteRunStorage
 
 _PROCESSES: Final = Path("/proc")
 _CLOCK_SLACK: Final = 2.0
@@ -17,6 +16,8 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> tuple[str, ...]:
     Launchers that can be asked for their workers' health (Kubernetes) are left to Dagster's own run monitoring, and so
     is a database that other machines share.
     """
+    from dagster._core.storage.runs.sqlite import SqliteRunStorage  # brings SQLAlchemy: a third of a second
+
     if instance.run_launcher.supports_check_run_worker_health or not isinstance(instance.run_storage, SqliteRunStorage):
         return ()
     started = instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
