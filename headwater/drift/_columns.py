@@ -1,8 +1,8 @@
 """Reads one column at a time from a frame and says what kind of values it holds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import polars as pl
 import pyarrow as pa
@@ -10,8 +10,10 @@ import pyarrow as pa
 from headwater.drift.errors import MissingColumnError, UnsupportedColumnError
 
 Frame: TypeAlias = pl.DataFrame | pl.LazyFrame | pa.Table
-"""Rows to describe. A lazy frame is executed once a column, so that no more than one column is in memory: pass a scan
-(such as a snapshot's table), or collect an expensive plan first."""
+"""Rows to describe. A lazy frame is executed once for every few columns, so that no more are in memory: pass a scan (such as a
+snapshot's table), or collect an expensive plan first."""
+COLUMNS_AT_ONCE: Final = 4
+"""Of one lazy frame: one by one, a Parquet file of 50 columns takes a third longer to read."""
 
 
 class ValueKind(StrEnum):
@@ -107,11 +109,20 @@ class Reader:
             if name not in self.schema:
                 raise MissingColumnError(column=name, side=self._side, known=self.names)
 
-    def column(self, name: str) -> pl.Series:
-        """The values of one column."""
-        self.check([name])
-        if isinstance(self._frame, pl.LazyFrame):
-            return self._frame.select(name).collect().to_series()
-        if isinstance(self._frame, pl.DataFrame):
-            return self._frame.get_column(name)
-        return pl.Series(name, self._frame.column(name))
+    def columns(self, names: Sequence[str]) -> Iterator[pl.Series]:
+        """The values of columns, in the order of `names`; a lazy frame is executed once for every few of them."""
+        self.check(names)
+        for block in _blocks(names):
+            if isinstance(self._frame, pa.Table):
+                found = [pl.Series(name, self._frame.column(name)) for name in block]
+            elif isinstance(self._frame, pl.LazyFrame):
+                found = self._frame.select(block).collect().get_columns()
+            else:
+                found = self._frame.select(block).get_columns()
+            found.reverse()
+            while found:
+                yield found.pop()  # and forget it: the next block is read when this one is used up
+
+
+def _blocks(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[start : start + COLUMNS_AT_ONCE] for start in range(0, len(names), COLUMNS_AT_ONCE))

@@ -78,7 +78,7 @@ def _prepare(left: Reader, right: Reader, names: Sequence[str], codes: Sequence[
     notes: list[str] = []
     sides = []
     for side, reader in ((REFERENCE, left), (CURRENT, right)):
-        data = pl.DataFrame([_value(reader.column(name), name in codes) for name in names])
+        data = pl.DataFrame([_value(series, series.name in codes) for series in reader.columns(names)])
         if data.height == 0:
             raise EmptySampleError(column=names[0] if names else "(none)", side=side)
         if data.height > row_limit:

@@ -1,6 +1,7 @@
 """Compares two samples column by column and judges each by declared limits."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -8,7 +9,7 @@ from typing import TypeAlias
 import polars as pl
 
 from headwater.drift._cells import categorical_cells, numeric_cells
-from headwater.drift._columns import Frame, Reader
+from headwater.drift._columns import COLUMNS_AT_ONCE, Frame, Reader
 from headwater.drift._combine import common_kind, convert
 from headwater.drift._distribution import CATEGORY, CategoricalProfile, ColumnProfile, NumericProfile
 from headwater.drift._measures import chi_squared, ks_p_value, ks_statistic, psi, psi_noise, q_values
@@ -26,6 +27,7 @@ from headwater.drift.report import (
 )
 
 _NAMED_CATEGORIES = 20
+_MOST_THREADS = 4
 
 Sample: TypeAlias = Frame | ReferenceProfile
 
@@ -54,7 +56,7 @@ def drift_statistics(
     columns: Sequence[str] | None = None,
     categorical: Sequence[str] = (),
     limits: DriftLimits | None = None,
-    threads: int = 1,
+    threads: int | None = None,
 ) -> DriftReport:
     """How the distribution of each column differs between two samples, exactly.
 
@@ -68,7 +70,8 @@ def drift_statistics(
         columns: Columns to compare; None takes all of the reference.
         categorical: Columns whose integers or dates are codes. A profile fixed this when it was made.
         limits: When a column counts as shifted; None takes the defaults of `DriftLimits`.
-        threads: Columns measured at once; each needs memory of its own.
+        threads: Groups of columns measured at once; each needs memory of its own. None takes the processors there are, four
+            at most. The report is the same.
 
     Raises:
         EmptySampleError: One side has no rows.
@@ -82,14 +85,17 @@ def drift_statistics(
     for source in (left, right):
         source.check([*names, *categorical])
 
-    def measure(name: str) -> _Measured:
-        return _measure(name, left.column(name), right.column(name), limits.bins)
+    def measure(block: Sequence[str]) -> list[_Measured]:
+        pairs = zip(block, left.columns(block), right.columns(block), strict=True)
+        return [_measure(name, ours, theirs, limits.bins) for name, ours, theirs in pairs]
 
-    if threads > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            measured = list(pool.map(measure, names))
+    at_once = min(_MOST_THREADS, len(os.sched_getaffinity(0))) if threads is None else threads
+    if at_once > 1:
+        blocks = [names[start : start + COLUMNS_AT_ONCE] for start in range(0, len(names), COLUMNS_AT_ONCE)]
+        with ThreadPoolExecutor(at_once) as pool:
+            measured = [one for found in pool.map(measure, blocks) for one in found]
     else:
-        measured = [measure(name) for name in names]
+        measured = measure(names)
     rows = (measured[0].reference.rows, measured[0].current.rows) if measured else (0, 0)
     return DriftReport(
         columns=tuple(_adjust_and_judge(measured, limits)), reference_rows=rows[0], current_rows=rows[1], limits=limits
@@ -98,11 +104,11 @@ def drift_statistics(
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """Column profiles by name, made or read when asked for and then forgotten."""
+    """Column profiles, made or read when asked for and then forgotten."""
 
     names: tuple[str, ...]
     side: str
-    column: Callable[[str], ColumnProfile]
+    columns: Callable[[Sequence[str]], Iterator[ColumnProfile]]
 
     def check(self, names: Sequence[str]) -> None:
         for name in names:
@@ -112,14 +118,14 @@ class _Source:
 
 def _source(sample: Sample, side: str, categorical: Sequence[str]) -> _Source:
     if isinstance(sample, ReferenceProfile):
-        return _Source(names=tuple(sample.columns), side=side, column=lambda name: sample.columns[name])
+        return _Source(names=tuple(sample.columns), side=side, columns=lambda names: (sample.columns[n] for n in names))
     reader = Reader(sample, side=side)
     codes = frozenset(categorical)
 
-    def column(name: str) -> ColumnProfile:
-        return column_profile(reader.column(name), categorical=name in codes)
+    def columns(names: Sequence[str]) -> Iterator[ColumnProfile]:
+        return (column_profile(series, categorical=series.name in codes) for series in reader.columns(names))
 
-    return _Source(names=reader.names, side=side, column=column)
+    return _Source(names=reader.names, side=side, columns=columns)
 
 
 def _measure(name: str, reference: ColumnProfile, current: ColumnProfile, bins: int) -> _Measured:
