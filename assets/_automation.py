@@ -28,7 +28,8 @@ def with_automation(assets: Iterable[dg.AssetsDefinition]) -> Sequence[dg.Assets
     found = list(assets)
     partitioned = frozenset(spec.key for item in found for spec in item.specs if spec.partitions_def is not None)
     groups = {key: frozenset(item.keys) for item in found if len(item.keys) > 1 for key in item.keys}
-    return dg.map_asset_specs(partial(_with_condition, partitioned=partitioned, groups=groups), found)
+    above = _ancestors({spec.key: [dep.asset_key for dep in spec.deps] for item in found for spec in item.specs})
+    return dg.map_asset_specs(partial(_with_condition, partitioned=partitioned, groups=groups, above=above), found)
 
 
 def automation_sensors(together: Sequence[frozenset[str]] = ()) -> list[dg.AutomationConditionSensorDefinition]:
@@ -67,6 +68,7 @@ def condition_for(
     is_partitioned: bool,
     partitioned: frozenset[dg.AssetKey],
     together: frozenset[dg.AssetKey] = frozenset(),
+    above: frozenset[dg.AssetKey] = frozenset(),
 ) -> dg.AutomationCondition:
     """The condition of one asset: something it is built from changed, and everything it needs is there and quiet.
 
@@ -78,6 +80,7 @@ def condition_for(
         is_partitioned: Whether it has partitions itself: then it needs its own partition of each input only.
         partitioned: Every asset that has partitions; of those, an input needs one partition, as most never landed.
         together: What the same body builds: all of it is requested when something that one of it is built from changed.
+        above: Partitioned assets that it is built from, at any depth.
     """
     some = frozenset() if is_partitioned else frozenset(deps) & partitioned
     changed = _any_of(_changed(together), together)
@@ -88,12 +91,25 @@ def condition_for(
     absent = _any_of(_Condition.newly_missing(), together).since(requested | appeared)
     pending = (absent | unhandled).with_label("has unhandled changes")
     hindered = _any_of(_hindered(some, together), together)
+    if not is_partitioned and above:
+        hindered = hindered | _on_its_way(above)
     return pending & ~hindered
 
 
 def _changed(together: frozenset[dg.AssetKey]) -> dg.AutomationCondition:
     data = _Condition.any_deps_match(_Condition.data_version_changed())
     return _Condition.code_version_changed() | _but(data, together)
+
+
+def _on_its_way(partitions: frozenset[dg.AssetKey]) -> dg.AutomationCondition:
+    """A partition of something above is being built, or changed since the last tick: what that starts is not in progress yet.
+
+    Without it the whole would be built now and again after them. What has no partitions either is requested in one run
+    with what is above it, in order, and needs no such wait.
+    """
+    coming = _Condition.in_progress() | _Condition.newly_updated()
+    first, *rest = (_Condition.asset_matches(key, coming) for key in sorted(partitions))
+    return reduce(lambda either, other: either | other, rest, first)
 
 
 def _hindered(some: frozenset[dg.AssetKey], together: frozenset[dg.AssetKey]) -> dg.AutomationCondition:
@@ -118,11 +134,25 @@ def _any_of(condition: dg.AutomationCondition, together: Iterable[dg.AssetKey]) 
     return reduce(lambda either, other: either | other, others, condition)
 
 
+def _ancestors(inputs: Mapping[dg.AssetKey, Sequence[dg.AssetKey]]) -> Mapping[dg.AssetKey, frozenset[dg.AssetKey]]:
+    """Everything each asset is built from, at any depth."""
+    found: dict[dg.AssetKey, frozenset[dg.AssetKey]] = {}
+
+    def above(key: dg.AssetKey) -> frozenset[dg.AssetKey]:
+        if key not in found:
+            direct = inputs.get(key, ())
+            found[key] = frozenset(direct).union(*(above(dep) for dep in direct))
+        return found[key]
+
+    return {key: above(key) for key in inputs}
+
+
 def _with_condition(
     spec: dg.AssetSpec,
     *,
     partitioned: frozenset[dg.AssetKey],
     groups: Mapping[dg.AssetKey, frozenset[dg.AssetKey]],
+    above: Mapping[dg.AssetKey, frozenset[dg.AssetKey]],
 ) -> dg.AssetSpec:
     deps = [dep.asset_key for dep in spec.deps]
     if not deps:
@@ -132,5 +162,6 @@ def _with_condition(
         is_partitioned=spec.partitions_def is not None,
         partitioned=partitioned,
         together=groups.get(spec.key, frozenset()),
+        above=above[spec.key] & partitioned,
     )
     return spec.replace_attributes(automation_condition=condition)

@@ -124,8 +124,8 @@ def column_profile(series: pl.Series, *, categorical: bool) -> ColumnProfile:
     present = to_kind(series.drop_nulls() if nulls else series, kind)
     values = np.concatenate([chunk.to_numpy() for chunk in present.get_chunks()])  # the one copy, sorted in place
     values.sort()
-    zeros = slice(*(int(np.searchsorted(values, values.dtype.type(0), side=side)) for side in ("left", "right")))
-    values[zeros] = 0  # -0.0 too, its equal
+    zero = values.dtype.type(0)
+    values[np.searchsorted(values, zero) : np.searchsorted(values, zero, side="right")] = 0  # -0.0 too, its equal
     nans = 0
     if values.dtype.kind == "f":
         nans = len(values) - int(np.searchsorted(values, np.nan, side="left"))
