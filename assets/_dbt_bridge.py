@@ -13,15 +13,16 @@ import duckdb
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
 from assets._bridge import as_logged, asset_key, report
+from assets._dbt_verdicts import Verdicts, verdicts
 from headwater.code_version import code_version
 from headwater.lake import Entry, Transaction
-from headwater.materialize import Outcome, Stopwatch, Written, finish, replayed, transaction_id_of
+from headwater.materialize import Outcome, Status, Stopwatch, Written, finish, replayed, transaction_id_of
 from headwater.names import LINEAGE_FACT
 from headwater.product import Asset, Product
-from headwater.provenance import CheckRecord, Pin
+from headwater.provenance import Pin
 from resources.dbt import DATABASE, make_database
 from resources.dbt_lineage import compiled_sql, dbt_column_lineage
-from resources.lake import LakeResource
+from resources.lake import ONLY_STALE_TAG, LakeResource
 from resources.progress import told
 
 
@@ -90,19 +91,26 @@ def dagster_dbt_assets(product: Product, assets: Sequence[Asset], manifest: Path
 
 
 def _report(context: dg.AssetExecutionContext, outcomes: Iterable[Outcome], *, judged: bool = True) -> Iterator[Any]:
-    """Dagster's events: of what the run selected as its results, of what was built beside it as events of its log."""
+    """Dagster's events: of what the run selected as its results, of what was built beside it as events of its log.
+
+    Args:
+        context: The run.
+        outcomes: What became of each model.
+        judged: Whether the verdicts are still to be reported.
+    """
     checks = context.selected_asset_check_keys if judged else ()
     for outcome in outcomes:
-        if asset_key(outcome.path) in context.selected_asset_keys:
+        key = asset_key(outcome.path)
+        if key in context.selected_asset_keys:
             yield from report(outcome, checks=checks)
             continue
         for event in report(outcome, checks=checks):
             if isinstance(event, dg.AssetCheckResult):
                 yield event
-            elif context.selected_asset_keys:
+                continue
+            yield from event.check_results or ()
+            if outcome.status is not Status.FRESH:  # what stood there before the run is no news
                 yield as_logged(event)
-            else:
-                yield from event.check_results or ()
 
 
 def _build(
@@ -116,8 +124,9 @@ def _build(
     lake, settings = resource.open(), resource.settings()
     transaction_id = transaction_id_of(run, f"{product.name}/dbt")
     if transaction_id and (earlier := lake.find_transaction(transaction_id, ref=settings.branch)):
-        again = (replayed(lake, asset.path, None, earlier, into=settings.branch) for asset in assets)
-        yield from _report(context, again)
+        paths = {output.path for output in earlier.provenance.outputs} if earlier.provenance else set()
+        made = [path for asset in assets if (path := asset.path) in paths]
+        yield from _report(context, (replayed(lake, path, None, earlier, into=settings.branch) for path in made))
         return
     folder = settings.scratch / f"dbt-{context.run.run_id}"
     try:
@@ -126,28 +135,22 @@ def _build(
             make_database(folder / DATABASE, schema=f"{product.name}_lake", tables=sources, snapshot=tx.base)
             started = time.perf_counter()
             judged = invoke(folder, _models(product))
-            records = tuple(_record(check) for check in judged) + _not_run(context.assets_def, judged)
             watch.function = time.perf_counter() - started
-            written = _export(tx, folder, product, assets)
-            pins = _pins(tx, assets)
-            into = settings.branch
-            outcomes = finish(lake, tx, written, checks=records, pins=pins, run=run, watch=watch, into=into)
+            asked = _asked(context, resource, assets)
+            written, pins, into = _export(tx, folder, product, asked), _pins(tx, asked), settings.branch
+            outcomes = finish(lake, tx, written, checks=judged.records, pins=pins, run=run, watch=watch, into=into)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    yield from _shown(context, judged)
+    yield from _shown(context, judged.shown)
     yield from _report(context, map(told, outcomes), judged=False)  # dbt's verdicts are out
 
 
-_Invoke = Callable[[Path, Iterable[str]], Sequence[dg.AssetCheckEvaluation]]
+_Invoke = Callable[[Path, Iterable[str]], Verdicts]
 
 
 def _invoke(
-    dbt: DbtCliResource,
-    manifest: Mapping[str, Any],
-    translator: Translator,
-    folder: Path,
-    models: Iterable[str],
-) -> Sequence[dg.AssetCheckEvaluation]:
+    dbt: DbtCliResource, manifest: Mapping[str, Any], translator: Translator, folder: Path, models: Iterable[str]
+) -> Verdicts:
     """Runs `dbt build` of all `models` over the database in `folder`, with all their tests, and gives the verdicts.
 
     It has no Dagster context on purpose: with one, dagster-dbt builds and tests only what a run selected, and models would be
@@ -157,37 +160,16 @@ def _invoke(
     invocation = dbt.cli(
         command, manifest=manifest, dagster_dbt_translator=translator, target_path=folder, raise_on_error=False
     )
-    found = [event for event in invocation.stream() if isinstance(event, dg.AssetCheckEvaluation)]
-    if not invocation.is_successful() and all(check.passed for check in found):
-        raise dg.Failure(f"dbt build failed: {invocation.get_error()}", allow_retries=False)
-    return found
+    events = list(invocation.stream())
+    error = None if invocation.is_successful() else invocation.get_error() or "dbt gave no reason"
+    return verdicts(events, folder, manifest, models, error=error)
 
 
-def _record(check: dg.AssetCheckEvaluation) -> CheckRecord:
-    return CheckRecord(
-        name=check.check_name,
-        passed=check.passed,
-        severity=check.severity.value,
-        blocking=check.severity is dg.AssetCheckSeverity.ERROR,
-        facts={"asset": "/".join(check.asset_key.path)},
-    )
-
-
-def _not_run(whole: dg.AssetsDefinition, judged: Iterable[dg.AssetCheckEvaluation]) -> tuple[CheckRecord, ...]:
-    """Failed verdicts of the tests that dbt was to run and did not: what nobody judged is not published."""
-    expected = {spec.key for spec in whole.node_check_specs_by_output_name.values()}
-    missing = expected - {check.asset_check_key for check in judged}
-    why = "dbt did not run this test. Look for DBT_INDIRECT_SELECTION in the environment, and for tests that are disabled."
-    return tuple(
-        CheckRecord(
-            name=key.name,
-            passed=False,
-            severity=dg.AssetCheckSeverity.ERROR.value,
-            blocking=True,
-            facts={"asset": "/".join(key.asset_key.path), "description": why},
-        )
-        for key in sorted(missing)
-    )
+def _asked(context: dg.AssetExecutionContext, resource: LakeResource, assets: Sequence[Asset]) -> Sequence[Asset]:
+    """The models without those that somebody took back and nobody asked for: building another one brings none back."""
+    stale_only = dict(context.run.tags).get(ONLY_STALE_TAG) == "true"
+    named = frozenset() if stale_only else context.selected_asset_keys
+    return [asset for asset in assets if asset_key(asset.path) in named or not resource.held(asset)]
 
 
 def _shown(context: dg.AssetExecutionContext, judged: Iterable[dg.AssetCheckEvaluation]) -> Iterator[Any]:

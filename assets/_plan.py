@@ -37,15 +37,15 @@ def held_assets(
     return _with_reasons(why_held, lake, assets, snapshot or lake.at(branch), landing)
 
 
-def undeclared(snapshot: Snapshot, declared: Iterable[str], *, product: str | None = None) -> tuple[Stale, ...]:
-    """What stands in the lake although no code makes it: an asset, or a product, that was removed or renamed.
+def undeclared(snapshot: Snapshot, assets: Iterable[Asset], *, product: str | None = None) -> tuple[Stale, ...]:
+    """What stands in the lake although no code makes or reads it: an asset, or a product, that was removed or renamed.
 
     Args:
         snapshot: What is published.
-        declared: Paths of all declared assets.
+        assets: Every declared asset.
         product: Only this product's folder, or None.
     """
-    known = frozenset(declared)
+    known = {path for asset in assets for path in (asset.path, *asset.inputs, *asset.previous)}
     found = (path for path in snapshot.paths() if path not in known and product in (None, path.split("/")[0]))
     return tuple(
         Stale(path=path, partition=None, reasons=(Reason(what="undeclared", name=path, before=None, now=None),))

@@ -61,9 +61,10 @@ def source_of(thing: Any) -> Source:
 
 def _lines_of(code: types.CodeType) -> str:
     """What `inspect.getsource` gives, without its look through all modules for the one that the code is in."""
+    linecache.checkcache(code.co_filename)
     lines = linecache.getlines(code.co_filename)
-    if not lines:
-        raise OSError(code.co_filename)
+    if len(lines) < code.co_firstlineno:
+        raise OSError(code.co_filename)  # as inspect does: there is no such file, or it has become shorter
     return "".join(inspect.getblock(lines[code.co_firstlineno - 1 :]))
 
 

@@ -42,7 +42,9 @@ MLFLOW_FOLDER: Final = "mlflow"
 LANDING_FOLDER: Final = "landing"
 
 _SEGMENT = re.compile(r"^[a-z0-9][a-z0-9_.=-]{0,99}$")
-_COMMIT_LIKE = re.compile(r"^[0-9a-f]{6,64}$")
+_COMMIT_ID = re.compile(r"^[0-9a-f]{64}$")
+COMMIT_PREFIX: Final = re.compile(r"^[0-9a-f]{6,64}$")
+"""What is looked up as the beginning of a commit id when no branch or tag is called so."""
 _REF = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,199}$")
 
 
@@ -98,7 +100,6 @@ def check_new_ref(name: str, *, what: str = "Branch") -> str:
     Raises:
         InvalidNameError: `check_ref` refuses it, or it reads as a commit id and would hide the commit of that id.
     """
-    if _COMMIT_LIKE.fullmatch(name):
-        rule = "It reads as a commit id and could hide a commit: add a letter beyond 'f', or a '-'."
-        raise InvalidNameError(what=what, name=name, rule=rule)
+    if _COMMIT_ID.fullmatch(name):
+        raise InvalidNameError(what=what, name=name, rule="It reads as a commit id, and would hide that commit.")
     return check_ref(name, what=what)

@@ -556,6 +556,13 @@ class Product:
                 problem="it has a model but no labels.",
                 remedy="Declare labels=Labels(...).",
             )
+        if self.labels and self.labels.known_at in ("", self.labels.label):
+            raise DeclarationError(
+                what="Product",
+                name=self.name,
+                problem=f"Labels(known_at={self.labels.known_at!r}) names no column of times.",
+                remedy="Name the column with the time from which the label could be read, or leave it out.",
+            )
         if self.model and self.labels and self.labels.known_at in self.model.features:
             raise DeclarationError(
                 what="Product",

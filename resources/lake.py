@@ -8,7 +8,7 @@ import polars as pl
 
 from headwater.code_version import code_version
 from headwater.lake import Kind, Lake, Snapshot
-from headwater.materialize import Outcome, Run, Status, materialize, record_of, why_stale
+from headwater.materialize import Outcome, Run, Status, materialize, record_of, why_held, why_stale
 from headwater.product import Asset
 from resources.opening import open_lake, this_run
 from resources.pictures import pictures
@@ -92,6 +92,11 @@ class LakeResource(dg.ConfigurableResource):
         settings, lake = self.settings(), self.open()
         found = [_fresh(lake, asset, None, settings) for asset in assets]
         return None if any(outcome is None for outcome in found) else tuple(told(o) for o in found if o is not None)
+
+    def held(self, asset: Asset) -> bool:
+        """Whether somebody took an unpartitioned asset back, and nothing that it is built from changed since."""
+        settings, lake = self.settings(), self.open()
+        return bool(why_held(lake, lake.at(settings.branch), asset, code=code_version(asset), landing=settings.landing))
 
     def as_it_stands(self, asset: Asset) -> Outcome:
         """What stands at an unpartitioned asset's path, with the verdicts on it, fresh or not."""

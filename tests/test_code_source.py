@@ -1,5 +1,6 @@
 """Sources kept beside the bytecode: never of another content, never in the way."""
 
+import importlib
 import importlib.util
 import json
 import subprocess
@@ -8,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from headwater.code_source import source_of
 
 PROGRAM = """
 import inspect, json, sys
@@ -81,3 +84,18 @@ def test_what_was_kept_is_really_used(folder: Path) -> None:
     held["sources"][place]["text"] = "planted"
     kept(folder).write_text(json.dumps(held))
     assert seen(folder)["double"] == "planted"
+
+
+def test_a_wrapped_function_whose_file_became_shorter_is_told_by_its_bytecode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`inspect` raises an OSError then; reading the lines ourselves gave an IndexError."""
+    file = tmp_path / "wrapping_sample.py"
+    text = (
+        "\n" * 20 + "def wrap(f):\n    def inner(x):\n        return f(x)\n    return inner\n\n\nsample = wrap(abs)\n"
+    )
+    file.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    sample = importlib.import_module("wrapping_sample").sample
+    file.write_text("# nothing is left\n")
+    assert source_of(sample).text

@@ -10,7 +10,7 @@ from assets._chain._leakage import leakage_check
 from assets._chain._paths import ChainPaths
 from headwater.features import FeatureTable, point_in_time_join
 from headwater.lake import Kind
-from headwater.models import EmptyPartError, TimeSplit
+from headwater.models import TimeSplit, UnusableDataError
 from headwater.product import Asset, Audit, Check, Inputs, Labels, Product, RejectedInputError, Result, Verdict
 
 SPLIT: Final = "split"
@@ -60,7 +60,7 @@ def _training_set(inputs: Inputs, *, product: Product) -> Result:
     )
     try:
         parts = split.apply(joined)
-    except EmptyPartError as error:
+    except UnusableDataError as error:
         raise RejectedInputError(f"{labels.path!r} cannot be split: {error}") from error
     named = ((TRAIN, parts.train), (VALIDATION, parts.validation), (TEST, parts.test))
     frame = pl.concat([part.with_columns(pl.lit(name).alias(SPLIT)) for name, part in named])

@@ -52,8 +52,8 @@ def _undeclared(product: str | None) -> "tuple[Stale, ...]":
     from resources.settings import load_settings
 
     settings = load_settings()
-    paths = (asset.path for one in products() for asset in declared(one))
-    return undeclared(open_lake(settings).at(settings.branch), paths, product=product)
+    every = [asset for one in products() for asset in declared(one)]
+    return undeclared(open_lake(settings).at(settings.branch), every, product=product)
 
 
 def _standing(product: "Product") -> "tuple[tuple[Stale, ...], tuple[Stale, ...]]":

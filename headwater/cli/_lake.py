@@ -144,7 +144,16 @@ def remove(path: str, message: str | None, as_json: bool) -> None:
     from resources.settings import load_settings
 
     done = remove_path(_lake(), path, into=load_settings().branch, message=message, actor=user())
+    if _is_declared(path):
+        click.echo(f"{path} is still declared: it comes back when something that it is built from changes.", err=True)
     show_facts({"changed": done.changed, **_commit_row(done.commit)}, as_json=as_json)
+
+
+def _is_declared(path: str) -> bool:
+    from assets._declared import declared
+    from assets._products import products
+
+    return any(asset.path == path for product in products() for asset in declared(product))
 
 
 @lake.command()

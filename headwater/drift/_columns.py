@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 
 from headwater.drift.errors import MissingColumnError, UnsupportedColumnError
@@ -110,15 +111,15 @@ class Reader:
                 raise MissingColumnError(column=name, side=self._side, known=self.names)
 
     def columns(self, names: Sequence[str]) -> Iterator[pl.Series]:
-        """The values of columns, in the order of `names`; a lazy frame is executed once for every few of them."""
+        """The values of columns, in the order of `names` (each once); a lazy frame is executed once for every few."""
         self.check(names)
         for block in _blocks(names):
             if isinstance(self._frame, pa.Table):
                 found = [pl.Series(name, self._frame.column(name)) for name in block]
             elif isinstance(self._frame, pl.LazyFrame):
-                found = self._frame.select(block).collect().get_columns()
+                found = self._frame.select(cs.by_name(*block)).collect().get_columns()  # no name is a pattern
             else:
-                found = self._frame.select(block).get_columns()
+                found = [self._frame.get_column(name) for name in block]
             found.reverse()
             while found:
                 yield found.pop()  # and forget it: the next block is read when this one is used up

@@ -78,7 +78,7 @@ def profile(
         UnsupportedColumnError: One is nested, binary or an object.
     """
     reader = Reader(frame, side=side)
-    names = reader.names if columns is None else tuple(columns)
+    names = reader.names if columns is None else tuple(dict.fromkeys(columns))
     reader.check([*names, *categorical])
     found = reader.columns(names)
     profiles = {series.name: column_profile(series, categorical=series.name in categorical) for series in found}

@@ -81,7 +81,7 @@ def drift_statistics(
     """
     limits = limits or DriftLimits()
     left, right = _source(reference, REFERENCE, categorical), _source(current, CURRENT, categorical)
-    names = left.names if columns is None else tuple(columns)
+    names = left.names if columns is None else tuple(dict.fromkeys(columns))
     for source in (left, right):
         source.check([*names, *categorical])
 
@@ -89,7 +89,7 @@ def drift_statistics(
         pairs = zip(block, left.columns(block), right.columns(block), strict=True)
         return [_measure(name, ours, theirs, limits.bins) for name, ours, theirs in pairs]
 
-    at_once = min(_MOST_THREADS, len(os.sched_getaffinity(0))) if threads is None else threads
+    at_once = min(_MOST_THREADS, _processors()) if threads is None else threads
     if at_once > 1:
         blocks = [names[start : start + COLUMNS_AT_ONCE] for start in range(0, len(names), COLUMNS_AT_ONCE)]
         with ThreadPoolExecutor(at_once) as pool:
@@ -100,6 +100,11 @@ def drift_statistics(
     return DriftReport(
         columns=tuple(_adjust_and_judge(measured, limits)), reference_rows=rows[0], current_rows=rows[1], limits=limits
     )
+
+
+def _processors() -> int:
+    """Those that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 from typing import Final
 
 import polars as pl
@@ -247,13 +246,22 @@ def late_labels(
     """
     _need(frame, [time, known_at, split])
     findings = []
-    for part, following in pairwise(parts):
-        begins = frame.filter(pl.col(split) == following)[time].min()
-        late = frame.filter(pl.col(split) == part, pl.col(known_at) >= begins).height
+    times = frame.select(split, known=_in_utc(frame, known_at), time=_in_utc(frame, time))
+    for number, part in enumerate(parts[:-1]):
+        begins = times.filter(pl.col(split).is_in(parts[number + 1 :]))["time"].min()
+        late = times.filter(pl.col(split) == part, pl.col("known") >= begins).height if begins is not None else 0
         if late:
-            said = f"{late} labels of the {part} part were known only after the {following} part begins."
+            said = f"{late} labels of the {part} part were known only after the next part begins."
             findings.append(_finding(LeakageKind.LATE_LABEL, known_at, late, said))
     return findings
+
+
+def _in_utc(frame: pl.DataFrame, column: str) -> pl.Expr:
+    """Times that compare: instants in UTC; those without a zone, and dates, as they are."""
+    dtype = frame.schema[column]
+    zoned = isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
+    found = pl.col(column).dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else pl.col(column)
+    return found.cast(pl.Datetime("us"))
 
 
 def label_among_features(frame: pl.DataFrame, *, label: str, features: Sequence[str]) -> list[LeakageFinding]:

@@ -8,11 +8,11 @@ from typing import Final
 from headwater.lake._catalog import Catalog
 from headwater.lake._commits import CommitRow
 from headwater.lake.errors import DamagedLakeError, RefNotFoundError
+from headwater.names import COMMIT_PREFIX
 
 BRANCH: Final = "branch"
 TAG: Final = "tag"
 _BACK: Final = re.compile(r"^(?P<ref>.+)~(?P<steps>\d{1,9})$")
-_PREFIX: Final = re.compile(r"^[0-9a-f]{6,64}$")
 
 
 def stored(catalog: Catalog, id: str) -> CommitRow:
@@ -34,7 +34,7 @@ def resolve(catalog: Catalog, ref: str) -> CommitRow:
             return stored(catalog, found.commit)
     if match := _BACK.fullmatch(ref):
         return _back(catalog, resolve(catalog, match["ref"]), int(match["steps"]), ref=ref)
-    if _PREFIX.fullmatch(ref):
+    if COMMIT_PREFIX.fullmatch(ref):
         ids = catalog.commits_starting(ref)
         if len(ids) == 1:
             return stored(catalog, ids[0])

@@ -12,7 +12,7 @@ from headwater.lake._history import BRANCH, TAG, resolve
 from headwater.lake._interface import Ref
 from headwater.lake._storage import storage_errors
 from headwater.lake.errors import ProtectedBranchError, RefExistsError, RefNotFoundError
-from headwater.names import MAIN, check_new_ref, check_path, check_ref
+from headwater.names import COMMIT_PREFIX, MAIN, InvalidNameError, check_new_ref, check_path, check_ref
 from headwater.provenance import Provenance
 
 _ATTESTATIONS_KEPT: Final = 20
@@ -48,6 +48,8 @@ class Refs:
         for kind in (BRANCH, TAG):
             if found := self._catalog.ref(kind, name):
                 raise RefExistsError(name=name, kind=kind, commit=found.commit)
+        if hidden := COMMIT_PREFIX.fullmatch(name) and self._catalog.commits_starting(name):
+            raise InvalidNameError(what="Name", name=name, rule=f"It would hide commit {hidden[0]}, which begins so.")
 
     def delete_branch(self, name: str) -> None:
         """Removes a branch and its view. Raises ProtectedBranchError, RefNotFoundError."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from headwater.lake._interface import Lake, Published
+from headwater.lake.errors import PathNotFoundError
 from headwater.provenance import Provenance
 
 REMOVED: Final = "remove"
@@ -20,6 +21,9 @@ def remove_path(lake: Lake, path: str, *, into: str, message: str | None = None,
         MergeConflictError: Another run published there meanwhile.
     """
     id, started = secrets.token_hex(16), datetime.now(UTC).isoformat()
+    there = lake.at(into)
+    if not there.has(path):
+        raise PathNotFoundError(path=path, ref=into, known=there.paths(), remedy="So there is nothing to remove.")
     with lake.transaction(into=into, id=id, hint=path) as tx:
         tx.remove(path)
         record = Provenance(
@@ -30,4 +34,4 @@ def remove_path(lake: Lake, path: str, *, into: str, message: str | None = None,
             started=started,
             actor=actor,
         )
-        return tx.publish(message=message or f"Remove {path}", provenance=record)
+        return tx.publish(message=f"Remove {path}" + (f": {message}" if message else ""), provenance=record)

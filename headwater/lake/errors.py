@@ -47,9 +47,11 @@ class ProtectedBranchError(LakeError):
 class PathNotFoundError(LakeError):
     """Nothing stands at this path at this commit."""
 
-    def __init__(self, *, path: str, ref: str, known: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *, path: str, ref: str, known: Sequence[str] = (), remedy: str = "Materialize it first."
+    ) -> None:
         self.path, self.ref = path, ref
-        super().__init__(f"Nothing stands at {path!r} at {ref[:12]}.{_near(path, known)} Materialize it first.")
+        super().__init__(f"Nothing stands at {path!r} at {ref[:12]}.{_near(path, known)} {remedy}")
 
 
 class WrongKindError(LakeError):

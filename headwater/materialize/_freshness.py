@@ -33,13 +33,13 @@ class Reason:
 
     def __str__(self) -> str:
         if self.what == "missing":
-            return f"{self.name} was never built"
+            return f"{self.name} is not there"
         if self.what == "code":
             return "its code changed"
         if self.what == "taken back":
             return f"{self.name} was taken back by commit {(self.now or '')[:12]}, and nothing it is built from changed"
         if self.what == "undeclared":
-            return f"no code makes it any more: `headwater lake remove {self.name}` takes it out of the lake"
+            return f"no declared asset makes or reads it; `headwater lake remove {self.name}` takes it out of the lake"
         if self.what == "missing upstream":
             return f"missing upstream: {self.name} is not there"
         change = f"{(self.before or 'nothing')[:12]} -> {(self.now or 'nothing')[:12]}"
@@ -224,13 +224,20 @@ def _present(snapshot: Snapshot, asset: Asset, partition: str | None, landing: P
 
 
 def _built_before(lake: Lake, commit: Commit, asset: Asset, partition: str | None) -> Provenance | None:
-    """The newest build before a revert: the revert is kept until the files or the code it saw change again."""
+    """The newest build before a revert: the revert is kept until the files or the code it saw change again.
+
+    Of an asset that had other partitions then, or none, any build tells the code that it had.
+    """
+    other: Provenance | None = None
     for earlier in lake.log(commit.id, path=asset.path):
         record = earlier.provenance
         output = record.output(asset.path, partition) if record else None
-        if record is not None and record.action not in BY_HAND and output is not None and output.partition == partition:
+        if record is None or record.action in BY_HAND or output is None:
+            continue
+        if output.partition == partition:
             return record.only(asset.path, partition)
-    return None
+        other = other or record
+    return other
 
 
 def _differences(provenance: Provenance, code: str, asset: Asset, now: Mapping[str, str]) -> tuple[Reason, ...]:

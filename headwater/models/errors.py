@@ -74,6 +74,17 @@ class EmptyPartError(UnusableDataError):
         super().__init__(f"The {part} part has no rows{detail}. {remedy}")
 
 
+class NullTimeError(UnusableDataError):
+    """Rows without the time that decides which part of a split they belong to."""
+
+    def __init__(self, *, column: str, rows: int) -> None:
+        self.column, self.rows = column, rows
+        super().__init__(
+            f"'{column}' is null in {rows} rows. Drop or date those rows upstream: a row without a time belongs to no part "
+            "of a split."
+        )
+
+
 class SampleShapeError(ModelError):
     """Arrays that must have one value a row differ in length, or hold values that no score can be."""
 

@@ -7,7 +7,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
-from headwater.models.errors import EmptyPartError, MissingColumnsError, ModelDeclarationError, WrongDtypeError
+from headwater.models.errors import (
+    EmptyPartError,
+    MissingColumnsError,
+    ModelDeclarationError,
+    NullTimeError,
+    WrongDtypeError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +126,12 @@ class TimeSplit:
         Raises:
             MissingColumnsError: There is no such column.
             WrongDtypeError: It is neither datetime nor date.
-            EmptyPartError: The frame or a part has no rows, or a time is null.
+            EmptyPartError: The frame or a part has no rows.
+            NullTimeError: A time is null.
         """
         local = self._local(frame, self.time)
+        if self.known_at is not None:
+            self._check_known(frame, self.known_at)
         newest = local.max()
         if frame.is_empty() or not isinstance(newest, datetime):
             raise EmptyPartError(part="whole", detail="", remedy="Materialize the training set first.")
@@ -154,9 +163,19 @@ class TimeSplit:
         if self.known_at is None:
             return part, 0
         known = self._local(part, self.known_at)
-        _no_nulls(known, self.known_at)
         kept = part.filter(known < end)
         return kept, part.height - kept.height
+
+    def _check_known(self, frame: pl.DataFrame, known_at: str) -> None:
+        _no_nulls(self._local(frame, known_at), known_at)
+        zones = {name: getattr(frame.schema[name], "time_zone", None) is not None for name in (self.time, known_at)}
+        if zones[self.time] is not zones[known_at] and isinstance(frame.schema[known_at], pl.Datetime):
+            raise WrongDtypeError(
+                column=known_at,
+                frame="split",
+                found=str(frame.schema[known_at]),
+                expected=f"a datetime {'with' if zones[self.time] else 'without'} a time zone, as '{self.time}' is",
+            )
 
     def _local(self, frame: pl.DataFrame, name: str) -> pl.Series:
         """A column of times as zone-less local times of `timezone`."""
@@ -174,11 +193,7 @@ class TimeSplit:
 
 def _no_nulls(times: pl.Series, name: str) -> None:
     if nulls := times.null_count():
-        raise EmptyPartError(
-            part="split",
-            detail=f" for {nulls} rows whose '{name}' is null",
-            remedy="Drop or date those rows upstream: a row without a time belongs to no part.",
-        )
+        raise NullTimeError(column=name, rows=nulls)
 
 
 def _month(moment: datetime, shift: int) -> datetime:

@@ -80,9 +80,13 @@ def test_an_asset_that_no_code_makes_is_named_and_can_be_removed(workshop: Works
     assert row["waits"] is True
     assert f"headwater lake remove {old}" in row["why"]
     done = workshop.json("lake", "remove", old, "-m", "Nobody makes it")
-    assert (done["action"], done["message"], done["id"]) == ("remove", "Nobody makes it", workshop.head())
+    assert (done["action"], done["message"], done["id"]) == (
+        "remove",
+        f"Remove {old}: Nobody makes it",
+        workshop.head(),
+    )
     assert old not in [row["asset"] for row in workshop.json("status")]
-    assert "Nothing stands at" in said(workshop, "lake", "remove", old)
+    assert "nothing to remove" in said(workshop, "lake", "remove", old)
     workshop.json("lake", "revert", done["id"])
     assert old in workshop.data()
 

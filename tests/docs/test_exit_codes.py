@@ -15,7 +15,7 @@ from tests.docs.pages import ROOT
     [
         (["product", "list"], 0, "flights"),
         # Once `status` printed what was stale and ended with 0: click returned the code, and nobody looked at it.
-        (["status", "flights"], 1, "was never built"),
+        (["status", "flights"], 1, "is not there"),
         (["lake", "branches"], 2, "no lake"),
         (["lake", "logs"], 2, "No such command"),
         (["land", "flights", "nothing", "README.md"], 2, "has no source 'nothing'"),

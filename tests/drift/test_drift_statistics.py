@@ -416,3 +416,11 @@ def test_false_alarms_stay_rare_over_many_columns_without_a_shift() -> None:
 def test_limits_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(LimitError, match=f"'{next(iter(wrong))}'"):
         DriftLimits(**wrong)
+
+
+def test_names_that_read_as_patterns_are_names_and_a_name_given_twice_counts_once() -> None:
+    """Polars takes `^x1$` and `*` for patterns: the report once showed another column's numbers."""
+    frame = pl.DataFrame({"^x1$": [100, 200, 300], "x1": [1, 2, 3], "*": [5, 5, 5]})
+    for sample in (frame, frame.lazy(), frame.to_arrow()):
+        found = drift_statistics(sample, sample, columns=["^x1$", "*", "^x1$"])
+        assert [(record.column, record.reference.median) for record in found.columns] == [("^x1$", 200), ("*", 5)]

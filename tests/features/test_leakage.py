@@ -178,3 +178,15 @@ def test_a_label_known_after_the_next_part_begins_is_found_and_the_last_part_may
     assert (finding.kind, finding.column, finding.rows) == (LeakageKind.LATE_LABEL, "known", 1)
     assert "train" in finding.message
     assert late_labels(rows[1:], time="at", known_at="known", split="split", parts=parts) == []
+
+
+def test_late_labels_are_found_over_an_empty_part_and_in_other_zones() -> None:
+    at = [START, START + timedelta(days=10)]
+    rows = pl.DataFrame({"at": at, "known": [at[1], at[1]], "split": ["train", "test"]})
+    elsewhere = rows.with_columns(pl.col("known").dt.convert_time_zone("Asia/Tokyo"))
+    for frame in (rows, elsewhere):
+        (finding,) = late_labels(
+            frame, time="at", known_at="known", split="split", parts=("train", "validation", "test")
+        )
+        assert finding.rows == 1
+    assert late_labels(rows[:1], time="at", known_at="known", split="split", parts=("train", "validation")) == []

@@ -6,8 +6,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from assets._plan import undeclared
 from headwater.code_version import code_version
 from headwater.lake import EmbeddedLake, Kind
+from headwater.lake._removal import remove_path
 from headwater.materialize import Outcome, Run, Status, materialize, why_held, why_stale
 from headwater.product import Asset, Inputs, Partitions, Result, table
 
@@ -283,3 +285,34 @@ def test_what_reads_a_table_that_was_taken_back_waits_and_says_so(lake: Embedded
     lake.revert(str(done.commit))
     assert stale(lake, count) == []
     assert held(lake, count) == ["missing upstream"]
+
+
+def test_other_partitions_than_before_are_other_code_also_after_a_removal(lake: EmbeddedLake) -> None:
+    """Partitioned, then declared whole and taken out of the lake: it waited for ever, as if nothing had changed."""
+
+    @table("toy/parts", partitions=Partitions(column="period", keys=("a", "b")))
+    def parts(inputs: Inputs, partition: str) -> pl.DataFrame:
+        """One row."""
+        return pl.DataFrame({"period": [partition], "x": [1]})
+
+    @table("toy/parts")
+    def whole(inputs: Inputs) -> pl.DataFrame:
+        """One row."""
+        return pl.DataFrame({"x": [1]})
+
+    build(lake, parts, partition="a")
+    remove_path(lake, "toy/parts", into="main")
+    assert stale(lake, parts, partition="a") == []
+    assert held(lake, parts, partition="a") == ["taken back"]
+    assert stale(lake, whole) == ["missing"]
+    assert build(lake, whole).status is Status.PUBLISHED
+
+
+def test_what_is_read_but_made_by_nobody_is_not_called_forsaken(lake: EmbeddedLake) -> None:
+    for path in ("toy/numbers", "toy/left"):
+        with lake.transaction() as tx:
+            tx.write_table(path, pl.DataFrame({"x": [1]}))
+            tx.publish(message="By hand", provenance=None)
+    found = undeclared(lake.at("main"), [count])
+    assert [item.path for item in found] == ["toy/left"]
+    assert undeclared(lake.at("main"), [count], product="other") == ()

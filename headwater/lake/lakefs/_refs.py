@@ -8,7 +8,7 @@ from headwater.lake._interface import Ref
 from headwater.lake.errors import ProtectedBranchError, RefExistsError, RefNotFoundError
 from headwater.lake.lakefs._history import INTERNAL
 from headwater.lake.lakefs._snapshot import Parts
-from headwater.names import MAIN, InvalidNameError, check_new_ref, check_ref
+from headwater.names import COMMIT_PREFIX, MAIN, InvalidNameError, check_new_ref, check_ref
 
 _BRANCH: Final = "branch"
 _TAG: Final = "tag"
@@ -63,6 +63,11 @@ class Refs:
         for kind, refs in ((_BRANCH, self._parts.server.branches()), (_TAG, self._parts.server.tags())):
             if name in refs:
                 raise RefExistsError(name=name, kind=kind, commit=refs[name])
+        self._check_hides_none(name)
+
+    def _check_hides_none(self, name: str) -> None:
+        if COMMIT_PREFIX.fullmatch(name) and (hidden := self._parts.server.commit_at(name)) is not None:
+            raise InvalidNameError(what="Name", name=name, rule=f"It would hide commit {hidden.id}, which begins so.")
 
     def delete_branch(self, name: str) -> None:
         """Removes a branch. Raises ProtectedBranchError, RefNotFoundError."""
@@ -78,6 +83,8 @@ class Refs:
         commit = self._parts.history.resolve(at).id
         if (branch := self._parts.server.branch_head(name)) is not None:
             raise RefExistsError(name=name, kind=_BRANCH, commit=branch)
+        if COMMIT_PREFIX.fullmatch(name) and name not in self._parts.server.tags():
+            self._check_hides_none(name)
         if not self._parts.server.create_tag(name, ref=commit):
             found = self._parts.server.tags().get(name, "")
             if found != commit:

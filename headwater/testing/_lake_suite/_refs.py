@@ -87,6 +87,15 @@ class RefsSuite(SuiteBase):
         with pytest.raises(InvalidNameError):
             lake.tag(name, at=MAIN)
 
+    def test_a_name_that_a_commit_begins_with_would_hide_it_and_a_date_hides_none(self, lake: Lake) -> None:
+        commit = publish(lake, PATH, ROWS).commit
+        with pytest.raises(InvalidNameError, match=commit.id):
+            lake.tag(commit.id[:8], at=MAIN)
+        with pytest.raises(InvalidNameError, match=commit.id):
+            lake.create_branch(commit.id[:12])
+        assert lake.tag("20240101", at=MAIN) == lake.tag("20240101", at=MAIN)
+        assert lake.resolve(commit.id[:8]) == commit
+
     def test_a_commit_is_found_by_id_prefix_and_by_steps_back(self, lake: Lake) -> None:
         commits = [publish(lake, PATH, ROWS.head(n)).commit for n in (1, 2, 3)]
         assert lake.resolve(commits[0].id) == commits[0]
