@@ -20,7 +20,6 @@ BAD_REFS = [
     "a$",
     "end.",
     "end@",
-    "c0ffee",
     "0123456789abcdef" * 4,
 ]
 
