@@ -249,7 +249,7 @@ def late_labels(
     times = frame.select(split, known=_in_utc(frame, known_at), time=_in_utc(frame, time))
     for number, part in enumerate(parts[:-1]):
         begins = times.filter(pl.col(split).is_in(parts[number + 1 :]))["time"].min()
-        late = times.filter(pl.col(split) == part, pl.col("known") >= begins).height if begins is not None else 0
+        late = times.filter(pl.col(split) == part, pl.col("known") > begins).height if begins is not None else 0
         if late:
             said = f"{late} labels of the {part} part were known only after the next part begins."
             findings.append(_finding(LeakageKind.LATE_LABEL, known_at, late, said))

@@ -159,11 +159,11 @@ class TimeSplit:
         return Split(**parts, bounds=bounds, purged=purged)
 
     def _known_by(self, end: datetime, part: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-        """The rows whose label could be read before `end`, and how many could not."""
+        """The rows whose label could be read at `end`, and how many could not."""
         if self.known_at is None:
             return part, 0
         known = self._local(part, self.known_at)
-        kept = part.filter(known < end)
+        kept = part.filter(known <= end)
         return kept, part.height - kept.height
 
     def _check_known(self, frame: pl.DataFrame, known_at: str) -> None:

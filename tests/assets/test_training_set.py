@@ -84,10 +84,10 @@ def test_labels_not_known_at_the_border_are_left_out_and_counted(tmp_path: Path)
     known = labels.with_columns(arrived=pl.col("at").dt.offset_by("2d"))
     outcome = built(tmp_path, product(known_at="arrived"), known, history)
     assert outcome.status is Status.PUBLISHED
-    assert outcome.facts["rows_purged"] == {"train": 10, "validation": 10}  # five rows a day
+    assert outcome.facts["rows_purged"] == {"train": 9, "validation": 9}  # five rows a day, one of them on the minute
     made = EmbeddedLake.open(tmp_path / "lake").at("main").table("toy/training_set").collect()
-    assert made.height == ROWS - 20
-    assert made.filter(pl.col("split") == "train")["arrived"].max() < datetime(2024, 3, 1, tzinfo=UTC)
+    assert made.height == ROWS - 18
+    assert made.filter(pl.col("split") == "train")["arrived"].max() <= datetime(2024, 3, 1, tzinfo=UTC)
 
 
 def test_a_split_that_ignores_when_labels_came_in_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

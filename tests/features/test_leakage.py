@@ -169,7 +169,7 @@ def test_a_label_known_after_the_next_part_begins_is_found_and_the_last_part_may
     rows = pl.DataFrame(
         {
             "at": at,
-            "known": [at[2], at[1] + timedelta(hours=1), at[3] - timedelta(hours=1), at[3] + timedelta(days=99)],
+            "known": [at[2] + timedelta(minutes=1), at[2], at[3] - timedelta(hours=1), at[3] + timedelta(days=99)],
             "split": ["train", "train", "validation", "test"],
         }
     )
@@ -182,7 +182,7 @@ def test_a_label_known_after_the_next_part_begins_is_found_and_the_last_part_may
 
 def test_late_labels_are_found_over_an_empty_part_and_in_other_zones() -> None:
     at = [START, START + timedelta(days=10)]
-    rows = pl.DataFrame({"at": at, "known": [at[1], at[1]], "split": ["train", "test"]})
+    rows = pl.DataFrame({"at": at, "known": [at[1] + timedelta(minutes=1), at[1]], "split": ["train", "test"]})
     elsewhere = rows.with_columns(pl.col("known").dt.convert_time_zone("Asia/Tokyo"))
     for frame in (rows, elsewhere):
         (finding,) = late_labels(

@@ -79,9 +79,9 @@ def test_labels_that_come_in_after_a_part_ended_are_left_out_of_it_and_counted()
     """A model made on the first of May could not have learned how the flight of the last evening of April ended."""
     frame = days(date(2013, 1, 1), date(2013, 6, 30)).with_columns(known=pl.col("at").dt.offset_by("3d"))
     split = TimeSplit(time="at", known_at="known").apply(frame)
-    assert split.purged == {"train": 3, "validation": 3}
-    assert split.train["known"].max() == datetime(2013, 4, 30)
-    assert split.validation["known"].max() == datetime(2013, 5, 31)
+    assert split.purged == {"train": 2, "validation": 2}
+    assert split.train["known"].max() == datetime(2013, 5, 1)  # known when validation begins is known in time
+    assert split.validation["known"].max() == datetime(2013, 6, 1)
     assert split.test.height == 30
     everything = TimeSplit(time="at").apply(frame)
     assert everything.purged == {"train": 0, "validation": 0}
