@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
 from assets._bridge import as_logged, asset_key, report
@@ -188,6 +187,8 @@ def _shown(context: dg.AssetExecutionContext, judged: Iterable[dg.AssetCheckEval
 
 def _export(tx: Transaction, folder: Path, product: Product, assets: Sequence[Asset]) -> tuple[Written, ...]:
     """Writes every model's table to the transaction's branch. A model that dbt skipped has no entry."""
+    import duckdb
+
     written = []
     with duckdb.connect(str(folder / DATABASE), read_only=True) as connection:
         connection.execute("set threads = 1")

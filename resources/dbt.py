@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import duckdb
-
 from headwater.errors import HeadwaterError
 from headwater.lake import Snapshot
 from headwater.runtime import project_root
@@ -85,6 +83,8 @@ def make_database(file: Path, *, schema: str, tables: Mapping[str, str], snapsho
         snapshot: The pinned commit.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
+    import duckdb
+
     with duckdb.connect(str(file)) as connection:
         connection.execute("set threads = 1")
         connection.execute(f'create schema if not exists "{schema}"')

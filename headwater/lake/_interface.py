@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import polars as pl
-from deltalake import DeltaTable
 
 from headwater.provenance import Provenance
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from deltalake import DeltaTable
 
 TableData: TypeAlias = "pl.DataFrame | pl.LazyFrame | pa.Table | pa.RecordBatchReader"
 
@@ -244,7 +244,7 @@ class Snapshot(Protocol):
         """
         ...
 
-    def delta(self, path: str) -> DeltaTable:
+    def delta(self, path: str) -> "DeltaTable":
         """The table at `path` as an opened Delta table, at this commit's Delta version. Same errors as `table`."""
         ...
 

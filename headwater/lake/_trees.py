@@ -1,12 +1,16 @@
 """The tree of a commit: asset path to record, and each record's list of files, over stored nodes."""
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from headwater.lake import _tree
 from headwater.lake._objects import Content
 from headwater.lake._records import Record
 from headwater.lake._tree import Nodes, NodeStore
 from headwater.names import InvalidNameError
+
+_PATHS_KEPT: Final = 8
+_PATHS: Final[dict[str, tuple[str, ...]]] = {}
 
 
 def record_at(store: Nodes, tree: str, path: str) -> Record | None:
@@ -21,8 +25,13 @@ def read_record(store: Nodes, hash: str) -> Record:
 
 
 def paths(store: Nodes, tree: str) -> tuple[str, ...]:
-    """Every path of a tree, sorted."""
-    return tuple(_tree.items(store, tree))
+    """Every path of a tree, sorted. Those of the trees asked for last are remembered: a tree is named by its content."""
+    found = _PATHS.get(tree)
+    if found is None:
+        found = _PATHS[tree] = tuple(_tree.items(store, tree))
+        while len(_PATHS) > _PATHS_KEPT:
+            _PATHS.pop(next(iter(_PATHS)), None)
+    return found
 
 
 def contents(store: Nodes, record: Record) -> dict[str, Content]:
@@ -63,6 +72,8 @@ def check_no_nesting(path: str, known: tuple[str, ...]) -> None:
     Raises:
         InvalidNameError: It would.
     """
+    parts, inside = path.split("/"), f"{path}/"
+    around = {"/".join(parts[:number]) for number in range(1, len(parts))}
     for other in known:
-        if path.startswith(other + "/") or other.startswith(path + "/"):
+        if other in around or other.startswith(inside):
             raise InvalidNameError(what="Path", name=path, rule=f"An asset stands at {other!r}, and assets don't nest.")
