@@ -59,6 +59,7 @@ def _plot(reports: list[dict[str, Any]]) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "headwater"  # the same figures give the same file
     import matplotlib.pyplot as plt
 
     grown = [report for report in reports if report["growth"]]
