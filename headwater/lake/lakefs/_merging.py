@@ -141,8 +141,9 @@ class Merger:
             if found := self._landed(merging):
                 return Merged(commit=found, found=True)
             raise MergeConflictError(source=merging.name, into=merging.into, paths=plan.conflicts)
-        if not plan.changed:
-            return Merged(commit=None)
+        if not plan.changed:  # equal to what stands there, perhaps because another try of this transaction put it there
+            found = self._landed(merging)
+            return Merged(commit=found, found=found is not None)
         metadata = {**merging.metadata, PATHS_KEY: paths_value(plan.changed)}
         if not plan.both:
             return self._carry_out(merging, merging.source.id, metadata)
