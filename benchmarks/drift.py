@@ -5,8 +5,8 @@
     python -m benchmarks.drift --rows 100000 --repeats 5
 
 Every run reads its columns from Parquet, so reading counts for all. Time is wall time without imports, memory the peak
-resident size of the process. Runs alternate, the table shows medians. Ours uses the processors there are, unless its name
-says one thread; the others use one.
+resident size of the process. Runs alternate, the table shows medians. Each library uses as many threads as it takes by
+itself, unless its name says one thread.
 Contestants that need minutes run once at the full size (`--slow-repeats`).
 """
 
@@ -233,8 +233,8 @@ def nannyml(rows: int) -> Callable[[], Any]:
 
 
 CONTESTANTS: dict[str, tuple[Callable[[int], Callable[[], Any]], str | None]] = {
-    "headwater, both sides": (ours, None),
-    "headwater, both sides, 1 thread": (ours_one_thread, None),
+    OURS: (ours, None),
+    ONE_THREAD: (ours_one_thread, None),
     "headwater, kept profile": (ours_kept, None),
     "headwater, kept profile of 10,000 points": (ours_kept_small, None),
     "reading both Parquet files": (reading, None),
@@ -268,7 +268,8 @@ def measure(name: str, rows: int) -> dict[str, float] | None:
     """One run in a process of its own; None when it failed, with its last line of error printed."""
     environment = CONTESTANTS[name][1]
     python = sys.executable if environment is None else str(ENVIRONMENTS / environment / "bin" / "python")
-    threads = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+    pools = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    threads = dict.fromkeys(pools, "1") if name == ONE_THREAD else {}
     paths = {"PYTHONPATH": str(ROOT), "DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}
     command = [python, str(Path(__file__).resolve()), "--one", name, "--rows", str(rows)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **threads, **paths})
@@ -310,7 +311,7 @@ def tournament(contestants: list[str], rows: int, repeats: int, slow_repeats: in
 
 def table(found: dict[str, dict[str, float]]) -> str:
     """The medians as Markdown, beside ours."""
-    unit = found["headwater, both sides"]
+    unit = found[OURS]
     lines = [
         "| what | s | CPU s | peak MB | times our time | times our memory | runs |",
         "|---|---|---|---|---|---|---|",
@@ -382,8 +383,8 @@ def report(found: dict[str, Any]) -> Report:
         f", {name} {medians[name]['wall'] / single['wall']:.1f}" for name in ("evidently", *PEERS) if name in medians
     )
     notes = [
-        f"{found['rows']:,} rows x {sum(map(len, names()))} columns, from Parquet. Ours measures as many columns at once "
-        "as there are processors; the others use one, and so do their libraries here.",
+        f"{found['rows']:,} rows x {sum(map(len, names()))} columns, from Parquet. Each uses as many threads as it takes "
+        "by itself; the CPU column shows it.",
         f"Beside ours in one thread, the times are{slow[1:] or ' not measured'}.",
     ]
     return Report(name="drift", rows=rows, bars=bars, growth=growth, notes=notes)
