@@ -1,12 +1,9 @@
 """Runs whose process is gone. When everything is killed at once nobody tells Dagster, and such a run holds up all others."""
 
-import os
-from pathlib import Path
 from typing import Final
 
 import dagster as dg
 
-_PROCESSES: Final = Path("/proc")
 _CLOCK_SLACK: Final = 2.0
 
 
@@ -34,25 +31,13 @@ def is_running(process: int, *, since: float) -> bool:
         process: Its number.
         since: The moment, in seconds since 1970. A process that began later got a number that was free again.
     """
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    if not (_PROCESSES / "stat").exists():
-        return True
-    try:
-        state, *fields = (_PROCESSES / str(process) / "stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    began = _boot_time() + int(fields[18]) / os.sysconf("SC_CLK_TCK")
-    return state != "Z" and began <= since + _CLOCK_SLACK
+    import psutil
 
-
-def _boot_time() -> float:
-    lines = (_PROCESSES / "stat").read_text().splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("btime "))
+    try:
+        found = psutil.Process(process)
+        return found.status() != psutil.STATUS_ZOMBIE and found.create_time() <= since + _CLOCK_SLACK
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _is_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

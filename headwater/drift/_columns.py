@@ -113,7 +113,7 @@ class Reader:
     def columns(self, names: Sequence[str]) -> Iterator[pl.Series]:
         """The values of columns, in the order of `names` (each once); a lazy frame is executed once for every few."""
         self.check(names)
-        for block in _blocks(names):
+        for block in blocks(names):
             if isinstance(self._frame, pa.Table):
                 found = [pl.Series(name, self._frame.column(name)) for name in block]
             elif isinstance(self._frame, pl.LazyFrame):
@@ -125,5 +125,6 @@ class Reader:
                 yield found.pop()  # and forget it: the next block is read when this one is used up
 
 
-def _blocks(names: Sequence[str]) -> Iterator[Sequence[str]]:
+def blocks(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """`names` in the groups that are read at once."""
     return (names[start : start + COLUMNS_AT_ONCE] for start in range(0, len(names), COLUMNS_AT_ONCE))

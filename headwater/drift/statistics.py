@@ -9,7 +9,7 @@ from typing import TypeAlias
 import polars as pl
 
 from headwater.drift._cells import categorical_cells, numeric_cells
-from headwater.drift._columns import COLUMNS_AT_ONCE, Frame, Reader
+from headwater.drift._columns import Frame, Reader, blocks
 from headwater.drift._combine import common_kind, convert
 from headwater.drift._distribution import CATEGORY, CategoricalProfile, ColumnProfile, NumericProfile
 from headwater.drift._measures import chi_squared, ks_p_value, ks_statistic, psi, psi_noise, q_values
@@ -91,9 +91,8 @@ def drift_statistics(
 
     at_once = min(_MOST_THREADS, _processors()) if threads is None else threads
     if at_once > 1:
-        blocks = [names[start : start + COLUMNS_AT_ONCE] for start in range(0, len(names), COLUMNS_AT_ONCE)]
         with ThreadPoolExecutor(at_once) as pool:
-            measured = [one for found in pool.map(measure, blocks) for one in found]
+            measured = [one for found in pool.map(measure, blocks(names)) for one in found]
     else:
         measured = measure(names)
     rows = (measured[0].reference.rows, measured[0].current.rows) if measured else (0, 0)

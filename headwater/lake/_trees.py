@@ -1,5 +1,6 @@
 """The tree of a commit: asset path to record, and each record's list of files, over stored nodes."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -11,6 +12,7 @@ from headwater.names import InvalidNameError
 
 _PATHS_KEPT: Final = 8
 _PATHS: Final[dict[str, tuple[str, ...]]] = {}
+_REMEMBERING: Final = threading.Lock()
 
 
 def record_at(store: Nodes, tree: str, path: str) -> Record | None:
@@ -28,9 +30,11 @@ def paths(store: Nodes, tree: str) -> tuple[str, ...]:
     """Every path of a tree, sorted. Those of the trees asked for last are remembered: a tree is named by its content."""
     found = _PATHS.get(tree)
     if found is None:
-        found = _PATHS[tree] = tuple(_tree.items(store, tree))
-        while len(_PATHS) > _PATHS_KEPT:
-            _PATHS.pop(next(iter(_PATHS)), None)
+        found = tuple(_tree.items(store, tree))
+        with _REMEMBERING:
+            _PATHS[tree] = found
+            while len(_PATHS) > _PATHS_KEPT:
+                del _PATHS[next(iter(_PATHS))]
     return found
 
 

@@ -1,0 +1,32 @@
+"""Whether a run's process is still there, asked of real processes."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from sensors._workers import is_running
+
+
+@pytest.fixture
+def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
+        yield process
+        process.kill()
+
+
+def test_a_process_runs_until_it_is_killed_and_not_as_a_zombie(sleeper: "subprocess.Popen[bytes]") -> None:
+    now = time.time()
+    assert is_running(sleeper.pid, since=now)
+    sleeper.kill()
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)  # dead, and nobody has taken its status: a zombie
+    assert not is_running(sleeper.pid, since=now)
+    sleeper.wait()
+    assert not is_running(sleeper.pid, since=now)
+
+
+def test_a_later_process_with_the_same_number_is_another_one(sleeper: "subprocess.Popen[bytes]") -> None:
+    assert not is_running(sleeper.pid, since=time.time() - 3600)
