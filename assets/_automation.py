@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import dagster as dg
 
 from assets._bridge import asset_key
+from assets._plan import ancestors
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def with_automation(assets: Iterable[dg.AssetsDefinition]) -> Sequence[dg.Assets
     found = list(assets)
     partitioned = frozenset(spec.key for item in found for spec in item.specs if spec.partitions_def is not None)
     groups = {key: frozenset(item.keys) for item in found if len(item.keys) > 1 for key in item.keys}
-    above = _ancestors({spec.key: [dep.asset_key for dep in spec.deps] for item in found for spec in item.specs})
+    above = ancestors({spec.key: [dep.asset_key for dep in spec.deps] for item in found for spec in item.specs})
     return dg.map_asset_specs(partial(_with_condition, partitioned=partitioned, groups=groups, above=above), found)
 
 
@@ -36,7 +37,7 @@ def automation_sensors(together: Sequence[frozenset[str]] = ()) -> list[dg.Autom
     """Evaluate every condition. One run per partition; a body whose asset is fresh by its turn does nothing.
 
     Each set in `together` has a sensor of its own, and so a run of its own: a run that Dagster requests for such assets
-    and others at once leaves their checks out, and dbt would publish models that it never tested.
+    and others at once leaves their checks out of its plan, and the UI would not show the tests among its steps.
 
     Args:
         together: Paths of assets that one body builds.
@@ -132,19 +133,6 @@ def _any_of(condition: dg.AutomationCondition, together: Iterable[dg.AssetKey]) 
     """A condition that holds for the asset, or for anything that is built together with it."""
     others = (_Condition.asset_matches(key, condition) for key in sorted(together))
     return reduce(lambda either, other: either | other, others, condition)
-
-
-def _ancestors(inputs: Mapping[dg.AssetKey, Sequence[dg.AssetKey]]) -> Mapping[dg.AssetKey, frozenset[dg.AssetKey]]:
-    """Everything each asset is built from, at any depth."""
-    found: dict[dg.AssetKey, frozenset[dg.AssetKey]] = {}
-
-    def above(key: dg.AssetKey) -> frozenset[dg.AssetKey]:
-        if key not in found:
-            direct = inputs.get(key, ())
-            found[key] = frozenset(direct).union(*(above(dep) for dep in direct))
-        return found[key]
-
-    return {key: above(key) for key in inputs}
 
 
 def _with_condition(

@@ -22,6 +22,7 @@ from headwater.names import (
     META_WALL_SECONDS,
 )
 from headwater.product import Asset, Partitions, Product
+from headwater.provenance import CheckRecord
 from resources.lake import LakeResource
 
 # Dagster's own tags; `tests/dagster_characterization` says when Dagster changes them.
@@ -124,7 +125,7 @@ def report(
     key, metadata = asset_key(outcome.path), {**more, **_metadata(outcome)}
     if partition_rows is not None:
         metadata["dagster/partition_row_count"] = partition_rows
-    results = [_check_result(outcome, r) for r in outcome.checks if dg.AssetCheckKey(key, r.name) in checks]
+    results = [check_result(r, outcome.path) for r in outcome.checks if dg.AssetCheckKey(key, r.name) in checks]
     if outcome.status is Status.REFUSED:
         yield from results
         failed = [record.name for record in outcome.checks if record.blocking and not record.passed]
@@ -150,19 +151,37 @@ def as_logged(result: dg.MaterializeResult) -> dg.AssetMaterialization:
     """The log event of a materialization that the run did not select but made."""
     assert result.asset_key is not None
     assert result.data_version is not None
-    tags = {DATA_VERSION_TAG: result.data_version.value, USER_PROVIDED_TAG: "true"}
+    tags = version_tags(result.data_version.value)
     return dg.AssetMaterialization(asset_key=result.asset_key, metadata=result.metadata, tags=tags)
 
 
-def _check_result(outcome: Outcome, record: Any) -> dg.AssetCheckResult:
-    severity = dg.AssetCheckSeverity.WARN if record.severity == "WARN" else dg.AssetCheckSeverity.ERROR
+def version_tags(data_version: str) -> Mapping[str, str]:
+    """Dagster's tags of an event that tells the data version of what stands in the lake."""
+    return {DATA_VERSION_TAG: data_version, USER_PROVIDED_TAG: "true"}
+
+
+def check_result(record: CheckRecord, path: str) -> dg.AssetCheckResult:
+    """A recorded verdict as the result of a check that the run selected."""
     return dg.AssetCheckResult(
-        asset_key=asset_key(outcome.path),
+        asset_key=asset_key(path),
         check_name=record.name,
         passed=record.passed,
-        severity=severity,
+        severity=dg.AssetCheckSeverity.WARN if record.severity == "WARN" else dg.AssetCheckSeverity.ERROR,
         description=str(record.facts["description"]) if "description" in record.facts else None,
         metadata={name: _value(value) for name, value in record.facts.items() if name != "description"},
+    )
+
+
+def check_evaluation(record: CheckRecord, path: str) -> dg.AssetCheckEvaluation:
+    """A recorded verdict as an event, for a check that no run selected."""
+    told = check_result(record, path)
+    return dg.AssetCheckEvaluation(
+        asset_key=asset_key(path),
+        check_name=record.name,
+        passed=record.passed,
+        severity=told.severity,
+        description=told.description,
+        metadata=told.metadata,
     )
 
 

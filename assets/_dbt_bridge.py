@@ -1,92 +1,84 @@
 """A whole dbt build as one lake transaction: sources pinned, dbt's tests the audit, every model in one commit."""
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
-from assets._bridge import as_logged, asset_key, report
-from assets._dbt_verdicts import Verdicts, verdicts
+from assets._bridge import as_logged, asset_key, check_evaluation, check_result, report
+from assets._dbt_tests import DbtTest, dbt_tests, verdicts
 from headwater.code_version import code_version
 from headwater.lake import Entry, Transaction
 from headwater.materialize import Outcome, Status, Stopwatch, Written, finish, replayed, transaction_id_of
-from headwater.names import LINEAGE_FACT
+from headwater.names import ASSET_FACT, LINEAGE_FACT
 from headwater.product import Asset, Product
-from headwater.provenance import Pin
+from headwater.provenance import CheckRecord, Pin
 from resources.dbt import DATABASE, make_database
 from resources.dbt_lineage import compiled_sql, dbt_column_lineage
+from resources.dbt_resource import DbtCommand
 from resources.lake import ONLY_STALE_TAG, LakeResource
 from resources.progress import told
-
-
-class Translator(DagsterDbtTranslator):
-    """Names of lake paths for dbt's nodes: models by declaration, sources by the table they show."""
-
-    def __init__(self, product: Product, assets: Sequence[Asset]) -> None:
-        super().__init__()
-        self._product = product
-        self._assets = {name: next(a for a in assets if a.path == path) for name, path in _models(product).items()}
-
-    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        """The lake path as asset key."""
-        name = dbt_resource_props["name"]
-        if dbt_resource_props["resource_type"] == "source" and self._product.dbt:
-            return asset_key(self._product.dbt.sources.get(name, f"{self._product.name}/{name}"))
-        if name in self._assets:
-            return asset_key(self._assets[name].path)
-        return super().get_asset_key(dbt_resource_props)
-
-    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        """The product."""
-        return self._product.name
-
-    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str]:
-        """The product's owners."""
-        return list(self._product.owners)
-
-    def get_code_version(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """The same digest that the lake records."""
-        asset = self._assets.get(dbt_resource_props["name"])
-        return code_version(asset) if asset else None
 
 
 def _models(product: Product) -> Mapping[str, str]:
     return product.dbt.models if product.dbt else {}
 
 
-def dagster_dbt_assets(product: Product, assets: Sequence[Asset], manifest: Path) -> dg.AssetsDefinition:
-    """One multi-asset for all dbt models of a product.
+def dagster_dbt_assets(product: Product, assets: Sequence[Asset], manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
+    """One multi-asset for all dbt models of a product, made from the manifest.
+
+    dagster-dbt makes the like, but importing it imports dbt, and that doubles the time in which every run, sensor and
+    command loads the definitions. It runs dbt in the body.
 
     Args:
         product: The declaration, with `dbt`.
         assets: Its dbt models as declared assets.
         manifest: dbt's manifest.
     """
+    models = _models(product)
+    tests = dbt_tests(manifest, models)
 
-    read = json.loads(manifest.read_text())
-
-    @dbt_assets(
-        manifest=read,
-        select=" ".join(_models(product)),
+    @dg.multi_asset(
         name=f"{product.name}_dbt",
-        dagster_dbt_translator=Translator(product, assets),
+        specs=[_spec(product, asset, manifest) for asset in assets],
+        check_specs=[_check_spec(test, asset_key(test.path)) for test in tests.values() if test.path is not None],
+        can_subset=True,
     )
-    def body(context: dg.AssetExecutionContext, lake: LakeResource, dbt: DbtCliResource) -> Iterator[Any]:
+    def body(context: dg.AssetExecutionContext, lake: LakeResource, dbt: DbtCommand) -> Iterator[Any]:
         fresh = lake.fresh(assets, tags=dict(context.run.tags))
         if fresh is None and not context.selected_asset_keys:
             fresh = tuple(lake.as_it_stands(asset) for asset in assets)  # only checks were asked for: nothing to build
         if fresh is not None:
             yield from _report(context, fresh)
             return
-        yield from _build(context, lake, partial(_invoke, dbt, read, Translator(product, assets)), product, assets)
+        yield from _build(
+            context, lake, lambda folder: verdicts(dbt.build(models, target=folder), tests), product, assets
+        )
 
     return body
+
+
+def _spec(product: Product, asset: Asset, manifest: Mapping[str, Any]) -> dg.AssetSpec:
+    names = {path: name for name, path in _models(product).items()}
+    nodes = manifest["nodes"].values()
+    (sql,) = (n["raw_code"] for n in nodes if (n["resource_type"], n["name"]) == ("model", names[asset.path]))
+    return dg.AssetSpec(
+        asset_key(asset.path),
+        deps=[asset_key(path) for path in asset.inputs],
+        code_version=code_version(asset),
+        group_name=product.name,
+        owners=list(product.owners),
+        kinds=set(asset.kinds),
+        description=f"{asset.description}\n\n```sql\n{sql.strip()}\n```",
+        metadata={"headwater/path": asset.path},
+    )
+
+
+def _check_spec(test: DbtTest, key: dg.AssetKey) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(test.name, asset=key, blocking=test.blocking, description=test.description)
 
 
 def _report(context: dg.AssetExecutionContext, outcomes: Iterable[Outcome], *, judged: bool = True) -> Iterator[Any]:
@@ -115,7 +107,7 @@ def _report(context: dg.AssetExecutionContext, outcomes: Iterable[Outcome], *, j
 def _build(
     context: dg.AssetExecutionContext,
     resource: LakeResource,
-    invoke: "_Invoke",
+    audited: Callable[[Path], tuple[CheckRecord, ...]],
     product: Product,
     assets: Sequence[Asset],
 ) -> Iterator[Any]:
@@ -125,7 +117,9 @@ def _build(
     if transaction_id and (earlier := lake.find_transaction(transaction_id, ref=settings.branch)):
         paths = {output.path for output in earlier.provenance.outputs} if earlier.provenance else set()
         made = [path for asset in assets if (path := asset.path) in paths]
-        yield from _report(context, (replayed(lake, path, None, earlier, into=settings.branch) for path in made))
+        yield from _shown(context, earlier.provenance.checks if earlier.provenance else ())
+        again = (replayed(lake, path, None, earlier, into=settings.branch) for path in made)
+        yield from _report(context, again, judged=False)
         return
     folder = settings.scratch / f"dbt-{context.run.run_id}"
     try:
@@ -133,35 +127,15 @@ def _build(
             sources = product.dbt.sources if product.dbt else {}
             make_database(folder / DATABASE, schema=f"{product.name}_lake", tables=sources, snapshot=tx.base)
             started = time.perf_counter()
-            judged = invoke(folder, _models(product))
+            judged = audited(folder)
             watch.function = time.perf_counter() - started
             asked = _asked(context, resource, assets)
             written, pins, into = _export(tx, folder, product, asked), _pins(tx, asked), settings.branch
-            outcomes = finish(lake, tx, written, checks=judged.records, pins=pins, run=run, watch=watch, into=into)
+            outcomes = finish(lake, tx, written, checks=judged, pins=pins, run=run, watch=watch, into=into)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    yield from _shown(context, judged.shown)
+    yield from _shown(context, judged)
     yield from _report(context, map(told, outcomes), judged=False)  # dbt's verdicts are out
-
-
-_Invoke = Callable[[Path, Iterable[str]], Verdicts]
-
-
-def _invoke(
-    dbt: DbtCliResource, manifest: Mapping[str, Any], translator: Translator, folder: Path, models: Iterable[str]
-) -> Verdicts:
-    """Runs `dbt build` of all `models` over the database in `folder`, with all their tests, and gives the verdicts.
-
-    It has no Dagster context on purpose: with one, dagster-dbt builds and tests only what a run selected, and models would be
-    published with half their audit.
-    """
-    command = ["build", "--select", " ".join(models)]
-    invocation = dbt.cli(
-        command, manifest=manifest, dagster_dbt_translator=translator, target_path=folder, raise_on_error=False
-    )
-    events = list(invocation.stream())
-    error = None if invocation.is_successful() else invocation.get_error() or "dbt gave no reason"
-    return verdicts(events, folder, manifest, models, error=error)
 
 
 def _asked(context: dg.AssetExecutionContext, resource: LakeResource, assets: Sequence[Asset]) -> Sequence[Asset]:
@@ -171,18 +145,13 @@ def _asked(context: dg.AssetExecutionContext, resource: LakeResource, assets: Se
     return [asset for asset in assets if asset_key(asset.path) in named or not resource.held(asset)]
 
 
-def _shown(context: dg.AssetExecutionContext, judged: Iterable[dg.AssetCheckEvaluation]) -> Iterator[Any]:
-    for check in judged:
-        if check.asset_check_key not in context.selected_asset_check_keys:
-            yield check
+def _shown(context: dg.AssetExecutionContext, judged: Iterable[CheckRecord]) -> Iterator[Any]:
+    """The verdicts for Dagster: of checks that the run selected as its results, of others as events of its log."""
+    for record in judged:
+        if (path := record.facts.get(ASSET_FACT)) is None:
             continue
-        yield dg.AssetCheckResult(
-            asset_key=check.asset_key,
-            check_name=check.check_name,
-            passed=check.passed,
-            severity=check.severity,
-            metadata=check.metadata,
-        )
+        is_selected = dg.AssetCheckKey(asset_key(path), record.name) in context.selected_asset_check_keys
+        yield check_result(record, path) if is_selected else check_evaluation(record, path)
 
 
 def _export(tx: Transaction, folder: Path, product: Product, assets: Sequence[Asset]) -> tuple[Written, ...]:

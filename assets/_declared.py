@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from assets._chain import chain_of
@@ -13,15 +12,9 @@ from resources.dbt import ensure_manifest
 
 
 @cache
-def manifest_path() -> Path | None:
-    """dbt's manifest, parsed when it was older than the project; None when no product uses dbt."""
-    return ensure_manifest() if any(product.dbt for product in products()) else None
-
-
-@cache
-def _manifest() -> Mapping[str, Any] | None:
-    path = manifest_path()
-    return json.loads(path.read_text()) if path else None
+def manifest() -> Mapping[str, Any] | None:
+    """dbt's manifest, parsed by dbt again when it was older than the project; None when no product uses dbt."""
+    return json.loads(ensure_manifest().read_text()) if any(product.dbt for product in products()) else None
 
 
 _chains: dict[str, tuple[Asset, ...]] = {}
@@ -30,8 +23,13 @@ _chains: dict[str, tuple[Asset, ...]] = {}
 def declared(product: Product) -> tuple[Asset, ...]:
     """Every asset of a product, each after what it reads."""
     if product.name not in _chains:
-        _chains[product.name] = chain_of(product, _manifest())
+        _chains[product.name] = chain_of(product, manifest())
     return _chains[product.name]
+
+
+def all_declared() -> tuple[Asset, ...]:
+    """Every asset of every product."""
+    return tuple(asset for product in products() for asset in declared(product))
 
 
 def built_by_dbt(product: Product) -> frozenset[str]:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets._bridge import dagster_asset
-from assets._declared import built_by_dbt, declared, manifest_path
+from assets._dbt_bridge import dagster_dbt_assets
+from assets._declared import built_by_dbt, declared, manifest
 from assets._products import products
 
 
@@ -16,8 +17,5 @@ def dagster_assets() -> Iterator[dg.AssetsDefinition]:
         for asset in declared(product):
             if asset.path not in by_dbt:
                 yield dagster_asset(asset, product)
-        path = manifest_path()
-        if by_dbt and path is not None:
-            from assets._dbt_bridge import dagster_dbt_assets
-
-            yield dagster_dbt_assets(product, [a for a in declared(product) if a.path in by_dbt], path)
+        if by_dbt and (read := manifest()) is not None:
+            yield dagster_dbt_assets(product, [a for a in declared(product) if a.path in by_dbt], read)

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from headwater.code_version import code_version
 from headwater.lake import Lake, Snapshot
 from headwater.materialize import Reason, why_held, why_stale
 from headwater.product import Asset
+
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +40,8 @@ def held_assets(
     return _with_reasons(why_held, lake, assets, snapshot or lake.at(branch), landing)
 
 
-def undeclared(snapshot: Snapshot, assets: Iterable[Asset], *, product: str | None = None) -> tuple[Stale, ...]:
-    """What stands in the lake although no code makes or reads it: an asset, or a product, that was removed or renamed.
+def undeclared(snapshot: Snapshot, assets: Iterable[Asset], *, product: str | None = None) -> tuple[str, ...]:
+    """Paths that stand in the lake although no code makes or reads it: an asset, or a product, that was removed or renamed.
 
     Args:
         snapshot: What is published.
@@ -46,11 +49,7 @@ def undeclared(snapshot: Snapshot, assets: Iterable[Asset], *, product: str | No
         product: Only this product's folder, or None.
     """
     known = {path for asset in assets for path in (asset.path, *asset.inputs, *asset.previous)}
-    found = (path for path in snapshot.paths() if path not in known and product in (None, path.split("/")[0]))
-    return tuple(
-        Stale(path=path, partition=None, reasons=(Reason(what="undeclared", name=path, before=None, now=None),))
-        for path in found
-    )
+    return tuple(path for path in snapshot.paths() if path not in known and product in (None, path.split("/")[0]))
 
 
 def _with_reasons(
@@ -99,7 +98,7 @@ def waves(stale: Sequence[Stale], assets: Sequence[Asset]) -> Iterator[tuple[str
     left = set(below(frozenset(item.path for item in stale), assets))
     keys = sorted({item.partition for item in stale if item.partition is not None})
     partitioned = {asset.path for asset in assets if asset.partitions is not None}
-    above = _ancestors(assets)
+    above = ancestors({asset.path: asset.inputs for asset in assets})
     while left:
         whole = {path for path in left - partitioned if not above[path] & left & partitioned}
         if whole:
@@ -111,9 +110,14 @@ def waves(stale: Sequence[Stale], assets: Sequence[Asset]) -> Iterator[tuple[str
         left -= parts
 
 
-def _ancestors(assets: Sequence[Asset]) -> Mapping[str, frozenset[str]]:
-    found: dict[str, frozenset[str]] = {}
-    for asset in assets:
-        direct = [path for path in asset.inputs if path in found]
-        found[asset.path] = frozenset(direct).union(*(found[path] for path in direct))
-    return found
+def ancestors(inputs: Mapping[_Key, Iterable[_Key]]) -> Mapping[_Key, frozenset[_Key]]:
+    """Everything that each key of `inputs` is built from, at any depth, in any order of keys."""
+    found: dict[_Key, frozenset[_Key]] = {}
+
+    def above(key: _Key) -> frozenset[_Key]:
+        if key not in found:
+            direct = frozenset(inputs.get(key, ()))
+            found[key] = direct.union(*map(above, direct))
+        return found[key]
+
+    return {key: above(key) for key in inputs}

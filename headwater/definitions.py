@@ -6,29 +6,19 @@ with collector_paused():
     import dagster as dg
 
     from assets._automation import with_automation
-    from assets._declared import built_by_dbt, declared, manifest_path
+    from assets._declared import all_declared, built_by_dbt
     from assets._definitions import dagster_assets
     from assets._products import products
+    from resources.dbt_resource import DbtCommand
     from resources.lake import LakeResource
     from sensors import all_sensors
 
-
-def _definitions() -> dg.Definitions:
-    resources: dict[str, object] = {"lake": LakeResource()}
-    if manifest_path() is not None:
-        from resources.dbt_resource import dbt_resource
-
-        resources["dbt"] = dbt_resource()
-    return dg.Definitions(
+    defs = dg.Definitions(
         assets=with_automation(dagster_assets()),
-        resources=resources,
+        resources={"lake": LakeResource(), "dbt": DbtCommand()},
         sensors=all_sensors(
-            [asset for product in products() for asset in declared(product)],
+            all_declared(),
             [paths for product in products() if (paths := built_by_dbt(product))],
         ),
         executor=dg.in_process_executor,
     )
-
-
-with collector_paused():  # for what dagster-dbt imports
-    defs = _definitions()

@@ -33,6 +33,7 @@ METRICS_FACT: Final = "metrics"
 GATES_FACT: Final = "gates"
 RELEASED_FACT: Final = "released"
 LINEAGE_FACT: Final = "column_lineage"
+ASSET_FACT: Final = "asset"
 
 # Folders below the state folder `.headwater/`.
 STATE_FOLDER: Final = ".headwater"

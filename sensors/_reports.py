@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from assets._bridge import DATA_VERSION_TAG, USER_PROVIDED_TAG, asset_key
+from assets._bridge import asset_key, check_evaluation, version_tags
 from headwater.lake import Entry
-from headwater.names import META_COMMIT, META_DATA_VERSION
+from headwater.names import ASSET_FACT, META_COMMIT, META_DATA_VERSION
 from headwater.provenance import CheckRecord
 
 
@@ -47,15 +47,12 @@ def materialization(standing: Standing, *, actor: str) -> dg.AssetMaterializatio
         partition=standing.partition,
         description=f"Reported by {actor}: it stands in the lake, and Dagster did not know.",
         metadata={META_COMMIT: standing.commit, META_DATA_VERSION: standing.data_version},
-        tags={DATA_VERSION_TAG: standing.data_version, USER_PROVIDED_TAG: "true"},
+        tags=version_tags(standing.data_version),
     )
 
 
 def evaluations(path: str, names: frozenset[str], checks: Sequence[CheckRecord]) -> Iterator[dg.AssetCheckEvaluation]:
-    """The verdicts that the lake recorded, for the asset's declared checks (`names`)."""
+    """The verdicts that the lake recorded, for the asset's declared checks (`names`) and for dbt's tests of it."""
     for check in checks:
-        if check.name in names and check.facts.get("asset", path) == path:
-            severity = dg.AssetCheckSeverity.WARN if check.severity == "WARN" else dg.AssetCheckSeverity.ERROR
-            yield dg.AssetCheckEvaluation(
-                asset_key=asset_key(path), check_name=check.name, passed=check.passed, severity=severity
-            )
+        if check.facts.get(ASSET_FACT) == path or (check.name in names and ASSET_FACT not in check.facts):
+            yield check_evaluation(check, path)

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import dagster as dg
 
-from assets._bridge import asset_key, check_specs
+from assets._bridge import DATA_VERSION_TAG, asset_key, check_specs
 from assets._plan import Stale, stale_assets
 from headwater.code_version import code_version
 from headwater.lake import Lake, Snapshot
@@ -22,7 +22,7 @@ from headwater.product import Asset
 from headwater.provenance import Provenance
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG, LakeResource
 from resources.verdicts import recorded_verdicts
-from sensors._reports import DATA_VERSION_TAG, Standing, evaluations, materialization, standings
+from sensors._reports import Standing, evaluations, materialization, standings
 from sensors._workers import fail_lost_runs
 
 ACTOR: Final = "sensor:reconcile"

@@ -95,6 +95,7 @@ def _model_facts(inputs: Inputs, product: Product, record: Provenance, output: O
     bundle = read_bundle(inputs.folder(paths.model))
     evaluation = read_evaluation(inputs.folder(paths.evaluation))
     declared = declaration_of(product)
+    training = _training_facts(inputs, product)
     return ModelFacts(
         product=product.name,
         version=output.facts[VERSION_FACT],
@@ -115,8 +116,8 @@ def _model_facts(inputs: Inputs, product: Product, record: Provenance, output: O
         path=paths.model,
         data_version=output.data_version,
         inputs=record.inputs,
-        parts=_parts(inputs, product),
-        rows_without_label=_training_facts(inputs, product).get(UNLABELLED_FACT),
+        parts=_parts(inputs, product, training.get(PURGED_FACT)),
+        rows_without_label=training.get(UNLABELLED_FACT),
         evaluation=evaluation,
         gates=judge(product.gates, evaluation),
         checks=record.checks,
@@ -164,7 +165,7 @@ def _features(inputs: Inputs, product: Product) -> tuple[FeatureFacts, ...]:
     )
 
 
-def _parts(inputs: Inputs, product: Product) -> tuple[PartFacts, ...]:
+def _parts(inputs: Inputs, product: Product, purged: Mapping[str, int] | None) -> tuple[PartFacts, ...]:
     labels = product.labels
     assert labels is not None
     rows = inputs.table(ChainPaths(product=product.name).training_set)
@@ -173,7 +174,6 @@ def _parts(inputs: Inputs, product: Product) -> tuple[PartFacts, ...]:
         pl.len().alias("rows"), label.sum().alias("positives"), time.min().alias("start"), time.max().alias("end")
     )
     found = {row[SPLIT]: row for row in counted.collect().to_dicts()}
-    purged = _training_facts(inputs, product).get(PURGED_FACT)
     return tuple(
         PartFacts(
             name=name,

@@ -26,10 +26,9 @@ def status(product: str | None, as_json: bool) -> None:
     from assets._products import products
 
     chosen = [find(product)] if product else list(products())
-    stale, held = zip(*(_standing(one) for one in chosen), strict=True)
-    late = [_row(item, waits=False) for items in stale for item in items]
-    left = [item for items in held for item in items] + list(_undeclared(product))
-    rows = late + [_row(item, waits=True) for item in left]
+    late = [_row(item, waits=False) for one in chosen for item in _stale(one)]
+    held = [_row(item, waits=True) for one in chosen for item in _held(one)]
+    rows = late + held + _undeclared(product)
     show_rows(rows, ("asset", "partition", "why"), as_json=as_json, empty="Everything is up to date.")
     if late:
         raise click.exceptions.Exit(1)
@@ -41,34 +40,36 @@ def _row(item: "Stale", *, waits: bool) -> dict[str, object]:
 
 
 def _stale(product: "Product") -> "tuple[Stale, ...]":
-    return _standing(product)[0]
-
-
-def _undeclared(product: str | None) -> "tuple[Stale, ...]":
     from assets._declared import declared
+    from assets._plan import stale_assets
+    from resources.opening import open_lake
+    from resources.settings import load_settings
+
+    settings = load_settings()
+    return stale_assets(open_lake(settings), declared(product), branch=settings.branch, landing=settings.landing)
+
+
+def _held(product: "Product") -> "tuple[Stale, ...]":
+    """What is left alone although it is not there."""
+    from assets._declared import declared
+    from assets._plan import held_assets
+    from resources.opening import open_lake
+    from resources.settings import load_settings
+
+    settings = load_settings()
+    return held_assets(open_lake(settings), declared(product), branch=settings.branch, landing=settings.landing)
+
+
+def _undeclared(product: str | None) -> list[dict[str, object]]:
+    from assets._declared import all_declared
     from assets._plan import undeclared
-    from assets._products import products
     from resources.opening import open_lake
     from resources.settings import load_settings
 
     settings = load_settings()
-    every = [asset for one in products() for asset in declared(one)]
-    return undeclared(open_lake(settings).at(settings.branch), every, product=product)
-
-
-def _standing(product: "Product") -> "tuple[tuple[Stale, ...], tuple[Stale, ...]]":
-    """What is out of date, and what is left alone although it is not there."""
-    from assets._declared import declared
-    from assets._plan import held_assets, stale_assets
-    from resources.opening import open_lake
-    from resources.settings import load_settings
-
-    settings = load_settings()
-    lake, assets = open_lake(settings), declared(product)
-    return (
-        stale_assets(lake, assets, branch=settings.branch, landing=settings.landing),
-        held_assets(lake, assets, branch=settings.branch, landing=settings.landing),
-    )
+    found = undeclared(open_lake(settings).at(settings.branch), all_declared(), product=product)
+    why = "waits: no declared asset makes or reads it; `headwater lake remove {}` takes it out of the lake"
+    return [{"asset": path, "partition": None, "why": why.format(path), "waits": True} for path in found]
 
 
 @click.command()

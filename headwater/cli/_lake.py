@@ -150,10 +150,9 @@ def remove(path: str, message: str | None, as_json: bool) -> None:
 
 
 def _is_declared(path: str) -> bool:
-    from assets._declared import declared
-    from assets._products import products
+    from assets._declared import all_declared
 
-    return any(asset.path == path for product in products() for asset in declared(product))
+    return any(asset.path == path for asset in all_declared())
 
 
 @lake.command()

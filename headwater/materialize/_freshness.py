@@ -19,8 +19,7 @@ class Reason:
     """One reason why an asset is out of date.
 
     Attributes:
-        what: `missing`, `code`, `input`, `landed`; of what is left alone (`why_held`) `taken back`, `missing upstream`; of
-            what stands in the lake alone `undeclared`.
+        what: `missing`, `code`, `input`, `landed`; of what is left alone (`why_held`) `taken back`, `missing upstream`.
         name: Which input or file; the asset itself otherwise.
         before: Version it was built from, None when there was none.
         now: Version there is now.
@@ -38,8 +37,6 @@ class Reason:
             return "its code changed"
         if self.what == "taken back":
             return f"{self.name} was taken back by commit {(self.now or '')[:12]}, and nothing it is built from changed"
-        if self.what == "undeclared":
-            return f"no declared asset makes or reads it; `headwater lake remove {self.name}` takes it out of the lake"
         if self.what == "missing upstream":
             return f"missing upstream: {self.name} is not there"
         change = f"{(self.before or 'nothing')[:12]} -> {(self.now or 'nothing')[:12]}"

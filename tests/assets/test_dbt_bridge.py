@@ -1,5 +1,6 @@
 """A whole dbt build through Dagster into a lake: one commit, dbt's tests as its audit, or nothing at all."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,6 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
-from dagster_dbt import DbtCliResource
 
 from assets._bridge import asset_key
 from assets._dbt_bridge import dagster_dbt_assets
@@ -17,11 +17,9 @@ from assets.flights.product import PRODUCT
 from headwater.lake import EmbeddedLake
 from headwater.lake._removal import remove_path
 from resources.dbt import dbt_folder, ensure_manifest
-from resources.dbt_resource import dbt_resource
+from resources.dbt_resource import DbtCommand
 from resources.lake import ONLY_STALE_TAG, LakeResource
 from tests.real_flights import datasets
-
-pytestmark = pytest.mark.filterwarnings("ignore:AssetExecutionContext.op is deprecated")  # dagster-dbt calls it
 
 BOTH = [ROUTE_HISTORY, CARRIER_HISTORY]
 
@@ -43,12 +41,11 @@ class Workshop:
     def run(
         self, select: dg.AssetSelection | None = None, *, run_id: str | None = None, only_stale: bool = False
     ) -> dg.ExecuteInProcessResult:
-        path = ensure_manifest(self.project)
-        place = {"project_dir": str(self.project), "profiles_dir": str(self.project)}
-        dbt = DbtCliResource(**place, dbt_executable=dbt_resource().dbt_executable)
+        manifest = json.loads(ensure_manifest(self.project).read_text())
+        dbt = DbtCommand(project=str(self.project))
         models = [asset for asset in declared(PRODUCT) if asset.path in built_by_dbt(PRODUCT)]
         job = dg.Definitions(
-            assets=[dagster_dbt_assets(PRODUCT, models, path)],
+            assets=[dagster_dbt_assets(PRODUCT, models, manifest)],
             jobs=[dg.define_asset_job("build", selection=select or dg.AssetSelection.all())],
             resources={"lake": LakeResource(state=str(self.state)), "dbt": dbt},
         ).resolve_job_def("build")
