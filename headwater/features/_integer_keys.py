@@ -67,7 +67,7 @@ def numbering(
     return Numbering(least=entities[0], start=moments[0], span=span)
 
 
-def places(asked: pl.DataFrame, rows: pl.DataFrame) -> pl.Series:
+def places(asked: pl.DataFrame, rows: pl.DataFrame, *, oldest: int | None = None) -> pl.Series:
     """For each asked row the place of its answer among the feature rows, null without one.
 
     Args:
@@ -75,16 +75,21 @@ def places(asked: pl.DataFrame, rows: pl.DataFrame) -> pl.Series:
             entity.
         rows: `number` of entity and visible time and `event`, that of entity and event time, in the order of the table;
             `known` too where rows were known before their event.
+        oldest: Greatest age of an answer at the prediction time, in the unit of the times; None takes any.
     """
     tied = [name for name in ("number", "known") if name in rows.columns]
     placed = rows.with_columns(pl.int_range(pl.len(), dtype=pl.UInt32).alias("place"))
     ordered = placed.sort(tied, maintain_order=True)
-    able = ordered.filter(pl.col("event") >= pl.col("event").cum_max()).select("number", "place")
+    if not ordered.get_column("event").is_sorted():
+        ordered = ordered.filter(pl.col("event") >= pl.col("event").cum_max())
+    able = ordered.select("number", "place", *(() if oldest is None else ("event",)))
     found = asked.join_asof(
         able, on="number", suffix="_found", strategy="backward", coalesce=False, check_sortedness=False
     )
-    same = pl.col("number_found") >= pl.col("base")
-    return found.select(pl.when(same).then(pl.col("place"))).to_series()
+    good = pl.col("number_found") >= pl.col("base")  # of the same entity
+    if oldest is not None:
+        good &= pl.col("number") - pl.col("event") <= oldest
+    return found.select(pl.when(good).then(pl.col("place"))).to_series()
 
 
 def _range(columns: tuple[pl.Series, ...]) -> tuple[int, int] | None:

@@ -2,10 +2,11 @@
 
 import random
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import polars as pl
+import polars.selectors as cs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -177,10 +178,16 @@ def test_of_two_events_known_at_once_the_newer_wins_whatever_their_order() -> No
         assert joined(labels(("ann", 5)), table) == [2]
 
 
-def test_the_ttl_includes_its_border_and_counts_from_the_event() -> None:
-    table = rows(("ann", 1, 3, 10))
+@pytest.mark.parametrize("codes", [None, ({"ann": 4}, pl.Int32)], ids=["names", "numbers"])
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_the_ttl_includes_its_border_and_counts_from_the_event(
+    unit: Literal["ms", "us", "ns"], codes: tuple[dict[str, int], Any] | None
+) -> None:
+    in_unit = cs.datetime().dt.cast_time_unit(unit)
+    table = numbered(rows(("ann", 1, 3, 10)), codes).with_columns(in_unit)
     view = FeatureView(name="v", path="p/v", entity=("who",), features=("value",), ttl=timedelta(hours=4))
-    assert joined(labels(("ann", 5), ("ann", 5 + 1e-6)), table, view) == [10, None]
+    given = numbered(labels(("ann", 5), ("ann", 5 + 1 / 3_600_000)), codes).with_columns(in_unit)
+    assert joined(given, table, view) == [10, None]
 
 
 def test_too_old_is_null_even_when_an_older_row_came_in_late() -> None:
