@@ -128,7 +128,8 @@ def report(
     results = [check_result(r, outcome.path) for r in outcome.checks if dg.AssetCheckKey(key, r.name) in checks]
     if outcome.status is Status.REFUSED:
         yield from results
-        failed = [record.name for record in outcome.checks if record.blocking and not record.passed]
+        judged = outcome.provenance.checks if outcome.provenance else outcome.checks
+        failed = [record.name for record in judged if record.blocking and not record.passed]
         raise dg.Failure(
             f"{outcome.path} was refused: {', '.join(failed)} failed. `{outcome.into}` is untouched; "
             f"look with `headwater lake diff {outcome.into}..{outcome.branch}`.",

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from assets._bridge import as_logged, asset_key, check_evaluation, check_result, report
+from assets._chain._dbt import model_node, read_paths
 from assets._dbt_tests import DbtTest, dbt_tests, verdicts
 from headwater.code_version import code_version
 from headwater.lake import Entry, Transaction
@@ -62,18 +63,21 @@ def dagster_dbt_assets(product: Product, assets: Sequence[Asset], manifest: Mapp
 
 
 def _spec(product: Product, asset: Asset, manifest: Mapping[str, Any]) -> dg.AssetSpec:
-    names = {path: name for name, path in _models(product).items()}
-    nodes = manifest["nodes"].values()
-    (sql,) = (n["raw_code"] for n in nodes if (n["resource_type"], n["name"]) == ("model", names[asset.path]))
+    name = next(name for name, path in _models(product).items() if path == asset.path)
+    node = model_node(manifest, name)
+    columns = [
+        dg.TableColumn(name=column["name"], type=column.get("data_type") or "?", description=column.get("description"))
+        for column in node["columns"].values()
+    ]
     return dg.AssetSpec(
         asset_key(asset.path),
-        deps=[asset_key(path) for path in asset.inputs],
+        deps=[asset_key(path) for path in read_paths(product, manifest, name)],
         code_version=code_version(asset),
         group_name=product.name,
         owners=list(product.owners),
         kinds=set(asset.kinds),
-        description=f"{asset.description}\n\n```sql\n{sql.strip()}\n```",
-        metadata={"headwater/path": asset.path},
+        description=f"{asset.description}\n\n```sql\n{node['raw_code'].strip()}\n```",
+        metadata={"headwater/path": asset.path, "dagster/column_schema": dg.TableSchema(columns=columns)},
     )
 
 

@@ -1,12 +1,14 @@
 """dbt's tests: which model each one judges, read from the manifest, and what a build said of it."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import dagster as dg
 
 from headwater.names import ASSET_FACT
+from headwater.product import DeclarationError
 from headwater.provenance import CheckRecord
 from resources.dbt_resource import DbtBuild
 
@@ -36,16 +38,19 @@ class DbtTest:
 def dbt_tests(manifest: Mapping[str, Any], models: Mapping[str, str]) -> Mapping[str, DbtTest]:
     """The data tests of declared models, by dbt's unique id.
 
-    A test judges the one model that it reads; of several the one that it is attached to, or that `meta.dagster.ref` names,
-    as dagster-dbt has it.
+    A test judges the one model that it reads; of several the one that it is attached to, or that `meta.dagster.ref` names
+    (dagster-dbt's rules).
 
     Args:
         manifest: dbt's manifest.
         models: Model name to lake path.
+
+    Raises:
+        DeclarationError: Two tests of one model have one name.
     """
     nodes = manifest["nodes"].items()
     paths = {id: models[n["name"]] for id, n in nodes if n["resource_type"] == "model" and n["name"] in models}
-    return {
+    found = {
         id: DbtTest(
             name=node["name"],
             path=paths.get(_judged(node, manifest)),
@@ -55,6 +60,20 @@ def dbt_tests(manifest: Mapping[str, Any], models: Mapping[str, str]) -> Mapping
         for id, node in nodes
         if node["resource_type"] == "test" and not paths.keys().isdisjoint(node["depends_on"]["nodes"])
     }
+    _check_names(found.values())
+    return found
+
+
+def _check_names(tests: Iterable[DbtTest]) -> None:
+    names = Counter((test.path, test.name) for test in tests if test.path is not None)
+    for (path, name), count in names.items():
+        if count > 1:
+            raise DeclarationError(
+                what="dbt test",
+                name=name,
+                problem=f"{count} tests of {path!r} are called so, and Dagster tells checks apart by their names.",
+                remedy="Give each a `name` of its own.",
+            )
 
 
 def verdicts(build: DbtBuild, tests: Mapping[str, DbtTest]) -> tuple[CheckRecord, ...]:
@@ -86,9 +105,10 @@ def verdicts(build: DbtBuild, tests: Mapping[str, DbtTest]) -> tuple[CheckRecord
 def _judged(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
     above = sorted(set(node["depends_on"]["nodes"]))
     meta = node["config"].get("meta") or node.get("meta") or {}
-    named = meta.get("dagster", {}).get("ref", {}).get("name")
-    if named:
-        return next((id for id in above if manifest["nodes"].get(id, {}).get("name") == named), "")
+    if ref := meta.get("dagster", {}).get("ref"):
+        wanted = (ref["name"], ref.get("package") or manifest["metadata"]["project_name"], ref.get("version"))
+        nodes = manifest["nodes"].items()
+        return next((id for id, n in nodes if (n["name"], n["package_name"], n.get("version")) == wanted), "")
     return above[0] if len(above) == 1 else str(node.get("attached_node") or "")
 
 
@@ -104,7 +124,8 @@ def _record(found: Mapping[str, Any], test: DbtTest | None) -> CheckRecord:
     blocking = found["status"] != _WARN and not (passed and test is not None and not test.blocking)
     facts: dict[str, Any] = {} if test is None or test.path is None else {ASSET_FACT: test.path}
     if not passed:
-        facts["description"] = str(found["message"])
+        facts |= {"description": str(found["message"])}
+        facts |= {} if found.get("failures") is None else {"failed_rows": found["failures"]}
     return CheckRecord(
         name=test.name if test else _name(found),
         passed=passed,
@@ -119,7 +140,9 @@ def _is_test(found: Mapping[str, Any]) -> bool:
 
 
 def _name(found: Mapping[str, Any]) -> str:
-    return str(found["unique_id"]).split(".")[2]
+    """Of `model.<project>.<name>`, `test.<project>.<name>.<hash>` and `unit_test.<project>.<model>.<name>`."""
+    kind, _, *names = str(found["unique_id"]).split(".")
+    return ".".join(names) if kind == "unit_test" else names[0]
 
 
 def _failure(text: str) -> dg.Failure:

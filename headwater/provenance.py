@@ -5,12 +5,12 @@ versioned: a reader refuses a newer one instead of guessing.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from headwater.errors import HeadwaterError
-from headwater.names import PROVENANCE_KEY, TRANSACTION_KEY
+from headwater.names import ASSET_FACT, PROVENANCE_KEY, TRANSACTION_KEY
 
 SCHEMA_VERSION: Final = 1
 
@@ -62,6 +62,11 @@ class CheckRecord:
     blocking: bool = True
     facts: Mapping[str, Any] = field(default_factory=dict)
     partition: str | None = None
+
+
+def verdicts_on(checks: Sequence[CheckRecord], path: str) -> tuple[CheckRecord, ...]:
+    """The verdicts on one of the assets that a transaction built: those on the whole, and those that name it."""
+    return tuple(check for check in checks if check.facts.get(ASSET_FACT, path) == path)
 
 
 @dataclass(frozen=True, kw_only=True)

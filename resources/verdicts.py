@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from headwater.lake import Entry, Lake, Snapshot
 from headwater.materialize import BY_HAND
-from headwater.provenance import CheckRecord, Provenance
+from headwater.provenance import CheckRecord, Provenance, verdicts_on
 
 
 def recorded_verdicts(
@@ -27,7 +27,7 @@ def recorded_verdicts(
     version = entry.data_version if partition is None else entry.partitions[partition]
     found: dict[str, CheckRecord] = {}
     for record in sorted(_builds(lake, snapshot, path, partition, version), key=lambda r: r.started, reverse=True):
-        for check in record.checks:
+        for check in verdicts_on(record.checks, path):
             found.setdefault(check.name, check)
     return tuple(found.values())
 

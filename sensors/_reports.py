@@ -54,5 +54,5 @@ def materialization(standing: Standing, *, actor: str) -> dg.AssetMaterializatio
 def evaluations(path: str, names: frozenset[str], checks: Sequence[CheckRecord]) -> Iterator[dg.AssetCheckEvaluation]:
     """The verdicts that the lake recorded, for the asset's declared checks (`names`) and for dbt's tests of it."""
     for check in checks:
-        if check.facts.get(ASSET_FACT) == path or (check.name in names and ASSET_FACT not in check.facts):
+        if check.name in names or ASSET_FACT in check.facts:
             yield check_evaluation(check, path)

@@ -1,5 +1,6 @@
 """Runs whose process is gone. When everything is killed at once nobody tells Dagster, and such a run holds up all others."""
 
+import os
 from typing import Final
 
 import dagster as dg
@@ -36,8 +37,21 @@ def is_running(process: int, *, since: float) -> bool:
     try:
         found = psutil.Process(process)
         return found.status() != psutil.STATUS_ZOMBIE and found.create_time() <= since + _CLOCK_SLACK
+    except psutil.AccessDenied:
+        return True
     except psutil.NoSuchProcess:
+        return _is_hidden(process)
+
+
+def _is_hidden(process: int) -> bool:
+    """Whether a process runs that the system does not show to this user."""
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
         return False
+    return False
 
 
 def _is_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

@@ -18,14 +18,9 @@ def dbt_assets_of(product: Product, manifest: Mapping[str, Any]) -> tuple[Asset,
     """
     if product.dbt is None:
         return ()
-    nodes = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
     found = []
     for name, path in product.dbt.models.items():
-        node = nodes.get(name)
-        if node is None:
-            raise DeclarationError(
-                what="dbt model", name=name, problem="dbt_project has no such model.", remedy="Add its SQL or drop it."
-            )
+        node = model_node(manifest, name)
         sources = sorted(set(_sources(manifest, node["unique_id"])))
         unknown = [source for source in sources if source not in product.dbt.sources]
         if unknown:
@@ -47,6 +42,49 @@ def dbt_assets_of(product: Product, manifest: Mapping[str, Any]) -> tuple[Asset,
             )
         )
     return tuple(found)
+
+
+def model_node(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The node of a declared model.
+
+    Raises:
+        DeclarationError: The project has no such model, or several: versions of one, or one of another package.
+    """
+    found: list[Mapping[str, Any]] = [
+        node for node in manifest["nodes"].values() if node["resource_type"] == "model" and node["name"] == name
+    ]
+    if not found:
+        raise DeclarationError(
+            what="dbt model", name=name, problem="dbt_project has no such model.", remedy="Add its SQL or drop it."
+        )
+    if len(found) > 1:
+        ids = ", ".join(node["unique_id"] for node in found)
+        raise DeclarationError(
+            what="dbt model",
+            name=name,
+            problem=f"dbt_project has several: {ids}.",
+            remedy="Give each a name of its own.",
+        )
+    return found[0]
+
+
+def read_paths(product: Product, manifest: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Lake paths of the declared models and sources that a model reads directly, or through models that are not declared."""
+    paths = dict.fromkeys(_read_paths(product, manifest, model_node(manifest, name)))
+    return tuple(paths)
+
+
+def _read_paths(product: Product, manifest: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]:
+    assert product.dbt is not None
+    for id in node["depends_on"].get("nodes", ()):
+        if id in manifest["sources"]:
+            yield product.dbt.sources[manifest["sources"][id]["name"]]
+            continue
+        above = manifest["nodes"][id]
+        if above["resource_type"] == "model" and above["name"] in product.dbt.models:
+            yield product.dbt.models[above["name"]]
+        else:
+            yield from _read_paths(product, manifest, above)
 
 
 def built_by_dbt(*_: Any) -> NoReturn:

@@ -201,7 +201,8 @@ def _by_group(orders: "_Orders", view: FeatureView, rows: pl.DataFrame) -> pl.Da
     )  # fmt: skip
     features = [pl.col(name) for name in view.outputs.values()]
     if view.ttl is not None:
-        fresh = pl.col(orders.time) - pl.col(_EVENT) <= view.ttl
+        age = pl.col(orders.time).to_physical() - pl.col(_EVENT).to_physical()
+        fresh = age <= _in_unit(view.ttl, rows.schema[_EVENT])
         features = [pl.when(fresh).then(feature).alias(feature.meta.output_name()) for feature in features]
     found = joined.select(features)
     return pl.DataFrame([order.restored(column) for column in found.get_columns()])

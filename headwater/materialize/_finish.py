@@ -198,7 +198,7 @@ def _outcome(
         entry=snapshot.entry(path) if there else None,
         commit=commit.id,
         branch=branch,
-        checks=by_name(provenance.checks, item.partition),
+        checks=by_name(provenance.checks, path, item.partition),
         provenance=provenance,
         uri=snapshot.uri(path) if there else "",
     )
@@ -214,7 +214,7 @@ def replayed(lake: Lake, path: str, partition: str | None, commit: Commit, *, in
         entry=snapshot.entry(path),
         commit=commit.id,
         into=into,
-        checks=by_name(provenance.checks, partition) if provenance else (),
+        checks=by_name(provenance.checks, path, partition) if provenance else (),
         provenance=provenance,
         uri=snapshot.uri(path),
     )

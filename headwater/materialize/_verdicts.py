@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from headwater.provenance import CheckRecord
+from headwater.provenance import CheckRecord, verdicts_on
 
 
 def claim(check: CheckRecord) -> str:
@@ -11,10 +11,10 @@ def claim(check: CheckRecord) -> str:
     return check.name if check.partition is None else f"{check.name} ({check.partition})"
 
 
-def by_name(checks: Sequence[CheckRecord], partition: str | None) -> tuple[CheckRecord, ...]:
-    """One verdict for each check, where several partitions were judged: the asked one's, or the first that failed."""
+def by_name(checks: Sequence[CheckRecord], path: str, partition: str | None) -> tuple[CheckRecord, ...]:
+    """One verdict for each check of an asset; of several partitions the asked one's, or the first that failed."""
     found: dict[str, list[CheckRecord]] = {}
-    for check in checks:
+    for check in verdicts_on(checks, path):
         found.setdefault(check.name, []).append(check)
     return tuple(_verdict(several, partition) for several in found.values())
 

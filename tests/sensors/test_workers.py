@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from sensors._workers import is_running
@@ -30,3 +31,20 @@ def test_a_process_runs_until_it_is_killed_and_not_as_a_zombie(sleeper: "subproc
 
 def test_a_later_process_with_the_same_number_is_another_one(sleeper: "subprocess.Popen[bytes]") -> None:
     assert not is_running(sleeper.pid, since=time.time() - 3600)
+
+
+def test_a_process_that_the_system_does_not_show_to_this_user_counts_as_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a hardened machine (hidepid) a service once could not look at the runs of another user."""
+    for hidden in (psutil.AccessDenied, psutil.NoSuchProcess):
+
+        def refuse(pid: int, refusal: type[psutil.Error] = hidden) -> None:
+            raise refusal(pid)
+
+        def not_ours(pid: int, signal: int) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(psutil, "Process", refuse)
+        monkeypatch.setattr(os, "kill", not_ours)
+        assert is_running(1, since=time.time())
