@@ -10,6 +10,7 @@ import dagster as dg
 from headwater.code_version import code_version
 from headwater.materialize import INPUTS_READ, INPUTS_USABLE, Outcome, Status
 from headwater.names import (
+    ASSET_FACT,
     LINEAGE_FACT,
     META_BRANCH,
     META_BYTES,
@@ -169,7 +170,9 @@ def check_result(record: CheckRecord, path: str) -> dg.AssetCheckResult:
         passed=record.passed,
         severity=dg.AssetCheckSeverity.WARN if record.severity == "WARN" else dg.AssetCheckSeverity.ERROR,
         description=str(record.facts["description"]) if "description" in record.facts else None,
-        metadata={name: _value(value) for name, value in record.facts.items() if name != "description"},
+        metadata={
+            name: _value(value) for name, value in record.facts.items() if name not in ("description", ASSET_FACT)
+        },
     )
 
 
