@@ -10,6 +10,7 @@ import keyword
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -479,6 +480,23 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Serving:
+    """How a model answers requests.
+
+    Attributes:
+        window: How far back from the newest feature row the online features answer as the lake would, more than zero.
+    """
+
+    window: timedelta = timedelta(days=7)
+
+    def __post_init__(self) -> None:
+        if self.window <= timedelta(0):
+            raise DeclarationError(
+                what="Serving", name="window", problem=f"it is {self.window}.", remedy="Give more than zero."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class DriftWatch:
     """What the drift report compares.
 
@@ -506,6 +524,7 @@ class Product:
         dbt: Its datasets and feature tables in SQL.
         features: How feature tables join the labels, as of which time.
         labels, split, model, gates, drift: From training set to release; all or none.
+        serving: How the model answers requests.
         risk: Risk tier.
         intended_use, out_of_scope, limitations, licence: Texts for the cards.
     """
@@ -522,6 +541,7 @@ class Product:
     model: Model | None = None
     gates: "tuple[Gate, ...]" = ()
     drift: DriftWatch = field(default_factory=DriftWatch)
+    serving: Serving = field(default_factory=Serving)
     risk: Risk = Risk.LOW
     intended_use: str = ""
     out_of_scope: str = ""

@@ -4,11 +4,12 @@ from headwater.product import Asset, Product
 
 
 def model_chain(product: Product) -> tuple[Asset, ...]:
-    """Dataset cards for every product; training set, model, evaluation, card, drift and release for one with a model."""
+    """Dataset cards for every product; from training set and online features to release for one with a model."""
     from assets._chain._cards import dataset_cards_asset, model_card_asset
     from assets._chain._drift import drift_assets
     from assets._chain._evaluation import evaluation_asset
     from assets._chain._model import model_asset
+    from assets._chain._online import online_asset
     from assets._chain._release import release_asset
     from assets._chain._training_set import training_set_asset
 
@@ -17,8 +18,10 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         return cards
     if product.model is None:
         return (*cards, training_set_asset(product))
+    online = (online_asset(product),) if product.features else ()
     return (
         *cards,
+        *online,
         training_set_asset(product),
         model_asset(product),
         evaluation_asset(product),

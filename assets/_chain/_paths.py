@@ -15,6 +15,11 @@ class ChainPaths:
         return f"{self.product}/training_set"
 
     @property
+    def online_features(self) -> str:
+        """The newest rows of the feature tables, as a service looks them up."""
+        return f"{self.product}/online_features"
+
+    @property
     def model(self) -> str:
         """The model bundle."""
         return f"{self.product}/model"

@@ -18,10 +18,10 @@ from headwater.features._integer_keys import Numbering, numbering, places
 from headwater.features._view import FeatureTable, FeatureView
 from headwater.features.errors import ColumnClashError, EntityTypeError, MissingColumnError, TimeTypeError
 
-_VISIBLE: Final = "__headwater_visible"
-_EVENT: Final = "__headwater_event"
+VISIBLE: Final = "__headwater_visible"
+EVENT: Final = "__headwater_event"
 _KNOWN: Final = "__headwater_known"
-_KEY: Final = "__headwater_key_"
+KEY: Final = "__headwater_key_"
 
 
 def point_in_time_join(
@@ -75,7 +75,19 @@ def visible_at(table: FeatureTable, time: datetime) -> pl.LazyFrame:
         TimeTypeError: A time column is no timestamp, or has a zone where `time` has none, or the other way round.
     """
     view, rows = table.view, table.rows.lazy()
-    schema = rows.collect_schema()
+    moment = _moment(time, _checked_time(table, time))
+    known = rows.filter(pl.col(view.known_at) <= moment, pl.col(view.event_time) <= moment)
+    if view.ttl is not None:
+        known = known.filter(moment - pl.col(view.event_time) <= view.ttl)
+    times = dict.fromkeys((view.event_time, view.known_at))
+    newest = known.drop_nulls([view.event_time, *view.entity]).sort(*times, maintain_order=True)
+    newest = newest.unique(view.entity, keep="last", maintain_order=True) if view.entity else newest.tail(1)
+    return newest.select(*view.entity, *times, *(pl.col(name).alias(out) for name, out in view.outputs.items()))
+
+
+def _checked_time(table: FeatureTable, time: datetime) -> pl.DataType:
+    """The dtype of a table's times, which fits `time`."""
+    view, schema = table.view, table.rows.lazy().collect_schema()
     _check_columns(schema, view)
     wanted = schema[view.event_time]
     _check_time(wanted, wanted, where=f"feature view {view.name!r}", column=view.event_time)
@@ -86,14 +98,41 @@ def visible_at(table: FeatureTable, time: datetime) -> pl.LazyFrame:
         raise TimeTypeError(
             where=f"feature view {view.name!r}", column=view.event_time, found=str(wanted), wanted=f"that of {given}"
         )
-    moment = pl.lit(time).cast(wanted) if zone is None else pl.lit(time).dt.convert_time_zone(zone).cast(wanted)
-    known = rows.filter(pl.col(view.known_at) <= moment, pl.col(view.event_time) <= moment)
-    if view.ttl is not None:
-        known = known.filter(moment - pl.col(view.event_time) <= view.ttl)
-    times = dict.fromkeys((view.event_time, view.known_at))
-    newest = known.drop_nulls([view.event_time, *view.entity]).sort(*times, maintain_order=True)
-    newest = newest.unique(view.entity, keep="last", maintain_order=True) if view.entity else newest.tail(1)
-    return newest.select(*view.entity, *times, *(pl.col(name).alias(out) for name, out in view.outputs.items()))
+    return wanted
+
+
+def _moment(time: datetime, dtype: pl.DataType) -> pl.Expr:
+    zone = dtype.time_zone  # type: ignore[attr-defined]
+    return pl.lit(time).cast(dtype) if zone is None else pl.lit(time).dt.convert_time_zone(zone).cast(dtype)
+
+
+def answers_from(table: FeatureTable, since: datetime) -> pl.DataFrame:
+    """The rows of a feature table that answer some label from a moment on, each with the time from which it does.
+
+    Of an entity the newest row visible at or before the prediction time is the answer; what this leaves out never is.
+
+    Args:
+        table: A feature view with its rows.
+        since: The moment; with a zone exactly when the table's times have one.
+
+    Returns:
+        The entity columns `KEY + "0"`, ..., the times `VISIBLE` and `EVENT`, then the features under the training set's
+        names; in the order of `VISIBLE`, of rows visible at once the last one counts.
+
+    Raises:
+        MissingColumnError: The table lacks a column.
+        TimeTypeError: A time column is no timestamp, or has a zone where `since` has none, or the other way round.
+    """
+    view = table.view
+    wanted = _checked_time(table, since)
+    schema = table.rows.lazy().collect_schema()
+    keys = dict(zip(view.keys, view.entity, strict=True))
+    answers = _answers(table, pl.Schema({name: schema[column] for name, column in keys.items()} | {"": wanted}), "")
+    found = _newest(_visible(answers.collect(), _keys(view)), _keys(view))
+    later = pl.col(VISIBLE).shift(-1)
+    until = later.over(_keys(view)) if view.entity else later
+    moment = _moment(since, wanted)
+    return found.filter(until.is_null() | (until > moment)).select(*_keys(view), VISIBLE, EVENT, *view.outputs.values())
 
 
 def _check_labels(schema: pl.Schema, tables: Sequence[FeatureTable], time: str) -> None:
@@ -133,14 +172,14 @@ def _answers(table: FeatureTable, schema: pl.Schema, time: str) -> pl.LazyFrame:
             raise EntityTypeError(view=view.name, column=column, labels=str(schema[key]), rows=str(found[column]))
     return rows.select(
         *(pl.col(column).alias(key) for key, column in zip(_keys(view), view.entity, strict=True)),
-        pl.col(view.event_time).alias(_EVENT),
+        pl.col(view.event_time).alias(EVENT),
         pl.col(view.known_at).alias(_KNOWN),
         *(pl.col(name).alias(output) for name, output in view.outputs.items()),
     )
 
 
 def _keys(view: FeatureView) -> list[str]:
-    return [f"{_KEY}{index}" for index in range(len(view.entity))]
+    return [f"{KEY}{index}" for index in range(len(view.entity))]
 
 
 def _join(labels: pl.DataFrame, views: list[FeatureView], answers: list[pl.LazyFrame], time: str) -> pl.DataFrame:
@@ -164,7 +203,7 @@ def _features(orders: "_Orders", view: FeatureView, answer: pl.LazyFrame) -> pl.
     ).rechunk()  # taking rows out of a file's many chunks takes twice as long
     if len(view.keys) == 1 and (order := orders.by_entity(view.keys[0])) is not None:
         key = _keys(view)[0]
-        how = numbering(orders.labels, rows, keys=(view.keys[0], key), time=orders.time, times=(_VISIBLE, _EVENT))
+        how = numbering(orders.labels, rows, keys=(view.keys[0], key), time=orders.time, times=(VISIBLE, EVENT))
         if how is not None:
             return _by_number(orders, order, view, rows, how)
     return _by_group(orders, view, rows)
@@ -174,11 +213,11 @@ def _by_number(
     orders: "_Orders", order: "_Order", view: FeatureView, rows: pl.DataFrame, how: Numbering
 ) -> pl.DataFrame:
     key, known = _keys(view)[0], [pl.col(_KNOWN).alias("known")] if _KNOWN in rows.columns else []
-    numbered = rows.select(how.number(key, _VISIBLE).alias("number"), how.number(key, _EVENT).alias("event"), *known)
+    numbered = rows.select(how.number(key, VISIBLE).alias("number"), how.number(key, EVENT).alias("event"), *known)
     asked = order.asked.select(
         how.number(view.keys[0], orders.time).fill_null(-1).alias("number"), how.base(view.keys[0]).alias("base")
     )
-    oldest = None if view.ttl is None else _in_unit(view.ttl, rows.schema[_EVENT])
+    oldest = None if view.ttl is None else in_unit(view.ttl, rows.schema[EVENT])
     place = order.restored(places(asked, numbered, oldest=oldest))
     if rows.is_empty():
         return rows.select(*view.outputs.values()).clear(len(place))
@@ -186,7 +225,7 @@ def _by_number(
     return rows.select(pl.when(found).then(pl.col(name).gather(any_row)).alias(name) for name in view.outputs.values())
 
 
-def _in_unit(ttl: timedelta, dtype: pl.DataType) -> int:
+def in_unit(ttl: timedelta, dtype: pl.DataType) -> int:
     """The whole units of a time column that a ttl holds."""
     microseconds = ttl // timedelta(microseconds=1)
     unit = dtype.time_unit  # type: ignore[attr-defined]
@@ -196,13 +235,13 @@ def _in_unit(ttl: timedelta, dtype: pl.DataType) -> int:
 def _by_group(orders: "_Orders", view: FeatureView, rows: pl.DataFrame) -> pl.DataFrame:
     order, keys = orders.by_time(), _keys(view)
     joined = order.asked.select(orders.time, *view.keys).join_asof(
-        _newest(rows, keys), left_on=orders.time, right_on=_VISIBLE, by_left=list(view.keys) or None,
+        _newest(rows, keys), left_on=orders.time, right_on=VISIBLE, by_left=list(view.keys) or None,
         by_right=keys or None, strategy="backward", check_sortedness=False,
     )  # fmt: skip
     features = [pl.col(name) for name in view.outputs.values()]
     if view.ttl is not None:
-        age = pl.col(orders.time).to_physical() - pl.col(_EVENT).to_physical()
-        fresh = age <= _in_unit(view.ttl, rows.schema[_EVENT])
+        age = pl.col(orders.time).to_physical() - pl.col(EVENT).to_physical()
+        fresh = age <= in_unit(view.ttl, rows.schema[EVENT])
         features = [pl.when(fresh).then(feature).alias(feature.meta.output_name()) for feature in features]
     found = joined.select(features)
     return pl.DataFrame([order.restored(column) for column in found.get_columns()])
@@ -214,22 +253,22 @@ def _visible(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     Known-at stays a column of its own only where some rows are known before their event: these are visible from the event
     on, and corrected until then.
     """
-    rows = rows.drop_nulls([_EVENT, _KNOWN, *keys])
-    if rows.select((pl.col(_EVENT) > pl.col(_KNOWN)).any()).item():
-        return rows.with_columns(pl.max_horizontal(_EVENT, _KNOWN).alias(_VISIBLE))
-    return rows.rename({_KNOWN: _VISIBLE})
+    rows = rows.drop_nulls([EVENT, _KNOWN, *keys])
+    if rows.select((pl.col(EVENT) > pl.col(_KNOWN)).any()).item():
+        return rows.with_columns(pl.max_horizontal(EVENT, _KNOWN).alias(VISIBLE))
+    return rows.rename({_KNOWN: VISIBLE})
 
 
 def _newest(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     """The rows that are the newest known when they become visible, in that order."""
     if _KNOWN in rows.columns:
-        rows = rows.sort(_VISIBLE, _KNOWN, maintain_order=True)
-    elif not rows.get_column(_VISIBLE).is_sorted():
-        rows = rows.sort(_VISIBLE, maintain_order=True)
-    if rows.get_column(_EVENT).is_sorted():
+        rows = rows.sort(VISIBLE, _KNOWN, maintain_order=True)
+    elif not rows.get_column(VISIBLE).is_sorted():
+        rows = rows.sort(VISIBLE, maintain_order=True)
+    if rows.get_column(EVENT).is_sorted():
         return rows
-    newest = pl.col(_EVENT).cum_max()
-    return rows.filter(pl.col(_EVENT) >= (newest.over(keys) if keys else newest))
+    newest = pl.col(EVENT).cum_max()
+    return rows.filter(pl.col(EVENT) >= (newest.over(keys) if keys else newest))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Errors of features. Each names the view, the column and the next step."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from headwater.errors import HeadwaterError
 
@@ -70,3 +71,64 @@ class UndefinedAucError(FeatureError):
             f"Label {label!r} has {positives} positive and {negatives} negative rows, so no AUC is defined. "
             "Check rows of both classes."
         )
+
+
+class OnlineStoreError(FeatureError):
+    """An online store cannot be used."""
+
+    def __init__(self, *, location: str, action: str, reason: str, remedy: str) -> None:
+        self.location, self.action, self.reason = location, action, reason
+        super().__init__(f"The online store at {location} could not be {action}: {reason}. {remedy}")
+
+
+class NotPublishedError(FeatureError):
+    """Features that nobody has published to the online store."""
+
+    def __init__(self, *, product: str, view: str | None, known: Sequence[str]) -> None:
+        self.product, self.view = product, view
+        what = f"the features of {product!r}" if view is None else f"feature view {view!r} of {product!r}"
+        there = f" It has {', '.join(map(repr, known))}." if known else ""
+        super().__init__(f"The online store lacks {what}.{there} Materialize {product}/online_features first.")
+
+
+class OnlineTypeError(FeatureError):
+    """A dtype that an online store cannot hold."""
+
+    def __init__(self, *, view: str, column: str, found: str, allowed: str) -> None:
+        self.view, self.column, self.found = view, column, found
+        super().__init__(
+            f"Column {column!r} of feature view {view!r} is {found}; an online store holds {allowed}. Cast it in the "
+            "feature table, or leave it out of the view."
+        )
+
+
+class EntityValueError(FeatureError):
+    """An entity that cannot be of the view that was asked."""
+
+    def __init__(self, *, view: str, entity: Sequence[object], names: Sequence[str], wanted: Sequence[str]) -> None:
+        self.view, self.entity = view, tuple(entity)
+        declared = ", ".join(f"{name} ({kind})" for name, kind in zip(names, wanted, strict=True))
+        super().__init__(f"Feature view {view!r} is asked for entity {tuple(entity)!r}; it has {declared or 'none'}.")
+
+
+class TimeBeforeWindowError(FeatureError):
+    """A time before the earliest one that the online store answers as the lake would."""
+
+    def __init__(self, *, view: str, at: int, since: int) -> None:
+        self.view, self.at, self.since = view, at, since
+        super().__init__(
+            f"Feature view {view!r} is asked for {_shown(at)}, but the online store answers from {_shown(since)} on. Ask "
+            "for a later time, or publish a longer window."
+        )
+
+
+def _shown(microseconds: int) -> str:
+    return (datetime(1970, 1, 1) + timedelta(microseconds=microseconds)).isoformat()
+
+
+class OnlineContentError(FeatureError):
+    """Online features in the lake that cannot be read."""
+
+    def __init__(self, *, file: str, problem: str) -> None:
+        self.file, self.problem = file, problem
+        super().__init__(f"{file} {problem}. Materialize the product's online_features again.")

@@ -1,0 +1,189 @@
+"""What an online store promises: the newest known features of an entity at a time, as the point-in-time join has them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+import polars as pl
+
+
+class Answer(StrEnum):
+    """How a lookup ended.
+
+    `UNKNOWN`: nothing about the entity was visible at the time. `STALE`: the newest event is older than the view's ttl.
+    """
+
+    FOUND = "found"
+    UNKNOWN = "unknown"
+    STALE = "stale"
+
+
+class Lookup(NamedTuple):
+    """One question.
+
+    Attributes:
+        view: Name of the feature view.
+        entity: Values of its entity columns, in the view's order.
+        at: The time, in microseconds since 1970 (UTC, or the zone-less clock that the table's times follow).
+    """
+
+    view: str
+    entity: tuple[Any, ...]
+    at: int
+
+
+class OnlineRow(NamedTuple):
+    """One answer.
+
+    Attributes:
+        answer: How the lookup ended.
+        values: The view's features in its order; nulls where nothing was found or it was stale.
+        event: Event time of the row, stale ones too, in microseconds since 1970; None where there was none.
+    """
+
+    answer: Answer
+    values: tuple[Any, ...]
+    event: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineView:
+    """A feature view as it was published.
+
+    Attributes:
+        name: Its name.
+        path: Lake path of its table.
+        keys: Names of the entity's values in a request.
+        entity: Dtypes of the entity columns, as Polars writes them.
+        features: Names of the features as the model reads them, with the prefix.
+        dtypes: Their dtypes.
+        unit: Time unit of the table: `ms`, `us` or `ns`.
+        ttl: Greatest age of an event in that unit, None for any.
+        data_version: What the table held.
+        rows: Rows published.
+        newest: Newest event time in the unit; None without rows.
+    """
+
+    name: str
+    path: str
+    keys: tuple[str, ...]
+    entity: tuple[str, ...]
+    features: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    unit: str
+    ttl: int | None
+    data_version: str
+    rows: int
+    newest: int | None
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "OnlineView":
+        """The view that `dataclasses.asdict` wrote as JSON."""
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()
+        }
+        return cls(**fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineVersion:
+    """What a store answers from: all views of a product, read at one lake commit.
+
+    Attributes:
+        product: The product.
+        commit: The lake commit that the tables were read at.
+        since: Earliest time that is answered as the lake would, in microseconds since 1970.
+        views: The views by name.
+    """
+
+    product: str
+    commit: str
+    since: int
+    views: Mapping[str, OnlineView]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that `from_json` reads back."""
+        return {
+            "product": self.product,
+            "commit": self.commit,
+            "since": self.since,
+            "views": {name: asdict(view) for name, view in self.views.items()},
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "OnlineVersion":
+        """The version that `to_json` wrote."""
+        views = {name: OnlineView.from_json(view) for name, view in raw["views"].items()}
+        return cls(product=raw["product"], commit=raw["commit"], since=raw["since"], views=views)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineTable:
+    """A view with the rows that answer from the window's start on: see `prepare`.
+
+    Attributes:
+        view: What is published.
+        rows: Entity columns, then the time from which a row is visible, its event time, and the features.
+    """
+
+    view: OnlineView
+    rows: pl.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineContent:
+    """All views of a product, to be published together.
+
+    Attributes:
+        since: Earliest time that is answered as the lake would, in microseconds since 1970.
+        tables: The views.
+    """
+
+    since: int
+    tables: tuple[OnlineTable, ...]
+
+
+class OnlineStore(Protocol):
+    """Features by entity for a service. Several processes read while one publishes.
+
+    `headwater.testing.online_suite` says what every implementation does.
+    """
+
+    def publish(self, product: str, content: OnlineContent, *, commit: str) -> OnlineVersion:
+        """Puts the views of a product in place of those there were, all at once: a lookup sees the old or the new ones.
+
+        A view whose content, declaration and window are what is there is left as it is.
+
+        Args:
+            product: The product.
+            content: Its views.
+            commit: The lake commit that holds them.
+
+        Raises:
+            OnlineStoreError: The store is away, full or of another format.
+        """
+        ...
+
+    def version(self, product: str) -> OnlineVersion:
+        """What is published now. Raises NotPublishedError, OnlineStoreError."""
+        ...
+
+    def lookup(self, product: str, asked: Sequence[Lookup]) -> tuple[OnlineVersion, list[OnlineRow]]:
+        """Answers in the order asked, all from one version.
+
+        Raises:
+            NotPublishedError: Nothing of the product, or no such view.
+            TimeBeforeWindowError: A time before the window: the answer could differ from the lake's.
+            EntityValueError: An entity has too few or too many values, or one of another type.
+            OnlineStoreError: The store is away, full or of another format.
+        """
+        ...
+
+    def withdraw(self, product: str) -> None:
+        """Takes a product out; nothing happens when it is not there."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of files and connections."""
+        ...

@@ -1,0 +1,218 @@
+"""The embedded online store: one LMDB file, mapped into memory, read by many processes while one publishes.
+
+LMDB's readers see the last commit whole, and a publication is one commit: nothing between two versions is ever seen, by a
+lookup or after a crash. Keys: `f` the format, `g` the next generation, `v<product>` a version with the generation of each
+view, `r<generation><entity><time>` a row.
+"""
+
+import os
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import lmdb
+
+from headwater.features.errors import OnlineStoreError
+from headwater.features.online._encoding import TIME_BYTES, time_bytes
+from headwater.features.online._interface import Lookup, OnlineContent, OnlineRow, OnlineTable, OnlineVersion
+from headwater.features.online._rows import entries
+from headwater.features.online._state import State, renewed, write_record
+
+FORMAT: Final = b"headwater online store 1"
+_FORMAT_KEY, _NEXT_KEY, _VERSION, _ROW = b"f", b"g", b"v", b"r"
+_generation_bytes = struct.Struct(">I").pack
+_READERS: Final = 1_024
+
+
+class EmbeddedOnlineStore:
+    """An online store in a folder. Needs the extra `serve`; see `headwater.features.online.OnlineStore`."""
+
+    def __init__(self, folder: Path, *, largest: int = 16 * 2**30, read_only: bool = False) -> None:
+        """Opens the store, and makes it when it is not there.
+
+        Args:
+            folder: Its folder, on a local disk.
+            largest: Bytes that it may grow to. Address space alone; the file is as large as what is in it.
+            read_only: Opens what is there and never writes to it.
+
+        Raises:
+            OnlineStoreError: It is of another format, or the folder cannot be used.
+        """
+        self.folder, self._largest, self._read_only = folder, largest, read_only
+        self._states: dict[str, State] = {}
+        self._environment: tuple[int, lmdb.Environment] | None = None
+        with self._errors("opened"):
+            found = self._open()
+            with found.begin() as txn:
+                there = _get(txn, _FORMAT_KEY)
+            if there is None and not read_only:
+                with found.begin(write=True) as txn:
+                    txn.put(_FORMAT_KEY, FORMAT, overwrite=False)  # who came first has made it
+                    there = _get(txn, _FORMAT_KEY)
+        if there != FORMAT:
+            said = "nobody has published there yet" if there is None else f"it is of format {there.decode()!r}"
+            raise OnlineStoreError(location=str(folder), action="opened", reason=said, remedy=_FORMAT_REMEDY)
+
+    def publish(self, product: str, content: OnlineContent, *, commit: str) -> OnlineVersion:
+        """Puts a product's views in place of those there were, in one commit. See `OnlineStore.publish`."""
+        with self._errors("written"), self._open().begin(write=True) as txn:
+
+            def write(table: OnlineTable) -> int:
+                generation = _next_generation(txn)
+                prefix = _prefix(generation)
+                for entity, time, value in entries(table):
+                    txn.put(prefix + entity + time, value)
+                return generation
+
+            record = _get(txn, _VERSION + product.encode())
+            before = State.read(product, record) if record else None
+            version, generations = renewed(before, product, content, commit=commit, write=write)
+            txn.put(_VERSION + product.encode(), write_record(version, generations))
+            for old in before.views.values() if before else ():
+                if old.generation not in generations.values():
+                    _forget(txn, old.generation)
+        return version
+
+    def version(self, product: str) -> OnlineVersion:
+        """What is published now. Raises NotPublishedError, OnlineStoreError."""
+        with self._errors("read"), self._open().begin() as txn:
+            return self._state(txn, product).version
+
+    def lookup(self, product: str, asked: Sequence[Lookup]) -> tuple[OnlineVersion, list[OnlineRow]]:
+        """Answers in the order asked, all from one version. See `OnlineStore.lookup`."""
+        with self._errors("read"), self._open().begin() as txn:
+            state = self._state(txn, product)
+            cursor = txn.cursor()
+            return state.version, _answers(state, cursor, asked)
+
+    def withdraw(self, product: str) -> None:
+        """Takes a product out; nothing happens when it is not there."""
+        key = _VERSION + product.encode()
+        with self._errors("written"), self._open().begin(write=True) as txn:
+            if (record := _get(txn, key)) is None:
+                return
+            txn.delete(key)
+            for held in State.read(product, record).views.values():
+                _forget(txn, held.generation)
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        if self._environment is not None:
+            _ENVIRONMENTS.release(self._environment)
+            self._environment = None
+
+    def _open(self) -> lmdb.Environment:
+        """The environment of this process: a forked one must not use its parent's."""
+        if self._environment is None or self._environment[0] != os.getpid():
+            self._environment = _ENVIRONMENTS.take(self.folder, largest=self._largest, read_only=self._read_only)
+        return self._environment[1]
+
+    def _state(self, txn: lmdb.Transaction, product: str) -> State:
+        record = _get(txn, _VERSION + product.encode())
+        known = self._states.get(product)
+        if known is not None and known.record == record:
+            return known
+        found = self._states[product] = State.read(product, record)
+        return found
+
+    @contextmanager
+    def _errors(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except lmdb.MapFullError as error:
+            remedy = f"Open it with more than largest={self._largest} bytes, or publish a shorter window."
+            raise OnlineStoreError(
+                location=str(self.folder), action=action, reason="it is full", remedy=remedy
+            ) from error
+        except (lmdb.Error, OSError) as error:
+            remedy = "Look at the disk and at the rights of the folder. It can be removed: publishing makes it again."
+            raise OnlineStoreError(
+                location=str(self.folder), action=action, reason=str(error), remedy=remedy
+            ) from error
+
+
+_FORMAT_REMEDY: Final = "Publish the features again with this version of Headwater; the folder can be removed before."
+
+
+def _answers(state: State, cursor: Any, asked: Sequence[Lookup]) -> list[OnlineRow]:
+    answers = []
+    before: tuple[str, int] | None = None
+    for view, entity, at in asked:
+        if before != (view, at):  # what questions about one view and time share is worked out once
+            before, held = (view, at), state.held(view, at)
+            moment, prefix = held.moment(at), _prefix(held.generation)
+            after = time_bytes(moment + 1)
+        if (found := held.entity(entity)) is None:
+            answers.append(held.nothing)
+            continue
+        start = prefix + found
+        there = cursor.prev() if cursor.set_range(start + after) else cursor.last()
+        is_of_entity = there and cursor.key()[:-TIME_BYTES] == start
+        answers.append(held.row(cursor.value(), moment) if is_of_entity else held.nothing)
+    return answers
+
+
+def _get(txn: lmdb.Transaction, key: bytes) -> bytes | None:
+    found: bytes | None = txn.get(key)
+    return found
+
+
+def _prefix(generation: int) -> bytes:
+    return _ROW + _generation_bytes(generation)
+
+
+def _next_generation(txn: lmdb.Transaction) -> int:
+    number = int(_get(txn, _NEXT_KEY) or b"1")
+    txn.put(_NEXT_KEY, str(number + 1).encode())
+    return number
+
+
+def _forget(txn: lmdb.Transaction, generation: int) -> None:
+    prefix = _prefix(generation)
+    cursor: Any = txn.cursor()
+    there = cursor.set_range(prefix)
+    while there and cursor.key().startswith(prefix):
+        there = cursor.delete()
+
+
+class _Environments:
+    """LMDB's environments of this process: two of one file in one process lose each other's locks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[tuple[int, str], list[Any]] = {}
+
+    def take(self, folder: Path, *, largest: int, read_only: bool) -> tuple[int, lmdb.Environment]:
+        key = (os.getpid(), os.path.realpath(folder))
+        with self._lock:
+            for inherited in [other for other in self._open if other[0] != key[0]]:
+                self._open.pop(inherited)[0].close()  # of the parent, which keeps its own; LMDB refuses a second one
+            if key not in self._open:
+                if not read_only:
+                    folder.mkdir(parents=True, exist_ok=True)
+                found = lmdb.open(
+                    key[1],
+                    map_size=largest,
+                    max_readers=_READERS,
+                    readonly=read_only,
+                    create=not read_only,
+                    max_spare_txns=8,
+                )
+                self._open[key] = [found, 0]
+            self._open[key][1] += 1
+            return key[0], self._open[key][0]
+
+    def release(self, taken: tuple[int, lmdb.Environment]) -> None:
+        with self._lock:
+            for key, held in list(self._open.items()):
+                if key[0] == taken[0] and held[0] is taken[1]:
+                    held[1] -= 1
+                    if not held[1]:
+                        del self._open[key]
+                        held[0].close()
+
+
+_ENVIRONMENTS: Final = _Environments()

@@ -1,0 +1,216 @@
+"""The online store in Redis, for services on several machines.
+
+Each entity is a sorted set of its rows, ordered by the bytes of time that begin each member, so that one range query finds the
+newest row at or before a time. Rows stand under the generation of their view; a version is one key, and to publish is to set it.
+A lookup asks for the version and for rows of the version it knows in one round trip, and again when the version was
+another. Rows of the generation before expire a while later, so that lookups on their way still find them.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import redis
+
+from headwater.features.errors import FeatureError, OnlineStoreError
+from headwater.features.online._encoding import TIME_BYTES, time_bytes
+from headwater.features.online._interface import Lookup, OnlineContent, OnlineRow, OnlineTable, OnlineVersion
+from headwater.features.online._rows import entries
+from headwater.features.online._state import Held, State, renewed, write_record
+
+_PREFIX: Final = b"headwater:online:"
+_NEXT: Final = _PREFIX + b"next"
+_BATCH: Final = 2_000
+_NO_END: Final = -1
+_LOCK_SECONDS: Final = 60
+_RELEASE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+_RENEW: Final = (
+    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('expire', KEYS[1], ARGV[2]) end return 0"
+)
+_SET_IF_HELD: Final = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[2], ARGV[2])
+return 1
+"""
+
+
+class RedisOnlineStore:
+    """An online store in Redis 6.2 or later. Needs the extra `redis`; see `headwater.features.online.OnlineStore`."""
+
+    def __init__(self, url: str, *, timeout: float = 1.0, grace: float = 60.0) -> None:
+        """Connects when first used.
+
+        Args:
+            url: As `redis://host:port/0`, with user and password where there are some.
+            timeout: Seconds to wait for an answer.
+            grace: Seconds for which the rows of a replaced generation are kept.
+        """
+        self._client: Any = redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
+        place = self._client.connection_pool.connection_kwargs
+        self._location = f"{place.get('host', place.get('path', 'redis'))}:{place.get('port', '')}"
+        self._grace = grace
+        self._states: dict[str, State] = {}
+
+    def publish(self, product: str, content: OnlineContent, *, commit: str) -> OnlineVersion:
+        """Puts a product's views in place of those there were, by setting one key. See `OnlineStore.publish`."""
+        with self._errors("written"), self._locked(product) as lock:
+
+            def write(table: OnlineTable) -> int:
+                generation = int(self._client.incr(_NEXT))
+                self._write(_rows_prefix(product, generation), entries(table), lock)
+                return generation
+
+            record = self._record(product)
+            before = State.read(product, record) if record else None
+            version, generations = renewed(before, product, content, commit=commit, write=write)
+            lock.set(_version_key(product), write_record(version, generations))
+            self._expire_all_but(product, set(generations.values()))
+        return version
+
+    def version(self, product: str) -> OnlineVersion:
+        """What is published now. Raises NotPublishedError, OnlineStoreError."""
+        with self._errors("read"):
+            return self._state(product, self._record(product)).version
+
+    def lookup(self, product: str, asked: Sequence[Lookup]) -> tuple[OnlineVersion, list[OnlineRow]]:
+        """Answers in the order asked, all from one version. See `OnlineStore.lookup`."""
+        with self._errors("read"):
+            state = self._states.get(product) or self._state(product, self._record(product))
+            while True:
+                try:
+                    questions = [_question(state, one) for one in asked]
+                except FeatureError:
+                    if (record := self._record(product)) == state.record:
+                        raise
+                    state = self._state(product, record)  # it was an older version that could not answer
+                    continue
+                pipe = self._client.pipeline(transaction=False)
+                pipe.get(_version_key(product))
+                for held, entity, moment in questions:
+                    if entity is not None:
+                        key = _rows_prefix(product, held.generation) + entity
+                        pipe.zrevrangebylex(key, b"(" + time_bytes(moment + 1), b"-", start=0, num=1)
+                record, *raw = pipe.execute()
+                if record == state.record:
+                    answers = iter(raw)
+                    return state.version, [_answer(*found, answers) for found in questions]
+                state = self._state(product, record)
+
+    def withdraw(self, product: str) -> None:
+        """Takes a product out; nothing happens when it is not there."""
+        with self._errors("written"), self._locked(product):
+            self._client.delete(_version_key(product))
+            self._expire_all_but(product, set())
+
+    def close(self) -> None:
+        """Lets go of the connections."""
+        self._client.close()
+
+    def _record(self, product: str) -> bytes | None:
+        found: bytes | None = self._client.get(_version_key(product))
+        return found
+
+    def _state(self, product: str, record: bytes | None) -> State:
+        found = self._states[product] = State.read(product, record)
+        return found
+
+    def _write(self, prefix: bytes, rows: Iterator[tuple[bytes, bytes, bytes]], lock: "_Lock") -> None:
+        """Puts rows, each at a time once: of equal ones the later."""
+        newest: dict[tuple[bytes, bytes], bytes] = {(entity, at): value for entity, at, value in rows}
+        pipe = self._client.pipeline(transaction=False)
+        for number, ((entity, at), value) in enumerate(newest.items(), start=1):
+            pipe.zadd(prefix + entity, {at + value: 0})
+            if not number % _BATCH:
+                pipe.execute()
+                lock.renew()
+        pipe.execute()
+
+    def _expire_all_but(self, product: str, generations: set[int]) -> None:
+        """Lets the rows of all other generations expire: replaced ones, and what a publisher left that died."""
+        kept = tuple(_rows_prefix(product, generation) for generation in generations)
+        there = self._client.scan_iter(match=_escaped(_product_prefix(product)) + b"*", count=_BATCH)
+        old = [key for key in there if not key.startswith(kept)]
+        pipe = self._client.pipeline(transaction=False)
+        for key in old:
+            pipe.ttl(key)
+        ends = pipe.execute()
+        for key, seconds in zip(old, ends, strict=True):
+            if seconds == _NO_END:  # one that ends already keeps its end
+                pipe.expire(key, max(1, round(self._grace)))
+        pipe.execute()
+
+    @contextmanager
+    def _locked(self, product: str) -> Iterator["_Lock"]:
+        """One publisher of a product at a time; the lock of one that died ends by itself."""
+        lock = _Lock(self._client, _PREFIX + b"lock:" + product.encode())
+        lock.take()
+        try:
+            yield lock
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _errors(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except redis.RedisError as error:
+            raise OnlineStoreError(
+                location=self._location,
+                action=action,
+                reason=str(error) or type(error).__name__,
+                remedy="See whether Redis runs there and has memory left.",
+            ) from error
+
+
+class _Lock:
+    """A lock with a token: who lost it can neither publish nor free it."""
+
+    def __init__(self, client: "redis.Redis", key: bytes) -> None:
+        self._client, self._key, self._token = client, key, secrets.token_bytes(16)
+
+    def take(self) -> None:
+        end = time.monotonic() + _LOCK_SECONDS
+        while not self._client.set(self._key, self._token, nx=True, ex=_LOCK_SECONDS):
+            if time.monotonic() > end:
+                raise redis.exceptions.LockError("another publication did not end")
+            time.sleep(0.05)
+
+    def renew(self) -> None:
+        if not self._client.eval(_RENEW, 1, self._key, self._token, _LOCK_SECONDS):
+            raise redis.exceptions.LockError("this publication took too long, and another one began")
+
+    def set(self, key: bytes, value: bytes) -> None:
+        if not self._client.eval(_SET_IF_HELD, 2, self._key, key, self._token, value):
+            raise redis.exceptions.LockError("this publication took too long, and another one began")
+
+    def release(self) -> None:
+        self._client.eval(_RELEASE, 1, self._key, self._token)
+
+
+def _question(state: State, asked: Lookup) -> tuple[Held, bytes | None, int]:
+    view, entity, at = asked
+    held = state.held(view, at)
+    return held, held.entity(entity), held.moment(at)
+
+
+def _answer(held: Held, entity: bytes | None, moment: int, answers: Iterator[list[bytes]]) -> OnlineRow:
+    members = [] if entity is None else next(answers)
+    return held.row(members[0][TIME_BYTES:], moment) if members else held.nothing
+
+
+def _version_key(product: str) -> bytes:
+    return _PREFIX + b"version:" + product.encode()
+
+
+def _product_prefix(product: str) -> bytes:
+    return _PREFIX + b"rows:" + product.encode() + b":"
+
+
+def _rows_prefix(product: str, generation: int) -> bytes:
+    return _product_prefix(product) + str(generation).encode() + b":"
+
+
+def _escaped(pattern: bytes) -> bytes:
+    return b"".join(b"\\" + bytes([byte]) if byte in b"*?[]\\^" else bytes([byte]) for byte in pattern)

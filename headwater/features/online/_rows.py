@@ -1,0 +1,102 @@
+"""What a feature table becomes in a store: an entry for each row that answers from a moment on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import polars as pl
+
+from headwater.features._point_in_time import EVENT, KEY, VISIBLE, answers_from, in_unit
+from headwater.features._view import FeatureTable, FeatureView
+from headwater.features.errors import OnlineTypeError
+from headwater.features.online._encoding import encode_values, entity_bytes, time_bytes
+from headwater.features.online._interface import OnlineContent, OnlineTable, OnlineView
+
+_TEXTS: Final = (pl.String, pl.Categorical, pl.Enum)
+_IN_MICROSECOND: Final[Mapping[str, tuple[int, int]]] = {"ms": (1, 1_000), "us": (1, 1), "ns": (1_000, 1)}
+
+
+def prepare(tables: Sequence[tuple[FeatureTable, str]], *, since: datetime) -> OnlineContent:
+    """What of feature tables has to be online to answer from a moment on.
+
+    Args:
+        tables: Feature tables, each with the data version of its content.
+        since: The moment; with a zone exactly when the tables' times have one.
+
+    Raises:
+        OnlineTypeError: A store cannot hold a dtype.
+        MissingColumnError, TimeTypeError: As of the join.
+    """
+    return OnlineContent(
+        since=microseconds(since),
+        tables=tuple(_prepared(table, data_version, since) for table, data_version in tables),
+    )
+
+
+def _view_of(view: FeatureView, rows: pl.DataFrame, data_version: str) -> OnlineView:
+    keys = [rows.schema[f"{KEY}{number}"] for number in range(len(view.entity))]
+    outputs = list(view.outputs.values())
+    for name, dtype in zip(view.keys, keys, strict=True):
+        if not (isinstance(dtype, _TEXTS) or dtype == pl.Boolean or (dtype.is_integer() and dtype != pl.UInt64)):
+            raise OnlineTypeError(
+                view=view.name, column=name, found=str(dtype), allowed="texts, whole numbers, booleans"
+            )
+    for name in outputs:
+        dtype = rows.schema[name]
+        if not (isinstance(dtype, _TEXTS) or dtype == pl.Boolean or dtype.is_integer() or dtype.is_float()):
+            raise OnlineTypeError(view=view.name, column=name, found=str(dtype), allowed="numbers, texts, booleans")
+    event = rows.get_column(EVENT)
+    newest = event.to_physical().max()
+    return OnlineView(
+        name=view.name,
+        path=view.path,
+        keys=view.keys,
+        entity=tuple(map(str, keys)),
+        features=tuple(outputs),
+        dtypes=tuple(str(rows.schema[name]) for name in outputs),
+        unit=str(event.dtype.time_unit),  # type: ignore[attr-defined]
+        ttl=None if view.ttl is None else in_unit(view.ttl, event.dtype),
+        data_version=data_version,
+        rows=rows.height,
+        newest=None if newest is None else int(newest),  # type: ignore[arg-type]
+    )
+
+
+def _prepared(table: FeatureTable, data_version: str, since: datetime) -> OnlineTable:
+    rows = answers_from(table, since)
+    view = _view_of(table.view, rows, data_version)
+    return OnlineTable(view=view, rows=rows.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String)))
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970, of a moment with a zone; of one without, on its own clock."""
+    seen = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    since = seen - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def entries(table: OnlineTable) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Entity, time and value of each row, as bytes; of rows with equal entity and time the later one counts."""
+    width = len(table.view.keys)
+    plain = table.rows.with_columns(pl.col(VISIBLE, EVENT).to_physical())
+    for row in plain.iter_rows():
+        yield entity_bytes(row[:width]), time_bytes(row[width]), encode_values(row[width + 1 :])
+
+
+def in_view_unit(microseconds: int, unit: str) -> int:
+    """A time in the unit of a view; in `ms` the last whole one, as a row visible after it is not visible yet."""
+    times, parts = _IN_MICROSECOND[unit]
+    return microseconds * times // parts
+
+
+def in_microseconds(time: int, unit: str) -> int:
+    """A time of a view in microseconds."""
+    times, parts = _IN_MICROSECOND[unit]
+    return time * parts // times
+
+
+def accepts(dtypes: Sequence[str]) -> tuple[type, ...]:
+    """The Python type of each entity value."""
+    return tuple(
+        str if name in ("String", "Categorical", "Enum") else bool if name == "Boolean" else int for name in dtypes
+    )
