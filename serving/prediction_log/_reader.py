@@ -1,0 +1,81 @@
+"""Reads segments, also while they are written and after their writer was killed."""
+
+import fcntl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.prediction_log._frames import Frame, decode, next_whole
+from serving.prediction_log._writer import SUFFIX
+from serving.prediction_log.errors import DamagedLogError, LogError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """One file of the log.
+
+    Attributes:
+        name: Its name.
+        path: Where it is.
+        is_final: Whether nothing more will be written to it: it was ended, or its writer is gone.
+    """
+
+    name: str
+    path: Path
+    is_final: bool
+
+
+def segments(folder: Path) -> tuple[Segment, ...]:
+    """The segments of a log, oldest first; none when the folder is not there."""
+    if not folder.is_dir():
+        return ()
+    found = sorted(folder.glob(f"*{SUFFIX}"))
+    return tuple(Segment(name=file.stem, path=file, is_final=not _is_written(file)) for file in found)
+
+
+def read_frames(segment: Segment, *, start: int = 0, skip_damage: bool = False) -> Iterator[Frame]:
+    """The frames from a byte on, as far as they are whole.
+
+    What follows the last whole frame of a segment was never answered. Of one that is still written, it may be a frame on its way.
+
+    Args:
+        segment: The segment.
+        start: End of the last frame that was read before, 0 for all.
+        skip_damage: Goes on behind bytes that are no frame.
+
+    Raises:
+        DamagedLogError: Whole frames stand behind bytes that are none.
+        LogError: The file cannot be read.
+    """
+    data = _read(segment)
+    while True:
+        while (frame := decode(data, start)) is not None:
+            yield frame
+            start = frame.end
+        after = next_whole(data, start) if segment.is_final else None
+        if after is None:
+            return
+        if not skip_damage:
+            raise DamagedLogError(path=str(segment.path), offset=start, after=after)
+        start = after
+
+
+def _is_written(path: Path) -> bool:
+    """Whether its writer lives: it holds a lock until it ends."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:  # it ended just now, without a record
+        return False
+    return False
+
+
+def _read(segment: Segment) -> bytes:
+    try:
+        return segment.path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise LogError(path=str(segment.path), action="read", reason=error.strerror or str(error)) from error

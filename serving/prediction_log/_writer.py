@@ -1,0 +1,149 @@
+"""Writes records durably, many with one sync: who appends waits for the disk, and others join the next batch meanwhile."""
+
+import errno
+import fcntl
+import os
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from headwater.lake._files import sync as sync_to_disk
+from serving.prediction_log._frames import encode
+from serving.prediction_log.errors import LogError, LogFullError
+
+SUFFIX: Final = ".log"
+PART: Final = ".part"
+"""Of a segment that is being made; what a killed writer left of one has no records."""
+_ZEROS: Final = b"\0" * 2**20
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class LogWriter:
+    """One process's end of the log: segments of its own, which others may read meanwhile.
+
+    A writer holds a lock on its segment as long as it lives. Segments are filled with zeros when they are made, so that a full
+    disk shows before anything is answered, and a sync has no sizes to write.
+    """
+
+    def __init__(self, folder: Path, *, segment_bytes: int = 16 * 2**20, sync: bool = True) -> None:
+        """Begins a segment.
+
+        Args:
+            folder: The log's folder, the same for all workers of a service.
+            segment_bytes: Size of a segment. A larger batch gets a segment of its own size.
+            sync: Whether to wait for the disk itself. Without, records outlive the process and not the machine.
+
+        Raises:
+            LogFullError: The disk has no room for a segment.
+            LogError: The folder cannot be written.
+        """
+        self._folder, self._size, self._sync = folder, segment_bytes, sync
+        self._lock = threading.Lock()
+        with self._errors():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._segment = _Opened.make(folder, segment_bytes)
+
+    @property
+    def path(self) -> Path:
+        """The segment that is written now."""
+        return self._segment.path
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Puts records in the log; they are durable when this returns. Several threads may call it.
+
+        Raises:
+            LogFullError: The disk is full. None of the records may be answered; the next call tries again.
+            LogError: The disk refuses otherwise.
+        """
+        if not records:
+            return
+        frame = encode(records)
+        with self._lock, self._errors():
+            if self._segment.free < len(frame):
+                fresh = _Opened.make(self._folder, max(self._size, len(frame)))
+                self._segment.seal()
+                self._segment = fresh
+            self._segment.write(frame, sync=self._sync)
+
+    def close(self) -> None:
+        """Ends the segment."""
+        with self._lock, self._errors():
+            self._segment.seal()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise LogFullError(path=str(self._folder)) from error
+            raise LogError(path=str(self._folder), action="written", reason=error.strerror or str(error)) from error
+
+
+class _Opened:
+    """A segment with its file."""
+
+    def __init__(self, path: Path, file: int, size: int) -> None:
+        self.path, self._file, self._size, self._end = path, file, size, 0
+        self._failed = False
+
+    @classmethod
+    def make(cls, folder: Path, size: int) -> "_Opened":
+        """A new segment behind all there are. It has its name only once it is locked: nobody may take it for a dead one's."""
+        # The number is for people; two workers may take the same one.
+        path = folder / f"{_next_number(folder):012d}-{secrets.token_hex(8)}{SUFFIX}"
+        part = path.with_suffix(PART)
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            for start in range(0, size, len(_ZEROS)):
+                _write_all(file, _ZEROS[: min(len(_ZEROS), size - start)], start)
+            os.fsync(file)
+            part.rename(path)
+            sync_to_disk(folder)
+        except OSError:
+            os.close(file)
+            part.unlink(missing_ok=True)
+            raise
+        return cls(path, file, size)
+
+    @property
+    def free(self) -> int:
+        """Bytes left; none after an error, when nobody knows what of the frame the disk has."""
+        return 0 if self._failed else self._size - self._end
+
+    def write(self, frame: bytes, *, sync: bool) -> None:
+        self._failed = True
+        _write_all(self._file, frame, self._end)
+        if sync:
+            os.fdatasync(self._file)
+        self._end += len(frame)
+        self._failed = False
+
+    def seal(self) -> None:
+        """Cuts off the unused room and lets go of the segment; one without records goes."""
+        if self._file < 0:
+            return
+        if self._end:
+            os.ftruncate(self._file, self._end)
+            os.fsync(self._file)
+        else:
+            self.path.unlink(missing_ok=True)
+            sync_to_disk(self.path.parent)
+        os.close(self._file)
+        self._file = -1
+
+
+def _next_number(folder: Path) -> int:
+    found = (file.name.partition("-")[0] for file in folder.glob(f"*{SUFFIX}"))
+    return max((int(number) for number in found if number.isdigit()), default=0) + 1
+
+
+def _write_all(file: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(file, view, offset)
+        view, offset = view[count:], offset + count
