@@ -1,0 +1,116 @@
+"""The difference between two versions under live traffic, with an interval that holds at every look.
+
+A fixed-sample test that is looked at after each batch alarms falsely sooner or later. The asymptotic confidence sequence of
+Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (Time-uniform central limit theory and asymptotic confidence sequences, Annals
+of Statistics 2024, theorem 2.2) covers the difference at all sample sizes at once, so that one may look, and stop, at any time.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from headwater.errors import HeadwaterError
+
+FLOOR: Final = 100
+"""Requests of a version below which nothing is judged."""
+_TUNED_FOR: Final = 1_000
+"""Requests of a version at which its interval is narrowest by default."""
+
+
+class EffectError(HeadwaterError):
+    """An observation or a level that cannot be."""
+
+    def __init__(self, *, what: str, value: float, wanted: str) -> None:
+        self.what, self.value = what, value
+        super().__init__(f"{what} is {value}; it must be {wanted}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """How much more of an outcome a candidate has than the live version.
+
+    Attributes:
+        candidate: Requests that the candidate answered.
+        live: Requests that the live version answered.
+        estimate: Mean outcome of the candidate less that of the live version.
+        low: Lower end of the interval, -1 where too few were seen.
+        high: Upper end, 1 where too few were seen.
+    """
+
+    candidate: int
+    live: int
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningMean:
+    """What is needed of one version's outcomes so far; two of them add up.
+
+    Attributes:
+        count: Outcomes.
+        total: Their sum.
+        squares: Sum of their squares.
+    """
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def with_outcome(self, outcome: float, *, repeated: int = 1) -> "RunningMean":
+        """One more outcome, 0 to 1, such as 1 for an error; or several equal ones. Raises EffectError."""
+        if not 0 <= outcome <= 1:
+            raise EffectError(what="An outcome", value=outcome, wanted="from 0 to 1")
+        return self + RunningMean(count=repeated, total=outcome * repeated, squares=outcome * outcome * repeated)
+
+    def __add__(self, other: "RunningMean") -> "RunningMean":
+        return RunningMean(
+            count=self.count + other.count, total=self.total + other.total, squares=self.squares + other.squares
+        )
+
+    @property
+    def mean(self) -> float:
+        """Their mean, 0 where there is none."""
+        return self.total / self.count if self.count else 0.0
+
+    @property
+    def deviation(self) -> float:
+        """Their standard deviation, with one outcome at each end of the range added: no errors seen are no proof of none."""
+        count, mean = self.count + 2, (self.total + 1) / (self.count + 2)
+        return math.sqrt(max((self.squares + 1) / count - mean * mean, 0.0))
+
+
+def effect(
+    candidate: RunningMean, live: RunningMean, *, alpha: float = 0.05, floor: int = FLOOR, tuned_for: int = _TUNED_FOR
+) -> Effect:
+    """The difference so far. The chance that the interval ever misses the truth is at most about `alpha`, over all looks.
+
+    Both versions must have answered the same traffic: begin anew whenever the share of the candidate changes. The theorem is
+    asymptotic, so below `floor` requests of either version the interval is the whole range.
+
+    Args:
+        candidate: Outcomes of the candidate.
+        live: Outcomes of the live version.
+        alpha: That chance, between 0 and 1; half of it is spent on each version.
+        floor: Requests of each version below which nothing is judged.
+        tuned_for: Requests of a version at which its interval shall be narrowest, >= 1.
+
+    Raises:
+        EffectError: The level is none.
+    """
+    if not 0 < alpha < 1:
+        raise EffectError(what="alpha", value=alpha, wanted="between 0 and 1")
+    estimate = candidate.mean - live.mean
+    if min(candidate.count, live.count) < max(floor, 1):
+        return Effect(candidate=candidate.count, live=live.count, estimate=estimate, low=-1.0, high=1.0)
+    half = sum(side.deviation * radius(side.count, alpha=alpha / 2, tuned_for=tuned_for) for side in (candidate, live))
+    low, high = max(estimate - half, -1.0), min(estimate + half, 1.0)
+    return Effect(candidate=candidate.count, live=live.count, estimate=estimate, low=low, high=high)
+
+
+def radius(count: int, *, alpha: float, tuned_for: int) -> float:
+    """Half the width of the interval for outcomes of variance 1."""
+    log = -2 * math.log(alpha)
+    scaled = count * (log + math.log(log + 1)) / tuned_for  # t rho^2, with rho^2 best at `tuned_for`
+    return math.sqrt(2 * (scaled + 1) / (count * scaled) * math.log(math.sqrt(scaled + 1) / alpha))
