@@ -1,0 +1,215 @@
+"""What a service has of a product: the released versions and the online features, fetched from the lake and kept on disk.
+
+The copies are named by their data versions and checked against them whenever they are opened. So the service starts, and goes on
+answering, while the lake is away, and never with content that something changed.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from headwater.features.online import OnlineContent
+from headwater.features.online._content import read_content
+from headwater.lake import Lake, Snapshot, digest_folder
+from headwater.lake._files import sync, sync_all
+from headwater.models import IDENTITY, Bundle, read_bundle
+from headwater.names import MAIN, VERSION_FACT
+from headwater.registry import model_version
+from serving.errors import NotHeldError, NotReleasedError, TamperedError
+from serving.policies import AllAtOnce, Policy, from_json, to_json, versions
+
+RELEASE_FILE: Final = "release.json"
+_MODELS, _ONLINE, _STATE, _PART = "models", "online", "deployment.json", ".part-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """What the lake says shall be served of a product at one commit.
+
+    Attributes:
+        product: The product.
+        commit: The commit that says so.
+        policy: Who answers.
+        models: Data version of the bundle of each version that the policy needs.
+        online: Data version of the online features, None for a product without.
+    """
+
+    product: str
+    commit: str
+    policy: Policy
+    models: Mapping[str, str]
+    online: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that `from_json` reads back."""
+        return {
+            "product": self.product,
+            "commit": self.commit,
+            "policy": to_json(self.policy),
+            "models": dict(self.models),
+            "online": self.online,
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Deployment":
+        """The deployment that `to_json` wrote. Raises PolicyError."""
+        return cls(
+            product=raw["product"],
+            commit=raw["commit"],
+            policy=from_json(raw["policy"]),
+            models=dict(raw["models"]),
+            online=raw["online"],
+        )
+
+
+def read_deployment(lake: Lake, product: str, *, ref: str = MAIN) -> Deployment:
+    """What shall be served of a product.
+
+    Args:
+        lake: The lake.
+        product: The product.
+        ref: Branch, tag or commit whose release counts.
+
+    Raises:
+        NotReleasedError: It has no release there.
+        ModelNotFoundError: The release names a version that was never published.
+        PolicyError: Its policy cannot be.
+    """
+    snapshot = lake.at(ref)
+    if not snapshot.has(f"{product}/release"):
+        raise NotReleasedError(product=product, ref=ref)
+    statement = json.loads((snapshot.folder(f"{product}/release") / RELEASE_FILE).read_text(encoding="utf-8"))
+    policy = _policy(statement)
+    online = f"{product}/online_features"
+    return Deployment(
+        product=product,
+        commit=snapshot.commit.id,
+        policy=policy,
+        models={version: _data_version(lake, product, version, snapshot) for version in versions(policy)},
+        online=snapshot.entry(online).data_version if snapshot.has(online) else None,
+    )
+
+
+class DeploymentCache:
+    """Copies of what is served, in a folder of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        """Uses a folder, which need not be there yet."""
+        self._folder = folder
+
+    def take(self, lake: Lake, deployment: Deployment) -> None:
+        """Fetches what is missing and remembers the deployment as the newest. Several processes may do so at once.
+
+        Raises:
+            TamperedError: What the lake gave is not what it recorded.
+        """
+        product = deployment.product
+        for version, data_version in deployment.models.items():
+            target = self._model(product, data_version)
+            if not target.is_dir():
+                there = lake.at(model_version(lake, f"{product}@{version}", ref=deployment.commit).commit)
+                _fetch(there.folder(f"{product}/model"), target, f"Model {product}@{version}", data_version, IDENTITY)
+        if deployment.online is not None:
+            target = self._content(product, deployment.online)
+            if not target.is_dir():
+                source = lake.at(deployment.commit).folder(f"{product}/online_features")
+                _fetch(source, target, f"Online features of {product}", deployment.online, None)
+        self._remember(deployment)
+
+    def held(self, product: str) -> Deployment:
+        """The deployment that was taken last. Raises NotHeldError, PolicyError."""
+        file = self._folder / product / _STATE
+        if not file.is_file():
+            raise NotHeldError(what=f"A deployment of {product!r}")
+        return Deployment.from_json(json.loads(file.read_text(encoding="utf-8")))
+
+    def bundle(self, deployment: Deployment, version: str) -> Bundle:
+        """The model of a version, checked.
+
+        Raises:
+            NotHeldError: It is not here.
+            TamperedError: Its weights or rules were changed.
+            BundleError: Another of its files was.
+        """
+        name = f"Model {deployment.product}@{version}"
+        folder = self._model(deployment.product, deployment.models[version])
+        _check(folder, name, deployment.models[version], IDENTITY)
+        return read_bundle(folder)
+
+    def online(self, deployment: Deployment) -> OnlineContent | None:
+        """The online features, checked; None for a product without. Raises NotHeldError, TamperedError."""
+        if deployment.online is None:
+            return None
+        folder = self._content(deployment.product, deployment.online)
+        _check(folder, f"Online features of {deployment.product}", deployment.online, None)
+        return read_content(folder)
+
+    def forget(self, product: str, *, keep: Sequence[Deployment]) -> None:
+        """Removes copies that none of some deployments needs."""
+        models = {data_version for one in keep for data_version in one.models.values()}
+        contents = {one.online for one in keep}
+        for kind, wanted in ((_MODELS, models), (_ONLINE, contents)):
+            for folder in (self._folder / product / kind).glob("[0-9a-f]*"):
+                if folder.name not in wanted:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def _model(self, product: str, data_version: str) -> Path:
+        return self._folder / product / _MODELS / data_version
+
+    def _content(self, product: str, data_version: str) -> Path:
+        return self._folder / product / _ONLINE / data_version
+
+    def _remember(self, deployment: Deployment) -> None:
+        file = self._folder / deployment.product / _STATE
+        part = file.with_name(f"{_PART}{secrets.token_hex(8)}")
+        part.write_text(json.dumps(deployment.to_json(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        sync(part)
+        part.replace(file)
+        sync(file.parent)
+
+
+def _policy(statement: Mapping[str, Any]) -> Policy:
+    """The release's policy; a plain name is that of one version for all."""
+    said = statement["policy"]
+    if said == AllAtOnce.kind:
+        return AllAtOnce(live=statement["version"])
+    return from_json(said if isinstance(said, Mapping) else {"kind": said})
+
+
+def _data_version(lake: Lake, product: str, version: str, snapshot: Snapshot) -> str:
+    output = model_version(lake, f"{product}@{version}", ref=snapshot.commit.id).output
+    assert output.facts[VERSION_FACT] == version
+    return output.data_version
+
+
+def _fetch(source: Path, target: Path, what: str, data_version: str, identity: Sequence[str] | None) -> None:
+    """A checked copy under its last name, or none at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{_PART}{secrets.token_hex(8)}")
+    try:
+        shutil.copytree(source, part)
+        for path in part.rglob("*"):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        _check(part, what, data_version, identity)
+        sync_all([*part.rglob("*"), part])
+        try:
+            os.rename(part, target)
+        except OSError:
+            if not target.is_dir():  # another process has made it meanwhile
+                raise
+        sync(target.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _check(folder: Path, what: str, data_version: str, identity: Sequence[str] | None) -> None:
+    if not folder.is_dir():
+        raise NotHeldError(what=what)
+    found = digest_folder(folder, identity)
+    if found != data_version:
+        raise TamperedError(what=what, folder=str(folder), wanted=data_version, found=found)

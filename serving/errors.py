@@ -1,0 +1,36 @@
+"""Errors of the prediction service. Each names the product or version and the next step."""
+
+from headwater.errors import HeadwaterError
+
+
+class ServingError(HeadwaterError):
+    """Any error of the service."""
+
+
+class NotReleasedError(ServingError):
+    """A product without a release."""
+
+    def __init__(self, *, product: str, ref: str) -> None:
+        self.product, self.ref = product, ref
+        super().__init__(
+            f"Nothing of {product!r} is released at {ref[:12]}. Build it (`headwater build {product}`) until its release is published."
+        )
+
+
+class NotHeldError(ServingError):
+    """A copy on this machine that is asked for and not there."""
+
+    def __init__(self, *, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what} is not on this machine. Start the service once while the lake can be reached.")
+
+
+class TamperedError(ServingError):
+    """Content whose data version is not the one that the lake recorded."""
+
+    def __init__(self, *, what: str, folder: str, wanted: str, found: str) -> None:
+        self.what, self.wanted, self.found = what, wanted, found
+        super().__init__(
+            f"{what} in {folder} has data version {found[:12]}, and the lake recorded {wanted[:12]}: something changed it. It is not "
+            "served. Remove the folder; it is fetched again from the lake."
+        )

@@ -1,0 +1,85 @@
+"""A lake with two released versions of a small model, and its online features."""
+
+import json
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from headwater.features import FeatureTable
+from headwater.features.online import prepare
+from headwater.features.online._content import write_content
+from headwater.lake import EmbeddedLake, Kind, Transaction
+from headwater.models import IDENTITY, LogisticBaseline, train_model, write_bundle
+from headwater.names import SIGNATURE_FACT, VERSION_FACT
+from headwater.provenance import Output, Provenance
+from headwater.testing.online_suite import VIEW, hour, rows
+from serving.policies import Policy, to_json
+
+PRODUCT = "toy"
+
+
+def bundle(folder: Path, *, slope: int) -> Path:
+    """A bundle that was trained on sixty rows; another slope gives other weights."""
+    given = pl.DataFrame(
+        {"x": range(60), "kind": ["a", "b", None] * 20, "late": [int(n * slope % 60 > 30) for n in range(60)]}
+    )
+    declared = LogisticBaseline(features=("x", "kind"), categorical=("kind",), label="late")
+    write_bundle(folder, train_model(given, given, declared))
+    return folder
+
+
+class Released:
+    """Publishes models and releases as builds do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lake = EmbeddedLake.open(folder / "lake")
+
+    def publish(self, path: str, write: Callable[[Transaction], str], facts: dict[str, str]) -> str:
+        with self.lake.transaction() as tx:
+            output = Output(path=path, kind=Kind.FOLDER, data_version=write(tx), code_version="", facts=facts)
+            record = Provenance(
+                transaction=secrets.token_hex(8),
+                action="materialize",
+                outputs=(output,),
+                input_commit=tx.base.commit.id,
+            )
+            return tx.publish(message=f"Materialize {path}", provenance=record).commit.id
+
+    def model(self, version: str, *, slope: int) -> None:
+        source = bundle(self.folder / f"bundle-{version}", slope=slope)
+        facts = {VERSION_FACT: version, SIGNATURE_FACT: ""}
+        self.publish(
+            f"{PRODUCT}/model",
+            lambda tx: tx.write_folder(f"{PRODUCT}/model", source, identity=IDENTITY).data_version,
+            facts,
+        )
+
+    def release(self, policy: Policy | str, version: str) -> str:
+        source = self.folder / f"release-{secrets.token_hex(4)}"
+        source.mkdir()
+        said = policy if isinstance(policy, str) else to_json(policy)
+        (source / "release.json").write_text(json.dumps({"product": PRODUCT, "version": version, "policy": said}))
+        path = f"{PRODUCT}/release"
+        return self.publish(path, lambda tx: tx.write_folder(path, source).data_version, {})
+
+    def online(self, value: int) -> None:
+        source = self.folder / f"online-{value}"
+        source.mkdir()
+        frame = rows(("ann", 1, 1, value))
+        write_content(prepare([(FeatureTable(view=VIEW, rows=frame), str(value))], since=hour(0)), source)
+        path = f"{PRODUCT}/online_features"
+        self.publish(path, lambda tx: tx.write_folder(path, source).data_version, {})
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> Released:
+    made = Released(tmp_path)
+    made.model("1.0.0", slope=1)
+    made.model("1.1.0", slope=7)
+    made.online(10)
+    made.release("all-at-once", "1.0.0")
+    return made
