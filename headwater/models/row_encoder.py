@@ -15,7 +15,7 @@ from headwater.models.preprocessing import UNKNOWN_CODE, Feature, FeatureKind, I
 
 _NAN: Final = math.nan
 _UNKNOWN: Final = float(UNKNOWN_CODE)
-_INT64: Final = range(-(2**63), 2**63)
+_WHOLE: Final = range(-(2**63), 2**64)
 _Encode: TypeAlias = Callable[[Any], float | None]
 
 
@@ -71,7 +71,7 @@ class RowEncoder:
 
 
 def _is_whole(value: Any) -> bool:
-    return type(value) is int and value not in _INT64
+    return type(value) is int and value not in _WHOLE
 
 
 def _encoder(feature: Feature) -> _Encode:
@@ -91,7 +91,7 @@ def _number(null: float | None) -> _Encode:
         if kind is float:
             return value if -math.inf < value < math.inf else _NAN
         if kind is int:
-            return float(value) if value in _INT64 else None
+            return float(value) if value in _WHOLE else None
         return null if value is None else None
 
     return encode

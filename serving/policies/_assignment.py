@@ -53,7 +53,7 @@ def assign(policy: Policy, key: str) -> Assignment:
             return _epsilon_greedy(policy, key)
         case Thompson():
             draw = random.Random(_number(policy.salt, key))
-            sampled = {name: draw.betavariate(a, b) for name, (a, b) in policy.beliefs.items()}
+            sampled = {name: draw.betavariate(a, b) for name, (a, b) in sorted(policy.beliefs.items())}
             return _one(max(sampled, key=sampled.__getitem__), propensity=1.0 if len(sampled) == 1 else None)
         case Ensemble():
             return Assignment(variant=Ensemble.kind, weights=policy.weights)
@@ -66,7 +66,7 @@ def uniform(salt: str, key: str) -> float:
 
 def _number(salt: str, key: str) -> int:
     told = f"{len(salt)}:{salt}{key}"
-    return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(told.encode(errors="surrogatepass"), digest_size=8).digest(), "big")
 
 
 def _drawn(shares: Mapping[str, float], number: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 from serving.policies.errors import PolicyError
 
 _TOLERANCE: Final = 1e-9
+_MOST: Final = 1e12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Shadow:
 
     def __post_init__(self) -> None:
         _check_names(self.kind, (self.live, *self.shadows))
-        if not self.shadows:
+        if not self.shadows or not isinstance(self.shadows, tuple):
             raise PolicyError(policy=self.kind, problem="nothing is in the shadow", remedy="Name at least one version.")
 
 
@@ -126,11 +127,11 @@ class Thompson:
     def __post_init__(self) -> None:
         _check_names(self.kind, tuple(self.beliefs))
         for name, (a, b) in self.beliefs.items():
-            if not (0 < a < math.inf and 0 < b < math.inf):
+            if not (0 < a <= _MOST and 0 < b <= _MOST):
                 raise PolicyError(
                     policy=self.kind,
                     problem=f"the belief in {name} is Beta({a}, {b})",
-                    remedy="Give two positive numbers.",
+                    remedy=f"Give two numbers above 0, {_MOST:g} at most.",
                 )
 
 

@@ -1,7 +1,7 @@
-"""How a batch of records stands in a segment: magic, length, checksum, records. Zeros are room that nobody used yet.
+"""How a batch of records stands in a segment: its mark, length, checksum, records. Zeros are room that nobody used yet.
 
 A frame is written with one call and synced before the next one begins. So only the last frame of a segment can be torn, and
-nothing in it was ever answered.
+nothing in it was ever answered. Each segment has a mark of its own that nobody can guess, so that no record can hold a frame.
 """
 
 import struct
@@ -9,8 +9,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-MAGIC: Final = b"HWP1"
-HEAD: Final = struct.Struct("<4sII")
+MARK_BYTES: Final = 8
+HEAD: Final = struct.Struct(f"<{MARK_BYTES}sII")
 _LENGTH: Final = struct.Struct("<I")
 
 
@@ -26,19 +26,24 @@ class Frame(NamedTuple):
     end: int
 
 
-def encode(records: Sequence[bytes]) -> bytes:
+def encode(records: Sequence[bytes], mark: bytes) -> bytes:
     """The frame of some records."""
     body = b"".join(part for record in records for part in (_LENGTH.pack(len(record)), record))
-    return HEAD.pack(MAGIC, len(body), zlib.crc32(body)) + body
+    return HEAD.pack(mark, len(body), zlib.crc32(body)) + body
 
 
-def decode(data: bytes | memoryview, offset: int) -> Frame | None:
+def frame_size(records: Sequence[bytes]) -> int:
+    """Bytes of the frame of some records."""
+    return HEAD.size + sum(_LENGTH.size + len(record) for record in records)
+
+
+def decode(data: bytes | memoryview, offset: int, mark: bytes) -> Frame | None:
     """The frame at a byte, None when there is none or it is torn."""
     if offset + HEAD.size > len(data):
         return None
-    magic, length, checksum = HEAD.unpack_from(data, offset)
+    found, length, checksum = HEAD.unpack_from(data, offset)
     start, end = offset + HEAD.size, offset + HEAD.size + length
-    if magic != MAGIC or end > len(data) or zlib.crc32(data[start:end]) != checksum:
+    if found != mark or end > len(data) or zlib.crc32(data[start:end]) != checksum:
         return None
     return Frame(records=tuple(_records(data, start, end)), end=end)
 
@@ -51,11 +56,11 @@ def _records(data: bytes | memoryview, start: int, end: int) -> Iterator[bytes]:
         start += length
 
 
-def next_whole(data: bytes, offset: int) -> int | None:
+def next_whole(data: bytes, offset: int, mark: bytes) -> int | None:
     """The first byte behind `offset` at which a whole frame begins, None when none does."""
-    at = data.find(MAGIC, offset)
+    at = data.find(mark, offset)
     while at >= 0:
-        if decode(data, at) is not None:
+        if decode(data, at, mark) is not None:
             return at
-        at = data.find(MAGIC, at + 1)
+        at = data.find(mark, at + 1)
     return None

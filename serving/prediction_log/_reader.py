@@ -47,12 +47,12 @@ def read_frames(segment: Segment, *, start: int = 0, skip_damage: bool = False) 
         DamagedLogError: Whole frames stand behind bytes that are none.
         LogError: The file cannot be read.
     """
-    data = _read(segment)
+    data, mark = _read(segment), bytes.fromhex(segment.name.rpartition("-")[2])
     while True:
-        while (frame := decode(data, start)) is not None:
+        while (frame := decode(data, start, mark)) is not None:
             yield frame
             start = frame.end
-        after = next_whole(data, start) if segment.is_final else None
+        after = next_whole(data, start, mark) if segment.is_final else None
         if after is None:
             return
         if not skip_damage:

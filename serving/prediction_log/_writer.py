@@ -5,13 +5,14 @@ import fcntl
 import os
 import secrets
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from headwater.lake._files import sync as sync_to_disk
-from serving.prediction_log._frames import encode
+from serving.prediction_log._frames import MARK_BYTES, encode, frame_size
 from serving.prediction_log.errors import LogError, LogFullError
 
 SUFFIX: Final = ".log"
@@ -41,18 +42,18 @@ class LogWriter:
             LogError: The folder cannot be written.
         """
         self._folder, self._size, self._sync = folder, segment_bytes, sync
-        self._lock = threading.Lock()
+        self._lock, self._gate = threading.Lock(), threading.Lock()
+        self._batch = _Batch()
+        self._segment: _Opened | None = None
         with self._errors():
             folder.mkdir(parents=True, exist_ok=True)
             self._segment = _Opened.make(folder, segment_bytes)
-
-    @property
-    def path(self) -> Path:
-        """The segment that is written now."""
-        return self._segment.path
+        _WRITERS.add(self)
 
     def append(self, records: Sequence[bytes]) -> None:
         """Puts records in the log; they are durable when this returns. Several threads may call it.
+
+        Who comes while another one waits for the disk joins the next frame, and one sync serves all that did.
 
         Raises:
             LogFullError: The disk is full. None of the records may be answered; the next call tries again.
@@ -60,18 +61,53 @@ class LogWriter:
         """
         if not records:
             return
-        frame = encode(records)
-        with self._lock, self._errors():
-            if self._segment.free < len(frame):
-                fresh = _Opened.make(self._folder, max(self._size, len(frame)))
-                self._segment.seal()
-                self._segment = fresh
-            self._segment.write(frame, sync=self._sync)
+        with self._gate:
+            batch, leads = self._batch, not self._batch.records
+            batch.records += records
+        if leads:
+            self._commit(batch)
+        else:
+            batch.ended.wait()
+        if not batch.is_durable:
+            reason = "another thread's write of the same frame did not end"
+            raise batch.error or LogError(path=str(self._folder), action="written", reason=reason)
 
     def close(self) -> None:
         """Ends the segment."""
         with self._lock, self._errors():
-            self._segment.seal()
+            segment, self._segment = self._segment, None
+            if segment is not None:
+                segment.seal()
+
+    def _commit(self, batch: "_Batch") -> None:
+        """Who came first writes for all who came until the disk was free."""
+        try:
+            with self._lock:
+                with self._gate:
+                    self._batch = _Batch()
+                self._write(batch.records)
+                batch.is_durable = True
+        except LogError as error:
+            batch.error = error
+        finally:
+            batch.ended.set()
+
+    def _write(self, records: Sequence[bytes]) -> None:
+        size = frame_size(records)
+        with self._errors():
+            if self._segment is None or self._segment.free < size:
+                before, self._segment = self._segment, _Opened.make(self._folder, max(self._size, size))
+                if before is not None:
+                    before.seal()
+            self._segment.write(records, sync=self._sync)
+
+    def _after_fork(self) -> None:
+        """In a forked process, whose parent writes on in the segment: without one, until there is something to write."""
+        segment, self._segment = self._segment, None
+        self._lock, self._gate = threading.Lock(), threading.Lock()
+        self._batch = _Batch()
+        if segment is not None:
+            segment.let_go()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -83,18 +119,29 @@ class LogWriter:
             raise LogError(path=str(self._folder), action="written", reason=error.strerror or str(error)) from error
 
 
+class _Batch:
+    """Records that share a frame, and how it ended."""
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+        self.ended = threading.Event()
+        self.is_durable = False
+        self.error: LogError | None = None
+
+
 class _Opened:
     """A segment with its file."""
 
-    def __init__(self, path: Path, file: int, size: int) -> None:
-        self.path, self._file, self._size, self._end = path, file, size, 0
+    def __init__(self, path: Path, file: int, size: int, mark: bytes) -> None:
+        self.path, self._file, self._size, self._mark, self._end = path, file, size, mark, 0
         self._failed = False
 
     @classmethod
     def make(cls, folder: Path, size: int) -> "_Opened":
         """A new segment behind all there are. It has its name only once it is locked: nobody may take it for a dead one's."""
         # The number is for people; two workers may take the same one.
-        path = folder / f"{_next_number(folder):012d}-{secrets.token_hex(8)}{SUFFIX}"
+        mark = secrets.token_bytes(MARK_BYTES)
+        path = folder / f"{_next_number(folder):012d}-{mark.hex()}{SUFFIX}"
         part = path.with_suffix(PART)
         file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -107,15 +154,17 @@ class _Opened:
         except OSError:
             os.close(file)
             part.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             raise
-        return cls(path, file, size)
+        return cls(path, file, size, mark)
 
     @property
     def free(self) -> int:
         """Bytes left; none after an error, when nobody knows what of the frame the disk has."""
         return 0 if self._failed else self._size - self._end
 
-    def write(self, frame: bytes, *, sync: bool) -> None:
+    def write(self, records: Sequence[bytes], *, sync: bool) -> None:
+        frame = encode(records, self._mark)
         self._failed = True
         _write_all(self._file, frame, self._end)
         if sync:
@@ -125,16 +174,19 @@ class _Opened:
 
     def seal(self) -> None:
         """Cuts off the unused room and lets go of the segment; one without records goes."""
-        if self._file < 0:
-            return
-        if self._end:
-            os.ftruncate(self._file, self._end)
-            os.fsync(self._file)
-        else:
-            self.path.unlink(missing_ok=True)
-            sync_to_disk(self.path.parent)
+        try:
+            if self._end:
+                os.ftruncate(self._file, self._end)
+                os.fsync(self._file)
+            else:
+                self.path.unlink(missing_ok=True)
+                sync_to_disk(self.path.parent)
+        finally:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Closes the file as it is; the lock goes with the last process that has it open."""
         os.close(self._file)
-        self._file = -1
 
 
 def _next_number(folder: Path) -> int:
@@ -147,3 +199,14 @@ def _write_all(file: int, data: bytes, offset: int) -> None:
     while view:
         count = os.pwrite(file, view, offset)
         view, offset = view[count:], offset + count
+
+
+_WRITERS: Final["weakref.WeakSet[LogWriter]"] = weakref.WeakSet()
+
+
+def _forget_inherited() -> None:
+    for writer in list(_WRITERS):
+        writer._after_fork()
+
+
+os.register_at_fork(after_in_child=_forget_inherited)

@@ -29,7 +29,7 @@ TRAIN = pl.DataFrame(
 FITTED = Preprocessing.fit(TRAIN, features=TRAIN.columns, categorical=("origin", "gate"), not_null=("hour",))
 ENCODER = RowEncoder(FITTED)
 
-numbers = st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats()
+numbers = st.none() | st.integers(-(2**63), 2**64 - 1) | st.floats()
 rows = st.fixed_dictionaries(
     {
         "distance": numbers,
@@ -67,7 +67,7 @@ def test_many_rows_are_the_rows_of_a_matrix_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("column", "value"),
     [
-        ("distance", "far"), ("distance", True), ("distance", 2**63), ("distance", [1]), ("delay", b"1"), ("night", 1),
+        ("distance", "far"), ("distance", True), ("distance", 2**64), ("distance", [1]), ("delay", b"1"), ("night", 1),
         ("night", "yes"), ("origin", 1), ("origin", True), ("gate", "1"), ("gate", 1.0), ("gate", True), ("hour", "6"),
     ],
 )  # fmt: skip

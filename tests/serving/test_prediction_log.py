@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,9 @@ while True:
 """
 
 
+MARK = b"\1\2\3\4abcd"
+
+
 def everything(folder: Path, *, skip_damage: bool = False) -> list[bytes]:
     frames = (f for segment in segments(folder) for f in read_frames(segment, skip_damage=skip_damage))
     return [record for frame in frames for record in frame.records]
@@ -38,13 +42,13 @@ def everything(folder: Path, *, skip_damage: bool = False) -> list[bytes]:
 
 @given(st.lists(st.binary(max_size=300), max_size=8), st.integers(0, 40))
 def test_a_frame_comes_back_and_none_of_its_beginnings_does(records: list[bytes], cut: int) -> None:
-    data = encode(records)
-    found = decode(data, 0)
+    data = encode(records, MARK)
+    found = decode(data, 0, MARK)
     assert found is not None
     assert found == (tuple(records), len(data))
     if cut:
-        assert decode(data[:-cut], 0) is None
-    assert next_whole(b"HWP1" + data, 0) == 4
+        assert decode(data[:-cut], 0, MARK) is None
+    assert next_whole(b"more" + data, 0, MARK) == 4
 
 
 def test_records_come_back_in_order_over_segments(tmp_path: Path) -> None:
@@ -194,3 +198,73 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Pat
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(LogError, match="taken"):
         LogWriter(tmp_path / "taken")
+
+
+def test_a_forked_worker_writes_a_segment_of_its_own_and_leaves_its_parents_alone(tmp_path: Path) -> None:
+    """Two children once wrote over each other's answers in the segment they had inherited."""
+    log = LogWriter(tmp_path)
+    log.append([b"parent 0"])
+    children = []
+    for name in (b"left", b"right"):
+        child = os.fork()
+        if not child:
+            for number in range(20):
+                log.append([name + str(number).encode()])
+            log.close()
+            os._exit(0)
+        children.append(child)
+    idle = os.fork()
+    if not idle:
+        log.close()  # of nothing: it has no segment
+        os._exit(0)
+    for child in (*children, idle):
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    log.append([b"parent 1"])
+    log.close()
+    wanted = {b"parent 0", b"parent 1"} | {name + str(n).encode() for name in (b"left", b"right") for n in range(20)}
+    assert sorted(everything(tmp_path)) == sorted(wanted)
+    assert all(segment.is_final for segment in segments(tmp_path))
+
+
+def test_who_comes_while_the_disk_is_busy_shares_the_next_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, syncs, sync = LogWriter(tmp_path), [0], os.fdatasync
+
+    def slow(file: int) -> None:
+        syncs[0] += 1
+        time.sleep(0.005)
+        sync(file)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: log.append([str(number).encode()]), range(400)))
+    log.close()
+    assert sorted(everything(tmp_path)) == sorted(str(number).encode() for number in range(400))
+    assert syncs[0] < 133
+
+
+def test_a_segment_that_cannot_be_ended_is_left_and_none_piles_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = LogWriter(tmp_path, segment_bytes=100)
+    log.append([b"x" * 60])
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            os, "ftruncate", lambda file, size: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error"))
+        )
+        with pytest.raises(LogError):
+            log.append([b"y" * 60])
+        assert len(os.listdir("/proc/self/fd")) == before
+    log.append([b"z" * 60])
+    log.close()
+    assert everything(tmp_path) == [b"x" * 60, b"z" * 60]
+
+
+def test_a_record_that_looks_like_a_frame_is_none(tmp_path: Path) -> None:
+    """A client chooses what stands in a record; the segment's mark it cannot know."""
+    log = LogWriter(tmp_path)
+    log.append([encode([b"forged"], MARK)])
+    log.close()
+    (segment,) = segments(tmp_path)
+    segment.path.write_bytes(segment.path.read_bytes()[:-1])  # torn
+    assert everything(tmp_path) == everything(tmp_path, skip_damage=True) == []
