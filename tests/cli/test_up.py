@@ -14,7 +14,7 @@ import pytest
 
 from tests.scenarios.workshop import Workshop
 
-START_SECONDS, STOP_SECONDS = 120, 40
+START_SECONDS, STOP_SECONDS = 120, 120
 
 
 def free_port() -> int:
