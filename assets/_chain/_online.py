@@ -1,7 +1,7 @@
 """Online features: what of the feature tables a service looks up, in the lake, and checked to answer as a training set."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ import polars as pl
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
 from headwater.features import FeatureTable, FeatureView
-from headwater.features.online import OnlineContent, prepare
+from headwater.features.online import OnlineContent, OnlineTable, prepare
 from headwater.features.online._content import read_content, write_content
 from headwater.features.online._memory_store import MemoryOnlineStore
 from headwater.features.online._parity import Parity, parity
@@ -68,28 +68,41 @@ def window_start(tables: Sequence[FeatureTable], window: timedelta) -> datetime:
 
 
 def _newest(table: FeatureTable) -> datetime | None:
+    """When the newest row became known; what is known of the future (a forecast) does not move the window there."""
+    known: Any = _rows(table).select(pl.col(table.view.known_at).max()).collect().item()
+    return known.astimezone(UTC) if known is not None and known.tzinfo else known
+
+
+def _rows(table: FeatureTable) -> pl.LazyFrame:
+    """The rows that the join takes."""
     view = table.view
-    moment = pl.max_horizontal(view.event_time, view.known_at).max()
-    found: Any = table.rows.lazy().select(moment).collect().item()
-    return found.astimezone(UTC) if found is not None and found.tzinfo else found
+    return table.rows.lazy().drop_nulls([view.event_time, view.known_at, *view.entity])
 
 
 def _parity(audit: Audit, *, views: Sequence[FeatureView]) -> Verdict:
     content = read_content(audit.staged.folder(audit.path))
     store = MemoryOnlineStore()
     store.publish("product", content, commit="")
-    found = [_parity_of(store, content, audit.base, view) for view in views]
-    different = sum(item.different for item in found)
+    found = {view.name: _parity_of(store, content, audit.base, view) for view in views}
+    different = sum(item.different for item in found.values())
+    unproven = [table.view.name for table in content.tables if not found[table.view.name].found and _has_a_value(table)]
     facts = {
-        "compared": sum(item.compared for item in found),
-        "with_a_value": sum(item.found for item in found),
+        "compared": sum(item.compared for item in found.values()),
+        "with_a_value": sum(item.found for item in found.values()),
         "different": different,
-        "examples": [_example(example) for item in found for example in item.examples[:5]],
+        "without_a_value": unproven,
+        "examples": [_example(example) for item in found.values() for example in item.examples[:5]],
     }
     said = (
         f"{different} of {facts['compared']} values differ between the online store and the join." if different else ""
     )
-    return Verdict(passed=not different, facts=facts, description=said)
+    if unproven:
+        said += f" No instant asked has a value of {', '.join(unproven)}: is its ttl shorter than the time until a row is known?"
+    return Verdict(passed=not different and not unproven, facts=facts, description=said.strip())
+
+
+def _has_a_value(table: OnlineTable) -> bool:
+    return any(table.rows[name].null_count() < table.rows.height for name in table.view.features)
 
 
 def _parity_of(store: MemoryOnlineStore, content: OnlineContent, base: Snapshot, view: FeatureView) -> Parity:
@@ -98,48 +111,40 @@ def _parity_of(store: MemoryOnlineStore, content: OnlineContent, base: Snapshot,
 
 
 def instants(table: FeatureTable, since: int) -> pl.DataFrame:
-    """Entities and times to ask about: known entities and one that is not, from the window's start until rows are stale.
+    """Entities and times to ask about, from the window's start on.
+
+    Half of them at or just before the moment at which a row of the entity becomes visible, half at any time after one until it is
+    stale; of every tenth nobody knows the entity.
 
     Args:
         table: A feature table.
         since: The window's start, in microseconds since 1970.
     """
     view, draw = table.view, random.Random(_SEED)
-    rows = table.rows.lazy()
-    schema = rows.collect_schema()
-    wanted = schema[view.event_time]
-    moments = (
-        rows.select(pl.max_horizontal(view.event_time, view.known_at).dt.epoch("us")).collect().to_series().drop_nulls()
-    )
-    known = rows.select(view.entity).unique(maintain_order=True).collect() if view.entity else pl.DataFrame()
+    schema = table.rows.lazy().collect_schema()
+    visible = pl.max_horizontal(view.event_time, view.known_at).dt.epoch("us").alias(_AT)
+    rows = _rows(table).select(visible, *view.entity).collect()
+    inside = rows.filter(pl.col(_AT) >= since)
+    pool = (inside if inside.height else rows).rows()
     after = int((view.ttl or timedelta(days=1)) / timedelta(microseconds=1)) + 1
-    last = max(moments.to_list(), default=since)
-    edges = moments.filter(moments >= since).to_list()
-    asked = [_instant(draw, edges, since, max(since, last) + after) for _ in range(SAMPLE)]
-    who = [draw.randrange(known.height + 1) for _ in asked] if view.entity else []
-    entities = [
-        pl.Series(key, [_value(known, column, row) for row in who], dtype=schema[column])
-        for key, column in _named(view)
-    ]
+    asked = [_instant(draw, draw.choice(pool), after) for _ in range(SAMPLE)] if pool else []
+    wanted = schema[view.event_time]
     zone = getattr(wanted, "time_zone", None)
-    at = pl.Series(_AT, asked, dtype=pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC" if zone else None)
-    times = at.dt.convert_time_zone(zone) if zone else at
+    times = pl.Series(_AT, [max(at, since) for at, *_ in asked], dtype=pl.Int64).cast(pl.Datetime("us"))
+    times = times.dt.replace_time_zone("UTC").dt.convert_time_zone(zone) if zone else times
+    entities = [
+        pl.Series(key, [who[place] for who in asked], dtype=schema[column], strict=False)
+        for place, (key, column) in enumerate(zip(view.keys, view.entity, strict=True), start=1)
+    ]
     return pl.DataFrame([times.cast(wanted), *entities])
 
 
-def _instant(draw: random.Random, edges: Sequence[int], since: int, last: int) -> int:
-    """Any time, or one at which or just before which a row becomes visible."""
-    if edges and draw.random() < 0.5:
-        return max(since, draw.choice(edges) - draw.randrange(2))
-    return draw.randrange(since, last)
-
-
-def _named(view: FeatureView) -> Iterator[tuple[str, str]]:
-    return zip(view.keys, view.entity, strict=True)
-
-
-def _value(known: pl.DataFrame, column: str, row: int) -> Any:
-    return known[column][row] if row < known.height else None
+def _instant(draw: random.Random, row: tuple[Any, ...], after: int) -> tuple[Any, ...]:
+    visible, *entity = row
+    at = visible - draw.randrange(2) if draw.random() < 0.5 else visible + draw.randrange(after)
+    if draw.random() < 0.1:
+        entity = [f"{value}?" if isinstance(value, str) else value for value in entity]
+    return (at, *entity)
 
 
 def _example(difference: Any) -> dict[str, Any]:

@@ -111,6 +111,16 @@ class EntityValueError(FeatureError):
         super().__init__(f"Feature view {view!r} is asked for entity {tuple(entity)!r}; it has {declared or 'none'}.")
 
 
+class TimeValueError(FeatureError):
+    """A time that cannot be looked up."""
+
+    def __init__(self, *, view: str, at: object) -> None:
+        self.view, self.at = view, at
+        super().__init__(
+            f"Feature view {view!r} is asked for the time {at!r}; it takes whole microseconds since 1970, until the year 2255."
+        )
+
+
 class TimeBeforeWindowError(FeatureError):
     """A time before the earliest one that the online store answers as the lake would."""
 

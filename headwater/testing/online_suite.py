@@ -20,6 +20,7 @@ The reference is the point-in-time join: what a store answers at a time is what 
 import random
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
@@ -32,6 +33,7 @@ from headwater.features.errors import (
     NotPublishedError,
     OnlineTypeError,
     TimeBeforeWindowError,
+    TimeValueError,
 )
 from headwater.features.online import Answer, Lookup, OnlineRow, OnlineStore, OnlineVersion, prepare
 
@@ -168,6 +170,16 @@ class OnlineStoreSuite:
         assert store.version("toy").commit == "c2"
         assert self.one(store, "ann", 2).values == (10,)
         assert self.one(store, "ann", 2, view="other").values == (9,)
+
+    def test_a_changed_declaration_of_the_same_table_replaces_its_rows(self, store: OnlineStore) -> None:
+        """Known-at was read from the wrong column, and corrected: the old rows would tell the future."""
+        frame = rows(("ann", 1, 5, 10))
+        wrong = replace(VIEW, known_at="event_time")
+        publish(store, "toy", [toy(frame, wrong, data_version="d")], commit="c1", since=hour(0))
+        assert self.one(store, "ann", 2).values == (10,)
+        publish(store, "toy", [toy(frame, data_version="d")], commit="c2", since=hour(0))
+        assert self.one(store, "ann", 2).answer is Answer.UNKNOWN
+        assert self.one(store, "ann", 5).values == (10,)
 
     def test_times_before_the_window_are_refused_and_rows_it_does_not_need_left_out(self, store: OnlineStore) -> None:
         """The row of 2 h answers at the window's first moment; that of 1 h answers nothing from then on."""
@@ -318,7 +330,14 @@ class OnlineStoreSuite:
         answers = store.lookup("toy", [Lookup("all", (), at(1.5)), Lookup("all", (), at(3))])[1]
         assert [answer.values for answer in answers] == [(1,), (2,)]
 
-    @pytest.mark.parametrize("entity", [(), ("ann", "bob"), (1,), (True,), (1.5,), (b"ann",)])
+    @pytest.mark.parametrize("moment", [2**53, 2**70, 1.5, None])
+    def test_a_time_that_cannot_be_is_an_error_that_names_the_view(self, store: OnlineStore, moment: Any) -> None:
+        """Far beyond every table, or no whole number."""
+        publish(store, "toy", [toy(rows(("ann", 1, 1, 10)))], commit="c1", since=hour(0))
+        with pytest.raises(TimeValueError, match="history"):
+            store.lookup("toy", [Lookup("history", ("ann",), moment)])
+
+    @pytest.mark.parametrize("entity", [(), ("ann", "bob"), (1,), (True,), (1.5,), (b"ann",), ("\ud800",)])
     def test_an_entity_that_cannot_be_one_is_an_error_that_names_the_view(
         self, store: OnlineStore, entity: tuple[Any, ...]
     ) -> None:

@@ -61,6 +61,7 @@ class OnlineView:
         unit: Time unit of the table: `ms`, `us` or `ns`.
         ttl: Greatest age of an event in that unit, None for any.
         data_version: What the table held.
+        content: Digest of the rows: what a changed declaration made of the same table is other content.
         rows: Rows published.
         newest: Newest event time in the unit; None without rows.
     """
@@ -74,6 +75,7 @@ class OnlineView:
     unit: str
     ttl: int | None
     data_version: str
+    content: str
     rows: int
     newest: int | None
 
@@ -153,7 +155,7 @@ class OnlineStore(Protocol):
     def publish(self, product: str, content: OnlineContent, *, commit: str) -> OnlineVersion:
         """Puts the views of a product in place of those there were, all at once: a lookup sees the old or the new ones.
 
-        A view whose content, declaration and window are what is there is left as it is.
+        A view whose rows are what is there is left as it is.
 
         Args:
             product: The product.
@@ -175,6 +177,7 @@ class OnlineStore(Protocol):
         Raises:
             NotPublishedError: Nothing of the product, or no such view.
             TimeBeforeWindowError: A time before the window: the answer could differ from the lake's.
+            TimeValueError: A time that is no whole number, or lies beyond 2255.
             EntityValueError: An entity has too few or too many values, or one of another type.
             OnlineStoreError: The store is away, full or of another format.
         """

@@ -5,6 +5,7 @@ lookup or after a crash. Keys: `f` the format, `g` the next generation, `v<produ
 view, `r<generation><entity><time>` a row.
 """
 
+import errno
 import os
 import struct
 import threading
@@ -25,6 +26,7 @@ FORMAT: Final = b"headwater online store 1"
 _FORMAT_KEY, _NEXT_KEY, _VERSION, _ROW = b"f", b"g", b"v", b"r"
 _generation_bytes = struct.Struct(">I").pack
 _READERS: Final = 1_024
+_DATA: Final = "data.mdb"
 
 
 class EmbeddedOnlineStore:
@@ -45,20 +47,24 @@ class EmbeddedOnlineStore:
         self._states: dict[str, State] = {}
         self._environment: tuple[int, lmdb.Environment] | None = None
         with self._errors("opened"):
-            found = self._open()
-            with found.begin() as txn:
-                there = _get(txn, _FORMAT_KEY)
-            if there is None and not read_only:
-                with found.begin(write=True) as txn:
-                    txn.put(_FORMAT_KEY, FORMAT, overwrite=False)  # who came first has made it
-                    there = _get(txn, _FORMAT_KEY)
+            there = self._format()
         if there != FORMAT:
+            self.close()
             said = "nobody has published there yet" if there is None else f"it is of format {there.decode()!r}"
             raise OnlineStoreError(location=str(folder), action="opened", reason=said, remedy=_FORMAT_REMEDY)
 
+    def _format(self) -> bytes | None:
+        with self._reading() as txn:
+            there = _get(txn, _FORMAT_KEY)
+        if there is None and not self._read_only:
+            with self._writing() as txn:
+                txn.put(_FORMAT_KEY, FORMAT, overwrite=False)  # who came first has made it
+                there = _get(txn, _FORMAT_KEY)
+        return there
+
     def publish(self, product: str, content: OnlineContent, *, commit: str) -> OnlineVersion:
         """Puts a product's views in place of those there were, in one commit. See `OnlineStore.publish`."""
-        with self._errors("written"), self._open().begin(write=True) as txn:
+        with self._errors("written"), self._writing() as txn:
 
             def write(table: OnlineTable) -> int:
                 generation = _next_generation(txn)
@@ -78,12 +84,12 @@ class EmbeddedOnlineStore:
 
     def version(self, product: str) -> OnlineVersion:
         """What is published now. Raises NotPublishedError, OnlineStoreError."""
-        with self._errors("read"), self._open().begin() as txn:
+        with self._errors("read"), self._reading() as txn:
             return self._state(txn, product).version
 
     def lookup(self, product: str, asked: Sequence[Lookup]) -> tuple[OnlineVersion, list[OnlineRow]]:
         """Answers in the order asked, all from one version. See `OnlineStore.lookup`."""
-        with self._errors("read"), self._open().begin() as txn:
+        with self._errors("read"), self._reading() as txn:
             state = self._state(txn, product)
             cursor = txn.cursor()
             return state.version, _answers(state, cursor, asked)
@@ -91,7 +97,7 @@ class EmbeddedOnlineStore:
     def withdraw(self, product: str) -> None:
         """Takes a product out; nothing happens when it is not there."""
         key = _VERSION + product.encode()
-        with self._errors("written"), self._open().begin(write=True) as txn:
+        with self._errors("written"), self._writing() as txn:
             if (record := _get(txn, key)) is None:
                 return
             txn.delete(key)
@@ -103,6 +109,25 @@ class EmbeddedOnlineStore:
         if self._environment is not None:
             _ENVIRONMENTS.release(self._environment)
             self._environment = None
+
+    def _reading(self) -> lmdb.Transaction:
+        found = self._open()
+        try:
+            return found.begin()
+        except lmdb.MapResizedError:  # another process opened it for more
+            found.set_mapsize(0)
+            return found.begin()
+
+    def _writing(self) -> lmdb.Transaction:
+        found = self._open()
+        if not (self.folder / _DATA).is_file():
+            raise OSError(errno.ENOENT, "its folder was removed while it was open; start anew what uses it")
+        found.reader_check()  # rows that a killed reader held can be used again
+        try:
+            return found.begin(write=True)
+        except lmdb.MapResizedError:
+            found.set_mapsize(0)
+            return found.begin(write=True)
 
     def _open(self) -> lmdb.Environment:
         """The environment of this process: a forked one must not use its parent's."""
@@ -128,7 +153,7 @@ class EmbeddedOnlineStore:
                 location=str(self.folder), action=action, reason="it is full", remedy=remedy
             ) from error
         except (lmdb.Error, OSError) as error:
-            remedy = "Look at the disk and at the rights of the folder. It can be removed: publishing makes it again."
+            remedy = "Look at the disk and at the rights of the folder. When nothing uses it any more it can be removed, and published again."
             raise OnlineStoreError(
                 location=str(self.folder), action=action, reason=str(error), remedy=remedy
             ) from error
@@ -183,13 +208,18 @@ class _Environments:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[tuple[int, str], list[Any]] = {}
+        self._open: dict[tuple[int, str, bool], list[Any]] = {}
 
     def take(self, folder: Path, *, largest: int, read_only: bool) -> tuple[int, lmdb.Environment]:
-        key = (os.getpid(), os.path.realpath(folder))
+        key = (os.getpid(), os.path.realpath(folder), read_only)
+        other = (*key[:2], not read_only)
         with self._lock:
             for inherited in [other for other in self._open if other[0] != key[0]]:
                 self._open.pop(inherited)[0].close()  # of the parent, which keeps its own; LMDB refuses a second one
+            if other in self._open and read_only:
+                key = other  # who may write may read
+            elif other in self._open:
+                raise OSError(errno.EBUSY, "this process has it open for reading alone; close that first")
             if key not in self._open:
                 if not read_only:
                     folder.mkdir(parents=True, exist_ok=True)

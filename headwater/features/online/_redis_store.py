@@ -9,7 +9,7 @@ another. Rows of the generation before expire a while later, so that lookups on 
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import redis
@@ -29,6 +29,11 @@ _RELEASE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.ca
 _RENEW: Final = (
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('expire', KEYS[1], ARGV[2]) end return 0"
 )
+_DELETE_IF_HELD: Final = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('del', KEYS[2])
+return 1
+"""
 _SET_IF_HELD: Final = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('set', KEYS[2], ARGV[2])
@@ -56,17 +61,24 @@ class RedisOnlineStore:
     def publish(self, product: str, content: OnlineContent, *, commit: str) -> OnlineVersion:
         """Puts a product's views in place of those there were, by setting one key. See `OnlineStore.publish`."""
         with self._errors("written"), self._locked(product) as lock:
+            self._check_keeps()
+            made: list[int] = []
 
             def write(table: OnlineTable) -> int:
-                generation = int(self._client.incr(_NEXT))
-                self._write(_rows_prefix(product, generation), entries(table), lock)
-                return generation
+                made.append(int(self._client.incr(_NEXT)))
+                self._write(_rows_prefix(product, made[-1]), entries(table), lock)
+                return made[-1]
 
             record = self._record(product)
             before = State.read(product, record) if record else None
-            version, generations = renewed(before, product, content, commit=commit, write=write)
-            lock.set(_version_key(product), write_record(version, generations))
-            self._expire_all_but(product, set(generations.values()))
+            newest = int(self._client.get(_NEXT) or 0)
+            try:
+                version, generations = renewed(before, product, content, commit=commit, write=write)
+                lock.set(_version_key(product), write_record(version, generations))
+            except redis.RedisError:
+                self._unlink(product, made)
+                raise
+            self._expire(product, kept=set(generations.values()), until=max([newest, *made]))
         return version
 
     def version(self, product: str) -> OnlineVersion:
@@ -100,9 +112,10 @@ class RedisOnlineStore:
 
     def withdraw(self, product: str) -> None:
         """Takes a product out; nothing happens when it is not there."""
-        with self._errors("written"), self._locked(product):
-            self._client.delete(_version_key(product))
-            self._expire_all_but(product, set())
+        with self._errors("written"), self._locked(product) as lock:
+            newest = int(self._client.get(_NEXT) or 0)
+            lock.delete(_version_key(product))
+            self._expire(product, kept=set(), until=newest)
 
     def close(self) -> None:
         """Lets go of the connections."""
@@ -127,11 +140,26 @@ class RedisOnlineStore:
                 lock.renew()
         pipe.execute()
 
-    def _expire_all_but(self, product: str, generations: set[int]) -> None:
-        """Lets the rows of all other generations expire: replaced ones, and what a publisher left that died."""
-        kept = tuple(_rows_prefix(product, generation) for generation in generations)
-        there = self._client.scan_iter(match=_escaped(_product_prefix(product)) + b"*", count=_BATCH)
-        old = [key for key in there if not key.startswith(kept)]
+    def _check_keeps(self) -> None:
+        """Refuses a server that throws keys away: entities would become unknown."""
+        memory = self._client.info("memory")
+        if int(memory.get("maxmemory", 0)) and str(memory.get("maxmemory_policy", "")).startswith("allkeys"):
+            raise OnlineStoreError(
+                location=self._location,
+                action="written",
+                reason=f"its maxmemory-policy {memory['maxmemory_policy']} throws keys away",
+                remedy="Set noeviction, or a volatile policy.",
+            )
+
+    def _keys(self, product: str) -> Iterator[tuple[bytes, int]]:
+        """Keys of a product's rows, with their generation."""
+        prefix = _product_prefix(product)
+        for key in self._client.scan_iter(match=_escaped(prefix) + b"*", count=_BATCH):
+            yield key, int(key[len(prefix) :].partition(b":")[0])
+
+    def _expire(self, product: str, *, kept: set[int], until: int) -> None:
+        """Lets rows expire of replaced generations, and of publishers that died; not those of one that began later."""
+        old = [key for key, generation in self._keys(product) if generation not in kept and generation <= until]
         pipe = self._client.pipeline(transaction=False)
         for key in old:
             pipe.ttl(key)
@@ -140,6 +168,13 @@ class RedisOnlineStore:
             if seconds == _NO_END:  # one that ends already keeps its end
                 pipe.expire(key, max(1, round(self._grace)))
         pipe.execute()
+
+    def _unlink(self, product: str, generations: Sequence[int]) -> None:
+        """Takes away what a publication wrote that failed, as far as Redis answers."""
+        with suppress(redis.RedisError):
+            for key, generation in self._keys(product):
+                if generation in generations:
+                    self._client.unlink(key)
 
     @contextmanager
     def _locked(self, product: str) -> Iterator["_Lock"]:
@@ -184,6 +219,10 @@ class _Lock:
     def set(self, key: bytes, value: bytes) -> None:
         if not self._client.eval(_SET_IF_HELD, 2, self._key, key, self._token, value):
             raise redis.exceptions.LockError("this publication took too long, and another one began")
+
+    def delete(self, key: bytes) -> None:
+        if not self._client.eval(_DELETE_IF_HELD, 2, self._key, key, self._token):
+            raise redis.exceptions.LockError("this took too long, and another publication began")
 
     def release(self) -> None:
         self._client.eval(_RELEASE, 1, self._key, self._token)

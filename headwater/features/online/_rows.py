@@ -1,5 +1,7 @@
 """What a feature table becomes in a store: an entry for each row that answers from a moment on."""
 
+import hashlib
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -13,6 +15,7 @@ from headwater.features.online._encoding import encode_values, entity_bytes, tim
 from headwater.features.online._interface import OnlineContent, OnlineTable, OnlineView
 
 _TEXTS: Final = (pl.String, pl.Categorical, pl.Enum)
+_WHOLE: Final = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 _IN_MICROSECOND: Final[Mapping[str, tuple[int, int]]] = {"ms": (1, 1_000), "us": (1, 1), "ns": (1_000, 1)}
 
 
@@ -33,30 +36,33 @@ def prepare(tables: Sequence[tuple[FeatureTable, str]], *, since: datetime) -> O
     )
 
 
-def _view_of(view: FeatureView, rows: pl.DataFrame, data_version: str) -> OnlineView:
-    keys = [rows.schema[f"{KEY}{number}"] for number in range(len(view.entity))]
-    outputs = list(view.outputs.values())
-    for name, dtype in zip(view.keys, keys, strict=True):
-        if not (isinstance(dtype, _TEXTS) or dtype == pl.Boolean or (dtype.is_integer() and dtype != pl.UInt64)):
+def _check(view: FeatureView, rows: pl.DataFrame) -> None:
+    for number, name in enumerate(view.keys):
+        dtype = rows.schema[f"{KEY}{number}"]
+        if not (isinstance(dtype, _TEXTS) or dtype == pl.Boolean or (dtype in _WHOLE and dtype != pl.UInt64)):
             raise OnlineTypeError(
                 view=view.name, column=name, found=str(dtype), allowed="texts, whole numbers, booleans"
             )
-    for name in outputs:
+    for name in view.outputs.values():
         dtype = rows.schema[name]
-        if not (isinstance(dtype, _TEXTS) or dtype == pl.Boolean or dtype.is_integer() or dtype.is_float()):
+        if not (isinstance(dtype, _TEXTS) or dtype in (pl.Boolean, pl.Float32, pl.Float64, *_WHOLE)):
             raise OnlineTypeError(view=view.name, column=name, found=str(dtype), allowed="numbers, texts, booleans")
-    event = rows.get_column(EVENT)
+
+
+def _view_of(view: FeatureView, rows: pl.DataFrame, data_version: str) -> OnlineView:
+    outputs, event = list(view.outputs.values()), rows.get_column(EVENT)
     newest = event.to_physical().max()
     return OnlineView(
         name=view.name,
         path=view.path,
         keys=view.keys,
-        entity=tuple(map(str, keys)),
+        entity=tuple(str(rows.schema[f"{KEY}{number}"]) for number in range(len(view.entity))),
         features=tuple(outputs),
         dtypes=tuple(str(rows.schema[name]) for name in outputs),
         unit=str(event.dtype.time_unit),  # type: ignore[attr-defined]
         ttl=None if view.ttl is None else in_unit(view.ttl, event.dtype),
         data_version=data_version,
+        content=_digest(rows),
         rows=rows.height,
         newest=None if newest is None else int(newest),  # type: ignore[arg-type]
     )
@@ -64,8 +70,15 @@ def _view_of(view: FeatureView, rows: pl.DataFrame, data_version: str) -> Online
 
 def _prepared(table: FeatureTable, data_version: str, since: datetime) -> OnlineTable:
     rows = answers_from(table, since)
-    view = _view_of(table.view, rows, data_version)
-    return OnlineTable(view=view, rows=rows.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String)))
+    _check(table.view, rows)
+    rows = rows.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+    return OnlineTable(view=_view_of(table.view, rows, data_version), rows=rows)
+
+
+def _digest(rows: pl.DataFrame) -> str:
+    buffer = io.BytesIO()
+    rows.rechunk().write_ipc(buffer, compression="uncompressed")
+    return hashlib.sha256(buffer.getbuffer()).hexdigest()
 
 
 def microseconds(moment: datetime) -> int:

@@ -1,11 +1,12 @@
 """A published version as every store keeps it: one record, and each view ready to be looked up."""
 
 import json
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
-from headwater.features.errors import EntityValueError, NotPublishedError, TimeBeforeWindowError
+from headwater.features.errors import EntityValueError, NotPublishedError, TimeBeforeWindowError, TimeValueError
 from headwater.features.online._encoding import decode_values, entity_bytes
 from headwater.features.online._interface import (
     Answer,
@@ -16,6 +17,9 @@ from headwater.features.online._interface import (
     OnlineView,
 )
 from headwater.features.online._rows import accepts, in_microseconds, in_view_unit
+
+_LAST: Final = 2**53
+"""In microseconds: the year 2255. Nanoseconds of later times do not fit 64 bits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,11 +58,17 @@ class Held:
     def entity(self, entity: tuple[Any, ...]) -> bytes | None:
         """An entity in bytes, None where a value is null, which no row has. Raises EntityValueError."""
         if tuple(map(type, entity)) == self.types:
-            return entity_bytes(entity)
+            try:
+                return entity_bytes(entity)
+            except (struct.error, UnicodeEncodeError):  # beyond 64 bits, or half a character
+                raise self._no_entity(entity) from None
         if len(entity) == len(self.types) and None in entity:
             return None
+        raise self._no_entity(entity)
+
+    def _no_entity(self, entity: tuple[Any, ...]) -> EntityValueError:
         wanted = tuple(kind.__name__ for kind in self.types)
-        raise EntityValueError(view=self.view.name, entity=entity, names=self.view.keys, wanted=wanted)
+        return EntityValueError(view=self.view.name, entity=entity, names=self.view.keys, wanted=wanted)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,10 +92,12 @@ class State:
         )
 
     def held(self, view: str, at: int) -> Held:
-        """The view to ask. Raises NotPublishedError, TimeBeforeWindowError."""
+        """The view to ask. Raises NotPublishedError, TimeBeforeWindowError, TimeValueError."""
         held = self.views.get(view)
         if held is None:
             raise NotPublishedError(product=self.version.product, view=view, known=tuple(self.views))
+        if type(at) is not int or at >= _LAST:
+            raise TimeValueError(view=view, at=at)
         if at < self.version.since:
             raise TimeBeforeWindowError(view=view, at=at, since=self.version.since)
         return held
@@ -116,7 +128,7 @@ def write_record(version: OnlineVersion, generations: Mapping[str, int]) -> byte
 def renewed(
     before: State | None, product: str, content: OnlineContent, *, commit: str, write: Callable[[OnlineTable], int]
 ) -> tuple[OnlineVersion, dict[str, int]]:
-    """The next version and the generation of each view. A view whose content, declaration and window stand already is left.
+    """The next version and the generation of each view. A view whose rows stand already is left.
 
     Args:
         before: What is published.
@@ -127,13 +139,13 @@ def renewed(
     """
     views, generations = {}, {}
     for table in content.tables:
-        name, there = table.view.name, _standing(before, table.view, content.since)
-        views[name] = there.view if there is not None else table.view
+        name, there = table.view.name, _standing(before, table.view)
+        views[name] = table.view
         generations[name] = there.generation if there is not None else write(table)
     return OnlineVersion(product=product, commit=commit, since=content.since, views=views), generations
 
 
-def _standing(state: State | None, view: OnlineView, since: int) -> Held | None:
-    """What is published already under this name with this content, for a window that begins no later."""
-    old = state.views.get(view.name) if state is not None and state.version.since <= since else None
-    return old if old is not None and replace(old.view, rows=view.rows) == view else None
+def _standing(state: State | None, view: OnlineView) -> Held | None:
+    """What is published already under this name with these very rows."""
+    old = state.views.get(view.name) if state is not None else None
+    return old if old is not None and replace(old.view, data_version=view.data_version) == view else None

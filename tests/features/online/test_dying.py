@@ -2,12 +2,16 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from headwater.features.errors import OnlineStoreError
 from headwater.features.online import Lookup
 from headwater.features.online._lmdb_store import EmbeddedOnlineStore
 from headwater.testing.online_suite import at, hour, publish, rows, toy
@@ -65,3 +69,44 @@ def test_a_forked_worker_reads_on_and_sees_what_is_published_later(tmp_path: Pat
     os.write(writing, b"x")
     assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 42
     store.close()
+
+
+def test_a_killed_reader_does_not_make_the_file_grow(tmp_path: Path) -> None:
+    """Its place in the table of readers once kept every row that was replaced from being used again."""
+    store = EmbeddedOnlineStore(tmp_path)
+
+    def renew(number: int) -> int:
+        frame = rows(*((f"p{person}", 1, 1, number) for person in range(500)))
+        publish(store, "toy", [toy(frame, data_version=str(number))], commit=str(number), since=hour(0))
+        return (tmp_path / "data.mdb").stat().st_size
+
+    renew(0)
+    reader = "import lmdb, os, sys; t = lmdb.open(sys.argv[1], create=False).begin(); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", reader, str(tmp_path)], check=False)
+    sizes = [renew(number) for number in range(1, 40)]
+    assert sizes[-1] == sizes[5]
+    store.close()
+
+
+def test_a_folder_that_was_removed_while_it_was_open_is_an_error_and_no_lost_publication(tmp_path: Path) -> None:
+    store = EmbeddedOnlineStore(tmp_path / "online")
+    publish(store, "toy", [toy(rows(("ann", 1, 1, 1)))], commit="c1", since=hour(0))
+    shutil.rmtree(tmp_path / "online")
+    with pytest.raises(OnlineStoreError, match="removed while it was open"):
+        publish(store, "toy", [toy(rows(("ann", 1, 1, 2)))], commit="c2", since=hour(0))
+    store.close()
+    fresh = EmbeddedOnlineStore(tmp_path / "online")
+    publish(fresh, "toy", [toy(rows(("ann", 1, 1, 2)))], commit="c2", since=hour(0))
+    assert fresh.version("toy").commit == "c2"
+    fresh.close()
+
+
+def test_a_store_that_another_process_opened_for_more_is_read_on(tmp_path: Path) -> None:
+    small = EmbeddedOnlineStore(tmp_path, largest=2**20)
+    publish(small, "toy", [toy(rows(("ann", 1, 1, 1)))], commit="c1", since=hour(0))
+    larger = PUBLISHER.replace("Path(sys.argv[1])", "Path(sys.argv[1]), largest=2**26").replace(
+        "while True:", "for _ in range(9):"
+    )
+    subprocess.run([sys.executable, "-c", larger, str(tmp_path), "1"], check=True, capture_output=True)
+    assert small.lookup("toy", [Lookup("history", ("p7",), at(2))])[1][0].values == (10,)
+    small.close()
