@@ -130,10 +130,8 @@ class RedisOnlineStore:
         return found
 
     def _write(self, prefix: bytes, rows: Iterator[tuple[bytes, bytes, bytes]], lock: "_Lock") -> None:
-        """Puts rows, each at a time once: of equal ones the later."""
-        newest: dict[tuple[bytes, bytes], bytes] = {(entity, at): value for entity, at, value in rows}
         pipe = self._client.pipeline(transaction=False)
-        for number, ((entity, at), value) in enumerate(newest.items(), start=1):
+        for number, (entity, at, value) in enumerate(rows, start=1):
             pipe.zadd(prefix + entity, {at + value: 0})
             if not number % _BATCH:
                 pipe.execute()

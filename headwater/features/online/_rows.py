@@ -72,12 +72,15 @@ def _prepared(table: FeatureTable, data_version: str, since: datetime) -> Online
     rows = answers_from(table, since)
     _check(table.view, rows)
     rows = rows.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+    # In an order of their own: the same content in another order of the table is the same content here.
+    place = [*(f"{KEY}{number}" for number in range(len(table.view.entity))), VISIBLE]
+    rows = rows.unique(place, keep="last", maintain_order=True).sort(place).rechunk()
     return OnlineTable(view=_view_of(table.view, rows, data_version), rows=rows)
 
 
 def _digest(rows: pl.DataFrame) -> str:
     buffer = io.BytesIO()
-    rows.rechunk().write_ipc(buffer, compression="uncompressed")
+    rows.write_ipc(buffer, compression="uncompressed")
     return hashlib.sha256(buffer.getbuffer()).hexdigest()
 
 
@@ -89,7 +92,7 @@ def microseconds(moment: datetime) -> int:
 
 
 def entries(table: OnlineTable) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Entity, time and value of each row, as bytes; of rows with equal entity and time the later one counts."""
+    """Entity, time and value of each row, as bytes; an entity has one row at a time."""
     width = len(table.view.keys)
     plain = table.rows.with_columns(pl.col(VISIBLE, EVENT).to_physical())
     for row in plain.iter_rows():

@@ -84,7 +84,7 @@ def test_a_killed_reader_does_not_make_the_file_grow(tmp_path: Path) -> None:
     reader = "import lmdb, os, sys; t = lmdb.open(sys.argv[1], create=False).begin(); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", reader, str(tmp_path)], check=False)
     sizes = [renew(number) for number in range(1, 40)]
-    assert sizes[-1] == sizes[5]
+    assert sizes[-1] < 2 * sizes[5]  # thirty times as large without
     store.close()
 
 

@@ -13,6 +13,7 @@ from headwater.features.online import OnlineContent, OnlineTable, prepare
 from headwater.features.online._content import DESCRIPTION, read_content, write_content
 from headwater.features.online._lmdb_store import EmbeddedOnlineStore
 from headwater.features.online._parity import parity, same
+from headwater.lake import digest_folder
 from headwater.testing.online_suite import VIEW, hour, rows
 
 EVENTS = rows(("ann", 1, 1, 10), ("ann", 3, 4, 30), ("bob", 2, 2, None), ("eve", 1, 5, 7))
@@ -95,6 +96,17 @@ def test_content_comes_back_from_its_folder_as_it_was(tmp_path: Path) -> None:
         assert there.view == wanted.view
         assert there.rows.equals(wanted.rows, null_equal=True)
         assert there.rows.schema == wanted.rows.schema
+
+
+def test_the_same_rows_in_another_order_are_the_same_content(tmp_path: Path) -> None:
+    """A build that was killed and begun again writes its partitions in another order, and once had other online features."""
+    found = []
+    for number, frame in enumerate((EVENTS, EVENTS.reverse(), pl.concat([EVENTS[2:], EVENTS[:2]], rechunk=False))):
+        tables = [(FeatureTable(view=table.view, rows=frame), "d") for table in TABLES]
+        (tmp_path / str(number)).mkdir()
+        write_content(prepare(tables, since=hour(1)), tmp_path / str(number))
+        found.append(digest_folder(tmp_path / str(number)))
+    assert len(set(found)) == 1
 
 
 def test_a_folder_that_is_half_there_is_refused_by_the_file(tmp_path: Path) -> None:
