@@ -1,0 +1,207 @@
+"""Whether to train again: a pure function of declared rules and of evidence that is recorded with the decision."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from headwater.errors import HeadwaterError
+
+
+class RuleError(HeadwaterError):
+    """A rule that cannot be."""
+
+    def __init__(self, *, rule: str, value: object, wanted: str) -> None:
+        self.rule, self.value = rule, value
+        super().__init__(f"Retraining(...): {rule} is {value!r}; it must be {wanted}.")
+
+
+class Action(StrEnum):
+    """What a decision says."""
+
+    RETRAIN = "retrain"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retraining:
+    """When a product's model is trained again. A reason of drift or performance has to hold in `needed` of the last `windows`.
+
+    Attributes:
+        windows: Windows looked at, >= 1.
+        needed: Of them those that must show the reason, 1 to `windows`.
+        min_rows: Rows, and for performance labelled rows, below which a window shows nothing.
+        min_coverage: Share of a window's predictions whose label is known, below which its performance is not judged: the
+            first labels to come in are of other events than the rest.
+        effect: Effect size of a column's drift that counts (population stability index).
+        shifted_columns: Columns with such an effect that make a window a shifted one.
+        performance_drop: Drop of the metric, relative to the reference, that counts. Its whole interval must lie beyond it.
+        new_rows: Labelled rows since the training that are a reason by themselves; None for no such reason.
+        every: Age of the training that is a reason by itself; None for no such reason.
+        cool_down: Time after a training within which none begins.
+        daily_budget: Trainings in 24 hours at most.
+    """
+
+    windows: int = 3
+    needed: int = 2
+    min_rows: int = 1_000
+    min_coverage: float = 0.95
+    effect: float = 0.25
+    shifted_columns: int = 1
+    performance_drop: float = 0.05
+    new_rows: int | None = None
+    every: timedelta | None = None
+    cool_down: timedelta = timedelta(days=1)
+    daily_budget: int = 1
+
+    def __post_init__(self) -> None:
+        _check("windows", self.windows, self.windows >= 1, "1 or more")
+        _check("needed", self.needed, 1 <= self.needed <= self.windows, "from 1 to `windows`")
+        _check("min_rows", self.min_rows, self.min_rows >= 1, "1 or more")
+        _check("min_coverage", self.min_coverage, 0 <= self.min_coverage <= 1, "from 0 to 1")
+        _check("effect", self.effect, self.effect > 0, "above 0")
+        _check("shifted_columns", self.shifted_columns, self.shifted_columns >= 1, "1 or more")
+        _check("performance_drop", self.performance_drop, 0 < self.performance_drop < 1, "between 0 and 1")
+        _check("new_rows", self.new_rows, self.new_rows is None or self.new_rows >= 1, "1 or more, or None")
+        _check("every", self.every, self.every is None or self.every > timedelta(0), "above zero, or None")
+        _check("cool_down", self.cool_down, self.cool_down >= timedelta(0), "zero or more")
+        _check("daily_budget", self.daily_budget, self.daily_budget >= 0, "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """What was seen in one window of predictions.
+
+    Attributes:
+        start: Its first instant.
+        end: The first one after it.
+        rows: Predictions.
+        labelled: Of them with a known label.
+        effects: Effect size of each watched column's drift, against a reference of the same season where there is one.
+        metric: Value of the metric, None where it is undefined.
+        metric_high: Upper end of its interval.
+    """
+
+    start: datetime
+    end: datetime
+    rows: int
+    labelled: int
+    effects: dict[str, float] = field(default_factory=dict)
+    metric: float | None = None
+    metric_high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Everything that the decision looks at.
+
+    Attributes:
+        now: The instant of the decision.
+        windows: Oldest first.
+        reference: Value of the metric when the model was released, None without one.
+        trained: When the live model was trained, None without one.
+        trainings: When trainings began, failed ones too.
+        new_rows: Labelled rows since `trained`.
+        is_in_flight: Whether a training or a rollout of the product goes on.
+        is_stopped: Whether somebody stopped retraining (the kill switch).
+    """
+
+    now: datetime
+    windows: tuple[Window, ...] = ()
+    reference: float | None = None
+    trained: datetime | None = None
+    trainings: tuple[datetime, ...] = ()
+    new_rows: int = 0
+    is_in_flight: bool = False
+    is_stopped: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, to be kept with the decision."""
+        raw = asdict(self)
+        raw["now"], raw["trained"] = self.now.isoformat(), self.trained.isoformat() if self.trained else None
+        raw["trainings"] = [moment.isoformat() for moment in self.trainings]
+        for window in raw["windows"]:
+            window["start"], window["end"] = window["start"].isoformat(), window["end"].isoformat()
+        raw["windows"] = list(raw["windows"])
+        return raw
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What to do, and why.
+
+    Attributes:
+        action: Retrain, or hold.
+        reasons: Why to train again, one sentence each; empty without any.
+        held_by: Why it is not done although there is a reason, one sentence each.
+    """
+
+    action: Action
+    reasons: tuple[str, ...]
+    held_by: tuple[str, ...]
+
+    @property
+    def reason(self) -> str:
+        """All of it as one text."""
+        if self.held_by and self.reasons:
+            return f"Held, although {'; '.join(self.reasons)}: {'; '.join(self.held_by)}."
+        return f"{'; '.join(self.reasons)}." if self.reasons else "Nothing speaks for it."
+
+
+def decide_retraining(rules: Retraining, evidence: Evidence) -> Decision:
+    """Whether to train again now."""
+    recent = evidence.windows[-rules.windows :]
+    reasons = tuple(_reasons(rules, evidence, recent))
+    held_by = tuple(_holds(rules, evidence))
+    action = Action.RETRAIN if reasons and not held_by else Action.HOLD
+    return Decision(action=action, reasons=reasons, held_by=held_by if reasons else ())
+
+
+def _reasons(rules: Retraining, evidence: Evidence, recent: Sequence[Window]) -> Iterator[str]:
+    shifted = [columns for window in recent if (columns := _shifted(rules, window))]
+    if len(shifted) >= rules.needed:
+        names = ", ".join(sorted({name for columns in shifted for name in columns}))
+        yield f"{names} moved by {rules.effect:g} or more in {len(shifted)} of the last {len(recent)} windows"
+    worse = [window for window in recent if _is_worse(rules, window, evidence.reference)]
+    if len(worse) >= rules.needed:
+        limit = f"{rules.performance_drop:.0%} below {evidence.reference:.4g}"
+        yield f"the metric is certainly more than {limit} in {len(worse)} of the last {len(recent)} windows"
+    if rules.new_rows is not None and evidence.new_rows >= rules.new_rows:
+        yield f"{evidence.new_rows} labelled rows came in since the training, {rules.new_rows} are enough"
+    if rules.every is not None and evidence.trained is not None and evidence.now - evidence.trained >= rules.every:
+        yield f"the training is {evidence.now - evidence.trained} old, {rules.every} is the schedule"
+
+
+def _holds(rules: Retraining, evidence: Evidence) -> Iterator[str]:
+    if evidence.is_stopped:
+        yield "somebody stopped retraining"
+    if evidence.is_in_flight:
+        yield "a training or a rollout goes on"
+    past = sorted(moment for moment in evidence.trainings if moment <= evidence.now)
+    if past and evidence.now - past[-1] < rules.cool_down:
+        yield f"the last training began at {past[-1].isoformat()}, and {rules.cool_down} have not gone by"
+    day = sum(evidence.now - moment < timedelta(days=1) for moment in past)
+    if day >= rules.daily_budget:
+        yield f"{day} trainings in 24 hours, {rules.daily_budget} are allowed"
+
+
+def _shifted(rules: Retraining, window: Window) -> list[str]:
+    if window.rows < rules.min_rows:
+        return []
+    found = [name for name, effect in window.effects.items() if effect >= rules.effect]
+    return found if len(found) >= rules.shifted_columns else []
+
+
+def _is_worse(rules: Retraining, window: Window, reference: float | None) -> bool:
+    """Whether even the upper end of the interval lies below the limit, on enough labels that are not the early ones alone."""
+    if reference is None or window.metric_high is None or window.labelled < rules.min_rows:
+        return False
+    if window.labelled < rules.min_coverage * window.rows:
+        return False
+    return window.metric_high < reference * (1 - rules.performance_drop)
+
+
+def _check(rule: str, value: object, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise RuleError(rule=rule, value=value, wanted=wanted)

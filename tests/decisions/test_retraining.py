@@ -1,0 +1,148 @@
+"""When a model is trained again, when it is not, and what the decision says of itself."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.decisions import Action, Evidence, Retraining, Window, decide_retraining
+from headwater.decisions._retraining import RuleError
+
+NOW = datetime(2013, 7, 10, tzinfo=UTC)
+RULES = Retraining()
+
+
+def window(
+    number: int, *, effect: float = 0.0, high: float | None = 0.77, rows: int = 5_000, labelled: int = 5_000
+) -> Window:
+    start = NOW - timedelta(days=number)
+    return Window(
+        start=start, end=start + timedelta(days=1), rows=rows, labelled=labelled, effects={"dep_delay": effect, "wind": 0.0},
+        metric=None if high is None else high - 0.01, metric_high=high,
+    )  # fmt: skip
+
+
+def quiet(*windows: Window) -> Evidence:
+    """A model of a month ago with an AUC of 0.77."""
+    return Evidence(now=NOW, windows=windows, reference=0.77, trained=NOW - timedelta(days=30))
+
+
+DRIFTED = quiet(window(3, effect=0.3), window(2), window(1, effect=0.9))
+
+
+def test_nothing_unusual_is_held_with_a_reason() -> None:
+    found = decide_retraining(RULES, quiet(window(3), window(2), window(1)))
+    assert (found.action, found.reason) == (Action.HOLD, "Nothing speaks for it.")
+
+
+def test_drift_counts_in_two_of_three_windows_and_names_its_columns() -> None:
+    found = decide_retraining(RULES, DRIFTED)
+    assert found.action is Action.RETRAIN
+    assert found.reason == "dep_delay moved by 0.25 or more in 2 of the last 3 windows."
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        (window(3, effect=0.3), window(2), window(1)),
+        (window(5, effect=0.9), window(4, effect=0.9), window(3), window(2), window(1)),
+        (window(2, effect=0.9, rows=999), window(1, effect=0.9, rows=999)),
+        (window(2, effect=0.24), window(1, effect=0.24)),
+        (),
+    ],
+    ids=["one of three", "long ago", "few rows", "small effects", "nothing seen"],
+)
+def test_drift_that_is_short_old_thin_or_small_is_no_reason(windows: tuple[Window, ...]) -> None:
+    assert decide_retraining(RULES, quiet(*windows)).action is Action.HOLD
+
+
+def test_a_metric_counts_when_its_whole_interval_is_too_low() -> None:
+    """0.7315 is 5% below 0.77."""
+    low = quiet(window(2, high=0.73), window(1, high=0.72))
+    assert "more than 5% below 0.77 in 2 of the last 2 windows" in decide_retraining(RULES, low).reason
+    wide = quiet(window(2, high=0.74), window(1, high=0.74))
+    assert decide_retraining(RULES, wide).action is Action.HOLD
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"labelled": 4_700}, {"labelled": 900, "rows": 900}, {"high": None}],
+    ids=["early labels alone", "few labels", "an undefined metric"],
+)
+def test_a_metric_of_early_or_few_labels_or_none_is_not_judged(changed: dict[str, Any]) -> None:
+    """The first labels to come in are of flights that were not late: a bad day looks good, or a good one bad."""
+    bad = {"high": 0.5, **changed}
+    assert decide_retraining(RULES, quiet(window(2, **bad), window(1, **bad))).action is Action.HOLD
+
+
+def test_without_a_reference_performance_is_no_reason() -> None:
+    evidence = replace(quiet(window(2, high=0.1), window(1, high=0.1)), reference=None)
+    assert decide_retraining(RULES, evidence).action is Action.HOLD
+
+
+def test_new_rows_and_age_are_reasons_when_declared() -> None:
+    rules = replace(RULES, new_rows=25_000, every=timedelta(days=30))
+    found = decide_retraining(rules, replace(quiet(), new_rows=25_000))
+    assert len(found.reasons) == 2
+    assert decide_retraining(RULES, replace(quiet(), new_rows=10**9)).action is Action.HOLD
+    assert (
+        decide_retraining(rules, replace(quiet(), new_rows=24_999, trained=NOW - timedelta(days=29))).action
+        is Action.HOLD
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"is_stopped": True}, "somebody stopped retraining"),
+        ({"is_in_flight": True}, "goes on"),
+        ({"trainings": (NOW - timedelta(hours=23),)}, "have not gone by"),
+        ({"trainings": (NOW - timedelta(hours=23),)}, "1 trainings in 24 hours"),
+    ],
+)
+def test_what_holds_a_retraining_back_is_said_beside_its_reason(changed: dict[str, Any], said: str) -> None:
+    found = decide_retraining(RULES, replace(DRIFTED, **changed))
+    assert found.action is Action.HOLD
+    assert found.reason.startswith("Held, although dep_delay moved")
+    assert said in found.reason
+
+
+def test_a_training_of_a_day_ago_and_one_after_now_hold_nothing_back() -> None:
+    """A clock that went backwards leaves trainings in the future."""
+    trainings = (NOW - timedelta(days=1), NOW + timedelta(hours=1))
+    assert decide_retraining(RULES, replace(DRIFTED, trainings=trainings)).action is Action.RETRAIN
+
+
+def test_the_evidence_is_kept_as_json() -> None:
+    raw = json.loads(json.dumps(DRIFTED.to_json(), allow_nan=False))
+    assert raw["now"] == "2013-07-10T00:00:00+00:00"
+    assert raw["windows"][2]["effects"] == {"dep_delay": 0.9, "wind": 0.0}
+
+
+@given(st.lists(st.floats(0, 1), max_size=5), st.booleans(), st.booleans())
+def test_it_is_never_retrained_without_a_reason_or_against_a_hold(
+    effects: list[float], stopped: bool, busy: bool
+) -> None:
+    evidence = replace(
+        quiet(*(window(9 - n, effect=e) for n, e in enumerate(effects))), is_stopped=stopped, is_in_flight=busy
+    )
+    found = decide_retraining(RULES, evidence)
+    assert (found.action is Action.RETRAIN) == (sum(e >= 0.25 for e in effects[-3:]) >= 2 and not stopped and not busy)
+    assert found.reason
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"windows": 0}, {"needed": 4}, {"needed": 0}, {"min_rows": 0}, {"min_coverage": 1.1}, {"effect": 0.0}, {"daily_budget": -1},
+        {"performance_drop": 1.0}, {"new_rows": 0}, {"every": timedelta(0)}, {"cool_down": timedelta(-1)}, {"shifted_columns": 0},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)  # fmt: skip
+def test_a_rule_that_cannot_be_is_refused_by_name(wrong: dict[str, Any]) -> None:
+    with pytest.raises(RuleError, match=next(iter(wrong))):
+        Retraining(**wrong)
