@@ -18,7 +18,7 @@ from headwater.features.online._content import read_content
 from headwater.lake import Lake, Snapshot, digest_folder
 from headwater.lake._files import sync, sync_all
 from headwater.models import IDENTITY, Bundle, read_bundle
-from headwater.names import MAIN, VERSION_FACT
+from headwater.names import MAIN
 from headwater.registry import model_version
 from serving.errors import NotHeldError, NotReleasedError, TamperedError
 from serving.policies import AllAtOnce, Policy, from_json, to_json, versions
@@ -182,9 +182,7 @@ def _policy(statement: Mapping[str, Any]) -> Policy:
 
 
 def _data_version(lake: Lake, product: str, version: str, snapshot: Snapshot) -> str:
-    output = model_version(lake, f"{product}@{version}", ref=snapshot.commit.id).output
-    assert output.facts[VERSION_FACT] == version
-    return output.data_version
+    return model_version(lake, f"{product}@{version}", ref=snapshot.commit.id).data_version
 
 
 def _fetch(source: Path, target: Path, what: str, data_version: str, identity: Sequence[str] | None) -> None:

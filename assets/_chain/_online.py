@@ -126,7 +126,7 @@ def instants(table: FeatureTable, since: int) -> pl.DataFrame:
     rows = _rows(table).select(visible, *view.entity).collect()
     inside = rows.filter(pl.col(_AT) >= since)
     pool = (inside if inside.height else rows).rows()
-    after = int((view.ttl or timedelta(days=1)) / timedelta(microseconds=1)) + 1
+    after = (view.ttl or timedelta(days=1)) // timedelta(microseconds=1) + 1
     asked = [_instant(draw, draw.choice(pool), after) for _ in range(SAMPLE)] if pool else []
     wanted = schema[view.event_time]
     zone = getattr(wanted, "time_zone", None)

@@ -21,7 +21,7 @@ from headwater.features.errors import ColumnClashError, EntityTypeError, Missing
 VISIBLE: Final = "__headwater_visible"
 EVENT: Final = "__headwater_event"
 _KNOWN: Final = "__headwater_known"
-KEY: Final = "__headwater_key_"
+_KEY: Final = "__headwater_key_"
 
 
 def point_in_time_join(
@@ -116,7 +116,7 @@ def answers_from(table: FeatureTable, since: datetime) -> pl.DataFrame:
         since: The moment; with a zone exactly when the table's times have one.
 
     Returns:
-        The entity columns `KEY + "0"`, ..., the times `VISIBLE` and `EVENT`, then the features under the training set's
+        The columns `entity_columns(view)`, the times `VISIBLE` and `EVENT`, then the features under the training set's
         names; in the order of `VISIBLE`, of rows visible at once the last one counts.
 
     Raises:
@@ -128,11 +128,13 @@ def answers_from(table: FeatureTable, since: datetime) -> pl.DataFrame:
     schema = table.rows.lazy().collect_schema()
     keys = dict(zip(view.keys, view.entity, strict=True))
     answers = _answers(table, pl.Schema({name: schema[column] for name, column in keys.items()} | {"": wanted}), "")
-    found = _newest(_visible(answers.collect(), _keys(view)), _keys(view))
+    found = _newest(_visible(answers.collect(), entity_columns(view)), entity_columns(view))
     later = pl.col(VISIBLE).shift(-1)
-    until = later.over(_keys(view)) if view.entity else later
+    until = later.over(entity_columns(view)) if view.entity else later
     moment = _moment(since, wanted)
-    return found.filter(until.is_null() | (until > moment)).select(*_keys(view), VISIBLE, EVENT, *view.outputs.values())
+    return found.filter(until.is_null() | (until > moment)).select(
+        *entity_columns(view), VISIBLE, EVENT, *view.outputs.values()
+    )
 
 
 def _check_labels(schema: pl.Schema, tables: Sequence[FeatureTable], time: str) -> None:
@@ -171,15 +173,16 @@ def _answers(table: FeatureTable, schema: pl.Schema, time: str) -> pl.LazyFrame:
         if schema[key] != found[column]:
             raise EntityTypeError(view=view.name, column=column, labels=str(schema[key]), rows=str(found[column]))
     return rows.select(
-        *(pl.col(column).alias(key) for key, column in zip(_keys(view), view.entity, strict=True)),
+        *(pl.col(column).alias(key) for key, column in zip(entity_columns(view), view.entity, strict=True)),
         pl.col(view.event_time).alias(EVENT),
         pl.col(view.known_at).alias(_KNOWN),
         *(pl.col(name).alias(output) for name, output in view.outputs.items()),
     )
 
 
-def _keys(view: FeatureView) -> list[str]:
-    return [f"{KEY}{index}" for index in range(len(view.entity))]
+def entity_columns(view: FeatureView) -> list[str]:
+    """Names of a view's entity columns while it is joined or published."""
+    return [f"{_KEY}{index}" for index in range(len(view.entity))]
 
 
 def _join(labels: pl.DataFrame, views: list[FeatureView], answers: list[pl.LazyFrame], time: str) -> pl.DataFrame:
@@ -199,10 +202,10 @@ def _made(view: FeatureView, found: pl.Schema) -> pl.Schema:
 def _features(orders: "_Orders", view: FeatureView, answer: pl.LazyFrame) -> pl.DataFrame:
     """The view's features for every label."""
     rows = _visible(
-        answer.collect(), _keys(view)
+        answer.collect(), entity_columns(view)
     ).rechunk()  # taking rows out of a file's many chunks takes twice as long
     if len(view.keys) == 1 and (order := orders.by_entity(view.keys[0])) is not None:
-        key = _keys(view)[0]
+        key = entity_columns(view)[0]
         how = numbering(orders.labels, rows, keys=(view.keys[0], key), time=orders.time, times=(VISIBLE, EVENT))
         if how is not None:
             return _by_number(orders, order, view, rows, how)
@@ -212,12 +215,12 @@ def _features(orders: "_Orders", view: FeatureView, answer: pl.LazyFrame) -> pl.
 def _by_number(
     orders: "_Orders", order: "_Order", view: FeatureView, rows: pl.DataFrame, how: Numbering
 ) -> pl.DataFrame:
-    key, known = _keys(view)[0], [pl.col(_KNOWN).alias("known")] if _KNOWN in rows.columns else []
+    key, known = entity_columns(view)[0], [pl.col(_KNOWN).alias("known")] if _KNOWN in rows.columns else []
     numbered = rows.select(how.number(key, VISIBLE).alias("number"), how.number(key, EVENT).alias("event"), *known)
     asked = order.asked.select(
         how.number(view.keys[0], orders.time).fill_null(-1).alias("number"), how.base(view.keys[0]).alias("base")
     )
-    oldest = None if view.ttl is None else in_unit(view.ttl, rows.schema[EVENT])
+    oldest = None if view.ttl is None else ttl_in_unit(view.ttl, rows.schema[EVENT])
     place = order.restored(places(asked, numbered, oldest=oldest))
     if rows.is_empty():
         return rows.select(*view.outputs.values()).clear(len(place))
@@ -225,15 +228,18 @@ def _by_number(
     return rows.select(pl.when(found).then(pl.col(name).gather(any_row)).alias(name) for name in view.outputs.values())
 
 
-def in_unit(ttl: timedelta, dtype: pl.DataType) -> int:
-    """The whole units of a time column that a ttl holds."""
-    microseconds = ttl // timedelta(microseconds=1)
-    unit = dtype.time_unit  # type: ignore[attr-defined]
+def in_unit(microseconds: int, unit: str) -> int:
+    """Microseconds in another time unit, in `ms` the whole ones."""
     return microseconds // 1_000 if unit == "ms" else microseconds * 1_000 if unit == "ns" else microseconds
 
 
+def ttl_in_unit(ttl: timedelta, dtype: pl.DataType) -> int:
+    """The whole units of a time column that a ttl holds."""
+    return in_unit(ttl // timedelta(microseconds=1), dtype.time_unit)  # type: ignore[attr-defined]
+
+
 def _by_group(orders: "_Orders", view: FeatureView, rows: pl.DataFrame) -> pl.DataFrame:
-    order, keys = orders.by_time(), _keys(view)
+    order, keys = orders.by_time(), entity_columns(view)
     joined = order.asked.select(orders.time, *view.keys).join_asof(
         _newest(rows, keys), left_on=orders.time, right_on=VISIBLE, by_left=list(view.keys) or None,
         by_right=keys or None, strategy="backward", check_sortedness=False,
@@ -241,7 +247,7 @@ def _by_group(orders: "_Orders", view: FeatureView, rows: pl.DataFrame) -> pl.Da
     features = [pl.col(name) for name in view.outputs.values()]
     if view.ttl is not None:
         age = pl.col(orders.time).to_physical() - pl.col(EVENT).to_physical()
-        fresh = age <= in_unit(view.ttl, rows.schema[EVENT])
+        fresh = age <= ttl_in_unit(view.ttl, rows.schema[EVENT])
         features = [pl.when(fresh).then(feature).alias(feature.meta.output_name()) for feature in features]
     found = joined.select(features)
     return pl.DataFrame([order.restored(column) for column in found.get_columns()])

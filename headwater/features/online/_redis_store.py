@@ -170,9 +170,8 @@ class RedisOnlineStore:
     def _unlink(self, product: str, generations: Sequence[int]) -> None:
         """Takes away what a publication wrote that failed, as far as Redis answers."""
         with suppress(redis.RedisError):
-            for key, generation in self._keys(product):
-                if generation in generations:
-                    self._client.unlink(key)
+            if keys := [key for key, generation in self._keys(product) if generation in generations]:
+                self._client.unlink(*keys)
 
     @contextmanager
     def _locked(self, product: str) -> Iterator["_Lock"]:

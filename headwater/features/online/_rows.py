@@ -2,13 +2,13 @@
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import polars as pl
 
-from headwater.features._point_in_time import EVENT, KEY, VISIBLE, answers_from, in_unit
+from headwater.features._point_in_time import EVENT, VISIBLE, answers_from, entity_columns, ttl_in_unit
 from headwater.features._view import FeatureTable, FeatureView
 from headwater.features.errors import OnlineTypeError
 from headwater.features.online._encoding import encode_values, entity_bytes, time_bytes
@@ -16,7 +16,6 @@ from headwater.features.online._interface import OnlineContent, OnlineTable, Onl
 
 _TEXTS: Final = (pl.String, pl.Categorical, pl.Enum)
 _WHOLE: Final = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
-_IN_MICROSECOND: Final[Mapping[str, tuple[int, int]]] = {"ms": (1, 1_000), "us": (1, 1), "ns": (1_000, 1)}
 
 
 def prepare(tables: Sequence[tuple[FeatureTable, str]], *, since: datetime) -> OnlineContent:
@@ -37,8 +36,8 @@ def prepare(tables: Sequence[tuple[FeatureTable, str]], *, since: datetime) -> O
 
 
 def _check(view: FeatureView, rows: pl.DataFrame) -> None:
-    for number, name in enumerate(view.keys):
-        dtype = rows.schema[f"{KEY}{number}"]
+    for name, column in zip(view.keys, entity_columns(view), strict=True):
+        dtype = rows.schema[column]
         if not (isinstance(dtype, _TEXTS) or dtype == pl.Boolean or (dtype in _WHOLE and dtype != pl.UInt64)):
             raise OnlineTypeError(
                 view=view.name, column=name, found=str(dtype), allowed="texts, whole numbers, booleans"
@@ -56,11 +55,11 @@ def _view_of(view: FeatureView, rows: pl.DataFrame, data_version: str) -> Online
         name=view.name,
         path=view.path,
         keys=view.keys,
-        entity=tuple(str(rows.schema[f"{KEY}{number}"]) for number in range(len(view.entity))),
+        entity=tuple(str(rows.schema[column]) for column in entity_columns(view)),
         features=tuple(outputs),
         dtypes=tuple(str(rows.schema[name]) for name in outputs),
         unit=str(event.dtype.time_unit),  # type: ignore[attr-defined]
-        ttl=None if view.ttl is None else in_unit(view.ttl, event.dtype),
+        ttl=None if view.ttl is None else ttl_in_unit(view.ttl, event.dtype),
         data_version=data_version,
         content=_digest(rows),
         rows=rows.height,
@@ -73,7 +72,7 @@ def _prepared(table: FeatureTable, data_version: str, since: datetime) -> Online
     _check(table.view, rows)
     rows = rows.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
     # In an order of their own: the same content in another order of the table is the same content here.
-    place = [*(f"{KEY}{number}" for number in range(len(table.view.entity))), VISIBLE]
+    place = [*entity_columns(table.view), VISIBLE]
     rows = rows.unique(place, keep="last", maintain_order=True).sort(place).rechunk()
     return OnlineTable(view=_view_of(table.view, rows, data_version), rows=rows)
 
@@ -87,8 +86,7 @@ def _digest(rows: pl.DataFrame) -> str:
 def microseconds(moment: datetime) -> int:
     """Since 1970, of a moment with a zone; of one without, on its own clock."""
     seen = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    since = seen - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return (seen - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def entries(table: OnlineTable) -> Iterator[tuple[bytes, bytes, bytes]]:
@@ -99,20 +97,11 @@ def entries(table: OnlineTable) -> Iterator[tuple[bytes, bytes, bytes]]:
         yield entity_bytes(row[:width]), time_bytes(row[width]), encode_values(row[width + 1 :])
 
 
-def in_view_unit(microseconds: int, unit: str) -> int:
-    """A time in the unit of a view; in `ms` the last whole one, as a row visible after it is not visible yet."""
-    times, parts = _IN_MICROSECOND[unit]
-    return microseconds * times // parts
-
-
 def in_microseconds(time: int, unit: str) -> int:
     """A time of a view in microseconds."""
-    times, parts = _IN_MICROSECOND[unit]
-    return time * parts // times
+    return time * 1_000 if unit == "ms" else time // 1_000 if unit == "ns" else time
 
 
 def accepts(dtypes: Sequence[str]) -> tuple[type, ...]:
     """The Python type of each entity value."""
-    return tuple(
-        str if name in ("String", "Categorical", "Enum") else bool if name == "Boolean" else int for name in dtypes
-    )
+    return tuple(str if name == "String" else bool if name == "Boolean" else int for name in dtypes)

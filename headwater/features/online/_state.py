@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from headwater.features._point_in_time import in_unit
 from headwater.features.errors import EntityValueError, NotPublishedError, TimeBeforeWindowError, TimeValueError
 from headwater.features.online._encoding import decode_values, entity_bytes
 from headwater.features.online._interface import (
@@ -16,7 +17,7 @@ from headwater.features.online._interface import (
     OnlineVersion,
     OnlineView,
 )
-from headwater.features.online._rows import accepts, in_microseconds, in_view_unit
+from headwater.features.online._rows import accepts, in_microseconds
 
 _LAST: Final = 2**53
 """In microseconds: the year 2255. Nanoseconds of later times do not fit 64 bits."""
@@ -52,8 +53,8 @@ class Held:
         return OnlineRow(Answer.FOUND, row[1:], shown)
 
     def moment(self, at: int) -> int:
-        """A time in the view's unit."""
-        return at if self.is_in_microseconds else in_view_unit(at, self.view.unit)
+        """A time in the view's unit; in `ms` the last whole one, as a row visible after it is not visible yet."""
+        return at if self.is_in_microseconds else in_unit(at, self.view.unit)
 
     def entity(self, entity: tuple[Any, ...]) -> bytes | None:
         """An entity in bytes, None where a value is null, which no row has. Raises EntityValueError."""
