@@ -1,7 +1,20 @@
 """The prediction log: every answer is on disk before it is sent, in segments that a compactor takes into the lake."""
 
 from serving.prediction_log._reader import Segment, read_frames, segments
+from serving.prediction_log._record import PredictionRecord, decode_record, encode_record
 from serving.prediction_log._writer import LogWriter
-from serving.prediction_log.errors import DamagedLogError, LogError, LogFullError
+from serving.prediction_log.errors import DamagedLogError, LogError, LogFullError, RecordFormatError
 
-__all__ = ["DamagedLogError", "LogError", "LogFullError", "LogWriter", "Segment", "read_frames", "segments"]
+__all__ = [
+    "DamagedLogError",
+    "LogError",
+    "LogFullError",
+    "LogWriter",
+    "PredictionRecord",
+    "RecordFormatError",
+    "Segment",
+    "decode_record",
+    "encode_record",
+    "read_frames",
+    "segments",
+]

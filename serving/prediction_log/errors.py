@@ -30,3 +30,13 @@ class DamagedLogError(HeadwaterError):
             f"The prediction log's segment {path} is damaged at byte {offset}: whole records follow at byte {after}. Answers "
             "between them are lost. Keep a copy of the segment, and go on behind the damage with `skip_damage=True`."
         )
+
+
+class RecordFormatError(HeadwaterError):
+    """A whole record is none that this version of Headwater reads."""
+
+    def __init__(self, *, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"A record of the prediction log cannot be read: {reason}. Another version of Headwater wrote it; read it with that one."
+        )

@@ -1,0 +1,64 @@
+"""One answer as it stands in the log: what was asked, what the model saw, what was said, by which version."""
+
+from typing import Any, Final
+
+import msgspec
+
+from serving.prediction_log.errors import RecordFormatError
+
+
+class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One answered request.
+
+    Attributes:
+        request_id: Its unique name, the client's or ours; instance `i` of a batch is `<id>#<i>`.
+        product: The product.
+        at: The prediction time, in microseconds since 1970 (UTC).
+        received: The service's clock when the request came in, in microseconds since 1970.
+        latency: Microseconds from then until the record went to the log.
+        version: The model version that answered, `ensemble` for several.
+        variant: What the traffic policy drew.
+        score: Probability of the positive class, 0 to 1.
+        decision: Whether it reaches the threshold.
+        propensity: Probability with which the variant was drawn, None where it has no closed form.
+        shadows: Scores of versions that only scored, and of an ensemble's members.
+        request: The request's fields but redacted ones; times in microseconds since 1970.
+        features: What the model read, by name.
+        reasons: Why features of a view read as their defaults: `unknown` or `stale`, by view.
+        online: Data version of the online features, None without.
+        commit: The lake commit whose release was served.
+        caller: Name of the caller's API key, empty without.
+        trace: W3C trace id, empty without.
+    """
+
+    request_id: str
+    product: str
+    at: int
+    received: int
+    latency: int
+    version: str
+    variant: str
+    score: float
+    decision: bool
+    propensity: float | None = None
+    shadows: dict[str, float] = {}
+    request: dict[str, Any] = {}
+    features: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    online: str | None = None
+    commit: str = ""
+    caller: str = ""
+    trace: str = ""
+
+
+_DECODER: Final = msgspec.msgpack.Decoder(PredictionRecord)
+encode_record = msgspec.msgpack.Encoder().encode
+"""The record as bytes (MessagePack). A field that a reader does not know is passed over; a new one needs a default."""
+
+
+def decode_record(data: bytes) -> PredictionRecord:
+    """The record that `encode_record` wrote. Raises RecordFormatError."""
+    try:
+        return _DECODER.decode(data)
+    except msgspec.DecodeError as error:
+        raise RecordFormatError(reason=str(error)) from error
