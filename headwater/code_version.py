@@ -64,6 +64,19 @@ def code_version(asset: Asset) -> str:
     return _remembered(asset, checks=True)
 
 
+def function_digest(function: Callable[..., Any]) -> str:
+    """Digest of a function's code, with everything of this project and of the function's own package that it calls."""
+    material = _Material(frozenset((*PROJECT_PACKAGES, _package(function))))
+    text = json.dumps(
+        {
+            "value": material.value(function),
+            "code": {name: sorted(found) for name, found in sorted(material.seen.items())},
+        },
+        sort_keys=True,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
 def _digest(asset: Asset, functions: list[Callable[..., Any]], *, checks: bool = False) -> str:
     material = _Material(frozenset((*PROJECT_PACKAGES, *(_package(function) for function in functions))))
     for function in functions:

@@ -23,7 +23,7 @@ from headwater.names import check_path
 from headwater.provenance import Provenance
 
 if TYPE_CHECKING:
-    from headwater.features import FeatureView
+    from headwater.features import FeatureView, OnDemandFeatures
     from headwater.models import Gate
 
 _ROWS_HELD: Final = 3_000_000
@@ -523,6 +523,7 @@ class Product:
         assets: Its datasets and feature tables in Polars.
         dbt: Its datasets and feature tables in SQL.
         features: How feature tables join the labels, as of which time.
+        on_demand: Features computed from a request and from what was looked up for it, in training and in service.
         labels, split, model, gates, drift: From training set to release; all or none.
         serving: How the model answers requests.
         risk: Risk tier.
@@ -536,6 +537,7 @@ class Product:
     assets: tuple[Asset, ...] = ()
     dbt: DbtModels | None = None
     features: "tuple[FeatureView, ...]" = ()
+    on_demand: "tuple[OnDemandFeatures, ...]" = ()
     labels: Labels | None = None
     split: Split = field(default_factory=Split)
     model: Model | None = None

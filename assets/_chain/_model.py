@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
 from assets._chain._training_set import SPLIT, TRAIN, VALIDATION
 from headwater.lake import Kind
@@ -13,11 +14,14 @@ from headwater.models import (
     LightGBMModel,
     LogisticBaseline,
     ModelDeclaration,
+    RequestSchema,
+    RequestSchemaError,
     ThresholdKind,
     ThresholdRule,
     TorchTabularModel,
     TrainedModel,
     UnusableDataError,
+    request_schema,
     train_model,
     write_bundle,
 )
@@ -41,7 +45,7 @@ def model_asset(product: Product) -> Asset:
     return Asset(
         path=paths.model,
         kind=Kind.FOLDER,
-        compute=partial(_train, declaration=declaration_of(product), training_set=paths.training_set),
+        compute=partial(_train, declaration=declaration_of(product), product=product),
         inputs=(paths.training_set,),
         identity=IDENTITY,
         checks=(
@@ -54,6 +58,12 @@ def model_asset(product: Product) -> Asset:
         description=f"Model bundle: {product.question}",
         kinds=(product.model.algorithm if product.model else "model",),
         packages=("lightgbm",),
+        declaration=declared_values(
+            labels=product.labels,
+            features=product.features,
+            on_demand=[[one.name, one.path, one.inputs] for one in product.on_demand],
+        ),
+        covers=tuple(one.function for one in product.on_demand),
         versioned=True,
     )
 
@@ -113,11 +123,31 @@ def trained(train: pl.DataFrame, validation: pl.DataFrame, declaration: ModelDec
         raise RejectedInputError(f"The training set cannot train {declaration.kind}: {error}") from error
 
 
-def _train(inputs: Inputs, folder: Path, *, declaration: ModelDeclaration, training_set: str) -> Result:
-    train, validation = parts_of(inputs, training_set, TRAIN, VALIDATION)
+def _train(inputs: Inputs, folder: Path, *, declaration: ModelDeclaration, product: Product) -> Result:
+    path = ChainPaths(product=product.name).training_set
+    train, validation = parts_of(inputs, path, TRAIN, VALIDATION)
     model = trained(train, validation, declaration)
-    write_bundle(folder, model)
-    return Result(facts={SIGNATURE_FACT: model.signature.digest(), METRICS_FACT: dict(model.metrics)})
+    request = _request(product, train.schema)
+    write_bundle(folder, model, request=request)
+    signature = f"{model.signature.digest()} {request.digest()}"
+    return Result(facts={SIGNATURE_FACT: signature, METRICS_FACT: dict(model.metrics)})
+
+
+def _request(product: Product, schema: pl.Schema) -> RequestSchema:
+    labels, model = product.labels, product.model
+    assert labels is not None
+    assert model is not None
+    try:
+        return request_schema(
+            schema,
+            features=model.features,
+            time=labels.time,
+            key=labels.key,
+            views=product.features,
+            on_demand=product.on_demand,
+        )
+    except RequestSchemaError as error:
+        raise RejectedInputError(str(error)) from error
 
 
 def _bundle_predicts(audit: Audit, *, training_set: str) -> Verdict:

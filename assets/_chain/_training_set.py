@@ -1,5 +1,6 @@
 """The training set: labels joined with what was known at their time, split by time."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -8,7 +9,8 @@ import polars as pl
 from assets._chain._declare import declared_values
 from assets._chain._leakage import leakage_check
 from assets._chain._paths import ChainPaths
-from headwater.features import FeatureTable, point_in_time_join
+from headwater.features import FeatureTable, OnDemandFeatures, add_on_demand, fill_defaults, point_in_time_join
+from headwater.features.errors import OnDemandValueError
 from headwater.lake import Kind
 from headwater.models import TimeSplit, UnusableDataError
 from headwater.product import Asset, Audit, Check, Inputs, Labels, Product, RejectedInputError, Result, Verdict
@@ -40,7 +42,13 @@ def training_set_asset(product: Product) -> Asset:
         ),
         description="Labelled rows with the features that were known at prediction time, split by time.",
         kinds=("polars", "deltalake"),
-        declaration=declared_values(labels=labels, features=product.features, split=product.split),
+        declaration=declared_values(
+            labels=labels,
+            features=product.features,
+            on_demand=[[one.name, one.path, one.inputs, one.outputs] for one in product.on_demand],
+            split=product.split,
+        ),
+        covers=tuple(one.function for one in product.on_demand),
     )
 
 
@@ -50,7 +58,8 @@ def _training_set(inputs: Inputs, *, product: Product) -> Result:
     rows = inputs.table(labels.path)
     known = rows.filter(pl.col(labels.label).is_not_null()).select(_label_columns(labels))
     tables = [FeatureTable(view=view, rows=inputs.table(view.path)) for view in product.features]
-    joined = point_in_time_join(known, tables, time=labels.time).collect()
+    joined = fill_defaults(point_in_time_join(known, tables, time=labels.time).collect(), product.features)
+    joined = _computed(joined, product.on_demand)
     split = TimeSplit(
         time=labels.time,
         known_at=labels.known_at,
@@ -72,6 +81,13 @@ def _training_set(inputs: Inputs, *, product: Product) -> Result:
         PURGED_FACT: dict(parts.purged),
     }
     return Result(data=frame, facts=facts)
+
+
+def _computed(rows: pl.DataFrame, declared: Sequence[OnDemandFeatures]) -> pl.DataFrame:
+    try:
+        return add_on_demand(rows, declared)
+    except OnDemandValueError as error:
+        raise RejectedInputError(str(error)) from error
 
 
 def _label_columns(labels: Labels) -> list[str]:

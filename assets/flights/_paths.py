@@ -27,6 +27,7 @@ ORIGIN_HISTORY: Final = "flights/features/origin_history"
 TAIL_HISTORY: Final = "flights/features/tail_history"
 ROUTE_HISTORY: Final = "flights/features/route_history"
 CARRIER_HISTORY: Final = "flights/features/carrier_history"
+PLANE_REGISTER: Final = "flights/features/plane_register"
 WEATHER_OBSERVED: Final = "flights/features/weather_observed"
 
 KEY: Final = ("time_hour", "carrier", "flight")

@@ -4,9 +4,15 @@ from datetime import timedelta
 from typing import Final
 
 from assets.flights._history import history_columns
-from assets.flights._paths import CARRIER_HISTORY, ORIGIN_HISTORY, ROUTE_HISTORY, TAIL_HISTORY, WEATHER_OBSERVED
-from assets.flights.features import ORIGIN_WINDOWS, TAIL_WINDOWS, WEATHER_FEATURES
-from assets.flights.labels import PLANE, SCHEDULE
+from assets.flights._paths import (
+    CARRIER_HISTORY,
+    ORIGIN_HISTORY,
+    PLANE_REGISTER,
+    ROUTE_HISTORY,
+    TAIL_HISTORY,
+    WEATHER_OBSERVED,
+)
+from assets.flights.features import ORIGIN_WINDOWS, PLANE_FEATURES, TAIL_WINDOWS, WEATHER_FEATURES
 from headwater.features import FeatureView
 
 ROUTE_WINDOWS: Final = ("24h", "7d")
@@ -53,9 +59,20 @@ VIEWS: Final = (
         ttl=timedelta(hours=6),
         prefix="weather_",
     ),
+    FeatureView(
+        name="plane_register",
+        path=PLANE_REGISTER,
+        entity=("tailnum",),
+        features=PLANE_FEATURES,
+        prefix="plane_",
+    ),
 )
 
 CATEGORIES: Final = ("carrier", "origin", "dest")
+SCHEDULE: Final = ("distance", "hour", "minute_of_day", "day_of_week", "scheduled_minutes")
 BASELINE: Final = (*CATEGORIES, *SCHEDULE)
 """What a timetable alone says."""
-FEATURES: Final = (*BASELINE, *PLANE, *(name for view in VIEWS for name in view.outputs.values()))
+PLANE: Final = ("plane_age", "plane_seats")
+"""Null for the sixth of flights whose plane is not in the register."""
+_HISTORIES: Final = tuple(name for view in VIEWS if view.path != PLANE_REGISTER for name in view.outputs.values())
+FEATURES: Final = (*BASELINE, *PLANE, *_HISTORIES)

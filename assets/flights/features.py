@@ -1,14 +1,23 @@
 """Feature tables in Polars. Routes and carriers have theirs in SQL: `dbt_project/models/flights`."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import polars as pl
 
 from assets.flights._history import EVENT_TIME, KNOWN_AT, delay_history, history_schema
 from assets.flights._leakage import only_known_flights_counted
-from assets.flights._paths import FLIGHTS, ORIGIN_HISTORY, ORIGINS, TAIL_HISTORY, WEATHER, WEATHER_OBSERVED
+from assets.flights._paths import (
+    FLIGHTS,
+    ORIGIN_HISTORY,
+    ORIGINS,
+    PLANE_REGISTER,
+    PLANES,
+    TAIL_HISTORY,
+    WEATHER,
+    WEATHER_OBSERVED,
+)
 from assets.flights._schemas import UTC_TIME, WEATHER_COLUMNS, Dtype
 from headwater.checks import (
     columns_as_declared,
@@ -25,6 +34,15 @@ TAIL_WINDOWS: Final = ("24h", "7d")
 REPORT_LAG: Final = timedelta(minutes=15)
 """An observation is known this long after it was made."""
 WEATHER_FEATURES: Final = tuple(name for name in WEATHER_COLUMNS if name not in ("origin", "time_hour"))
+PLANE_FEATURES: Final = ("built", "seats")
+_EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""The register has no dates: what it says is taken as known all along."""
+_PLANE_SCHEMA: Final[Mapping[str, Dtype]] = {
+    "tailnum": pl.String,
+    EVENT_TIME: UTC_TIME,
+    KNOWN_AT: UTC_TIME,
+    **dict.fromkeys(PLANE_FEATURES, pl.Int32),
+}
 _WEATHER_SCHEMA: Final[Mapping[str, Dtype]] = {
     "origin": pl.String,
     EVENT_TIME: UTC_TIME,
@@ -92,4 +110,24 @@ def weather_observed(inputs: Inputs) -> pl.LazyFrame:
             *WEATHER_FEATURES,
         )
         .sort(KNOWN_AT, "origin")
+    )
+
+
+@table(
+    PLANE_REGISTER,
+    inputs=[PLANES],
+    checks=[
+        columns_as_declared(_PLANE_SCHEMA),
+        not_empty(),
+        keys_are_unique("tailnum"),
+        known_after_event(),
+    ],
+)
+def plane_register(inputs: Inputs) -> pl.LazyFrame:
+    """Year built and seats of each plane in the register, known all along."""
+    ever = pl.lit(_EVER).cast(UTC_TIME)
+    return (
+        inputs.table(PLANES)
+        .select("tailnum", ever.alias(EVENT_TIME), ever.alias(KNOWN_AT), pl.col("year").alias("built"), pl.col("seats"))
+        .sort("tailnum")
     )

@@ -6,8 +6,9 @@ from assets.flights._paths import CARRIER_HISTORY, FLIGHTS, KEY, LABELS, LANDED_
 from assets.flights._schemas import AIRLINE_FIELDS, AIRPORT_FIELDS, FLIGHT_FIELDS, PLANE_FIELDS, WEATHER_FIELDS
 from assets.flights._views import BASELINE, CATEGORIES, FEATURES, VIEWS
 from assets.flights.datasets import airlines, airports, flights, planes, weather
-from assets.flights.features import origin_history, tail_history, weather_observed
-from assets.flights.labels import LABEL, LABEL_KNOWN_AT, PLANE, PREDICT_AT, SCHEDULE, labels
+from assets.flights.features import origin_history, plane_register, tail_history, weather_observed
+from assets.flights.labels import LABEL, LABEL_KNOWN_AT, PREDICT_AT, labels
+from assets.flights.on_demand import ON_DEMAND
 from headwater.models import Gate, MetricName, beats_baseline, not_worse_than_champion
 from headwater.product import DbtModels, DriftWatch, Labels, Model, PackagedFile, Product, Risk, Source, Split
 
@@ -69,19 +70,31 @@ PRODUCT: Final = Product(
     question="Will this flight arrive more than 15 minutes late?",
     owners=("team:flights",),
     sources=SOURCES,
-    assets=(airports, airlines, planes, weather, flights, labels, origin_history, tail_history, weather_observed),
+    assets=(
+        airports,
+        airlines,
+        planes,
+        weather,
+        flights,
+        labels,
+        origin_history,
+        tail_history,
+        weather_observed,
+        plane_register,
+    ),
     dbt=DbtModels(
         models={"route_history": ROUTE_HISTORY, "carrier_history": CARRIER_HISTORY},
         sources={"flights": FLIGHTS},
     ),
     features=VIEWS,
+    on_demand=ON_DEMAND,
     labels=Labels(
         path=LABELS,
         key=KEY,
         time=PREDICT_AT,
         label=LABEL,
         known_at=LABEL_KNOWN_AT,
-        columns=("origin", "dest", "tailnum", "month", *SCHEDULE, *PLANE),
+        columns=("origin", "dest", "tailnum", "month", "distance", "scheduled_departure", "scheduled_arrival"),
     ),
     split=Split(validation_months=1, test_months=1, timezone=TIMEZONE),
     model=Model(

@@ -11,6 +11,7 @@ from headwater.features._leakage import (
     single_feature_auc,
     suspicious_features,
 )
+from headwater.features._on_demand import OnDemandFeatures, add_on_demand, fill_defaults
 from headwater.features._point_in_time import point_in_time_join, visible_at
 from headwater.features._view import FeatureTable, FeatureView
 
@@ -19,7 +20,10 @@ __all__ = [
     "FeatureView",
     "LeakageFinding",
     "LeakageKind",
+    "OnDemandFeatures",
+    "add_on_demand",
     "duplicate_entities",
+    "fill_defaults",
     "future_columns",
     "future_values",
     "label_among_features",

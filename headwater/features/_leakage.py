@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -94,11 +94,12 @@ def future_values(
     findings = []
     for view, rows in ((table.view, table.rows) for table in tables):
         _need(frame, [time, *view.keys, *view.outputs.values()])
-        said = looked.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in view.outputs.values()))
+        defaults = view.output_defaults
+        said = looked.filter(pl.any_horizontal(_says(name, defaults.get(name)) for name in view.outputs.values()))
         asked = said.lazy().select(_ROW, pl.col(time).alias(_TIME), *view.keys, *view.outputs.values())
         facts = rows.lazy().select(
             *(pl.col(column).alias(key) for key, column in zip(view.keys, view.entity, strict=True)),
-            *(pl.col(feature).alias(output) for feature, output in view.outputs.items()),
+            *(_with_default(feature, view.defaults.get(feature)).alias(out) for feature, out in view.outputs.items()),
             pl.col(view.event_time).alias(_EVENT),
             pl.col(view.known_at).alias(_KNOWN),
         )
@@ -111,6 +112,15 @@ def future_values(
             what = f"View {view.name!r} gave {unknown} of {looked.height} rows features that nothing known by then has."
             findings.append(_finding(LeakageKind.FUTURE_VALUE, view.name, unknown, what))
     return findings
+
+
+def _says(name: str, default: Any) -> pl.Expr:
+    """Whether a feature says something: null and a default say nothing."""
+    return pl.col(name).is_not_null() & (True if default is None else pl.col(name) != default)
+
+
+def _with_default(feature: str, default: Any) -> pl.Expr:
+    return pl.col(feature) if default is None else pl.col(feature).fill_null(default)
 
 
 def suspicious_features(

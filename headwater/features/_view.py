@@ -1,7 +1,9 @@
 """How a feature table meets labels: by which entity, as of which time, for how long."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import polars as pl
 
@@ -23,6 +25,8 @@ class FeatureView:
         ttl: Greatest age of the event time at the prediction time, the border included; None for no limit.
         prefix: Put before the features' names in the training set.
         label_entity: Columns of the labels that hold `entity`, in its order; empty when they have the same names.
+        defaults: What a feature reads as where it is null, for whatever reason: nothing known, too old, or null in the table.
+            The same in the training set and in the service. Features without one stay null.
     """
 
     name: str
@@ -34,6 +38,7 @@ class FeatureView:
     ttl: timedelta | None = None
     prefix: str = ""
     label_entity: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         columns = (*self.entity, self.event_time, *([] if self.known_at == self.event_time else [self.known_at]))
@@ -45,6 +50,10 @@ class FeatureView:
             self._refuse("`label_entity` and `entity` differ in length.", "Name one column of the labels for each.")
         if self.ttl is not None and self.ttl < timedelta(0):
             self._refuse(f"its ttl is {self.ttl}.", "Give zero or more.")
+        if strange := [name for name in self.defaults if name not in self.features]:
+            self._refuse(f"it has a default for {', '.join(strange)}.", "Name features of the view.")
+        if nulls := [name for name, value in self.defaults.items() if value is None]:
+            self._refuse(f"the default of {', '.join(nulls)} is None.", "Leave it out: null is what it reads as then.")
 
     def _refuse(self, problem: str, remedy: str) -> None:
         raise FeatureViewError(view=self.name, problem=problem, remedy=remedy)
@@ -63,6 +72,11 @@ class FeatureView:
     def outputs(self) -> dict[str, str]:
         """Feature to its name in the training set."""
         return {feature: f"{self.prefix}{feature}" for feature in self.features}
+
+    @property
+    def output_defaults(self) -> dict[str, Any]:
+        """The defaults by the features' names in the training set."""
+        return {self.outputs[feature]: value for feature, value in self.defaults.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Errors of features. Each names the view, the column and the next step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from headwater.errors import HeadwaterError
@@ -142,3 +142,20 @@ class OnlineContentError(FeatureError):
     def __init__(self, *, file: str, problem: str) -> None:
         self.file, self.problem = file, problem
         super().__init__(f"{file} {problem}. Materialize the product's online_features again.")
+
+
+class OnDemandError(FeatureError):
+    """On-demand features are declared wrongly."""
+
+    def __init__(self, *, name: str, problem: str, remedy: str) -> None:
+        self.name, self.problem = name, problem
+        super().__init__(f"On-demand features {name!r}: {problem} {remedy}")
+
+
+class OnDemandValueError(FeatureError):
+    """The function of on-demand features cannot use the values of a row, or gives other things than it declares."""
+
+    def __init__(self, *, name: str, values: Mapping[str, object], problem: str) -> None:
+        self.name, self.values, self.problem = name, dict(values), problem
+        of = f" of {', '.join(f'{key}={value!r}' for key, value in values.items())}" if values else ""
+        super().__init__(f"On-demand features {name!r} cannot be computed{of}: {problem}.")

@@ -8,7 +8,7 @@ from headwater.models.declarations import (
     TorchTabularModel,
     declaration_from_json,
 )
-from headwater.models.errors import EmptyPartError, LabelError, ModelError, UnusableDataError
+from headwater.models.errors import EmptyPartError, LabelError, ModelError, RequestSchemaError, UnusableDataError
 from headwater.models.evaluation import (
     CalibrationBin,
     Comparison,
@@ -27,6 +27,7 @@ from headwater.models.gates import Gate, GateVerdict, beats_baseline, judge, not
 from headwater.models.importance import gain_importance, permutation_importance
 from headwater.models.mlflow_sync import DatasetFacts, ModelVersionFacts, SyncReport, sync
 from headwater.models.preprocessing import Preprocessing
+from headwater.models.request_schema import FieldType, RequestField, RequestSchema, request_schema
 from headwater.models.signature import Signature
 from headwater.models.splits import Split, SplitBounds, TimeSplit
 from headwater.models.thresholds import ThresholdKind, ThresholdRule
@@ -52,6 +53,7 @@ __all__ = [
     "Difference",
     "EmptyPartError",
     "Evaluation",
+    "FieldType",
     "Gate",
     "GateVerdict",
     "Importance",
@@ -66,6 +68,9 @@ __all__ = [
     "ModelVersionFacts",
     "Predictor",
     "Preprocessing",
+    "RequestField",
+    "RequestSchema",
+    "RequestSchemaError",
     "Rival",
     "Scorer",
     "Signature",
@@ -95,6 +100,7 @@ __all__ = [
     "plots",
     "read_bundle",
     "read_label",
+    "request_schema",
     "sync",
     "train_lightgbm",
     "train_logistic",

@@ -16,6 +16,7 @@ from headwater.models._json import file_digest, from_text, to_text
 from headwater.models.declarations import LightGBMModel, LogisticBaseline, ModelDeclaration, declaration_from_json
 from headwater.models.errors import BundleError, BundleExistsError, RecordError, ReservedFileError
 from headwater.models.preprocessing import Preprocessing
+from headwater.models.request_schema import RequestSchema
 from headwater.models.signature import Signature
 from headwater.models.training import Predictor, Scorer, TrainedModel
 
@@ -31,6 +32,7 @@ REFERENCE_FILE: Final = "training_reference.json"
 ENVIRONMENT_FILE: Final = "environment.lock"
 METRICS_FILE: Final = "metrics.json"
 MLMODEL_FILE: Final = "MLmodel"
+REQUEST_FILE: Final = "request.json"
 WEIGHTS_PREFIX: Final = "model."
 
 _TOLERATED: Final = frozenset({"registered_model_meta"})
@@ -44,6 +46,7 @@ IDENTITY: Final = (
     THRESHOLD_FILE,
     REFERENCE_FILE,
     METRICS_FILE,
+    REQUEST_FILE,
 )
 """The files that say which model it is: all but the environment's lock, `MLmodel`, digests and extra files."""
 
@@ -57,12 +60,14 @@ class Bundle(Predictor):
         reference: Profile of the training features.
         environment: Lines `name==version` of what was installed, interpreter first.
         digests: Sha256 by file name.
+        request: How its inputs come from a request; None for a model that no product has.
     """
 
     metrics: Mapping[str, Any]
     reference: Mapping[str, Any]
     environment: str
     digests: Mapping[str, str]
+    request: RequestSchema | None = None
 
 
 def write_bundle(
@@ -71,6 +76,7 @@ def write_bundle(
     *,
     extra_files: Mapping[str, bytes] | None = None,
     environment: str | None = None,
+    request: RequestSchema | None = None,
 ) -> Bundle:
     """Writes `trained` into `folder` and gives it as read back from there.
 
@@ -79,6 +85,7 @@ def write_bundle(
         trained: The model.
         extra_files: Further files by relative name, such as a drift reference; covered by the digests.
         environment: Text of `environment.lock`; None describes this process.
+        request: How the model's inputs come from a request.
 
     Raises:
         BundleExistsError: The folder has files.
@@ -87,6 +94,8 @@ def write_bundle(
     if folder.exists() and (found := [item.name for item in folder.iterdir()]):
         raise BundleExistsError(folder=str(folder), found=found)
     files = _own_files(trained, environment_lock() if environment is None else environment)
+    if request is not None:
+        files[REQUEST_FILE] = to_text(request.to_json()).encode()
     for name, content in (extra_files or {}).items():
         files[_extra_name(name, files)] = content
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,6 +129,7 @@ def read_bundle(folder: Path) -> Bundle:
         reference=_parsed(folder, REFERENCE_FILE, dict),
         environment=(folder / ENVIRONMENT_FILE).read_text(encoding="utf-8"),
         digests=digests,
+        request=_parsed(folder, REQUEST_FILE, RequestSchema.from_json) if REQUEST_FILE in digests else None,
     )
 
 
@@ -147,7 +157,7 @@ def _extra_name(name: str, taken: Mapping[str, bytes]) -> str:
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or str(path) != name or "\\" in name:
         raise ReservedFileError(name=name, reason="is not a plain relative name")
-    if name in taken or name == DIGESTS_FILE or name in _TOLERATED or name.startswith(WEIGHTS_PREFIX):
+    if name in taken or name in (DIGESTS_FILE, REQUEST_FILE) or name in _TOLERATED or name.startswith(WEIGHTS_PREFIX):
         raise ReservedFileError(name=name, reason="is a name of the bundle itself")
     return name
 

@@ -149,3 +149,14 @@ class MissingPackageError(ModelError):
         super().__init__(
             f"Package '{package}' is not installed; {purpose} needs it. Install the extra: pip install headwater[{extra}]."
         )
+
+
+class RequestSchemaError(UnusableDataError):
+    """A request for predictions cannot be described: a column is missing, or no request could hold it."""
+
+    def __init__(self, *, columns: Sequence[str], problem: str) -> None:
+        self.columns, self.problem = tuple(columns), problem
+        super().__init__(
+            f"The columns {', '.join(map(repr, columns))} {problem}. Requests hold numbers, texts, booleans, times and dates: name "
+            "such columns of the labels in the model's features, the views' entities and the inputs of on-demand features."
+        )

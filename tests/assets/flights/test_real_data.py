@@ -10,10 +10,10 @@ from polars.testing import assert_frame_equal
 
 from assets._chain._training_set import training_set_asset
 from assets.flights._history import delay_history
-from assets.flights._paths import FLIGHTS, PLANES, WEATHER
+from assets.flights._paths import FLIGHTS, PLANES, WEATHER, WEATHER_OBSERVED
 from assets.flights._views import BASELINE, CATEGORIES, FEATURES, VIEWS
 from assets.flights.datasets import airlines, airports, flights, planes, weather
-from assets.flights.features import origin_history, tail_history, weather_observed
+from assets.flights.features import origin_history, plane_register, tail_history, weather_observed
 from assets.flights.labels import labels
 from assets.flights.product import PRODUCT
 from headwater.features import FeatureTable, point_in_time_join
@@ -41,7 +41,8 @@ def histories(typed: pl.DataFrame) -> dict[str, pl.DataFrame]:
 @cache
 def lake() -> dict[str, pl.DataFrame]:
     tables = dict(datasets(MONTHS_LANDED))
-    for asset in (labels, weather_observed):
+    tables[labels.path] = labels(inputs({path: tables[path] for path in labels.inputs})).data.collect()
+    for asset in (weather_observed, plane_register):
         tables[asset.path] = asset(inputs({path: tables[path] for path in asset.inputs})).collect()
     return tables | histories(tables[FLIGHTS])
 
@@ -72,7 +73,9 @@ def test_the_contracts_hold_on_every_real_month() -> None:
 
 
 @pytest.mark.parametrize(
-    "asset", [airports, airlines, planes, labels, origin_history, tail_history, weather_observed], ids=lambda a: a.path
+    "asset",
+    [airports, airlines, planes, labels, origin_history, tail_history, weather_observed, plane_register],
+    ids=lambda a: a.path,
 )
 def test_the_contract_of_each_table_holds_on_the_real_rows(asset: Any) -> None:
     found = verdicts(asset, audit_of(asset, lake()[asset.path], base=lake()))
@@ -107,6 +110,7 @@ def test_what_was_known_two_hours_before_reaches_nearly_every_label() -> None:
     assert share["carrier_history"] > 0.998
     assert share["route_history"] > 0.99
     assert 0.80 < share["tail_history"] < 0.90
+    assert share["plane_register"] == pytest.approx(0.85, abs=0.01)
 
 
 def test_weather_joins_nearly_every_hour_of_departure() -> None:
@@ -121,7 +125,7 @@ def test_what_happens_after_a_prediction_never_changes_its_features() -> None:
         pl.when(pl.col("arrival") < moment).then(pl.col(name)).alias(name) for name in ("arrival", "arr_delay", "late")
     ]
     then = lake() | histories(typed.filter(pl.col("departure") < moment).with_columns(not_yet))
-    then[VIEWS[-1].path] = then[VIEWS[-1].path].filter(pl.col("known_at") <= moment)
+    then[WEATHER_OBSERVED] = then[WEATHER_OBSERVED].filter(pl.col("known_at") <= moment)
     asked = lake()[labels.path].filter(pl.col("predict_at") <= moment)
     assert asked.height > 50_000
 
@@ -172,7 +176,7 @@ def test_the_whole_year_keeps_the_contracts_and_finds_its_weather() -> None:
     assert year[FLIGHTS]["cancelled"].sum() == 8_255
     late = year[FLIGHTS].group_by("period").agg(pl.col("late").mean()).sort("period")["late"].to_list()
     assert late == pytest.approx((*LATE_SHARE, 0.315, 0.238, 0.132, 0.168, 0.174, 0.326), abs=0.0006)
-    view = VIEWS[-1]
+    view = next(view for view in VIEWS if view.path == WEATHER_OBSERVED)
     observed = weather_observed(inputs({WEATHER: year[WEATHER]}))
     asked = year[FLIGHTS].select("origin", "predict_at")
     joined = point_in_time_join(asked, [FeatureTable(view=view, rows=observed)], time="predict_at").collect()

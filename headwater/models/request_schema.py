@@ -1,0 +1,222 @@
+"""What a request for a prediction holds, and how the model's inputs come from it: all that a service needs beside the weights."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+import polars as pl
+
+from headwater.code_version import function_digest
+from headwater.features import FeatureView, OnDemandFeatures
+from headwater.models._json import digest
+from headwater.models.errors import RecordError, RequestSchemaError
+
+FORMAT: Final = 1
+
+
+class FieldType(StrEnum):
+    """Dtypes of a request's fields, one name for each family."""
+
+    INT64 = "Int64"
+    FLOAT64 = "Float64"
+    STRING = "String"
+    BOOLEAN = "Boolean"
+    TIME = "Time"
+    DATE = "Date"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestField:
+    """One field.
+
+    Attributes:
+        name: Its name.
+        dtype: Its dtype. `Time` is an instant; its zone is `zone`.
+        required: Whether a request must have it. What only names the labelled event need not be there; without it nobody
+            will know whether the prediction was right.
+        zone: For `Time`: the zone that its plain values have in training, None for times without a zone.
+    """
+
+    name: str
+    dtype: FieldType
+    required: bool = True
+    zone: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewUse:
+    """A feature view that is looked up for a request.
+
+    Attributes:
+        name: The view.
+        keys: Request fields that hold its entity, in order.
+        features: What it gives, in order, under the training set's names.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionUse:
+    """A function that computes features from a request.
+
+    Attributes:
+        name: Name of the on-demand features.
+        function: Where it is, `module:name`.
+        digest: Digest of its code as it was in the training.
+        inputs: Its inputs, by position.
+        outputs: What it gives, in order.
+    """
+
+    name: str
+    function: str
+    digest: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestSchema:
+    """From a request to a model's inputs.
+
+    Attributes:
+        time: Name of the prediction time among the training set's columns.
+        zone: Its zone there, None for times without one.
+        key: Fields that name the labelled event.
+        fields: What a request holds beside the time.
+        views: What is looked up.
+        functions: What is computed, in order.
+        defaults: What a looked-up feature reads as where it is null.
+    """
+
+    time: str
+    zone: str | None
+    key: tuple[str, ...]
+    fields: tuple[RequestField, ...]
+    views: tuple[ViewUse, ...] = ()
+    functions: tuple[FunctionUse, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Sha256 that changes exactly when a caller has to send something else."""
+        return digest({"fields": [asdict(item) for item in self.fields]})
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that `from_json` reads back."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "RequestSchema":
+        """The record that `to_json` wrote. Raises RecordError."""
+        try:
+            if raw["format"] != FORMAT:
+                raise RecordError(
+                    record="request schema", reason=f"its format is {raw['format']}, this Headwater reads {FORMAT}"
+                )
+            return cls(
+                time=raw["time"],
+                zone=raw["zone"],
+                key=tuple(raw["key"]),
+                fields=tuple(RequestField(**{**item, "dtype": FieldType(item["dtype"])}) for item in raw["fields"]),
+                views=tuple(ViewUse(**_tuples(item)) for item in raw["views"]),
+                functions=tuple(FunctionUse(**_tuples(item)) for item in raw["functions"]),
+                defaults=dict(raw["defaults"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordError(record="request schema", reason=f"{type(error).__name__}: {error}") from error
+
+
+def request_schema(
+    schema: Mapping[str, pl.DataType],
+    *,
+    features: Sequence[str],
+    time: str,
+    key: Sequence[str] = (),
+    views: Sequence[FeatureView] = (),
+    on_demand: Sequence[OnDemandFeatures] = (),
+) -> RequestSchema:
+    """The request schema of a model.
+
+    A view is looked up when the model or a function reads one of its features; what no view and no function gives is a field.
+
+    Args:
+        schema: Dtypes of the training set.
+        features: What the model reads.
+        time: Column with the prediction time.
+        key: Columns that name a labelled event.
+        views: Feature views of the product.
+        on_demand: On-demand features of the product.
+
+    Raises:
+        RequestSchemaError: A field is no column of the training set, or of a dtype that no request can hold.
+    """
+    functions, needed = _functions(on_demand, features)
+    used = [view for view in views if needed & set(view.outputs.values())]
+    given = {name for view in views for name in view.outputs.values()} | {
+        name for one in on_demand for name in one.outputs
+    }
+    asked = [*(name for name in schema if name in needed - given), *(key for view in used for key in view.keys)]
+    if lacking := sorted(needed - given - set(schema)):
+        raise RequestSchemaError(columns=lacking, problem="are no columns of the training set")
+    required = [name for name in dict.fromkeys(asked) if name != time]
+    optional = [name for name in key if name not in required and name != time]
+    return RequestSchema(
+        time=time,
+        zone=_zone(schema[time]),
+        key=tuple(key),
+        fields=(
+            *(_field(name, schema[name], required=True) for name in required),
+            *(_field(name, schema[name], required=False) for name in optional),
+        ),
+        views=tuple(ViewUse(name=view.name, keys=view.keys, features=tuple(view.outputs.values())) for view in used),
+        functions=functions,
+        defaults={name: value for view in used for name, value in view.output_defaults.items()},
+    )
+
+
+def _functions(
+    declared: Sequence[OnDemandFeatures], features: Iterable[str]
+) -> tuple[tuple[FunctionUse, ...], set[str]]:
+    """The functions whose outputs are read, in order, and all names that are read."""
+    needed, used = set(features), []
+    for one in reversed(declared):
+        if needed & set(one.outputs):
+            needed |= set(one.inputs)
+            used.append(
+                FunctionUse(
+                    name=one.name,
+                    function=one.path,
+                    digest=function_digest(one.function),
+                    inputs=one.inputs,
+                    outputs=tuple(one.outputs),
+                )
+            )
+    return tuple(reversed(used)), needed
+
+
+def _field(name: str, dtype: pl.DataType, *, required: bool) -> RequestField:
+    return RequestField(name=name, dtype=_field_type(name, dtype), required=required, zone=_zone(dtype))
+
+
+def _field_type(name: str, dtype: pl.DataType) -> FieldType:
+    if dtype.is_integer():
+        return FieldType.INT64
+    if dtype.is_float() or dtype.is_decimal():
+        return FieldType.FLOAT64
+    if isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
+        return FieldType.STRING
+    found = {pl.Boolean: FieldType.BOOLEAN, pl.Date: FieldType.DATE, pl.Datetime: FieldType.TIME}.get(dtype.base_type())
+    if found is None:
+        raise RequestSchemaError(columns=[name], problem=f"have dtype {dtype}, which no request can hold")
+    return found
+
+
+def _zone(dtype: pl.DataType) -> str | None:
+    return dtype.time_zone if isinstance(dtype, pl.Datetime) else None
+
+
+def _tuples(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
