@@ -38,6 +38,7 @@ ASSET_FACT: Final = "asset"
 # Folders below the state folder `.headwater/`.
 STATE_FOLDER: Final = ".headwater"
 LAKE_FOLDER: Final = "lake"
+SERVING_FOLDER: Final = "serving"
 DAGSTER_FOLDER: Final = "dagster"
 MLFLOW_FOLDER: Final = "mlflow"
 LANDING_FOLDER: Final = "landing"

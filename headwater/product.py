@@ -485,11 +485,22 @@ class Serving:
 
     Attributes:
         window: How far back from the newest feature row the online features answer as the lake would, more than zero.
+        assign_by: Request fields by which a traffic policy draws: who has the same values gets the same version. Empty takes
+            the labels' key, so that one event gets one version however often it is asked for.
+        redacted: Request fields and features that the prediction log must not hold.
+        ahead: How far ahead of the clock a prediction time may be.
     """
 
     window: timedelta = timedelta(days=7)
+    assign_by: tuple[str, ...] = ()
+    redacted: tuple[str, ...] = ()
+    ahead: timedelta = timedelta(days=1)
 
     def __post_init__(self) -> None:
+        if self.ahead < timedelta(0):
+            raise DeclarationError(
+                what="Serving", name="ahead", problem=f"it is {self.ahead}.", remedy="Give zero or more."
+            )
         if self.window <= timedelta(0):
             raise DeclarationError(
                 what="Serving", name="window", problem=f"it is {self.window}.", remedy="Give more than zero."
@@ -577,6 +588,13 @@ class Product:
                 name=self.name,
                 problem="it has a model but no labels.",
                 remedy="Declare labels=Labels(...).",
+            )
+        if self.labels and (hidden := sorted({*self.serving.redacted} & {*self.labels.key})):
+            raise DeclarationError(
+                what="Product",
+                name=self.name,
+                problem=f"Serving(redacted=...) holds {', '.join(hidden)}, which name its labelled events.",
+                remedy="Keep them in the log: without them no prediction ever meets its outcome.",
             )
         if self.labels and self.labels.known_at in ("", self.labels.label):
             raise DeclarationError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from headwater.errors import HeadwaterError
-from headwater.names import DAGSTER_FOLDER, LAKE_FOLDER, LANDING_FOLDER, MLFLOW_FOLDER, STATE_FOLDER
+from headwater.names import DAGSTER_FOLDER, LAKE_FOLDER, LANDING_FOLDER, MLFLOW_FOLDER, SERVING_FOLDER, STATE_FOLDER
 from headwater.runtime import project_root
 
 EMBEDDED: Final = "embedded"
@@ -60,6 +60,16 @@ class Settings:
     def mlflow_folder(self) -> Path:
         """MLflow's database."""
         return self.state / MLFLOW_FOLDER
+
+    @property
+    def serving(self) -> Path:
+        """What the prediction service keeps: copies of models, online features."""
+        return self.state / SERVING_FOLDER
+
+    @property
+    def prediction_log(self) -> Path:
+        """The prediction log, one folder a product."""
+        return self.serving / "log"
 
     @property
     def scratch(self) -> Path:

@@ -10,6 +10,7 @@ import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +38,9 @@ class Deployment:
         policy: Who answers.
         models: Data version of the bundle of each version that the policy needs.
         online: Data version of the online features, None for a product without.
+        assign_by: Request fields whose values an assignment is drawn by; empty draws by the request's id.
+        redacted: Request fields and features that are not kept in the log.
+        ahead: How far ahead of the clock a prediction time may be.
     """
 
     product: str
@@ -44,6 +48,14 @@ class Deployment:
     policy: Policy
     models: Mapping[str, str]
     online: str | None
+    assign_by: tuple[str, ...] = ()
+    redacted: tuple[str, ...] = ()
+    ahead: timedelta = timedelta(days=1)
+
+    @property
+    def live(self) -> str:
+        """The version that answers, or answers first."""
+        return versions(self.policy)[0]
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back."""
@@ -53,6 +65,7 @@ class Deployment:
             "policy": to_json(self.policy),
             "models": dict(self.models),
             "online": self.online,
+            **_rules_to_json(self.assign_by, self.redacted, self.ahead),
         }
 
     @classmethod
@@ -64,6 +77,7 @@ class Deployment:
             policy=from_json(raw["policy"]),
             models=dict(raw["models"]),
             online=raw["online"],
+            **_rules(raw),
         )
 
 
@@ -92,6 +106,7 @@ def read_deployment(lake: Lake, product: str, *, ref: str = MAIN) -> Deployment:
         policy=policy,
         models={version: _data_version(lake, product, version, snapshot) for version in versions(policy)},
         online=snapshot.entry(online).data_version if snapshot.has(online) else None,
+        **_rules(statement.get("serving", {})),
     )
 
 
@@ -121,6 +136,10 @@ class DeploymentCache:
                 _fetch(source, target, f"Online features of {product}", deployment.online, None)
         self._remember(deployment)
 
+    def products(self) -> tuple[str, ...]:
+        """The products of which a deployment was taken."""
+        return tuple(sorted(file.parent.name for file in self._folder.glob(f"*/{_STATE}")))
+
     def held(self, product: str) -> Deployment:
         """The deployment that was taken last. Raises NotHeldError, PolicyError."""
         file = self._folder / product / _STATE
@@ -139,7 +158,7 @@ class DeploymentCache:
         name = f"Model {deployment.product}@{version}"
         folder = self._model(deployment.product, deployment.models[version])
         _check(folder, name, deployment.models[version], IDENTITY)
-        return read_bundle(folder)
+        return read_bundle(folder, for_service=True)
 
     def online(self, deployment: Deployment) -> OnlineContent | None:
         """The online features, checked; None for a product without. Raises NotHeldError, TamperedError."""
@@ -179,6 +198,18 @@ def _policy(statement: Mapping[str, Any]) -> Policy:
     if said == AllAtOnce.kind:
         return AllAtOnce(live=statement["version"])
     return from_json(said if isinstance(said, Mapping) else {"kind": said})
+
+
+def _rules_to_json(assign_by: Sequence[str], redacted: Sequence[str], ahead: timedelta) -> dict[str, Any]:
+    return {"assign_by": list(assign_by), "redacted": list(redacted), "ahead_seconds": ahead.total_seconds()}
+
+
+def _rules(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """How requests are treated, as a release or a kept deployment says it; what it does not say is as usual."""
+    found: dict[str, Any] = {name: tuple(raw[name]) for name in ("assign_by", "redacted") if name in raw}
+    if "ahead_seconds" in raw:
+        found["ahead"] = timedelta(seconds=raw["ahead_seconds"])
+    return found
 
 
 def _data_version(lake: Lake, product: str, version: str, snapshot: Snapshot) -> str:

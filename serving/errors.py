@@ -1,5 +1,7 @@
 """Errors of the prediction service. Each names the product or version and the next step."""
 
+from collections.abc import Sequence
+
 from headwater.errors import HeadwaterError
 
 
@@ -34,3 +36,16 @@ class TamperedError(ServingError):
             f"{what} in {folder} has data version {found[:12]}, and the lake recorded {wanted[:12]}: something changed it. It is not "
             "served. Remove the folder; it is fetched again from the lake."
         )
+
+
+class ProductNotServedError(ServingError):
+    """A product that this service does not answer for, or not yet.
+
+    Attributes:
+        is_expected: Whether it may be answered for later without anybody's doing.
+    """
+
+    def __init__(self, *, product: str, served: Sequence[str], reason: str = "", is_expected: bool = False) -> None:
+        self.product, self.served, self.is_expected = product, tuple(served), is_expected
+        there = f"served are {', '.join(sorted(served))}" if served else "nothing is served yet"
+        super().__init__(f"{product!r} is not served here; {there}.{f' {reason}' if reason else ''}")

@@ -36,7 +36,7 @@ def release_asset(product: Product) -> Asset:
         ),
         description="Which version is live, under which policy, on which evidence.",
         kinds=("json",),
-        declaration=declared_values(risk=product.risk, gates=product.gates),
+        declaration=declared_values(risk=product.risk, gates=product.gates, serving=_serving(product)),
     )
 
 
@@ -57,12 +57,24 @@ def _release(inputs: Inputs, folder: Path, *, product: Product) -> Result:
             path: inputs.entry(path).data_version for path in (paths.evaluation, paths.model_card, paths.drift_report)
         },
         "gates": verdicts,
+        "serving": _serving(product),
     }
     run = {"model_commit": inputs.written_in(paths.model), "evaluation_commit": inputs.written_in(paths.evaluation)}
     (folder / RELEASE_FILE).write_text(json.dumps(statement, indent=1, sort_keys=True))
     (folder / RUN_FILE).write_text(json.dumps(run, indent=1, sort_keys=True))
     metrics = dict(evaluation.facts.get(METRICS_FACT, {})) if evaluation else {}
     return Result(facts={RELEASED_FACT: version, GATES_FACT: verdicts, METRICS_FACT: metrics})
+
+
+def _serving(product: Product) -> dict[str, Any]:
+    """How the service treats requests."""
+    rules = product.serving
+    assign_by = rules.assign_by or (product.labels.key if product.labels else ())
+    return {
+        "assign_by": list(assign_by),
+        "redacted": list(rules.redacted),
+        "ahead_seconds": rules.ahead.total_seconds(),
+    }
 
 
 def verdict_facts(gate: Gate, evaluation: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ _COMMANDS: Final = {
     "model": ("_model", "model"),
     "product": ("_product", "product"),
     "mlflow": ("_mlflow", "mlflow"),
+    "serve": ("_serve", "serve"),
     "status": ("_build", "status"),
     "up": ("_up", "up"),
 }

@@ -31,6 +31,10 @@ class LightGBMScorer:
             return np.empty(0, dtype=np.float64)
         return np.asarray(self.booster.predict(matrix, num_threads=1), dtype=np.float64)
 
+    def contributions(self, matrix: np.ndarray) -> np.ndarray:
+        """What each feature adds to the log odds (SHAP values of the trees), float64 `[rows, features + 1]`; the base last."""
+        return np.asarray(self.booster.predict(matrix, num_threads=1, pred_contrib=True), dtype=np.float64)
+
     def files(self) -> Mapping[str, bytes]:
         """The model text."""
         return {FILE: self.text.encode()}

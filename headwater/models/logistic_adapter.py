@@ -33,14 +33,13 @@ class LogisticScorer:
         """Probabilities of the positive class, float64 `[rows]`."""
         odds = np.full(len(matrix), self.intercept)
         for index, feature in enumerate(self.features):
-            column = matrix[:, index]
-            if "codes" in feature:
-                odds += np.asarray(feature["codes"])[column.astype(np.int64)]
-            else:
-                missing = np.isnan(column)
-                scaled = (np.where(missing, feature["mean"], column) - feature["mean"]) / feature["scale"]
-                odds += scaled * feature["weight"] + missing * feature["missing"]
+            odds += _part(feature, matrix[:, index])
         return 1.0 / (1.0 + np.exp(-np.clip(odds, -500, 500)))
+
+    def contributions(self, matrix: np.ndarray) -> np.ndarray:
+        """What each feature adds to the log odds, float64 `[rows, features + 1]`; the intercept last."""
+        parts = [_part(feature, matrix[:, index]) for index, feature in enumerate(self.features)]
+        return np.column_stack([*parts, np.full(len(matrix), self.intercept)])
 
     def files(self) -> Mapping[str, bytes]:
         """The weights as JSON."""
@@ -54,6 +53,15 @@ class LogisticScorer:
             item["name"]: max(item["codes"]) - min(item["codes"]) if "codes" in item else abs(item["weight"])
             for item in self.features
         }
+
+
+def _part(feature: Mapping[str, Any], column: np.ndarray) -> np.ndarray:
+    """What one feature adds to the log odds, float64 `[rows]`."""
+    if "codes" in feature:
+        return np.asarray(feature["codes"], dtype=np.float64)[column.astype(np.int64)]
+    missing = np.isnan(column)
+    scaled = (np.where(missing, feature["mean"], column) - feature["mean"]) / feature["scale"]
+    return np.asarray(scaled * feature["weight"] + missing * feature["missing"], dtype=np.float64)
 
 
 def train(matrices: Matrices, declaration: LogisticBaseline) -> tuple[LogisticScorer, dict[str, float | int | bool]]:

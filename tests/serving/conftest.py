@@ -2,32 +2,50 @@
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from headwater.features import FeatureTable
+from headwater.features import FeatureTable, FeatureView, add_on_demand, fill_defaults
 from headwater.features.online import prepare
 from headwater.features.online._content import write_content
 from headwater.lake import EmbeddedLake, Kind, Transaction
-from headwater.models import IDENTITY, LogisticBaseline, train_model, write_bundle
+from headwater.models import IDENTITY, LogisticBaseline, request_schema, train_model, write_bundle
 from headwater.names import SIGNATURE_FACT, VERSION_FACT
 from headwater.provenance import Output, Provenance
 from headwater.testing.online_suite import VIEW, hour, rows
 from serving.policies import Policy, to_json
+from tests.serving.toy import TWICE
 
 PRODUCT = "toy"
 
 
-def bundle(folder: Path, *, slope: int) -> Path:
+TRAINING = pl.DataFrame(
+    {
+        "order": range(60),
+        "at": [hour(n) for n in range(60)],
+        "who": ["ann", "bob"] * 30,
+        "x": range(60),
+        "kind": ["a", "b", None] * 20,
+        "h_value": [None, 10, 20] * 20,
+    }
+)
+SERVED = replace(VIEW, defaults={"value": -1})
+"""The view as a product declares it: what is not known reads as -1."""
+
+
+def bundle(folder: Path, *, slope: int, schema: bool = True, views: Sequence[FeatureView] = (SERVED,)) -> Path:
     """A bundle that was trained on sixty rows; another slope gives other weights."""
-    given = pl.DataFrame(
-        {"x": range(60), "kind": ["a", "b", None] * 20, "late": [int(n * slope % 60 > 30) for n in range(60)]}
-    )
-    declared = LogisticBaseline(features=("x", "kind"), categorical=("kind",), label="late")
-    write_bundle(folder, train_model(given, given, declared))
+    late = pl.Series("late", [int(n * slope % 60 > 30) for n in range(60)])
+    given = add_on_demand(fill_defaults(TRAINING, [SERVED]), [TWICE]).with_columns(late)
+    features = ("x", "kind", "h_value", "twice", "is_known")
+    declared = LogisticBaseline(features=features, categorical=("kind",), label="late")
+    request = request_schema(given.schema, features=features, time="at", key=("order",), views=views, on_demand=[TWICE])
+    write_bundle(folder, train_model(given, given, declared), request=request if schema else None)
     return folder
 
 
@@ -49,8 +67,8 @@ class Released:
             )
             return tx.publish(message=f"Materialize {path}", provenance=record).commit.id
 
-    def model(self, version: str, *, slope: int) -> None:
-        source = bundle(self.folder / f"bundle-{version}", slope=slope)
+    def model(self, version: str, *, slope: int, **more: Any) -> None:
+        source = bundle(self.folder / f"bundle-{version}", slope=slope, **more)
         facts = {VERSION_FACT: version, SIGNATURE_FACT: ""}
         self.publish(
             f"{PRODUCT}/model",
@@ -58,19 +76,20 @@ class Released:
             facts,
         )
 
-    def release(self, policy: Policy | str, version: str) -> str:
+    def release(self, policy: Policy | str, version: str, **serving: Any) -> str:
         source = self.folder / f"release-{secrets.token_hex(4)}"
         source.mkdir()
         said = policy if isinstance(policy, str) else to_json(policy)
-        (source / "release.json").write_text(json.dumps({"product": PRODUCT, "version": version, "policy": said}))
+        statement = {"product": PRODUCT, "version": version, "policy": said, "serving": serving}
+        (source / "release.json").write_text(json.dumps(statement))
         path = f"{PRODUCT}/release"
         return self.publish(path, lambda tx: tx.write_folder(path, source).data_version, {})
 
-    def online(self, value: int) -> None:
-        source = self.folder / f"online-{value}"
+    def online(self, value: int, *, view: FeatureView = VIEW) -> None:
+        source = self.folder / f"online-{value}-{secrets.token_hex(4)}"
         source.mkdir()
         frame = rows(("ann", 1, 1, value))
-        write_content(prepare([(FeatureTable(view=VIEW, rows=frame), str(value))], since=hour(0)), source)
+        write_content(prepare([(FeatureTable(view=view, rows=frame), str(value))], since=hour(0)), source)
         path = f"{PRODUCT}/online_features"
         self.publish(path, lambda tx: tx.write_folder(path, source).data_version, {})
 

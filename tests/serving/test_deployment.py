@@ -14,7 +14,7 @@ from serving.errors import NotHeldError, NotReleasedError, TamperedError
 from serving.policies import ABTest, AllAtOnce, Canary, PolicyError
 from tests.serving.conftest import PRODUCT, Released
 
-ROWS = pl.DataFrame({"x": [3, 50], "kind": ["a", "z"]})
+ROWS = pl.DataFrame({"x": [3, 50], "kind": ["a", "z"], "h_value": [1, 20], "twice": [6, 100], "is_known": [True, True]})
 
 
 @pytest.fixture

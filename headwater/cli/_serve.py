@@ -1,0 +1,111 @@
+"""`headwater serve`: the prediction service."""
+
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from headwater.features.online import OnlineStore
+    from resources.settings import Settings
+
+
+@click.command()
+@click.option(
+    "--port", default=8080, type=click.IntRange(0, 65535), show_default=True, help="Port; 0 takes a free one."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address. Other than loopback it needs --keys.")
+@click.option(
+    "--product", "products", multiple=True, help="Serve this product; may be repeated. Default: all released."
+)
+@click.option(
+    "--workers", default=1, type=click.IntRange(1, 64), show_default=True, help="Processes that share the port."
+)
+@click.option("--keys", type=click.Path(path_type=Path), help="JSON file of API keys.")
+@click.option("--redis", default="", help="URL of a Redis with the online features, instead of the embedded store.")
+@click.option(
+    "--follow", default=1.0, type=click.FloatRange(0.05), show_default=True, help="Seconds between looks at the lake."
+)
+@click.option(
+    "--waiting", default=2_000, type=click.IntRange(1), show_default=True, help="Instances that may wait; more get 429."
+)
+@click.option(
+    "--deadline", default=10.0, type=click.FloatRange(0.001), show_default=True, help="Seconds to answer in; then 504."
+)
+@click.option("--no-sync", is_flag=True, help="Answer before the disk has the record: a power cut may lose some.")
+@click.option("--socket-fd", type=int, hidden=True)
+def serve(
+    port: int,
+    host: str,
+    products: tuple[str, ...],
+    workers: int,
+    keys: Path | None,
+    redis: str,
+    follow: float,
+    waiting: int,
+    deadline: float,
+    no_sync: bool,
+    socket_fd: int | None,
+) -> None:
+    """Serves the released models: REST at /v1 and /v2 (Open Inference Protocol), /metrics, /docs. Ctrl-C stops it.
+
+    It follows the lake: what a release says is live a second later, and nobody's request fails for it. While the lake is away it
+    goes on with what it took last.
+    """
+    from resources.opening import open_lake
+    from resources.settings import load_settings
+    from serving.http import Limits, ServerSettings, run
+    from serving.http._server import run_workers
+
+    logging.basicConfig(level=logging.INFO, handlers=[_handler()])
+    settings = load_settings()
+    server = ServerSettings(
+        cache=settings.serving / "cache",
+        log=settings.prediction_log,
+        host=host,
+        port=port,
+        keys=keys,
+        products=products,
+        branch=settings.branch,
+        limits=Limits(waiting=waiting, deadline=deadline),
+        follow=follow,
+        sync=not no_sync,
+    )
+    if socket_fd is None and workers > 1:
+        command = [sys.executable, "-m", "headwater.cli", *sys.argv[1:], "--socket-fd"]
+        sys.exit(run_workers(server, workers, command, on_listening=lambda found: _tell(host, found)))
+    run(
+        server,
+        open_lake=lambda: open_lake(settings, create=False),
+        open_store=lambda: _store(settings, redis),
+        inherited=socket.socket(fileno=socket_fd) if socket_fd is not None else None,
+        on_listening=(lambda found: _tell(host, found)) if socket_fd is None else (lambda found: None),
+    )
+
+
+def _store(settings: "Settings", redis: str) -> "OnlineStore":
+    if redis:
+        from headwater.features.online._redis_store import RedisOnlineStore
+
+        return RedisOnlineStore(redis)
+    from headwater.features.online._lmdb_store import EmbeddedOnlineStore
+
+    return EmbeddedOnlineStore(settings.serving / "online")
+
+
+def _tell(host: str, port: int) -> None:
+    click.echo(
+        f"Serving on http://{f'[{host}]' if ':' in host else host}:{port} (process {os.getpid()}); /docs shows how to ask."
+    )
+
+
+def _handler() -> logging.Handler:
+    from serving.http._logs import JsonFormatter
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    return handler

@@ -1,0 +1,32 @@
+"""From requests to answers: fields checked, features looked up and computed, models scored, without HTTP around it."""
+
+from serving.engine._answers import Answer, Asked, Explanation
+from serving.engine._engine import Engine
+from serving.engine._fields import RequestFields
+from serving.engine._loaded import LoadedModel, load_model
+from serving.engine.errors import (
+    ExplanationError,
+    FunctionChangedError,
+    NotServableError,
+    RequestError,
+    RequestTimeError,
+    UnfitModelError,
+    VersionNotServedError,
+)
+
+__all__ = [
+    "Answer",
+    "Asked",
+    "Engine",
+    "Explanation",
+    "ExplanationError",
+    "FunctionChangedError",
+    "LoadedModel",
+    "NotServableError",
+    "RequestError",
+    "RequestFields",
+    "RequestTimeError",
+    "UnfitModelError",
+    "VersionNotServedError",
+    "load_model",
+]

@@ -1,0 +1,275 @@
+"""Answers requests to one product, many at a time: one lookup, one matrix and one score for all that came together."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from time import perf_counter_ns
+from typing import Any, Final, NamedTuple
+
+from headwater.features.errors import EntityValueError, TimeBeforeWindowError, TimeValueError
+from headwater.features.online import Lookup, OnlineRow, OnlineStore, OnlineVersion
+from serving.deployment import Deployment
+from serving.engine._answers import Answer, Asked, Explanation
+from serving.engine._fields import microseconds
+from serving.engine._loaded import LoadedModel, check_fits
+from serving.engine.errors import ExplanationError, RequestError, RequestTimeError, VersionNotServedError
+from serving.errors import ServingError
+from serving.policies import Assignment, assign
+from serving.prediction_log import PredictionRecord, encode_record
+
+_MICROSECONDS: Final = timedelta(microseconds=1)
+
+
+class _Row(NamedTuple):
+    """A request on its way: who answers, and what each version reads."""
+
+    place: int
+    asked: Asked
+    drawn: Assignment
+    features: dict[str, dict[str, Any]]
+    reasons: dict[str, str]
+
+
+class Engine:
+    """What is live of a product. Nothing of it changes: another release is another engine.
+
+    Attributes:
+        deployment: What is served.
+        models: The loaded versions.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        models: Mapping[str, LoadedModel],
+        *,
+        store: OnlineStore | None = None,
+        store_name: str = "",
+    ) -> None:
+        """Prepares what is served.
+
+        Args:
+            deployment: What is served.
+            models: Every version that the policy names.
+            store: Online features; None for a product without.
+            store_name: Name under which they are published there.
+
+        Raises:
+            UnfitModelError: A model reads what the online features lack.
+        """
+        self.deployment, self.models = deployment, dict(models)
+        self._store, self._name = store, store_name
+        online = store.version(store_name) if store is not None else None
+        for model in self.models.values():
+            check_fits(model, online)
+        self._ahead = deployment.ahead // _MICROSECONDS
+        self._redacted = frozenset(deployment.redacted)
+
+    @property
+    def product(self) -> str:
+        """The product."""
+        return self.deployment.product
+
+    @property
+    def live(self) -> LoadedModel:
+        """The first version of the policy: whose schema reads requests that name no version."""
+        return self.models[self.deployment.live]
+
+    def model(self, version: str) -> LoadedModel:
+        """A loaded version. Raises VersionNotServedError."""
+        if version not in self.models:
+            raise VersionNotServedError(product=self.product, version=version, served=tuple(self.models))
+        return self.models[version]
+
+    def check_time(self, at: int, now: int) -> None:
+        """Raises RequestTimeError for a time too far ahead of the clock, both in microseconds since 1970."""
+        if at - now > self._ahead:
+            said = f"is more than {self.deployment.ahead} ahead of the service's clock"
+            raise RequestTimeError(time=_iso(at), problem=said)
+
+    def answer(self, asked: Sequence[Asked]) -> list[Answer | ServingError]:
+        """An answer, or what is wrong with the request, for each in its place.
+
+        Raises:
+            OnlineStoreError: The online features are away.
+        """
+        answers: list[Answer | ServingError | None] = [None] * len(asked)
+        rows, version = self._rows(asked, answers)
+        scores = self._scores(rows, answers)
+        for row in rows:
+            if answers[row.place] is None:
+                answers[row.place] = self._answer(row, scores[row.place], version)
+        return answers  # type: ignore[return-value]
+
+    def _rows(
+        self, asked: Sequence[Asked], answers: list[Answer | ServingError | None]
+    ) -> tuple[list[_Row], OnlineVersion | None]:
+        """What each version reads of each request; what is wrong with a request goes in its place."""
+        drawn = [self._drawn(one) for one in asked]
+        found, version = self._looked_up(asked, drawn, answers)
+        rows = []
+        for place, (one, who) in enumerate(zip(asked, drawn, strict=True)):
+            if answers[place] is not None:
+                continue
+            features: dict[str, dict[str, Any]] = {}
+            reasons: dict[str, str] = {}
+            try:
+                if one.explain and len(who.weights) > 1:
+                    raise ExplanationError(product=self.product, version=who.variant, kind="combined")
+                for name in who.weights:
+                    features[name], why = self.models[name].features(one.fields, one.at, found[place])
+                    reasons.update(why)
+            except RequestError as error:
+                answers[place] = error
+                continue
+            for name in who.shadows:
+                try:
+                    features[name], _ = self.models[name].features(one.fields, one.at, found[place])
+                except RequestError:  # who only watches never fails a request
+                    continue
+            rows.append(_Row(place, one, who, features, reasons))
+        return rows, version
+
+    def _drawn(self, one: Asked) -> Assignment:
+        if one.version:
+            return Assignment(variant=one.version, weights={one.version: 1.0})
+        key = "\x1f".join([str(one.fields.get(name)) for name in self.deployment.assign_by]) or one.id
+        return assign(self.deployment.policy, key)
+
+    def _looked_up(
+        self, asked: Sequence[Asked], drawn: Sequence[Assignment], answers: list[Answer | ServingError | None]
+    ) -> tuple[list[dict[str, OnlineRow]], OnlineVersion | None]:
+        """By request and view what the store says."""
+        if self._store is None:
+            return [{} for _ in asked], None
+        questions, places = [], []
+        for place, (one, who) in enumerate(zip(asked, drawn, strict=True)):
+            uses = {use.name: use for name in (*who.weights, *who.shadows) for use in self.models[name].views}
+            for use in uses.values():
+                questions.append(Lookup(use.name, tuple([one.fields[key] for key in use.keys]), one.at))
+                places.append(place)
+        found: list[dict[str, OnlineRow]] = [{} for _ in asked]
+        try:
+            version, rows = self._store.lookup(self._name, questions)
+        except (TimeBeforeWindowError, TimeValueError, EntityValueError) as error:
+            if len(asked) > 1:
+                return self._one_by_one(asked, drawn, answers)
+            answers[0] = RequestError(str(error))
+            return found, None
+        for place, question, row in zip(places, questions, rows, strict=True):
+            found[place][question.view] = row
+        return found, version
+
+    def _one_by_one(
+        self, asked: Sequence[Asked], drawn: Sequence[Assignment], answers: list[Answer | ServingError | None]
+    ) -> tuple[list[dict[str, OnlineRow]], OnlineVersion | None]:
+        """One request has a value that no store takes: the others are answered all the same."""
+        found, version = [], None
+        for place, (one, who) in enumerate(zip(asked, drawn, strict=True)):
+            said: list[Answer | ServingError | None] = [None]
+            rows, seen = self._looked_up([one], [who], said)
+            answers[place], version = said[0], seen or version
+            found.append(rows[0])
+        return found, version
+
+    def _scores(self, rows: Sequence[_Row], answers: list[Answer | ServingError | None]) -> list[dict[str, "_Score"]]:
+        """By place and version the score."""
+        scores: list[dict[str, _Score]] = [{} for _ in answers]
+        by_version: dict[str, list[_Row]] = {}
+        for row in rows:
+            for name in row.features:
+                by_version.setdefault(name, []).append(row)
+        for name, scored in by_version.items():
+            self._score(self.models[name], scored, scores, answers)
+        return scores
+
+    def _score(
+        self,
+        model: LoadedModel,
+        rows: Sequence[_Row],
+        scores: list[dict[str, "_Score"]],
+        answers: list[Answer | ServingError | None],
+    ) -> None:
+        try:
+            matrix = model.matrix([row.features[model.version] for row in rows])
+        except RequestError as error:
+            if len(rows) > 1:  # whose it is shows one by one
+                for row in rows:
+                    self._score(model, [row], scores, answers)
+            elif model.version in rows[0].drawn.weights:
+                answers[rows[0].place] = error
+            return
+        explained: dict[int, Explanation] = {}
+        if wanted := [
+            place for place, row in enumerate(rows) if row.asked.explain and model.version in row.drawn.weights
+        ]:
+            try:
+                explained = dict(zip(wanted, model.explain(matrix[wanted]), strict=True))
+            except RequestError as error:
+                for place in wanted:
+                    answers[rows[place].place] = error
+        for place, (row, score) in enumerate(zip(rows, model.bundle.scorer.score(matrix).tolist(), strict=True)):
+            scores[row.place][model.version] = _Score(score, explained.get(place))
+
+    def _answer(self, row: _Row, scores: Mapping[str, "_Score"], online: OnlineVersion | None) -> Answer:
+        asked, drawn = row.asked, row.drawn
+        score = sum(weight * scores[name].value for name, weight in drawn.weights.items())
+        threshold = sum(weight * self.models[name].bundle.threshold for name, weight in drawn.weights.items())
+        watched = {name: found.value for name, found in scores.items() if name != drawn.variant}
+        first = next(iter(drawn.weights))
+        record = PredictionRecord(
+            request_id=asked.id,
+            product=self.product,
+            at=asked.at,
+            received=asked.received,
+            latency=(perf_counter_ns() - asked.started) // 1_000,
+            version=drawn.variant,
+            variant=drawn.variant,
+            score=score,
+            decision=score >= threshold,
+            propensity=drawn.propensity,
+            shadows=watched,
+            request=self._kept({name: _plain(value) for name, value in asked.fields.items()}),
+            features=self._kept(row.features[first]),
+            reasons=row.reasons,
+            online=online.commit if online is not None else None,
+            commit=self.deployment.commit,
+            caller=asked.caller,
+            trace=asked.trace,
+        )
+        return Answer(
+            id=asked.id,
+            version=drawn.variant,
+            variant=drawn.variant,
+            score=score,
+            decision=record.decision,
+            threshold=threshold,
+            at=asked.at,
+            reasons=row.reasons,
+            explanation=scores[first].explanation,
+            record=encode_record(record),
+        )
+
+    def _kept(self, values: dict[str, Any]) -> dict[str, Any]:
+        """What the log may hold."""
+        redacted = self._redacted
+        return {name: value for name, value in values.items() if name not in redacted} if redacted else values
+
+
+class _Score(NamedTuple):
+    value: float
+    explanation: Explanation | None
+
+
+def _plain(value: Any) -> Any:
+    """Times as the log has them."""
+    kind = type(value)
+    if kind is datetime:
+        return microseconds(value)
+    return value.isoformat() if kind is date else value
+
+
+def _iso(at: int) -> str:
+    try:
+        return (datetime(1970, 1, 1) + timedelta(microseconds=at)).isoformat() + "Z"
+    except OverflowError:
+        return str(at)

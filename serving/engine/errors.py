@@ -1,0 +1,80 @@
+"""Errors of answering requests. What the caller did wrong is a `RequestError` and names the field."""
+
+from collections.abc import Mapping, Sequence
+
+from serving.errors import ServingError
+
+
+class RequestError(ServingError):
+    """A request that cannot be answered as it is.
+
+    Attributes:
+        fields: What is wrong, by field; empty when it is none of them.
+    """
+
+    def __init__(self, message: str, *, fields: Mapping[str, str] | None = None) -> None:
+        self.fields = dict(fields or {})
+        super().__init__(message)
+
+
+class FieldsError(RequestError):
+    """Fields are missing, unknown, or have values that they cannot have."""
+
+    def __init__(self, *, product: str, fields: Mapping[str, str]) -> None:
+        said = "; ".join(f"{name!r} {problem}" for name, problem in fields.items())
+        super().__init__(f"A request to {product!r}: {said}.", fields=fields)
+
+
+class RequestTimeError(RequestError):
+    """A prediction time that nothing can be said about."""
+
+    def __init__(self, *, time: str, problem: str) -> None:
+        super().__init__(f"The prediction time {time} {problem}.", fields={"time": problem})
+
+
+class ExplanationError(RequestError):
+    """An explanation of a model that gives none."""
+
+    def __init__(self, *, product: str, version: str, kind: str) -> None:
+        super().__init__(f"{product}@{version} is a {kind} model, which explains nothing. Ask without 'explain'.")
+
+
+class VersionNotServedError(ServingError):
+    """A version that this service has not loaded."""
+
+    def __init__(self, *, product: str, version: str, served: Sequence[str]) -> None:
+        self.product, self.version = product, version
+        super().__init__(
+            f"{product}@{version} is not served here; served are {', '.join(sorted(served))}. `headwater release status {product}` "
+            "says what is live."
+        )
+
+
+class NotServableError(ServingError):
+    """A model without a request schema."""
+
+    def __init__(self, *, product: str, version: str) -> None:
+        super().__init__(
+            f"{product}@{version} does not say what a request holds: an older Headwater trained it. Build the product again "
+            f"(`headwater build {product}`) and release the new version."
+        )
+
+
+class UnfitModelError(ServingError):
+    """A model whose inputs the online features do not hold."""
+
+    def __init__(self, *, product: str, version: str, problem: str) -> None:
+        super().__init__(
+            f"{product}@{version} does not fit the online features: {problem}. What was served before goes on. Build the product "
+            "again, so that both come from one declaration."
+        )
+
+
+class FunctionChangedError(ServingError):
+    """A function of on-demand features that is not the one of the training."""
+
+    def __init__(self, *, product: str, version: str, function: str, problem: str) -> None:
+        super().__init__(
+            f"{product}@{version} computes features with {function}, {problem}. What was served before goes on. Start the service "
+            "from the code that trained the model, or train it again with this code."
+        )

@@ -1,0 +1,239 @@
+"""Where requests wait for each other: all that come in one turn of the event loop are answered with one lookup, one score and one
+sync of the log.
+
+Nothing waits longer for it: a turn ends as soon as everything that has arrived is read. A sync takes a fraction of a millisecond and
+is done in the loop; on a disk that takes longer it goes to a thread, so that health, metrics and deadlines go on.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final
+
+from headwater.features.errors import OnlineStoreError
+from serving.engine import Answer, Asked, Engine
+from serving.errors import ServingError
+from serving.http._metrics import Metrics
+from serving.http._wire import Problem
+from serving.prediction_log import LogError, LogFullError, LogWriter
+
+_SLOW: Final = 0.02
+"""Seconds of a sync from which on the next ones are done in a thread, until one is quick again."""
+_QUICK: Final = 0.005
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much a service takes on.
+
+    Attributes:
+        waiting: Instances that may wait at once; more get 429.
+        instances: Instances of one request.
+        body: Bytes of one body.
+        deadline: Seconds within which a request is answered; later it gets 504.
+    """
+
+    waiting: int = 2_000
+    instances: int = 1_000
+    body: int = 4 * 2**20
+    deadline: float = 10.0
+
+
+class _Waiting:
+    """One request with its instances."""
+
+    __slots__ = ("asked", "deadline", "done", "engine", "records")
+
+    def __init__(
+        self, engine: Engine, asked: Sequence[Asked], done: "asyncio.Future[list[Answer]]", deadline: float
+    ) -> None:
+        self.engine, self.asked, self.done, self.deadline = engine, asked, done, deadline
+        self.records: list[Answer] = []
+
+
+class Desk:
+    """Takes requests in, and answers them turn by turn."""
+
+    def __init__(self, *, open_log: Callable[[str], LogWriter], limits: Limits, metrics: Metrics) -> None:
+        """Prepares.
+
+        Args:
+            open_log: Opens the prediction log of a product.
+            limits: How much it takes on.
+            metrics: What is counted.
+        """
+        self._open_log, self._limits, self._metrics = open_log, limits, metrics
+        self._logs: dict[str, LogWriter] = {}
+        self._waiting: list[_Waiting] = []
+        self._count, self._is_called, self._is_slow, self._in_thread = 0, False, False, False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prediction-log")
+
+    @property
+    def count(self) -> int:
+        """Instances that wait now."""
+        return self._count
+
+    async def ask(self, engine: Engine, asked: Sequence[Asked], deadline: float | None = None) -> list[Answer]:
+        """The answers to one request's instances, durable in the log.
+
+        Args:
+            engine: Who answers.
+            asked: The instances.
+            deadline: Seconds from now, if less than the service's own.
+
+        Raises:
+            Problem: Too many wait, it took too long, the log is full, or the online features are away.
+            ServingError: An instance cannot be answered; of several, none is.
+        """
+        if self._count + len(asked) > self._limits.waiting:
+            self._metrics.refused.inc()
+            raise Problem(429, "too_many_requests", "More requests wait than are taken on. Try again.", retry_after=1)
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        allowed = self._limits.deadline if deadline is None else min(deadline, self._limits.deadline)
+        one = _Waiting(engine, asked, loop.create_future(), loop.time() + allowed)
+        self._waiting.append(one)
+        self._count += len(asked)
+        if not self._is_called and not self._in_thread:
+            self._is_called = True
+            loop.call_soon(self._turn)
+        try:
+            return await one.done
+        finally:
+            self._count -= len(asked)
+
+    def close(self) -> None:
+        """Ends the logs."""
+        self._thread.shutdown(wait=True)
+        for log in self._logs.values():
+            log.close()
+        self._logs.clear()
+
+    def _turn(self) -> None:
+        """Answers everything that waits."""
+        self._is_called = False
+        assert self._loop is not None
+        waiting, self._waiting, now = self._waiting, [], self._loop.time()
+        alive = [one for one in waiting if not one.done.done() and not self._is_late(one, now)]
+        by_engine: dict[int, list[_Waiting]] = {}
+        for one in alive:
+            by_engine.setdefault(id(one.engine), []).append(one)
+        for group in by_engine.values():
+            self._answer(group)
+        ready: dict[str, list[_Waiting]] = {}
+        for one in alive:
+            if not one.done.done():
+                ready.setdefault(one.engine.product, []).append(one)
+        if not ready:
+            return
+        if self._is_slow:
+            self._log_in_thread(ready)
+        else:
+            self._finish(ready, self._log(ready))
+
+    def _answer(self, group: list[_Waiting]) -> None:
+        """Works out the answers of requests to one engine; what goes wrong goes to whose it is."""
+        asked = [item for one in group for item in one.asked]
+        self._metrics.batch.observe(len(asked))
+        try:
+            answers = group[0].engine.answer(asked)
+        except OnlineStoreError as error:
+            for one in group:
+                one.done.set_exception(
+                    Problem(503, "online_features_away", f"Features cannot be looked up: {error}", retry_after=1)
+                )
+            return
+        start = 0
+        for one in group:
+            own, start = answers[start : start + len(one.asked)], start + len(one.asked)
+            wrong = [(place, answer) for place, answer in enumerate(own) if isinstance(answer, ServingError)]
+            if wrong:
+                one.done.set_exception(_combined(wrong, len(own)))
+            else:
+                one.records = own  # type: ignore[assignment]
+
+    def _log(self, ready: dict[str, list[_Waiting]]) -> dict[str, LogError]:
+        """Writes the records of each product with one sync; what failed, by product."""
+        failed: dict[str, LogError] = {}
+        begun = perf_counter()
+        for product, group in ready.items():
+            try:
+                log = self._logs.get(product)
+                if log is None:
+                    log = self._logs[product] = self._open_log(product)
+                log.append([answer.record for one in group for answer in one.records])
+            except LogError as error:
+                failed[product] = error
+        taken = perf_counter() - begun
+        self._is_slow = taken > (_QUICK if self._is_slow else _SLOW)
+        self._metrics.sync.observe(taken)
+        return failed
+
+    def _log_in_thread(self, ready: dict[str, list[_Waiting]]) -> None:
+        """The same while the loop goes on; who comes meanwhile waits for the next turn."""
+        loop = self._loop
+        assert loop is not None
+        self._in_thread = True
+        group = [one for ones in ready.values() for one in ones]
+        timer = loop.call_at(min(one.deadline for one in group), self._expire, group)
+        work = loop.run_in_executor(self._thread, self._log, ready)
+
+        def ended(done: "asyncio.Future[dict[str, LogError]]") -> None:
+            timer.cancel()
+            self._in_thread = False
+            self._finish(ready, done.result())
+            if self._waiting and not self._is_called:
+                self._is_called = True
+                loop.call_soon(self._turn)
+
+        work.add_done_callback(ended)
+
+    def _expire(self, group: list[_Waiting]) -> None:
+        assert self._loop is not None
+        late = [one for one in (*group, *self._waiting) if not one.done.done()]
+        for one in late:
+            self._is_late(one, self._loop.time())
+        if open_ := [one.deadline for one in late if not one.done.done()]:
+            self._loop.call_at(min(open_), self._expire, group)
+
+    def _is_late(self, one: _Waiting, now: float) -> bool:
+        if now <= one.deadline:
+            return False
+        self._metrics.late.inc()
+        one.done.set_exception(
+            Problem(504, "deadline", "It was not answered in time. Ask again with the same id.", retry_after=1)
+        )
+        return True
+
+    def _finish(self, ready: dict[str, list[_Waiting]], failed: dict[str, LogError]) -> None:
+        for product, group in ready.items():
+            error = failed.get(product)
+            for one in group:
+                if one.done.done():
+                    continue
+                if error is None:
+                    one.done.set_result(one.records)
+                else:
+                    one.done.set_exception(_unlogged(error))
+
+
+def _unlogged(error: LogError) -> Problem:
+    code = "log_full" if isinstance(error, LogFullError) else "log_failed"
+    said = f"The answer could not be recorded, so it is not given: {error}"
+    return Problem(503, code, said, retry_after=5)
+
+
+def _combined(wrong: list[tuple[int, ServingError]], count: int) -> BaseException:
+    """One error for a request of several instances, which names them."""
+    first = wrong[0][1]
+    if count == 1:
+        return first
+    fields = {f"instances[{place}]": str(error) for place, error in wrong[:20]}
+    return Problem(
+        422,
+        "invalid",
+        f"{len(wrong)} of {count} instances cannot be answered, so none is. The first: {first}",
+        fields=fields,
+    )

@@ -1,0 +1,115 @@
+"""API keys: who may ask for predictions, and who may read metrics. Only digests of the keys are kept."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from serving.errors import ServingError
+from serving.http._wire import Problem
+
+
+class Role(StrEnum):
+    """What a key is good for."""
+
+    PREDICT = "predict"
+    METRICS = "metrics"
+
+
+class KeysError(ServingError):
+    """A file of API keys that cannot be used."""
+
+    def __init__(self, *, file: str, problem: str) -> None:
+        super().__init__(
+            f"The API keys in {file} {problem}. Write a JSON list of objects such as "
+            '{"name": "desk", "sha256": "<of the key>", "roles": ["predict"], "products": ["flights"]}; without "products" a key '
+            "is good for all."
+        )
+
+
+class UnprotectedError(ServingError):
+    """A service that others could reach without a key."""
+
+    def __init__(self, *, host: str) -> None:
+        super().__init__(
+            f"The service would listen on {host}, which others can reach, without API keys. Give --keys FILE, or listen on 127.0.0.1."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """One key.
+
+    Attributes:
+        name: Whose it is, as it stands in the log.
+        roles: What it is good for.
+        products: Products it is good for, None for all.
+    """
+
+    name: str
+    roles: frozenset[Role]
+    products: frozenset[str] | None
+
+
+class Keys:
+    """The keys of a service; none lets everybody in."""
+
+    def __init__(self, keys: Mapping[str, Key] | None = None) -> None:
+        """Takes keys by the sha256 of their text."""
+        self._keys = keys
+
+    @classmethod
+    def read(cls, file: Path) -> "Keys":
+        """The keys in a file. Raises KeysError."""
+        try:
+            raw = json.loads(file.read_text(encoding="utf-8"))
+            keys = {_digest(item): _key(item) for item in raw}
+        except OSError as error:
+            raise KeysError(file=str(file), problem=f"cannot be read ({error.strerror})") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise KeysError(file=str(file), problem=f"cannot be read ({type(error).__name__}: {error})") from error
+        if not keys:
+            raise KeysError(file=str(file), problem="are none")
+        return cls(keys)
+
+    def caller(self, headers: Mapping[bytes, bytes], role: Role, product: str = "") -> str:
+        """The name of a request's key, empty where none is needed.
+
+        Raises:
+            Problem: There is no key, nobody knows it, or it is not good for this.
+        """
+        if self._keys is None:
+            return ""
+        given = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ").strip()
+        if not given:
+            raise Problem(
+                401, "no_key", "An API key is needed: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
+            )
+        key = self._keys.get(hashlib.sha256(given).hexdigest())  # a digest tells nothing by the time its lookup takes
+        if key is None:
+            raise Problem(401, "unknown_key", "Nobody knows this API key.")
+        if role not in key.roles or (product and key.products is not None and product not in key.products):
+            of = f" of {product!r}" if product else ""
+            raise Problem(403, "forbidden", f"The API key {key.name!r} is not good for {role.value}{of}.")
+        return key.name
+
+
+def _digest(item: Mapping[str, Any]) -> str:
+    digest = item["sha256"]
+    if not isinstance(digest, str) or len(digest) != 64 or int(digest, 16) < 0:
+        raise ValueError(f"{digest!r} is no sha256")
+    return digest.lower()
+
+
+def _key(item: Mapping[str, Any]) -> Key:
+    if not isinstance(item["name"], str) or not item["name"]:
+        raise ValueError("a key has no name")
+    products = item.get("products")
+    return Key(
+        name=item["name"],
+        roles=frozenset(Role(role) for role in item["roles"]),
+        products=None if products is None else frozenset(products),
+    )

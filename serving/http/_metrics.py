@@ -1,0 +1,68 @@
+"""What the service counts, for Prometheus. The names are a promise to dashboards and alerts."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """The service's counters, each registry's own."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Registers them."""
+        self.registry = registry
+        self.requests = Counter(
+            "headwater_requests_total", "Requests by how they ended.", ["product", "version", "code"], registry=registry
+        )
+        self.seconds = Histogram(
+            "headwater_request_seconds",
+            "From receipt to answer, the log included.",
+            ["product"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.sync = Histogram(
+            "headwater_log_sync_seconds",
+            "Time that the prediction log took for one turn.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.batch = Histogram(
+            "headwater_batch_instances",
+            "Instances answered in one turn.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 1_000),
+            registry=registry,
+        )
+        self.refused = Counter(
+            "headwater_refused_total", "Requests refused because too many waited.", registry=registry
+        )
+        self.late = Counter(
+            "headwater_late_total", "Requests that were not answered by their deadline.", registry=registry
+        )
+        self.defaulted = Counter(
+            "headwater_defaulted_views_total", "Answers in which a view's features read as defaults.", ["product", "view", "reason"],
+            registry=registry,
+        )  # fmt: skip
+        self.positives = Counter(
+            "headwater_positive_decisions_total", "Positive decisions.", ["product", "version"], registry=registry
+        )
+        self.deployed = _gauge(
+            registry, "headwater_deployment_info", "1 for what is live.", ["product", "version", "policy", "commit"]
+        )
+        self.trouble = Gauge(
+            "headwater_release_not_served",
+            "1 while the newest release of a product cannot be served.",
+            ["product"],
+            registry=registry,
+        )
+        self.lake_away = _gauge(registry, "headwater_lake_away", "1 while the lake cannot be read.")
+        self.refreshed = _gauge(registry, "headwater_refreshed_timestamp_seconds", "When the lake was last looked at.")
+        self.ready = _gauge(registry, "headwater_ready", "1 while the service is ready.")
+
+
+def _gauge(registry: CollectorRegistry, name: str, said: str, labels: Sequence[str] = ()) -> Gauge:
+    """A gauge of which the greatest value of all living workers is shown."""
+    return Gauge(name, said, labels, registry=registry, multiprocess_mode="livemax")

@@ -1,0 +1,264 @@
+"""Runs the service: one process, or several that share a port."""
+
+import ipaddress
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from headwater.features.online import OnlineStore
+from headwater.lake import Lake
+from serving.deployment import DeploymentCache
+from serving.errors import ServingError
+from serving.http._desk import Desk, Limits
+from serving.http._keys import Keys, UnprotectedError
+from serving.live import LiveProducts
+from serving.prediction_log import LogWriter
+
+_BACKLOG: Final = 2_048
+_FAST: Final = 5.0
+"""Seconds below which a worker that ended by itself is one that cannot start."""
+MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class ListenError(ServingError):
+    """A port that cannot be listened on."""
+
+    def __init__(self, *, host: str, port: int, reason: str) -> None:
+        super().__init__(f"Cannot listen on {host}:{port}: {reason}. Is something else there? Give another --port.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """Where and how a service runs.
+
+    Attributes:
+        cache: Folder for copies of what is served, and for the embedded online store.
+        log: Folder of the prediction log; one below it for each product.
+        host: Address to listen on. Other than loopback it needs keys.
+        port: Port; 0 takes a free one.
+        keys: File of API keys, None for none.
+        products: What to serve; empty serves whatever is released.
+        branch: Lake branch whose releases count.
+        limits: How much it takes on.
+        follow: Seconds between two looks at the lake.
+        drain: Seconds that requests have to end in after SIGTERM.
+        sync: Whether an answer waits for the disk itself.
+    """
+
+    cache: Path
+    log: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    keys: Path | None = None
+    products: tuple[str, ...] = ()
+    branch: str = "main"
+    limits: Limits = field(default_factory=Limits)
+    follow: float = 1.0
+    drain: float = 10.0
+    sync: bool = True
+
+
+def run(
+    settings: ServerSettings,
+    *,
+    open_lake: Callable[[], Lake],
+    open_store: Callable[[], OnlineStore],
+    inherited: socket.socket | None = None,
+    on_listening: Callable[[int], None] = lambda port: None,
+) -> None:
+    """Serves until SIGTERM or SIGINT; then requests that are on their way are answered, and nothing new is taken.
+
+    Args:
+        settings: Where and how.
+        open_lake: Opens the lake.
+        open_store: Opens the online store.
+        inherited: A listening socket of the parent process.
+        on_listening: Told the port once requests are taken.
+
+    Raises:
+        UnprotectedError: Others could reach it, and there are no keys.
+        KeysError: The file of keys cannot be used.
+        ListenError: The port is taken.
+    """
+    import uvicorn
+    from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+
+    from serving.http._app import App
+    from serving.http._metrics import Metrics
+
+    keys = checked_keys(settings)
+    sock = inherited or listen(settings.host, settings.port)
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+
+    def exposition() -> bytes:
+        if MULTIPROCESS not in os.environ:
+            return generate_latest(registry)
+        together = CollectorRegistry()
+        multiprocess.MultiProcessCollector(together)
+        return generate_latest(together)
+
+    store = open_store()
+    live = LiveProducts(
+        open_lake=open_lake,
+        cache=DeploymentCache(settings.cache),
+        store=store,
+        products=settings.products,
+        branch=settings.branch,
+    )
+    desk = Desk(
+        open_log=lambda product: LogWriter(settings.log / product, sync=settings.sync),
+        limits=settings.limits,
+        metrics=metrics,
+    )
+    app = App(
+        live=live,
+        desk=desk,
+        metrics=metrics,
+        keys=keys,
+        body_limit=settings.limits.body,
+        most_instances=settings.limits.instances,
+        follow=settings.follow,
+        exposition=exposition,
+    )
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=int(settings.drain),
+        timeout_keep_alive=75,
+    )
+    # What uvicorn restores and raises again once it has drained: to be asked to end is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda caught, frame: None)
+    if inherited is not None:
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    on_listening(sock.getsockname()[1])
+    try:
+        uvicorn.Server(config).run(sockets=[sock])
+    finally:
+        store.close()
+        sock.close()
+
+
+def run_workers(
+    settings: ServerSettings, workers: int, command: Sequence[str], *, on_listening: Callable[[int], None]
+) -> int:
+    """Serves from several processes that share a port; one that dies is started again.
+
+    Args:
+        settings: Where and how.
+        workers: How many.
+        command: Starts a worker; the number of the listening socket's descriptor is added.
+        on_listening: Told the port.
+
+    Returns:
+        0, or 1 when workers cannot start.
+    """
+    checked_keys(settings)
+    sock = listen(settings.host, settings.port)
+    on_listening(sock.getsockname()[1])
+    shared = tempfile.mkdtemp(prefix="metrics-", dir=_made(settings.cache))
+    environment = {**os.environ, MULTIPROCESS: shared}
+    ending: list[int] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([*command, str(sock.fileno())], pass_fds=[sock.fileno()], env=environment)
+
+    def end(number: int, frame: object) -> None:
+        ending.append(number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    children = [(start(), time.monotonic()) for _ in range(workers)]
+    try:
+        while not ending:
+            time.sleep(0.1)
+            for place, (child, since) in enumerate(children):
+                if (code := child.poll()) is not None:
+                    if code > 0 and time.monotonic() - since < _FAST:
+                        return 1
+                    _gone(child.pid, shared)
+                    children[place] = (start(), time.monotonic())
+        return 0
+    finally:
+        for child, _ in children:
+            child.terminate()
+        for child, _ in children:
+            try:
+                child.wait(timeout=settings.drain + 5)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        sock.close()
+        shutil.rmtree(shared, ignore_errors=True)
+
+
+def checked_keys(settings: ServerSettings) -> Keys:
+    """The keys. Raises UnprotectedError, KeysError."""
+    if settings.keys is not None:
+        return Keys.read(settings.keys)
+    if not _is_loopback(settings.host):
+        raise UnprotectedError(host=settings.host)
+    return Keys()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises ListenError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(_BACKLOG)
+            sock.setblocking(False)
+            sock.set_inheritable(True)
+        except OSError:
+            sock.close()
+            raise
+    except OSError as error:
+        raise ListenError(host=host, port=port, reason=error.strerror or str(error)) from error
+    return sock
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process once its parent is gone: a killed one ends nobody."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _gone(pid: int, shared: str) -> None:
+    """Takes a dead worker's gauges out of the shared metrics."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(pid, path=shared)

@@ -1,0 +1,156 @@
+"""`POST /v1/<product>:predict`: an entity and a time in, a score and a decision out."""
+
+import re
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from serving.engine import Answer, Asked, Engine
+from serving.http._wire import Problem
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ONE: Final = frozenset(("entity", "time", "id", "explain"))
+_MANY: Final = frozenset(("instances", "id", "explain"))
+_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-|$)")
+LONGEST_ID: Final = 128
+
+
+class Caller:
+    """What a request says of itself beside its body.
+
+    Attributes:
+        name: Name of its key, empty without.
+        trace: W3C trace id, empty without.
+        id: Its id from a header, empty without.
+        received: The clock when it came, in microseconds since 1970.
+        started: The same on the clock that measures, in nanoseconds.
+    """
+
+    __slots__ = ("id", "name", "received", "started", "trace")
+
+    def __init__(self, *, name: str, trace: str, id: str, received: int, started: int) -> None:
+        self.name, self.trace, self.id, self.received, self.started = name, trace, id, received, started
+
+
+def caller_of(headers: Mapping[bytes, bytes], name: str) -> Caller:
+    """The caller of a request that came in now."""
+    return Caller(
+        name=name,
+        trace=_trace(headers.get(b"traceparent", b"")),
+        id=headers.get(b"x-request-id", b"").decode("latin-1"),
+        received=time.time_ns() // 1_000,
+        started=time.perf_counter_ns(),
+    )
+
+
+def read_request(body: Mapping[str, Any], engine: Engine, caller: Caller, version: str, most: int) -> list[Asked]:
+    """The instances of a request.
+
+    Args:
+        body: The JSON object.
+        engine: Who answers.
+        caller: Who asks.
+        version: A version that has to answer; empty leaves it to the policy.
+        most: Instances at most.
+
+    Raises:
+        Problem: The body has another form.
+        RequestError: Fields or times cannot be read.
+        VersionNotServedError: The version is not loaded.
+    """
+    given = _id(body.get("id", caller.id)) or secrets.token_hex(16)
+    explain = body.get("explain", False)
+    if type(explain) is not bool:
+        raise Problem(
+            422, "invalid", f"'explain' is {explain!r}, neither true nor false.", fields={"explain": "is no boolean"}
+        )
+    if "instances" not in body:
+        _only(body, _ONE)
+        return [_asked(body, given, engine, caller, version, explain)]
+    _only(body, _MANY)
+    instances = body["instances"]
+    if type(instances) is not list or not instances:
+        raise Problem(
+            422, "invalid", "'instances' is no list of at least one instance.", fields={"instances": "is no list"}
+        )
+    if len(instances) > most:
+        raise Problem(413, "too_many_instances", f"There are {len(instances)} instances; {most} are taken at once.")
+    return [_asked(one, f"{given}#{place}", engine, caller, version, explain) for place, one in enumerate(instances)]
+
+
+def write_answer(answer: Answer, product: str) -> dict[str, Any]:
+    """An answer as JSON values."""
+    found: dict[str, Any] = {
+        "id": answer.id,
+        "product": product,
+        "version": answer.version,
+        "score": answer.score,
+        "decision": answer.decision,
+        "threshold": answer.threshold,
+        "time": iso(answer.at),
+    }
+    if answer.reasons:
+        found["defaulted"] = answer.reasons
+    if answer.explanation is not None:
+        ordered = sorted(answer.explanation.contributions.items(), key=lambda item: -abs(item[1]))
+        found["explanation"] = {"unit": "log odds", "base": answer.explanation.base, "contributions": dict(ordered)}
+    return found
+
+
+def write_answers(answers: Sequence[Answer], product: str, *, is_batch: bool) -> dict[str, Any]:
+    """Answers to one request as JSON values."""
+    if not is_batch:
+        return write_answer(answers[0], product)
+    return {"predictions": [write_answer(answer, product) for answer in answers]}
+
+
+def iso(at: int) -> str:
+    """Microseconds since 1970 as a text."""
+    return (_EPOCH + timedelta(microseconds=at)).isoformat().replace("+00:00", "Z")
+
+
+def _asked(raw: Any, id: str, engine: Engine, caller: Caller, version: str, explain: bool) -> Asked:
+    if type(raw) is not dict:
+        raise Problem(422, "invalid", "An instance is no object.", fields={"instances": "is no list of objects"})
+    if "entity" not in raw:
+        raise Problem(
+            422, "invalid", "'entity' is missing: the fields of what is asked about.", fields={"entity": "is missing"}
+        )
+    model = engine.model(version) if version else engine.live
+    fields = model.fields.read(raw["entity"])
+    at = caller.received if raw.get("time") is None else model.fields.time(raw["time"])
+    engine.check_time(at, caller.received)
+    return Asked(
+        id=id,
+        fields=fields,
+        at=at,
+        received=caller.received,
+        started=caller.started,
+        version=version,
+        explain=explain,
+        caller=caller.name,
+        trace=caller.trace,
+    )
+
+
+def _only(body: Mapping[str, Any], known: frozenset[str]) -> None:
+    if strange := [name for name in body if name not in known]:
+        said = f"The body has {', '.join(map(repr, strange))}; it takes {', '.join(sorted(known))}."
+        raise Problem(422, "invalid", said, fields=dict.fromkeys(strange, "is unknown"))
+
+
+def _id(raw: Any) -> str:
+    if type(raw) is not str or len(raw) > LONGEST_ID or not raw.isprintable():
+        said = f"'id' is no printable text of {LONGEST_ID} characters at most."
+        raise Problem(422, "invalid", said, fields={"id": "cannot be used"})
+    return raw
+
+
+def _trace(header: bytes) -> str:
+    """The trace id of a W3C `traceparent` header; empty for none or a broken one."""
+    found = _TRACEPARENT.match(header)
+    if found is None or header.startswith(b"ff") or not found[1].strip(b"0") or not found[2].strip(b"0"):
+        return ""
+    return found[1].decode("ascii")

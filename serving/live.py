@@ -1,0 +1,206 @@
+"""What is live in this process: follows the lake, loads what a new release needs beside the old, then switches at once."""
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from headwater.errors import HeadwaterError
+from headwater.features.online import OnlineContent, OnlineStore
+from headwater.lake import Lake
+from headwater.names import MAIN
+from serving.deployment import Deployment, DeploymentCache, read_deployment
+from serving.engine import Engine, LoadedModel, load_model
+from serving.errors import NotHeldError, NotReleasedError, ProductNotServedError
+
+_LOG: Final = logging.getLogger("headwater.serving")
+_RELEASE: Final = "/release"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """Why the newest release of a product is not what is served.
+
+    Attributes:
+        product: The product.
+        reason: What went wrong, for people.
+    """
+
+    product: str
+    reason: str
+
+
+class LiveProducts:
+    """The engines of the served products, each replaced as a whole when the lake says so."""
+
+    def __init__(
+        self,
+        *,
+        open_lake: Callable[[], Lake],
+        cache: DeploymentCache,
+        store: OnlineStore,
+        products: tuple[str, ...] = (),
+        branch: str = MAIN,
+    ) -> None:
+        """Prepares; nothing is read yet.
+
+        Args:
+            open_lake: Opens the lake; called again after it failed.
+            cache: Copies on this machine's disk.
+            store: Where online features are published for lookups.
+            products: What to serve; empty serves whatever is released.
+            branch: The lake branch whose releases count.
+        """
+        self._open_lake, self._cache, self._store, self._branch = open_lake, cache, store, branch
+        self._wanted = products
+        self._lake: Lake | None = None
+        self._seen: str | None = None
+        self._engines: dict[str, Engine] = {}
+        self._troubles: dict[str, Trouble] = {}
+        self._lake_trouble, self._has_looked = "", False
+        self._refreshing = threading.Lock()
+
+    @property
+    def engines(self) -> Mapping[str, Engine]:
+        """By product what is live."""
+        return self._engines
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Products whose newest release is not what is served."""
+        return tuple(self._troubles.values())
+
+    @property
+    def lake_trouble(self) -> str:
+        """Why the lake cannot be read, empty while it can."""
+        return self._lake_trouble
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every product that was asked for can be answered, and at least one."""
+        return bool(self._engines) and all(product in self._engines for product in self._wanted)
+
+    def engine(self, product: str) -> Engine:
+        """What is live of a product. Raises ProductNotServedError."""
+        found = self._engines.get(product)
+        if found is None:
+            trouble = self._troubles.get(product)
+            raise ProductNotServedError(
+                product=product,
+                served=tuple(self._engines),
+                reason=trouble.reason if trouble else "",
+                is_expected=not self._has_looked or trouble is not None or product in self._wanted,
+            )
+        return found
+
+    def refresh(self) -> tuple[str, ...]:
+        """Looks at the lake, and switches what changed. One thread at a time; others find it done.
+
+        Returns:
+            The products that were switched.
+        """
+        with self._refreshing:
+            try:
+                return self._refreshed()
+            finally:
+                self._has_looked = True
+
+    def _refreshed(self) -> tuple[str, ...]:
+        try:
+            lake = self._lake = self._lake or self._open_lake()
+            head = lake.resolve(self._branch).id
+            if head == self._seen and not self._troubles:
+                return ()
+            products = self._wanted or _released(lake, head)
+        except (HeadwaterError, OSError) as error:
+            self._lake, self._lake_trouble = None, str(error)
+            return self._from_disk()
+        self._lake_trouble = ""
+        switched = tuple(product for product in products if self._follow(lake, head, product))
+        self._seen = head
+        return switched
+
+    def _follow(self, lake: Lake, head: str, product: str) -> bool:
+        """Switches a product to what a commit says. What cannot be served leaves everything as it was."""
+        try:
+            wanted = read_deployment(lake, product, ref=head)
+            current = self._engines.get(product)
+            if current is not None and replace(wanted, commit=current.deployment.commit) == current.deployment:
+                self._troubles.pop(product, None)
+                return False
+            self._cache.take(lake, wanted)
+            self._switch(wanted)
+        except NotReleasedError as error:
+            self._trouble(product, error)
+            return False
+        except (HeadwaterError, OSError) as error:
+            self._hold(product)
+            self._trouble(product, error)
+            return False
+        return True
+
+    def _from_disk(self) -> tuple[str, ...]:
+        """Without the lake: what was taken last, for products that nothing is live of."""
+        names = self._wanted or self._cache.products()
+        return tuple(product for product in names if self._hold(product))
+
+    def _hold(self, product: str) -> bool:
+        if product in self._engines:
+            return False
+        try:
+            self._switch(self._cache.held(product))
+        except NotHeldError:
+            return False
+        except (HeadwaterError, OSError) as error:
+            self._trouble(product, error)
+            return False
+        return True
+
+    def _switch(self, deployment: Deployment) -> None:
+        """Loads beside what is live, then puts it in its place in one step."""
+        before = self._engines.get(deployment.product)
+        models = {version: self._model(deployment, version, before) for version in deployment.models}
+        content = self._cache.online(deployment)
+        name = ""
+        if content is not None:
+            name = store_name(deployment.product, content)
+            self._store.publish(name, content, commit=deployment.commit)
+        store = self._store if content is not None else None
+        engine = Engine(deployment, models, store=store, store_name=name)
+        self._troubles.pop(deployment.product, None)
+        self._engines = {**self._engines, deployment.product: engine}
+        _LOG.info(
+            "serving",
+            extra={"product": deployment.product, "policy": deployment.policy.kind, "commit": deployment.commit},
+        )
+        with suppress(OSError):
+            self._cache.forget(deployment.product, keep=[deployment, *([before.deployment] if before else [])])
+
+    def _model(self, deployment: Deployment, version: str, before: Engine | None) -> LoadedModel:
+        if before is not None and before.deployment.models.get(version) == deployment.models[version]:
+            return before.models[version]
+        return load_model(deployment.product, version, self._cache.bundle(deployment, version))
+
+    def _trouble(self, product: str, error: Exception) -> None:
+        found = Trouble(product=product, reason=str(error))
+        if self._troubles.get(product) != found:
+            _LOG.error("cannot serve the newest release", extra={"product": product, "reason": str(error)})
+        self._troubles[product] = found
+
+
+def store_name(product: str, content: OnlineContent) -> str:
+    """Where a product's online features are published: by their shape, so that models of another shape keep theirs."""
+    shape: Any = [
+        [table.view.name, table.view.keys, table.view.entity, table.view.features, table.view.dtypes, table.view.unit]
+        for table in content.tables
+    ]
+    return f"{product}.{hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:16]}"
+
+
+def _released(lake: Lake, head: str) -> tuple[str, ...]:
+    paths = lake.at(head).paths()
+    return tuple(path.removesuffix(_RELEASE) for path in paths if path.endswith(_RELEASE) and path.count("/") == 1)

@@ -1,0 +1,269 @@
+"""Answers of an engine: the very scores of the batch path, each request for itself, and everything in the record."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headwater.features import FeatureView
+from headwater.features.online import OnlineStore
+from headwater.features.online._memory_store import MemoryOnlineStore
+from headwater.testing.online_suite import VIEW, at
+from serving.deployment import DeploymentCache, read_deployment
+from serving.engine import (
+    Answer,
+    Asked,
+    Engine,
+    ExplanationError,
+    FunctionChangedError,
+    NotServableError,
+    RequestError,
+    UnfitModelError,
+    VersionNotServedError,
+    load_model,
+)
+from serving.errors import ServingError
+from serving.policies import ABTest, Canary, Ensemble, Shadow
+from serving.prediction_log import PredictionRecord, decode_record
+from tests.serving.conftest import PRODUCT, Released
+
+ENTITY = {"who": "ann", "x": 3, "kind": "a", "order": 5}
+
+
+def engine_of(released: Released, folder: Path, store: OnlineStore | None = None) -> Engine:
+    deployment = read_deployment(released.lake, PRODUCT)
+    cache = DeploymentCache(folder / "cache")
+    cache.take(released.lake, deployment)
+    store = store or MemoryOnlineStore()
+    content = cache.online(deployment)
+    assert content is not None
+    store.publish("toy", content, commit=deployment.commit)
+    models = {version: load_model(PRODUCT, version, cache.bundle(deployment, version)) for version in deployment.models}
+    return Engine(deployment, models, store=store, store_name="toy")
+
+
+@pytest.fixture
+def engine(released: Released, tmp_path: Path) -> Engine:
+    return engine_of(released, tmp_path)
+
+
+def asked(engine: Engine, entity: dict[str, Any] | None = None, *, moment: float = 2, **more: Any) -> Asked:
+    fields = engine.live.fields.read({**ENTITY, **(entity or {})})
+    given = {"id": "r1", "received": 1_000, "started": time.perf_counter_ns(), **more}
+    return Asked(fields=fields, at=at(moment), **given)
+
+
+def answered(engine: Engine, *many: Asked) -> list[Answer]:
+    found = engine.answer(many)
+    assert all(isinstance(one, Answer) for one in found), found
+    return found  # type: ignore[return-value]
+
+
+def record(answer: Answer) -> PredictionRecord:
+    return decode_record(answer.record)
+
+
+def batch_score(engine: Engine, version: str, *rows: dict[str, Any]) -> list[float]:
+    frame = pl.DataFrame(rows, schema_overrides={"h_value": pl.Int64, "kind": pl.String})
+    found: list[float] = engine.models[version].bundle.predict(frame).tolist()
+    return found
+
+
+def test_the_score_is_that_of_the_batch_path(engine: Engine) -> None:
+    (answer,) = answered(engine, asked(engine))
+    features = {"x": 3, "kind": "a", "h_value": 10, "twice": 6, "is_known": True}
+    assert [answer.score] == batch_score(engine, "1.0.0", features)
+    assert answer.decision is (answer.score >= engine.live.bundle.threshold)
+    assert record(answer).features == features
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    requests=st.lists(
+        st.tuples(
+            st.sampled_from(["ann", "bob", None]),
+            st.integers(0, 10**6),
+            st.sampled_from(["a", "z", None]),
+            st.floats(0, 9),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_many_together_are_answered_as_each_alone(
+    engine: Engine, requests: Sequence[tuple[str | None, int, str | None, float]]
+) -> None:
+    many = [asked(engine, {"who": who, "x": x, "kind": kind}, moment=moment) for who, x, kind, moment in requests]
+    together = answered(engine, *many)
+    alone = [answered(engine, one)[0] for one in many]
+    assert [(one.score, one.reasons) for one in together] == [(one.score, one.reasons) for one in alone]
+
+
+def test_what_nobody_knows_and_what_is_too_old_reads_as_the_default_with_its_reason(engine: Engine) -> None:
+    unknown, stale, early = answered(
+        engine, asked(engine, {"who": "nobody"}), asked(engine, moment=8), asked(engine, moment=0.5)
+    )
+    assert [one.reasons for one in (unknown, stale, early)] == [
+        {"history": "unknown"}, {"history": "stale"}, {"history": "unknown"},
+    ]  # fmt: skip
+    assert record(unknown).features["h_value"] == -1
+    features = {"x": 3, "kind": "a", "h_value": -1, "twice": 6, "is_known": True}
+    assert [unknown.score] == batch_score(engine, "1.0.0", features)
+
+
+def test_one_bad_request_leaves_the_others_alone(engine: Engine) -> None:
+    found = engine.answer(
+        [
+            asked(engine, id="good"),
+            asked(engine, {"x": -1}, id="function"),
+            asked(engine, moment=-1, id="window"),
+            asked(engine, {"who": None}, id="null"),
+            asked(engine, id="late")._replace(at=2**60),
+        ]
+    )
+    assert [type(one) for one in found] == [Answer, RequestError, RequestError, Answer, RequestError]
+    assert "x is -1" in str(found[1])
+    assert "window" in str(found[2])
+
+
+def test_the_record_holds_what_was_asked_seen_and_said(engine: Engine) -> None:
+    (answer,) = answered(engine, asked(engine, id="abc", caller="desk", trace="f" * 32))
+    found = record(answer)
+    assert (found.request_id, found.product, found.caller, found.trace) == ("abc", PRODUCT, "desk", "f" * 32)
+    assert (found.at, found.received) == (at(2), 1_000)
+    assert (found.version, found.variant, found.propensity) == ("1.0.0", "1.0.0", 1.0)
+    assert (found.score, found.decision) == (answer.score, answer.decision)
+    assert found.request == {"who": "ann", "x": 3, "order": 5, "kind": "a"}
+    assert found.commit == found.online == engine.deployment.commit
+    assert 0 < found.latency < 10_000_000
+
+
+def test_redacted_fields_are_not_in_the_record(released: Released, tmp_path: Path) -> None:
+    released.release("all-at-once", "1.0.0", redacted=["who", "kind"])
+    engine = engine_of(released, tmp_path)
+    (answer,) = answered(engine, asked(engine))
+    assert set(record(answer).request) == {"x", "order"}
+    assert "kind" not in record(answer).features
+    assert b"ann" not in answer.record
+    assert [answer.score] == [answered(engine_of(released, tmp_path), asked(engine))[0].score]
+
+
+def test_a_canary_answers_its_share_and_the_same_for_the_same_entity(released: Released, tmp_path: Path) -> None:
+    released.release(Canary(live="1.0.0", candidate="1.1.0", share=0.25), "1.0.0", assign_by=["order"])
+    engine = engine_of(released, tmp_path)
+    many = [asked(engine, {"order": number}, id=str(number)) for number in range(2_000)]
+    first, again = answered(engine, *many), answered(engine, *(one._replace(id=f"again {one.id}") for one in many))
+    assert [one.version for one in first] == [one.version for one in again]
+    share = sum(one.version == "1.1.0" for one in first) / len(first)
+    assert share == pytest.approx(0.25, abs=0.04)
+    scores = {version: batch_score(engine, version, record(first[0]).features)[0] for version in engine.models}
+    assert first[0].score == scores[first[0].version]
+    assert {record(one).propensity for one in first} == {0.25, 0.75}
+
+
+def test_without_fields_to_draw_by_each_request_is_drawn_for_itself(released: Released, tmp_path: Path) -> None:
+    released.release(ABTest(shares={"1.0.0": 0.5, "1.1.0": 0.5}, salt="t"), "1.0.0")
+    engine = engine_of(released, tmp_path)
+    found = answered(engine, *(asked(engine, id=str(number)) for number in range(300)))
+    assert {one.version for one in found} == {"1.0.0", "1.1.0"}
+
+
+def test_a_shadow_scores_and_never_answers_nor_fails_a_request(released: Released, tmp_path: Path) -> None:
+    released.release(Shadow(live="1.0.0", shadows=("1.1.0",)), "1.0.0")
+    engine = engine_of(released, tmp_path)
+    (answer,) = answered(engine, asked(engine))
+    assert answer.version == "1.0.0"
+    assert record(answer).shadows == {"1.1.0": batch_score(engine, "1.1.0", record(answer).features)[0]}
+
+    def fails(*given: object) -> tuple[int, bool]:
+        raise ValueError("not today")
+
+    shadow = engine.models["1.1.0"]
+    engine.models["1.1.0"] = replace(shadow, functions=tuple((use, fails) for use, _ in shadow.functions))
+    (answer,) = answered(engine, asked(engine))
+    assert record(answer).shadows == {}
+
+
+def test_an_ensemble_answers_with_the_weighted_mean(released: Released, tmp_path: Path) -> None:
+    released.release(Ensemble(weights={"1.0.0": 0.25, "1.1.0": 0.75}), "1.0.0")
+    engine = engine_of(released, tmp_path)
+    (answer,) = answered(engine, asked(engine))
+    found = record(answer)
+    members = {version: batch_score(engine, version, found.features)[0] for version in engine.models}
+    assert answer.score == pytest.approx(0.25 * members["1.0.0"] + 0.75 * members["1.1.0"])
+    assert (answer.version, found.shadows) == ("ensemble", members)
+    (refused,) = engine.answer([asked(engine, explain=True)])
+    assert isinstance(refused, ExplanationError)
+
+
+def test_a_version_can_be_asked_for_by_name(released: Released, tmp_path: Path) -> None:
+    released.release(Canary(live="1.0.0", candidate="1.1.0", share=0.0), "1.0.0")
+    engine = engine_of(released, tmp_path)
+    (answer,) = answered(engine, asked(engine, version="1.1.0"))
+    assert answer.version == "1.1.0"
+    with pytest.raises(VersionNotServedError, match=r"toy@9\.0\.0 is not served here; served are 1\.0\.0, 1\.1\.0"):
+        engine.model("9.0.0")
+
+
+def test_an_explanation_adds_up_to_the_score(engine: Engine) -> None:
+    plain, explained = answered(engine, asked(engine), asked(engine, explain=True))
+    assert plain.explanation is None
+    assert explained.explanation is not None
+    assert set(explained.explanation.contributions) == set(record(explained).features)
+    odds = explained.explanation.base + sum(explained.explanation.contributions.values())
+    assert 1 / (1 + math.exp(-odds)) == pytest.approx(explained.score)
+
+
+def test_a_time_too_far_ahead_of_the_clock_is_refused(engine: Engine) -> None:
+    day = 24 * 3_600 * 1_000_000
+    engine.check_time(day, 0)
+    with pytest.raises(RequestError, match=r"1970-01-02T00:00:00.000001Z is more than 1 day"):
+        engine.check_time(day + 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [
+        (replace(VIEW, name="other"), "no view 'history'"),
+        (replace(VIEW, prefix="g_"), "gives .'g_value'"),
+        (replace(VIEW, label_entity=("customer",)), "by .'customer'"),
+    ],
+)
+def test_a_model_that_the_online_features_do_not_fit_is_refused(
+    released: Released, tmp_path: Path, view: FeatureView, said: str
+) -> None:
+    released.online(11, view=view)
+    with pytest.raises(UnfitModelError, match=said):
+        engine_of(released, tmp_path)
+
+
+def test_a_model_of_an_older_headwater_is_refused_with_what_to_do(released: Released, tmp_path: Path) -> None:
+    released.model("1.2.0", slope=3, schema=False)
+    released.release("all-at-once", "1.2.0")
+    with pytest.raises(NotServableError, match="Build the product again"):
+        engine_of(released, tmp_path)
+
+
+def test_a_function_that_is_not_the_one_of_the_training_is_refused(
+    released: Released, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(x: int, value: int | None) -> tuple[int, bool]:
+        return 3 * x, value is not None
+
+    monkeypatch.setattr("tests.serving.toy.twice", other)
+    with pytest.raises(FunctionChangedError, match=r"tests\.serving\.toy:twice, whose code is"):
+        engine_of(released, tmp_path)
+    monkeypatch.delattr("tests.serving.toy.twice")
+    with pytest.raises(FunctionChangedError, match="which is not here"):
+        engine_of(released, tmp_path)
+
+
+def test_errors_of_requests_are_errors_of_serving() -> None:
+    assert issubclass(RequestError, ServingError)
