@@ -1,5 +1,6 @@
 """From answers, failures and instants to whether a service keeps its promises."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
@@ -120,8 +121,7 @@ def accuracy_dropped(window: WindowPerformance, *, reference: float, levels: Ser
 def _window(window: Span, rows: pl.DataFrame, levels: ServiceLevels) -> ServiceWindow:
     budgets = _budgets(rows, levels)
     slow, errors = budgets["latency"], budgets["errors"]
-    quantile = rows[LATENCY].quantile(levels.latency_share, interpolation="higher")
-    latency = None if quantile is None else timedelta(microseconds=int(quantile))
+    latency = _quantile(rows[LATENCY].drop_nulls(), levels.latency_share)
     judged = errors.requests >= levels.min_requests
     broken = []
     if judged and latency is not None and latency > levels.latency:
@@ -135,6 +135,14 @@ def _window(window: Span, rows: pl.DataFrame, levels: ServiceLevels) -> ServiceW
         start=window.start, end=window.end, answered=slow.requests, failed=errors.bad, latency=latency, slow=slow,
         errors=errors, broken=tuple(broken), judged=judged,
     )  # fmt: skip
+
+
+def _quantile(latencies: pl.Series, share: float) -> timedelta | None:
+    """The shortest time within which this share of the answers was given; None without answers."""
+    if latencies.is_empty():
+        return None
+    rank = math.ceil(share * len(latencies) - 1e-9) - 1  # 0.95 of 1,000 are 950, whatever binary fractions make of it
+    return timedelta(microseconds=int(latencies.sort()[max(rank, 0)]))
 
 
 def _budgets(rows: pl.DataFrame, levels: ServiceLevels) -> dict[str, Budget]:
