@@ -124,12 +124,13 @@ def welch(first: Mean, second: Mean, *, level: float = 0.95) -> Estimate | None:
         return None
     difference = first.value - second.value
     parts = [side.variance / side.count for side in (first, second)]
-    if sum(parts) == 0:
+    total = sum(parts)
+    if total == 0:
         return Estimate(value=difference, low=difference, high=difference)
-    freedom = sum(parts) ** 2 / sum(
-        part**2 / (side.count - 1) for part, side in zip(parts, (first, second), strict=True)
-    )
-    half = float(stdtrit(freedom, 0.5 + level / 2)) * math.sqrt(sum(parts))
+    # By shares of the sum, because the squares of very small variances are 0.
+    sides = zip(parts, (first, second), strict=True)
+    freedom = 1 / sum((part / total) ** 2 / (side.count - 1) for part, side in sides)
+    half = float(stdtrit(freedom, 0.5 + level / 2)) * math.sqrt(total)
     return Estimate(value=difference, low=difference - half, high=difference + half)
 
 

@@ -19,7 +19,7 @@ from headwater.monitoring._json import Recorded
 from headwater.monitoring.errors import AmbiguousLabelsError, BadValuesError, ColumnTypeError
 from headwater.product import Labels
 
-EVENT_TIME: Final = "event_time"
+EVENT_TIME: Final = "__event_time"
 _BEFORE: Final = "label_before"
 _CHANGE: Final = "change"
 
@@ -94,7 +94,7 @@ def changed_labels(before: pl.DataFrame, after: pl.DataFrame, *, declared: Label
 
 
 def read_labels(labels: pl.DataFrame, declared: Labels) -> pl.DataFrame:
-    """The key columns, `event_time`, `label` (Int8) and `label_known_at` (UTC, null without such a column) of labels.
+    """The key columns, `EVENT_TIME`, `label` (Int8) and `label_known_at` (UTC, null without such a column) of labels.
 
     Rows with a null in the key name no event and are left out.
 

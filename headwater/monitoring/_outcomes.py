@@ -88,7 +88,8 @@ def join_outcomes(predictions: pl.DataFrame, labels: pl.DataFrame, *, declared: 
     time once the event's prediction time has passed. An event without a label is pending.
 
     Args:
-        predictions: `request_id`, `at`, `received`, `version`, `score`, `decision`, the key and any further columns.
+        predictions: `request_id`, `at`, `received`, `version`, `score`, `decision`, the key and any further columns; those called
+            `label`, `label_known_at`, `truth` or `judged` are replaced.
         labels: The declared key, time, label and known-at columns, one row an event.
         declared: Which columns these are.
         now: As of when, with a time zone.

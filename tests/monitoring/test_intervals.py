@@ -109,6 +109,13 @@ def test_samples_without_spread_differ_by_exactly_that_much() -> None:
     assert welch(Mean(value=2.0, variance=0.0, count=1), Mean(value=1.5, variance=0.0, count=9)) is None
 
 
+def test_variances_whose_squares_vanish_have_an_interval_all_the_same() -> None:
+    """Hypothesis found the division by zero that this was."""
+    found = welch(Mean(value=0.0, variance=0.0, count=2), Mean(value=0.0, variance=1e-200, count=2))
+    assert found is not None
+    assert found.low < 0 < found.high
+
+
 def test_the_power_is_that_of_rs_manual() -> None:
     """`power.prop.test(n = 50, p1 = .50, p2 = .75)` gives 0.740, `power.prop.test(p1 = .50, p2 = .75, power = .90)` n = 76.7."""
     assert power_of_proportions(0.5, 0.25, (50, 50)) == pytest.approx(0.740, abs=5e-4)

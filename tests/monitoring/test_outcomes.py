@@ -210,6 +210,13 @@ def test_labels_that_changed_between_two_commits_are_named() -> None:
     assert changed_labels(before, before, declared=DECLARED).rows.height == 0
 
 
+def test_columns_of_the_service_do_not_get_in_the_way() -> None:
+    """A feature called like a column of ours, or of the labels, must not be taken for it."""
+    told = predictions(prediction("a", 1)).with_columns(late=pl.lit(9), event_time=pl.lit("x"), label=pl.lit("y"))
+    found = joined(told, labels((1, 1, START)))
+    assert rows(found, "label", "late", "event_time") == [("a", 1, 9, "x")]
+
+
 def test_a_boolean_label_and_a_local_time_zone_are_read_too() -> None:
     truth = labels((1, 1, datetime(2013, 7, 1, 2, tzinfo=UTC))).with_columns(
         pl.col("late").cast(pl.Boolean), pl.col("known_at").dt.convert_time_zone("America/New_York")
