@@ -1,6 +1,11 @@
 """Monitoring: what a model in service did, as statistics of predictions and the truth. Loads neither SciPy nor River."""
 
-from headwater.monitoring._calibration import CalibrationDrift, CalibrationLimits, calibration_drift
+from headwater.monitoring._calibration import (
+    CalibrationDrift,
+    CalibrationLimits,
+    CalibrationReference,
+    calibration_drift,
+)
 from headwater.monitoring._concept import Adwin, Alarm, Alarms, Ddm, Detector, PageHinkley, concept_alarms
 from headwater.monitoring._costs import DecisionCosts
 from headwater.monitoring._drift import MovedFeature, WindowDrift, drift_windows, moved_features, prediction_drift
@@ -50,6 +55,7 @@ __all__ = [
     "Burning",
     "CalibrationDrift",
     "CalibrationLimits",
+    "CalibrationReference",
     "ColumnTypeError",
     "Ddm",
     "DecisionCosts",

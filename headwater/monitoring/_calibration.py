@@ -1,4 +1,4 @@
-"""Whether scores still are probabilities: logistic recalibration with intervals, and the calibration error beside its reference.
+"""Whether scores still are probabilities: logistic recalibration with intervals, calibration error and bias beside a reference.
 
 Intervals are Wald's, by the information of the fit, or robust to groups of alike rows (Liang and Zeger 1986).
 """
@@ -9,13 +9,14 @@ from typing import Final
 
 import numpy as np
 
-from headwater.models import Bootstrap, Metric, MetricName
+from headwater.models import Bootstrap, Evaluation, Metric, MetricName
 from headwater.models.evaluation_bootstrap import interval, resample
 from headwater.models.evaluation_metrics import RESAMPLED, Sample, calibration_line
-from headwater.monitoring._intervals import quantile_of_normal
+from headwater.monitoring._intervals import mean_interval, quantile_of_normal
 from headwater.monitoring._json import Recorded
 from headwater.monitoring.errors import BadValuesError, MonitoringRuleError
 
+BIAS: Final = "bias"
 EMPTY: Final = "undefined: no labelled rows"
 _FRAME: Final = "labelled rows"
 _ERROR = RESAMPLED.index(MetricName.CALIBRATION_ERROR)
@@ -23,10 +24,11 @@ _ERROR = RESAMPLED.index(MetricName.CALIBRATION_ERROR)
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationLimits:
-    """When calibration counts as lost: the error rose by much, *and* chance does not explain the recalibration.
+    """When calibration counts as lost: the error rose, or the bias moved, by much, *and* chance does not explain it.
 
     Attributes:
-        rise: Rise of the calibration error above its reference and above what chance gives, > 0.
+        rise: Rise of the calibration error above its reference and above what chance gives, and move of the bias away from
+            its reference, that are much; > 0.
         p_value: Of the test that slope is 1 and intercept 0, at or below which chance is ruled out.
         min_rows: Labelled rows below which nothing is judged.
         bootstrap: Level of all intervals, and how that of the calibration error is made.
@@ -49,6 +51,29 @@ class CalibrationLimits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CalibrationReference:
+    """How well a model was calibrated on the rows that it was judged on before its release.
+
+    Attributes:
+        error: Its calibration error.
+        bias: Its mean score less the share of positives.
+    """
+
+    error: float
+    bias: float
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> "CalibrationReference | None":
+        """The reference that an evaluation holds; None when it lacks one of the numbers."""
+        numbers = evaluation.numbers()
+        names = (MetricName.CALIBRATION_ERROR, MetricName.MEAN_SCORE, MetricName.BASE_RATE)
+        if any(name not in numbers for name in names):
+            return None
+        error, score, rate = (numbers[name] for name in names)
+        return cls(error=error, bias=score - rate)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CalibrationDrift(Recorded):
     """How far scores are from probabilities, and whether that is new.
 
@@ -61,7 +86,9 @@ class CalibrationDrift(Recorded):
         error: Expected calibration error over ten bins of about equal counts.
         error_noise: The mean error that a perfectly calibrated model would show on as many rows with these scores; None
             without rows.
-        reference: The error on the rows that the model was judged on before its release; None without one.
+        bias: Mean score less the share of positives, with Student's interval or that of whole groups. The error has no sign:
+            scores that were too low and are too high now have the same.
+        reference: What it was before; None without one.
         lost: Whether calibration is lost, by the limits.
         reason: Why, in one sentence.
     """
@@ -72,7 +99,8 @@ class CalibrationDrift(Recorded):
     p_value: float | None
     error: Metric
     error_noise: float | None
-    reference: float | None
+    bias: Metric
+    reference: CalibrationReference | None
     lost: bool
     reason: str
 
@@ -81,7 +109,7 @@ def calibration_drift(
     labels: np.ndarray,
     scores: np.ndarray,
     *,
-    reference: float | None = None,
+    reference: CalibrationReference | None = None,
     clusters: np.ndarray | None = None,
     limits: CalibrationLimits | None = None,
 ) -> CalibrationDrift:
@@ -90,7 +118,7 @@ def calibration_drift(
     Args:
         labels: 0 or 1, `[rows]`.
         scores: In [0, 1], `[rows]`.
-        reference: `Evaluation.metric("calibration_error").value` of the version that answered.
+        reference: `CalibrationReference.of` the evaluation of the version that answered; None expects perfect scores.
         clusters: A group for each row, such as its day; None takes rows as independent.
         limits: When calibration counts as lost.
 
@@ -110,9 +138,10 @@ def calibration_drift(
     slope, intercept = _coefficients(line, covariance, sample, plan)
     p_value = _p_value(line, covariance)
     noise = _noise(sample, plan)
-    lost, reason = _judge(len(label), error, noise, reference, p_value, limits)
+    bias = _bias(score - label, group, plan)
+    lost, reason = _judge(error, noise, bias, reference, p_value, limits)
     return CalibrationDrift(
-        rows=len(label), slope=slope, intercept=intercept, p_value=p_value, error=error, error_noise=noise,
+        rows=len(label), slope=slope, intercept=intercept, p_value=p_value, error=error, error_noise=noise, bias=bias,
         reference=reference, lost=lost, reason=reason,
     )  # fmt: skip
 
@@ -176,31 +205,44 @@ def _noise(sample: Sample, plan: Bootstrap) -> float:
     return total / plan.resamples / len(sample.scores)
 
 
+def _bias(off: np.ndarray, group: np.ndarray | None, plan: Bootstrap) -> Metric:
+    around = mean_interval(off, plan, clusters=group)
+    low, high = (around.low, around.high) if around else (None, None)
+    return Metric(name=BIAS, value=float(off.mean()), low=low, high=high, n=len(off))
+
+
 def _judge(
-    rows: int, error: Metric, noise: float, reference: float | None, p_value: float | None, limits: CalibrationLimits
+    error: Metric,
+    noise: float,
+    bias: Metric,
+    reference: CalibrationReference | None,
+    p_value: float | None,
+    limits: CalibrationLimits,
 ) -> tuple[bool, str]:
-    if rows < limits.min_rows:
-        return False, f"{rows} labelled rows, {limits.min_rows} are needed."
+    if error.n < limits.min_rows:
+        return False, f"{error.n} labelled rows, {limits.min_rows} are needed."
+    before = reference or CalibrationReference(error=0.0, bias=0.0)
     assert error.value is not None  # there are rows
-    base = max(noise, reference or 0.0)
+    assert bias.value is not None
+    base = max(noise, before.error)
     rise = error.value - base
-    found = f"The calibration error is {error.value:.4f}, {rise:+.4f} from {base:.4f} (limit {limits.rise:g})"
-    if p_value is None:
-        return False, f"{found}; whether by chance cannot be said, because the recalibration is undefined."
-    lost = rise > limits.rise and p_value <= limits.p_value
-    return (
-        lost,
-        f"{found}; chance {'is ruled out' if p_value <= limits.p_value else 'may explain it'} (p {p_value:.2g}).",
+    sure = p_value is not None and p_value <= limits.p_value
+    low, high = (bias.low, bias.high) if bias.low is not None and bias.high is not None else (-math.inf, math.inf)
+    moved = low > before.bias + limits.rise or high < before.bias - limits.rise
+    chance = "whether by chance cannot be said" if p_value is None else f"p {p_value:.2g}"
+    reason = (
+        f"The calibration error is {error.value:.4f}, {rise:+.4f} from {base:.4f} ({chance}); the bias is {bias.value:+.4f}, "
+        f"{bias.value - before.bias:+.4f} from {before.bias:+.4f}{', surely beyond the limit' if moved else ''}; the limit is "
+        f"{limits.rise:g}."
     )
+    return (rise > limits.rise and sure) or moved, reason
 
 
-def _nothing(reference: float | None) -> CalibrationDrift:
-    slope, intercept, error = (
-        Metric(name=name.value, value=None, n=0, undefined_reason=EMPTY)
-        for name in (MetricName.CALIBRATION_SLOPE, MetricName.CALIBRATION_INTERCEPT, MetricName.CALIBRATION_ERROR)
-    )
+def _nothing(reference: CalibrationReference | None) -> CalibrationDrift:
+    names = (MetricName.CALIBRATION_SLOPE, MetricName.CALIBRATION_INTERCEPT, MetricName.CALIBRATION_ERROR, BIAS)
+    slope, intercept, error, bias = (Metric(name=str(name), value=None, n=0, undefined_reason=EMPTY) for name in names)
     return CalibrationDrift(
-        rows=0, slope=slope, intercept=intercept, p_value=None, error=error, error_noise=None, reference=reference,
+        rows=0, slope=slope, intercept=intercept, p_value=None, error=error, error_noise=None, bias=bias, reference=reference,
         lost=False, reason="There are no labelled rows.",
     )  # fmt: skip
 

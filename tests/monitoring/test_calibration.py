@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from headwater.models import Bootstrap, MetricName, evaluate
-from headwater.monitoring import BadValuesError, CalibrationLimits, MonitoringRuleError, calibration_drift
+from headwater.monitoring import (
+    BadValuesError,
+    CalibrationLimits,
+    CalibrationReference,
+    MonitoringRuleError,
+    calibration_drift,
+)
 from tests.monitoring.scenario import drawn
 
 QUICK = CalibrationLimits(bootstrap=Bootstrap(resamples=60))
@@ -38,7 +44,11 @@ def test_the_error_is_the_one_of_the_evaluation() -> None:
     )
     wanted = judged.metric(MetricName.CALIBRATION_ERROR)
     assert wanted is not None
-    assert calibration_drift(label, score, limits=QUICK).error.value == pytest.approx(wanted.value)
+    found = calibration_drift(label, score, reference=CalibrationReference.of(judged), limits=QUICK)
+    assert found.error.value == pytest.approx(wanted.value)
+    assert found.reference is not None
+    assert found.reference.bias == pytest.approx(found.bias.value)
+    assert found.bias.value == pytest.approx(score.mean() - label.mean())
 
 
 def test_scores_that_stay_probabilities_lose_nothing() -> None:
@@ -51,21 +61,40 @@ def test_scores_that_stay_probabilities_lose_nothing() -> None:
 
 
 def test_scores_that_became_too_high_are_found() -> None:
-    found = calibration_drift(*drawn(5_000, seed=3, shift=-0.8), reference=0.01, limits=QUICK)
+    found = calibration_drift(
+        *drawn(5_000, seed=3, shift=-0.8), reference=CalibrationReference(error=0.01, bias=0.0), limits=QUICK
+    )
     assert found.lost
     assert found.intercept.high is not None
     assert found.intercept.high < 0
-    assert "chance is ruled out" in found.reason
+    assert "(p " in found.reason
 
 
 def test_a_flaw_that_the_model_had_before_its_release_is_no_drift() -> None:
     label, score = drawn(5_000, seed=3, shift=-0.8)
-    before = calibration_drift(label, score, limits=QUICK).error.value
-    assert not calibration_drift(label, score, reference=before, limits=QUICK).lost
+    judged = evaluate(
+        labels=label, scores=score, threshold=0.5, baseline=None, champion=None, bootstrap=QUICK.bootstrap
+    )
+    assert calibration_drift(label, score, limits=QUICK).lost
+    assert not calibration_drift(label, score, reference=CalibrationReference.of(judged), limits=QUICK).lost
+
+
+def test_scores_that_were_too_low_and_are_too_high_now_have_the_same_error_and_are_found() -> None:
+    """As flights from June to September: the error stays near .08, and every score means something else."""
+    low, high = drawn(5_000, seed=3, shift=0.5), drawn(5_000, seed=4, shift=-0.6)
+    judged = evaluate(
+        labels=low[0], scores=low[1], threshold=0.5, baseline=None, champion=None, bootstrap=QUICK.bootstrap
+    )
+    before = CalibrationReference.of(judged)
+    found = calibration_drift(*high, reference=before, limits=QUICK)
+    assert before is not None
+    assert found.error.value == pytest.approx(before.error, abs=0.02)
+    assert found.lost
+    assert "surely beyond the limit" in found.reason
 
 
 def test_a_small_flaw_of_many_rows_is_certain_and_yet_none() -> None:
-    found = calibration_drift(*drawn(60_000, seed=4, slope=0.95), reference=0.0, limits=QUICK)
+    found = calibration_drift(*drawn(60_000, seed=4, slope=0.95), limits=QUICK)
     assert found.p_value is not None
     assert found.p_value < 0.01
     assert not found.lost
@@ -89,17 +118,18 @@ def test_the_order_of_the_rows_changes_nothing() -> None:
     ],
 )
 def test_what_has_no_recalibration_says_so_and_is_not_judged(label: np.ndarray, score: np.ndarray) -> None:
-    found = calibration_drift(label, score, reference=0.0, limits=QUICK)
+    found = calibration_drift(label, score, limits=QUICK)
     assert found.slope.value is None
     assert found.slope.undefined_reason is not None
-    assert (found.p_value, found.lost) == (None, False)
-    assert "undefined" in found.reason
+    assert found.p_value is None
+    assert "whether by chance cannot be said" in found.reason
+    assert found.lost == (abs(label.mean() - score.mean()) > 0.1)  # the bias needs no recalibration
     json.dumps(found.to_json(), allow_nan=False)
 
 
 def test_no_rows_and_few_rows_are_not_judged() -> None:
     nothing = calibration_drift(np.empty(0), np.empty(0))
-    assert (nothing.rows, nothing.error.value, nothing.lost) == (0, None, False)
+    assert (nothing.rows, nothing.error.value, nothing.bias.value, nothing.lost) == (0, None, None, False)
     few = calibration_drift(*drawn(400, seed=6, shift=-2.0), limits=QUICK)
     assert few.reason == "400 labelled rows, 500 are needed."
     one_day = calibration_drift(*drawn(600, seed=6), clusters=np.zeros(600), limits=QUICK)
