@@ -20,6 +20,7 @@ QUICK: Final[Mapping[str, Sequence[str]]] = {
     "digest": ("--rows", "80000", "--repetitions", "2"),
     "point_in_time": ("--rows", "80000", "--repetitions", "2", "--dask-labels", "2000"),
     "drift": ("--rows", "80000", "--repeats", "1"),
+    "concept_drift": ("--streams", "10"),
     "startup": ("--repetitions", "2"),
     "build": ("--repetitions", "1"),
 }

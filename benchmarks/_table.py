@@ -8,7 +8,7 @@ from benchmarks._measure import RESULTS
 
 PAGE: Final = Path(__file__).parent / "README.md"
 PLOT: Final = Path(__file__).parent / "growth.svg"
-ORDER: Final = ("build", "startup", "lake", "digest", "point_in_time", "drift")
+ORDER: Final = ("build", "startup", "lake", "digest", "point_in_time", "drift", "concept_drift")
 _HEAD: Final = """# Benchmarks
 
 `make bench` measures and writes this page; `make bench PEERS=--peers` installs and runs the peers too, each in an

@@ -1,0 +1,108 @@
+"""Monitoring: what a model in service did, as statistics of predictions and the truth. Loads neither SciPy nor River."""
+
+from headwater.monitoring._calibration import (
+    CalibrationDrift,
+    CalibrationLimits,
+    CalibrationReference,
+    calibration_drift,
+)
+from headwater.monitoring._concept import Adwin, Alarm, Alarms, Ddm, Detector, PageHinkley, concept_alarms
+from headwater.monitoring._costs import DecisionCosts
+from headwater.monitoring._drift import MovedFeature, WindowDrift, drift_windows, moved_features, prediction_drift
+from headwater.monitoring._experiment import (
+    Experiment,
+    ExperimentReport,
+    SampleRatio,
+    VariantDifference,
+    VariantResult,
+)
+from headwater.monitoring._experiment_run import experiment_report, sample_ratio
+from headwater.monitoring._intervals import Estimate, power_of_proportions, rows_for_proportions
+from headwater.monitoring._labels import LabelChanges, changed_labels
+from headwater.monitoring._loss_shift import Loss, LossShift, SliceShift, loss_shifts
+from headwater.monitoring._metrics import COST, PERFORMANCE_METRICS
+from headwater.monitoring._outcomes import Outcomes, Truth, join_outcomes
+from headwater.monitoring._performance import (
+    Performance,
+    PerformanceRules,
+    SlicePerformance,
+    WindowPerformance,
+    performance_windows,
+)
+from headwater.monitoring._service import accuracy_dropped, burning, freshness, service_windows
+from headwater.monitoring._service_levels import Budget, Burning, BurnRule, Freshness, ServiceLevels, ServiceWindow
+from headwater.monitoring._windows import Span, Windowing
+from headwater.monitoring.errors import (
+    AmbiguousLabelsError,
+    BadValuesError,
+    ColumnTypeError,
+    MissingColumnsError,
+    MonitoringError,
+    MonitoringRuleError,
+    TooManyWindowsError,
+)
+
+__all__ = [
+    "COST",
+    "PERFORMANCE_METRICS",
+    "Adwin",
+    "Alarm",
+    "Alarms",
+    "AmbiguousLabelsError",
+    "BadValuesError",
+    "Budget",
+    "BurnRule",
+    "Burning",
+    "CalibrationDrift",
+    "CalibrationLimits",
+    "CalibrationReference",
+    "ColumnTypeError",
+    "Ddm",
+    "DecisionCosts",
+    "Detector",
+    "Estimate",
+    "Experiment",
+    "ExperimentReport",
+    "Freshness",
+    "LabelChanges",
+    "Loss",
+    "LossShift",
+    "MissingColumnsError",
+    "MonitoringError",
+    "MonitoringRuleError",
+    "MovedFeature",
+    "Outcomes",
+    "PageHinkley",
+    "Performance",
+    "PerformanceRules",
+    "SampleRatio",
+    "ServiceLevels",
+    "ServiceWindow",
+    "SlicePerformance",
+    "SliceShift",
+    "Span",
+    "TooManyWindowsError",
+    "Truth",
+    "VariantDifference",
+    "VariantResult",
+    "WindowDrift",
+    "WindowPerformance",
+    "Windowing",
+    "accuracy_dropped",
+    "burning",
+    "calibration_drift",
+    "changed_labels",
+    "concept_alarms",
+    "drift_windows",
+    "experiment_report",
+    "freshness",
+    "join_outcomes",
+    "loss_shifts",
+    "moved_features",
+    "performance_windows",
+    "power_of_proportions",
+    "prediction_drift",
+    "rows_for_proportions",
+    "sample_ratio",
+    "service_windows",
+]

@@ -1,0 +1,138 @@
+"""Drift of each window of scores or features against a kept reference, for decisions that look at several windows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, Final
+
+import polars as pl
+
+from headwater.drift import ColumnDrift, DriftLimits, DriftReport, ReferenceProfile, drift_statistics
+from headwater.monitoring._frames import AT, PREDICTIONS, SCORE, check_columns, check_no_nulls, check_scores
+from headwater.monitoring._json import Recorded
+from headwater.monitoring._windows import Span, Windowing, split
+
+EMPTY: Final = "nothing was predicted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowDrift(Recorded):
+    """The drift of one window.
+
+    Attributes:
+        start: Its first instant (UTC), by prediction time.
+        end: The first one after it.
+        rows: Predictions in it.
+        report: One record a column; None when undefined.
+        reason: Why it is undefined; empty otherwise.
+    """
+
+    derived: ClassVar[tuple[str, ...]] = ("effects",)
+
+    start: datetime
+    end: datetime
+    rows: int
+    report: DriftReport | None
+    reason: str = ""
+
+    @property
+    def effects(self) -> dict[str, float]:
+        """Population stability index of each column that has enough rows, as a decision's `Window` takes it."""
+        if self.report is None or self.rows < self.report.limits.min_rows:
+            return {}
+        return {column.column: column.psi.value for column in self.report.columns}
+
+
+def drift_windows(
+    reference: ReferenceProfile | pl.DataFrame,
+    predictions: pl.DataFrame,
+    *,
+    columns: Sequence[str],
+    categorical: Sequence[str] = (),
+    windowing: Windowing,
+    limits: DriftLimits | None = None,
+    span: Span | None = None,
+) -> tuple[WindowDrift, ...]:
+    """How each window differs from the reference, oldest first, empty windows too.
+
+    Args:
+        reference: Profile kept with the bundle (only the predictions are read then), or rows.
+        predictions: `at` and the columns, such as features as the model read them.
+        columns: What to compare.
+        categorical: Those whose numbers are codes.
+        windowing: How time is cut.
+        limits: When a column counts as shifted.
+        span: Windows that overlap it are given; None covers the rows.
+
+    Raises:
+        MissingColumnsError, ColumnTypeError, BadValuesError: The predictions lack a column or a time.
+        TooManyWindowsError: Windows are far too short for the time covered.
+        DriftError: The reference lacks a column, is empty, or holds values of another kind.
+    """
+    check_columns(predictions, PREDICTIONS, [AT, *columns])
+    check_no_nulls(predictions, PREDICTIONS, [AT])
+    found = []
+    for window, rows in split(predictions, AT, windowing, span=span):
+        if rows.is_empty():
+            found.append(WindowDrift(start=window.start, end=window.end, rows=0, report=None, reason=EMPTY))
+            continue
+        report = drift_statistics(
+            reference, rows.select(columns), columns=columns, categorical=categorical, limits=limits, threads=1
+        )
+        found.append(WindowDrift(start=window.start, end=window.end, rows=rows.height, report=report))
+    return tuple(found)
+
+
+def prediction_drift(
+    reference: ReferenceProfile | pl.DataFrame,
+    predictions: pl.DataFrame,
+    *,
+    windowing: Windowing,
+    limits: DriftLimits | None = None,
+    span: Span | None = None,
+) -> tuple[WindowDrift, ...]:
+    """How the scores of each window differ from the reference's scores; needs no label. As `drift_windows`.
+
+    Args:
+        reference: Profile or rows with the column `score`: the version's scores on the rows it was judged on before its
+            release. Scores on its training rows are more extreme than any it will give later.
+    """
+    check_columns(predictions, PREDICTIONS, [AT, SCORE])
+    check_scores(predictions, PREDICTIONS)
+    return drift_windows(reference, predictions, columns=[SCORE], windowing=windowing, limits=limits, span=span)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovedFeature(Recorded):
+    """How much one feature moved.
+
+    Attributes:
+        column: The feature.
+        effect: Its population stability index less what sampling alone gives on average, 0 or more.
+        missing: Change of the share of rows without a value (null or NaN).
+        drift: All its statistics, with verdict and reason.
+    """
+
+    column: str
+    effect: float
+    missing: float
+    drift: ColumnDrift
+
+
+def moved_features(report: DriftReport) -> tuple[MovedFeature, ...]:
+    """Every feature of a drift report, the one that moved most first, equal ones by name."""
+    found = [
+        MovedFeature(
+            column=column.column,
+            effect=max(column.psi.value - column.psi.noise, 0.0),
+            missing=_missing(column, current=True) - _missing(column, current=False),
+            drift=column,
+        )
+        for column in report.columns
+    ]
+    return tuple(sorted(found, key=lambda moved: (-moved.effect, moved.column)))
+
+
+def _missing(column: ColumnDrift, *, current: bool) -> float:
+    side = column.current if current else column.reference
+    return (side.nulls + side.nans) / side.rows

@@ -1,0 +1,211 @@
+"""From outcomes to the report of a test of versions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from headwater.monitoring._experiment import (
+    Experiment,
+    ExperimentReport,
+    SampleRatio,
+    VariantDifference,
+    VariantResult,
+)
+from headwater.monitoring._frames import (
+    DECISION,
+    JUDGED,
+    LABEL,
+    OUTCOMES,
+    RECEIVED,
+    REQUEST_ID,
+    TRUTH,
+    VARIANT,
+    check_columns,
+    check_label_values,
+    check_no_nulls,
+)
+from headwater.monitoring._intervals import (
+    Estimate,
+    Mean,
+    design_effect,
+    mean_of,
+    newcombe,
+    power_of_proportions,
+    rows_for_proportions,
+    student,
+    welch,
+    wilson,
+)
+from headwater.monitoring._outcomes import Truth
+from headwater.monitoring.errors import MonitoringRuleError
+
+MISMATCH_P: Final = 0.001
+"""P-value below which shares are taken as wrong (Fabijan et al. 2019, Diagnosing Sample Ratio Mismatch, KDD)."""
+_EXAMPLES: Final = 20
+_UNIT: Final = "assigned unit"
+_BETWEEN: Final = "\x1f"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Side:
+    result: VariantResult
+    rows: float
+    """Labelled rows, as many independent ones as they count for."""
+    cost: Mean | None
+
+
+def experiment_report(outcomes: pl.DataFrame, *, experiment: Experiment) -> ExperimentReport:
+    """What a test of versions shows so far.
+
+    Args:
+        outcomes: The frame of `join_outcomes` over the time of the test, with the columns of the unit.
+        experiment: What was declared.
+
+    Raises:
+        MissingColumnsError, ColumnTypeError, BadValuesError: The frame is none of outcomes, or lacks a column of the unit.
+    """
+    needed = [REQUEST_ID, RECEIVED, VARIANT, DECISION, LABEL, TRUTH, JUDGED]
+    check_columns(outcomes, OUTCOMES, [*needed, *experiment.unit])
+    check_no_nulls(outcomes, OUTCOMES, [VARIANT, DECISION, *experiment.unit])
+    check_label_values(outcomes, OUTCOMES, LABEL)
+    declared = outcomes.filter(pl.col(VARIANT).is_in(list(experiment.shares)))
+    unit = pl.concat_str(pl.col(list(experiment.unit)).cast(pl.String), separator=_BETWEEN)
+    rows = declared.sort(RECEIVED, REQUEST_ID).with_columns(unit.alias(_UNIT))
+    first = rows.unique(_UNIT, keep="first", maintain_order=True)
+    units = dict(first.group_by(VARIANT).len().iter_rows())
+    crossed = rows.group_by(_UNIT).agg(pl.col(VARIANT).n_unique()).filter(pl.col(VARIANT) > 1)[_UNIT].sort()
+    ratio = sample_ratio(units, experiment.shares)
+    level = 1 - experiment.alpha / (len(experiment.shares) - 1)
+    events = rows.filter(JUDGED)
+    sides = {
+        name: _side(name, events.filter(pl.col(VARIANT) == name), units.get(name, 0), experiment, level)
+        for name in experiment.shares
+    }
+    control = sides[experiment.control]
+    others = [side for name, side in sides.items() if name != experiment.control]
+    return ExperimentReport(
+        variants=tuple(side.result for side in sides.values()),
+        differences=tuple(_difference(side, control, experiment, ratio, level) for side in others),
+        ratio=ratio,
+        crossed=len(crossed),
+        crossed_examples=tuple(name.replace(_BETWEEN, " ") for name in crossed.head(_EXAMPLES)),
+        undeclared=outcomes.height - declared.height,
+        level=level,
+    )
+
+
+def sample_ratio(observed: Mapping[str, int], shares: Mapping[str, float]) -> SampleRatio:
+    """Whether units were split as declared: Pearson's chi-squared test of fit.
+
+    Args:
+        observed: Variant to its units; absent means none.
+        shares: Variant to its declared share; together 1.
+
+    Raises:
+        MonitoringRuleError: A variant was observed that has no share.
+    """
+    from scipy.special import chdtrc
+
+    if foreign := sorted(set(observed) - set(shares)):
+        raise MonitoringRuleError(
+            rule="sample_ratio(...): observed", value=foreign, wanted="variants that are declared"
+        )
+    counts = {name: observed.get(name, 0) for name in shares}
+    total = sum(counts.values())
+    expected = {name: total * share for name, share in shares.items()}
+    possible = [name for name in shares if expected[name] > 0]
+    p_value = None
+    if any(counts[name] for name in shares if name not in possible):
+        p_value = 0.0  # who has no share got units all the same
+    elif len(possible) > 1:
+        statistic = sum((counts[name] - expected[name]) ** 2 / expected[name] for name in possible)
+        p_value = float(chdtrc(len(possible) - 1, statistic))
+    mismatch = p_value is not None and p_value < MISMATCH_P
+    return SampleRatio(expected=expected, observed=counts, p_value=p_value, mismatch=mismatch)
+
+
+def _side(name: str, events: pl.DataFrame, units: int, experiment: Experiment, level: float) -> _Side:
+    known = events.filter(pl.col(TRUTH) == Truth.KNOWN.value)
+    awaited = events.height - events.filter(pl.col(TRUTH) == Truth.NONE.value).height
+    coverage = known.height / awaited if awaited else None
+    enough = coverage is not None and coverage >= experiment.min_coverage and known.height > 0
+    labels, decisions = known[LABEL].to_numpy(), known[DECISION].to_numpy().astype(bool)
+    right, groups = ((labels == 1) == decisions).astype(np.float64), _groups(known)
+    alike = design_effect(right, groups)
+    rows = known.height / alike
+    cost = None
+    if experiment.costs is not None and enough:
+        costs = experiment.costs.of(labels, decisions)
+        cost = mean_of(costs, effect=design_effect(costs, groups))
+    decided = events[DECISION].to_numpy().astype(np.float64)
+    result = VariantResult(
+        variant=name,
+        units=units,
+        events=events.height,
+        labelled=known.height,
+        coverage=coverage,
+        decided=_share(decided, design_effect(decided, _groups(events)), level),
+        correct=_share(right, alike, level) if enough else None,
+        cost=student(cost, level=level) if cost else None,
+        design_effect=alike,
+    )
+    return _Side(result=result, rows=rows, cost=cost)
+
+
+def _share(values: np.ndarray, effect: float, level: float) -> Estimate | None:
+    rows = len(values) / effect
+    return wilson(float(values.mean()) * rows, rows, level=level) if len(values) else None
+
+
+def _groups(rows: pl.DataFrame) -> np.ndarray:
+    return rows[_UNIT].rank("dense").to_numpy().astype(np.int64) - 1
+
+
+def _difference(
+    side: _Side, control: _Side, experiment: Experiment, ratio: SampleRatio, level: float
+) -> VariantDifference:
+    ours, theirs = side.result, control.result
+    correct = newcombe(ours.correct, theirs.correct) if ours.correct and theirs.correct else None
+    cost = welch(side.cost, control.cost, level=level) if side.cost and control.cost else None
+    power, needed = _power(side, control, experiment, 1 - level)
+    judged, reason = True, ""
+    if ratio.mismatch:
+        judged, reason = (
+            False,
+            f"units were not split as declared (p {ratio.p_value:.2g}), so that no difference can be trusted",
+        )
+    elif correct is None:
+        few = next(result for result in (ours, theirs) if result.correct is None)
+        known = f"{few.coverage:.1%}" if few.coverage is not None else "none"
+        judged, reason = (
+            False,
+            f"{known} of the labels of {few.variant} are known, {experiment.min_coverage:.1%} are needed",
+        )
+    else:
+        sure = correct.low > 0 or correct.high < 0
+        found = f"right decisions differ by {correct.value:+.4f} [{correct.low:+.4f}, {correct.high:+.4f}]"
+        reason = f"{found}: {'a difference' if sure else 'no difference is shown'} at level {level:.4g}"
+    return VariantDifference(
+        variant=ours.variant, correct=correct, cost=cost, power=power, needed=needed, judged=judged, reason=reason
+    )
+
+
+def _power(
+    side: _Side, control: _Side, experiment: Experiment, alpha: float
+) -> tuple[float | None, tuple[int, int] | None]:
+    base, share = control.result.correct, experiment.shares[side.result.variant]
+    if base is None or not 0 < base.value < 1 or not 0 < base.value + experiment.effect < 1 or not share:
+        return None, None
+    power = power_of_proportions(base.value, experiment.effect, (control.rows, side.rows), alpha=alpha)
+    wanted = rows_for_proportions(
+        base.value,
+        experiment.effect,
+        alpha=alpha,
+        power=experiment.power,
+        ratio=share / experiment.shares[experiment.control],
+    )
+    alike = max(control.result.design_effect, side.result.design_effect)
+    return power, (int(np.ceil(wanted[0] * alike)), int(np.ceil(wanted[1] * alike)))

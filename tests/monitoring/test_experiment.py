@@ -1,0 +1,229 @@
+"""A report on versions that answered side by side is right as often as it says, and sees a broken split."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from headwater.monitoring import (
+    BadValuesError,
+    DecisionCosts,
+    Experiment,
+    MissingColumnsError,
+    MonitoringRuleError,
+    experiment_report,
+    sample_ratio,
+)
+from headwater.monitoring._intervals import newcombe, wilson
+from serving.policies import ABTest, assign
+from tests.monitoring.scenario import START, outcomes
+
+COSTS = DecisionCosts(false_alarm=1.0, miss=4.0)
+
+
+def declared(**changes: Any) -> Experiment:
+    usual = {"shares": {"a": 0.5, "b": 0.5}, "control": "a", "unit": ("entity",), "effect": 0.05, "costs": COSTS}
+    return Experiment(**{**usual, **changes})
+
+
+def shown(*, rates: dict[str, float], rows: int, seed: int, each: int = 1) -> pl.DataFrame:
+    """Events of entities that keep their variant; decisions are right with the rate of their variant."""
+    draw = np.random.default_rng(seed)
+    policy = ABTest(shares={name: 1 / len(rates) for name in rates}, salt=f"test {seed}")
+    entities = [f"e{n // each}" for n in range(rows)]
+    variants = [assign(policy, entity).variant for entity in entities]
+    label = draw.integers(0, 2, rows)
+    right = draw.random(rows) < np.array([rates[name] for name in variants])
+    return outcomes(
+        label.tolist(), [0.5] * rows, decision=((label == 1) == right).tolist(), entity=entities, variant=variants
+    )
+
+
+def test_rates_costs_and_differences_are_those_of_the_rows() -> None:
+    frame = shown(rates={"a": 0.7, "b": 0.8}, rows=4_000, seed=1)
+    report = experiment_report(frame, experiment=declared())
+    sides = {}
+    for name in "ab":
+        rows = frame.filter(pl.col("variant") == name)
+        costs = COSTS.of(rows["label"].to_numpy(), rows["decision"].to_numpy())
+        sides[name] = ((rows["label"] == 1) == rows["decision"]).sum(), rows.height, costs
+    control, other = report.variants
+    assert (control.variant, control.labelled, control.units) == ("a", sides["a"][1], sides["a"][1])
+    assert control.correct == wilson(sides["a"][0], sides["a"][1])
+    (difference,) = report.differences
+    expected = newcombe(*(wilson(*sides[name][:2]) for name in "ba"))  # type: ignore[arg-type]
+    assert difference.correct == expected
+    welch = stats.ttest_ind(sides["b"][2], sides["a"][2], equal_var=False).confidence_interval(0.95)
+    assert difference.cost is not None
+    assert (difference.cost.low, difference.cost.high) == pytest.approx((welch.low, welch.high))
+    assert (difference.judged, report.crossed, report.undeclared, report.ratio.mismatch) == (True, 0, 0, False)
+    assert "a difference at level 0.95" in difference.reason
+    assert other.design_effect == 1.0
+    json.dumps(report.to_json(), allow_nan=False)
+
+
+FEW, MANY = 30, pytest.param(400, marks=pytest.mark.heavy)
+
+
+@pytest.mark.parametrize("each", [1, 8])
+@pytest.mark.parametrize("runs", [FEW, MANY])
+def test_equal_versions_differ_as_seldom_as_declared(runs: int, each: int) -> None:
+    """Also where an entity's events are all alike."""
+    alarms = 0
+    for seed in range(runs):
+        frame = shown(rates={"a": 0.75, "b": 0.75}, rows=400, seed=seed)
+        repeated = pl.concat([frame.with_columns(request_id=pl.col("request_id") + str(n)) for n in range(each)])
+        (difference,) = experiment_report(repeated, experiment=declared(costs=None)).differences
+        assert difference.correct is not None
+        alarms += difference.correct.low > 0 or difference.correct.high < 0
+    assert alarms <= stats.binom.isf(0.001, runs, 0.05)
+
+
+@pytest.mark.parametrize("runs", [FEW, MANY])
+def test_the_power_says_how_often_the_effect_is_found(runs: int) -> None:
+    found, power = 0, []
+    for seed in range(runs):
+        frame = shown(rates={"a": 0.70, "b": 0.78}, rows=800, seed=seed)
+        report = experiment_report(frame, experiment=declared(effect=0.08, costs=None))
+        (difference,) = report.differences
+        assert difference.correct is not None
+        assert difference.power is not None
+        found += difference.correct.low > 0
+        power.append(difference.power)
+    chance = float(np.mean(power))
+    assert stats.binom.ppf(0.001, runs, chance) <= found <= stats.binom.isf(0.001, runs, chance)
+
+
+def test_the_rows_needed_grow_with_rows_that_are_alike() -> None:
+    frame = shown(rates={"a": 0.7, "b": 0.7}, rows=1_000, seed=3)
+    doubled = pl.concat([frame, frame.with_columns(request_id=pl.col("request_id") + "!")])
+    alone, alike = (experiment_report(one, experiment=declared()).differences[0] for one in (frame, doubled))
+    assert alone.needed is not None
+    assert alike.needed is not None
+    assert alike.needed[0] == pytest.approx(2 * alone.needed[0], rel=0.01)
+    assert alike.power == pytest.approx(alone.power, abs=0.01)
+
+
+@given(st.lists(st.integers(0, 3_000), min_size=2, max_size=5).filter(any), st.data())
+@settings(max_examples=80, deadline=None)
+def test_the_sample_ratio_is_scipys_chi_squared(counts: list[int], data: st.DataObject) -> None:
+    weights = data.draw(st.lists(st.integers(1, 9), min_size=len(counts), max_size=len(counts)))
+    shares = {str(n): weight / sum(weights) for n, weight in enumerate(weights)}
+    found = sample_ratio({str(n): count for n, count in enumerate(counts)}, shares)
+    expected = stats.chisquare(counts, [share * sum(counts) for share in shares.values()]).pvalue
+    assert found.p_value == pytest.approx(expected, abs=1e-9)
+    assert found.mismatch == (found.p_value is not None and found.p_value < 0.001)
+
+
+def test_a_fair_split_raises_no_alarm_and_a_leak_does() -> None:
+    shares = {"a": 0.5, "b": 0.5}
+    draw = np.random.default_rng(1)
+    first = draw.binomial(20_000, 0.5, 2_000)
+    alarms = [sample_ratio({"a": int(n), "b": 20_000 - int(n)}, shares).mismatch for n in first]
+    assert sum(alarms) <= 8  # two are expected
+    # A well-known one: 821,588 against 815,482 users (Fabijan et al. 2019).
+    assert sample_ratio({"a": 821_588, "b": 815_482}, shares).mismatch
+
+
+def test_a_broken_split_is_judged_by_nobody() -> None:
+    frame = shown(rates={"a": 0.7, "b": 0.9}, rows=3_000, seed=4)
+    lost = frame.filter((pl.col("variant") == "a") | (pl.int_range(pl.len()) % 4 > 0))
+    report = experiment_report(lost, experiment=declared())
+    assert report.ratio.mismatch
+    assert not report.differences[0].judged
+    assert "not split as declared" in report.differences[0].reason
+
+
+def test_who_has_no_share_must_get_no_unit() -> None:
+    shares = {"a": 0.5, "b": 0.5, "c": 0.0}
+    assert not sample_ratio({"a": 50, "b": 50}, shares).mismatch
+    assert sample_ratio({"a": 50, "b": 50, "c": 1}, shares).p_value == 0.0
+    assert sample_ratio({}, {"a": 0.5, "b": 0.5}).p_value is None
+    with pytest.raises(MonitoringRuleError, match="'x'"):
+        sample_ratio({"x": 1}, shares)
+
+
+def test_a_unit_that_got_two_variants_is_named_and_counts_where_it_was_first() -> None:
+    rows = ["a", "b", "b", "a", "b"]
+    entities = ["one", "one", "two", "three", "three"]
+    at = [START + timedelta(minutes=n) for n in (5, 1, 2, 3, 4)]
+    frame = outcomes([1] * 5, [0.9] * 5, at=at, entity=entities, variant=rows)
+    report = experiment_report(frame, experiment=declared())
+    assert (report.crossed, report.crossed_examples) == (2, ("one", "three"))
+    assert dict(report.ratio.observed) == {"a": 1, "b": 2}
+
+
+def test_units_of_several_columns_are_not_mixed_up() -> None:
+    frame = outcomes([1] * 2, [0.9] * 2, first=["a b", "a"], second=["c", "b c"], variant=["a", "b"])
+    report = experiment_report(frame, experiment=declared(unit=("first", "second")))
+    assert report.crossed == 0
+    assert dict(report.ratio.observed) == {"a": 1, "b": 1}
+
+
+def test_early_labels_of_one_variant_are_not_compared() -> None:
+    frame = shown(rates={"a": 0.7, "b": 0.9}, rows=2_000, seed=5)
+    late = (pl.col("variant") == "b") & (pl.int_range(pl.len()) % 3 == 0)
+    frame = frame.with_columns(
+        label=pl.when(late).then(None).otherwise("label"),
+        truth=pl.when(late).then(pl.lit("pending")).otherwise("truth"),
+    )
+    report = experiment_report(frame, experiment=declared())
+    assert (report.differences[0].judged, report.differences[0].correct, report.differences[0].cost) == (
+        False,
+        None,
+        None,
+    )
+    assert "of the labels of b are known" in report.differences[0].reason
+    assert report.variants[0].correct is not None
+    assert report.variants[1].correct is None
+
+
+def test_several_candidates_share_the_chance_of_a_false_alarm() -> None:
+    frame = shown(rates={"a": 0.7, "b": 0.7, "c": 0.7}, rows=900, seed=6)
+    thirds = {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}
+    report = experiment_report(frame, experiment=declared(shares=thirds))
+    assert report.level == pytest.approx(0.975)
+    assert [one.variant for one in report.differences] == ["b", "c"]
+
+
+def test_undeclared_variants_are_left_out_and_counted() -> None:
+    frame = outcomes([1, 0, 1], [0.9] * 3, entity=["x", "y", "z"], variant=["a", "b", "old"])
+    report = experiment_report(frame, experiment=declared())
+    assert (report.undeclared, sum(one.events for one in report.variants)) == (1, 2)
+
+
+def test_nothing_yet_is_a_report_too() -> None:
+    frame = outcomes([1], [0.9], entity=["x"], variant=["a"]).clear()
+    report = experiment_report(frame, experiment=declared())
+    assert report.ratio.p_value is None
+    assert "none of the labels" in report.differences[0].reason
+    assert report.variants[0].decided is None
+    json.dumps(report.to_json(), allow_nan=False)
+    alone = experiment_report(outcomes([1], [0.9], entity=["x"], variant=["a"]), experiment=declared())
+    assert alone.differences[0].power is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shares": {"a": 1.0}}, {"shares": {"a": 0.5, "b": 0.6}}, {"shares": {"a": 1.5, "b": -0.5}},
+        {"control": "x"}, {"unit": ()}, {"effect": 0.0}, {"alpha": 1.0}, {"power": float("nan")}, {"min_coverage": 2.0},
+    ],
+)  # fmt: skip
+def test_a_test_that_cannot_be_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(MonitoringRuleError, match=f"Experiment.*{next(iter(change))}"):
+        declared(**change)
+
+
+def test_a_frame_without_its_units_is_refused() -> None:
+    frame = outcomes([1], [0.9], entity=["x"], variant=["a"])
+    with pytest.raises(MissingColumnsError, match="'entty'"):
+        experiment_report(frame, experiment=declared(unit=("entty",)))
+    with pytest.raises(BadValuesError, match="'entity' of the outcomes is null"):
+        experiment_report(frame.with_columns(entity=pl.lit(None, pl.String)), experiment=declared())

@@ -1,0 +1,88 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import headwater.monitoring
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(headwater.monitoring.__all__) == sorted(
+        [
+            "COST",
+            "PERFORMANCE_METRICS",
+            "Adwin",
+            "Alarm",
+            "Alarms",
+            "AmbiguousLabelsError",
+            "BadValuesError",
+            "Budget",
+            "BurnRule",
+            "Burning",
+            "CalibrationDrift",
+            "CalibrationLimits",
+            "CalibrationReference",
+            "ColumnTypeError",
+            "Ddm",
+            "DecisionCosts",
+            "Detector",
+            "Estimate",
+            "Experiment",
+            "ExperimentReport",
+            "Freshness",
+            "LabelChanges",
+            "Loss",
+            "LossShift",
+            "MissingColumnsError",
+            "MonitoringError",
+            "MonitoringRuleError",
+            "MovedFeature",
+            "Outcomes",
+            "PageHinkley",
+            "Performance",
+            "PerformanceRules",
+            "SampleRatio",
+            "ServiceLevels",
+            "ServiceWindow",
+            "SlicePerformance",
+            "SliceShift",
+            "Span",
+            "TooManyWindowsError",
+            "Truth",
+            "VariantDifference",
+            "VariantResult",
+            "WindowDrift",
+            "WindowPerformance",
+            "Windowing",
+            "accuracy_dropped",
+            "burning",
+            "calibration_drift",
+            "changed_labels",
+            "concept_alarms",
+            "drift_windows",
+            "experiment_report",
+            "freshness",
+            "join_outcomes",
+            "loss_shifts",
+            "moved_features",
+            "performance_windows",
+            "power_of_proportions",
+            "prediction_drift",
+            "rows_for_proportions",
+            "sample_ratio",
+            "service_windows",
+        ]
+    )
+
+
+def test_importing_the_room_loads_no_heavy_library() -> None:
+    heavy = ("river", "scipy", "sklearn", "torch", "mlflow", "matplotlib", "pandas", "dagster")
+    script = f"import sys, headwater.monitoring; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
