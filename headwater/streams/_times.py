@@ -1,0 +1,24 @@
+"""Times as whole microseconds since 1970 (UTC), which compare and subtract exactly."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ONE: Final = timedelta(microseconds=1)
+
+
+def in_microseconds(moment: datetime) -> int:
+    """A moment with a zone, in microseconds since 1970. Raises ValueError without one."""
+    if moment.tzinfo is None:
+        raise ValueError(f"The time {moment.isoformat()} has no zone; give one, such as UTC.")
+    return (moment - EPOCH) // _ONE
+
+
+def length(duration: timedelta) -> int:
+    """A duration in microseconds."""
+    return duration // _ONE
+
+
+def as_time(microseconds: int) -> datetime:
+    """The moment so many microseconds after 1970, in UTC."""
+    return EPOCH + timedelta(microseconds=microseconds)
