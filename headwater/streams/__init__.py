@@ -3,8 +3,13 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from headwater.streams._declaration import Late, StreamSource
+from headwater.streams._events import events_between, watermark_of
 from headwater.streams._file_log import FileLog
+from headwater.streams._ingest import Ingested, assets_of, catch_up, ingest, skip_to
 from headwater.streams._interface import EventLog, Limits, LogBatch, LogEvent
+from headwater.streams._parsing import Reason
+from headwater.streams._state import Counts, PartitionState, StreamState, read_state
 
 if TYPE_CHECKING:
     from headwater.streams._kafka_log import KafkaLog
@@ -13,12 +18,26 @@ _LATER: Final = {"KafkaLog": "headwater.streams._kafka_log"}
 """Needs the extra `kafka`."""
 
 __all__ = [
+    "Counts",
     "EventLog",
     "FileLog",
+    "Ingested",
     "KafkaLog",
+    "Late",
     "Limits",
     "LogBatch",
     "LogEvent",
+    "PartitionState",
+    "Reason",
+    "StreamSource",
+    "StreamState",
+    "assets_of",
+    "catch_up",
+    "events_between",
+    "ingest",
+    "read_state",
+    "skip_to",
+    "watermark_of",
 ]
 
 
