@@ -1,22 +1,25 @@
 """From the log into the lake: one batch, one transaction, one commit that holds the events and how far the log was read."""
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
 from headwater.lake import Entry, Kind, Lake, Snapshot, Transaction, WriteMode
+from headwater.lake._digest_schema import canonical_schema
 from headwater.lake.errors import MergeConflictError
-from headwater.materialize import Run, Stopwatch, Written, finish
+from headwater.materialize import REJECTED_SUFFIX, Run, Stopwatch, Written, finish
 from headwater.names import ASSET_FACT, MAIN
 from headwater.product import Asset, Severity
 from headwater.provenance import CheckRecord, Pin
-from headwater.streams._declaration import TIME, StreamSource
+from headwater.streams._declaration import LATE_SUFFIX, OFFSETS_SUFFIX, TIME, StreamSource
 from headwater.streams._interface import EventLog, Limits, LogBatch
 from headwater.streams._sorting import Parsed, Sorted, parse, sort, spans
 from headwater.streams._state import Counts, PartitionState, StreamState, read_state, write_state
@@ -179,14 +182,24 @@ def skip_to(
 
 def assets_of(source: StreamSource) -> Mapping[str, Asset]:
     """The lake paths of a stream as assets: what their code version is taken of."""
-    tables = (source.path, source.late_path, source.rejected_path)
-    kinds = {**dict.fromkeys(tables, Kind.TABLE), source.offsets_path: Kind.FOLDER}
+    return _assets(source.path, json.dumps(source.declared), source.description)
+
+
+@lru_cache
+def _assets(path: str, declared: str, description: str) -> Mapping[str, Asset]:
+    """The same objects for each batch: the code version of an asset is computed once."""
+    kinds = {
+        path: Kind.TABLE,
+        path + LATE_SUFFIX: Kind.TABLE,
+        path + REJECTED_SUFFIX: Kind.TABLE,
+        path + OFFSETS_SUFFIX: Kind.FOLDER,
+    }
     return {
-        path: Asset(
-            path=path, kind=kind, compute=sort, covers=(parse,), declaration=source.declared, kinds=("stream",),
-            description=source.description,
+        name: Asset(
+            path=name, kind=kind, compute=sort, covers=(parse,), declaration=json.loads(declared), kinds=("stream",),
+            description=description,
         )
-        for path, kind in kinds.items()
+        for name, kind in kinds.items()
     }  # fmt: skip
 
 
@@ -198,8 +211,9 @@ def _standing(base: Snapshot, source: StreamSource, log: EventLog) -> StreamStat
         remedy = "Put the folder back (`headwater lake revert`), or remove the tables as well to begin anew."
         problem = f"{', '.join(tables)} stands in the lake and {source.offsets_path} does not"
         raise StreamStateError(path=source.path, problem=problem, remedy=remedy)
-    if base.has(source.path) and (found := base.table(source.path).collect_schema()) != source.rows_schema:
-        problem = f"its table has the columns {_shown(found)}, and its declaration makes {_shown(source.rows_schema)}"
+    wanted = canonical_schema(source.rows_schema)
+    if base.has(source.path) and (found := base.entry(source.path).schema) != wanted:
+        problem = f"its table has the columns {_shown(found)}, and its declaration makes {_shown(wanted)}"
         remedy = "Give the changed stream a path of its own, or change the table and its late rows by hand first."
         raise StreamStateError(path=source.path, problem=problem, remedy=remedy)
     if state is None:
@@ -209,7 +223,7 @@ def _standing(base: Snapshot, source: StreamSource, log: EventLog) -> StreamStat
     return state
 
 
-def _shown(schema: pl.Schema) -> str:
+def _shown(schema: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {dtype}" for name, dtype in schema.items())
 
 
