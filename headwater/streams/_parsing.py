@@ -81,7 +81,7 @@ def parser(source: StreamSource) -> Callable[[LogEvent], Row | Rejected]:
 
 def _object(data: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(data, parse_constant=_no_number)
+        found = _DECODER.decode(data.decode())
     except (ValueError, RecursionError) as error:  # also of bytes that are no UTF-8
         raise _BadError(Reason.NOT_JSON, f"{type(error).__name__}: {_short(str(error))}") from error
     if not isinstance(found, dict):
@@ -91,6 +91,9 @@ def _object(data: bytes) -> dict[str, Any]:
 
 def _no_number(text: str) -> Any:
     raise ValueError(f"{text} is no JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_number)
 
 
 def _value(found: dict[str, Any], name: str, read: Callable[[Any], Any], optional: bool) -> Any:
