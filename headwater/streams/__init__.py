@@ -3,10 +3,11 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from headwater.streams._assets import assets_of
 from headwater.streams._declaration import Late, StreamSource
 from headwater.streams._events import events_between, watermark_of
 from headwater.streams._file_log import FileLog
-from headwater.streams._ingest import Ingested, assets_of, catch_up, ingest, skip_to
+from headwater.streams._ingest import Ingested, catch_up, ingest, skip_to
 from headwater.streams._interface import EventLog, Limits, LogBatch, LogEvent
 from headwater.streams._parsing import Reason
 from headwater.streams._state import Counts, PartitionState, StreamState, read_state

@@ -20,6 +20,7 @@ WATERMARK: Final = "watermark"
 LATE_SUFFIX, OFFSETS_SUFFIX = ".late", ".offsets"
 _KINDS: Final = (pl.Int64(), pl.Float64(), pl.String(), pl.Boolean(), TIME)
 _NO_KEYS: Final = (pl.Float64(),)
+_LONGEST: Final = timedelta(days=36_500)
 
 
 class Late(StrEnum):
@@ -74,8 +75,8 @@ class StreamSource:
         object.__setattr__(self, "schema", pl.Schema(schema))
         self._check_columns()
         for name in ("allowed_lateness", "duplicate_horizon", "allowed_ahead", "idle_after"):
-            if getattr(self, name) < timedelta(0):
-                raise self._error(f"its {name} is {getattr(self, name)}.", "Give zero or more.")
+            if not timedelta(0) <= getattr(self, name) <= _LONGEST:
+                raise self._error(f"its {name} is {getattr(self, name)}.", f"Give zero or more, {_LONGEST} at most.")
 
     def _check_columns(self) -> None:
         for name, dtype in self.schema.items():

@@ -44,7 +44,7 @@ def events_between(
     Raises:
         PathNotFoundError: Nothing of the stream was ever read.
         StreamStateError: Its state cannot be read.
-        ValueError: A time has no zone.
+        NoZoneError: A time has no zone.
     """
     begin, limit = (pl.lit(in_microseconds(moment), dtype=pl.Int64) for moment in (start, end))
     state, rows = _state(snapshot, path), snapshot.table(path)

@@ -1,29 +1,27 @@
 """From the log into the lake: one batch, one transaction, one commit that holds the events and how far the log was read."""
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-import polars as pl
-
-from headwater.lake import Entry, Kind, Lake, Snapshot, Transaction, WriteMode
+from headwater.lake import Entry, Lake, Snapshot, Transaction, WriteMode
 from headwater.lake._digest_schema import canonical_schema
 from headwater.lake.errors import MergeConflictError
-from headwater.materialize import REJECTED_SUFFIX, Run, Stopwatch, Written, finish
+from headwater.materialize import Run, Stopwatch, Written, finish
 from headwater.names import ASSET_FACT, MAIN
-from headwater.product import Asset, Severity
+from headwater.product import Severity
 from headwater.provenance import CheckRecord, Pin
-from headwater.streams._declaration import LATE_SUFFIX, OFFSETS_SUFFIX, TIME, StreamSource
+from headwater.streams._assets import assets_of
+from headwater.streams._declaration import StreamSource
 from headwater.streams._interface import EventLog, Limits, LogBatch
-from headwater.streams._sorting import Parsed, Sorted, parse, sort, spans
+from headwater.streams._known import known_rows
+from headwater.streams._sorting import Parsed, Sorted, parse, sort
 from headwater.streams._state import Counts, PartitionState, StreamState, read_state, write_state
-from headwater.streams._times import as_time, in_microseconds, length
+from headwater.streams._times import as_time, in_microseconds
 from headwater.streams.errors import AnotherLogError, BehindEndError, NoPartitionError, StreamStateError
 
 WELL_FORMED: Final = "events_are_well_formed"
@@ -85,6 +83,7 @@ def ingest(
         MergeConflictError: Another consumer published events of this stream meanwhile. Nothing was published.
         AnotherLogError: The offsets in the lake are of another log.
         StreamStateError: The tables in the lake do not fit the offsets or the declaration.
+        NoZoneError: `now` has no zone.
         StreamError: The log cannot be read, or no longer has the events.
     """
     watch = Stopwatch()
@@ -95,7 +94,7 @@ def ingest(
         if not batch.events and all(state.offsets.get(number, end) == end for number, end in batch.next.items()):
             return _done(None, Counts(), state, batch, watch)
         parsed = parse(source, batch, now=moment)
-        found = sort(source, state, batch, parsed, _known(tx.base, source, parsed))
+        found = sort(source, state, batch, parsed, known_rows(tx.base, source, parsed))
         written = _write(tx, source, found, scratch)
         watch.function = time.perf_counter() - watch.wall
         checks, pins = _checks(source, found, parsed), _pins(tx.base, source, log, state, batch)
@@ -180,29 +179,6 @@ def skip_to(
     return outcome.commit
 
 
-def assets_of(source: StreamSource) -> Mapping[str, Asset]:
-    """The lake paths of a stream as assets: what their code version is taken of."""
-    return _assets(source.path, json.dumps(source.declared), source.description)
-
-
-@lru_cache
-def _assets(path: str, declared: str, description: str) -> Mapping[str, Asset]:
-    """The same objects for each batch: the code version of an asset is computed once."""
-    kinds = {
-        path: Kind.TABLE,
-        path + LATE_SUFFIX: Kind.TABLE,
-        path + REJECTED_SUFFIX: Kind.TABLE,
-        path + OFFSETS_SUFFIX: Kind.FOLDER,
-    }
-    return {
-        name: Asset(
-            path=name, kind=kind, compute=sort, covers=(parse,), declaration=json.loads(declared), kinds=("stream",),
-            description=description,
-        )
-        for name, kind in kinds.items()
-    }  # fmt: skip
-
-
 def _standing(base: Snapshot, source: StreamSource, log: EventLog) -> StreamState:
     """How far the stream was read, at the pinned commit."""
     state = read_state(base, source.path)
@@ -225,34 +201,6 @@ def _standing(base: Snapshot, source: StreamSource, log: EventLog) -> StreamStat
 
 def _shown(schema: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {dtype}" for name, dtype in schema.items())
-
-
-def _known(base: Snapshot, source: StreamSource, parsed: Parsed) -> pl.DataFrame:
-    """Rows of the lake that events of a batch could be duplicates of, times in microseconds."""
-    names = list(source.schema)
-    plain = [pl.col(name).cast(pl.Int64) if dtype == TIME else pl.col(name) for name, dtype in source.schema.items()]
-    none = pl.DataFrame(schema={name: pl.Int64 if dtype == TIME else dtype for name, dtype in source.schema.items()})
-    if not parsed.rows:
-        return none
-    found = spans((row.time for row in parsed.rows), length(source.duplicate_horizon))
-    time_column = pl.col(source.event_time)
-    near = pl.any_horizontal(time_column.is_between(_instant(begin), _instant(end)) for begin, end in found)
-    places = [names.index(name) for name in source.id]
-    ids = pl.DataFrame(
-        [tuple(row.values[place] for place in places) for row in parsed.rows],
-        schema={name: none.schema[name] for name in source.id},
-        orient="row",
-    ).unique()
-    frames = [
-        base.table(path).filter(near).select(plain).join(ids.lazy(), on=list(source.id), how="semi").collect()
-        for path in (source.path, source.late_path)
-        if base.has(path)
-    ]
-    return pl.concat([none, *frames])
-
-
-def _instant(microseconds: int) -> pl.Expr:
-    return pl.lit(microseconds, dtype=pl.Int64).cast(TIME)
 
 
 def _write(tx: Transaction, source: StreamSource, found: Sorted, scratch: Path | None) -> list[Written]:

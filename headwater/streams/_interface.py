@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from headwater.product import DeclarationError
+
 
 class LogEvent(NamedTuple):
     """One event as the log has it.
@@ -36,7 +38,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         if self.events < 1 or self.bytes < 1:
-            raise ValueError(f"Limits are 1 or more, not {self.events} events and {self.bytes} bytes.")
+            found = f"{self.events} events and {self.bytes} bytes"
+            raise DeclarationError(
+                what="Limits", name=found, problem="nothing would be read.", remedy="Give 1 or more."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +65,10 @@ class LogBatch:
 
 
 class EventLog(Protocol):
-    """A durable log of events. Implementations: `FileLog`, `KafkaLog`; contract: `headwater.testing.stream_suite`."""
+    """A durable log of events. Implementations: `FileLog`, `KafkaLog`; contract: `headwater.testing.stream_suite`.
+
+    One object is for one thread at a time; any number of them, of any process, work on one log.
+    """
 
     @property
     def identity(self) -> str:
@@ -88,6 +96,7 @@ class EventLog(Protocol):
 
         Raises:
             NoPartitionError: There is no such partition.
+            NoZoneError: `at` has no zone.
             EventLogError: They could not all be made durable. Some of them may stand in the log.
         """
         ...

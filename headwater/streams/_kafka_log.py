@@ -190,6 +190,8 @@ class KafkaLog:
             more = self._consumer.consume(min(_CHUNK, limits.events), timeout=0) if first is not None else []
             for message in [first, *more] if first is not None else []:
                 error = message.error()
+                if message.partition() != partition and (error is None or error.code() == KafkaError._PARTITION_EOF):
+                    continue  # of an assignment before
                 if error is None or error.code() == KafkaError._PARTITION_EOF:
                     deadline = time.monotonic() + self._timeout
                     yield message

@@ -3,14 +3,16 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from headwater.streams.errors import NoZoneError
+
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE: Final = timedelta(microseconds=1)
 
 
 def in_microseconds(moment: datetime) -> int:
-    """A moment with a zone, in microseconds since 1970. Raises ValueError without one."""
+    """A moment with a zone, in microseconds since 1970. Raises NoZoneError without one."""
     if moment.tzinfo is None:
-        raise ValueError(f"The time {moment.isoformat()} has no zone; give one, such as UTC.")
+        raise NoZoneError(moment=moment.isoformat())
     return (moment - EPOCH) // _ONE
 
 

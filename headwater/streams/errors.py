@@ -9,6 +9,14 @@ class StreamError(HeadwaterError):
     """Any error of streams."""
 
 
+class NoZoneError(StreamError, ValueError):
+    """A time without a zone, which could be any of a day's."""
+
+    def __init__(self, *, moment: str) -> None:
+        self.moment = moment
+        super().__init__(f"The time {moment} has no zone. Give one, such as UTC.")
+
+
 class EventLogError(StreamError):
     """An event log cannot be read or written."""
 

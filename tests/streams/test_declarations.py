@@ -8,7 +8,7 @@ import pytest
 
 from headwater.names import InvalidNameError
 from headwater.product import DeclarationError
-from headwater.streams import StreamSource
+from headwater.streams import Limits, StreamSource
 from tests.streams.scenario import SOURCE
 
 TIME = pl.Datetime("us", "UTC")
@@ -32,6 +32,7 @@ GOOD: dict[str, Any] = {
         ({"id": ("load",)}, "no event can be told"),
         ({"optional": ("at",)}, "'at' may be absent"),
         ({"allowed_lateness": timedelta(seconds=-1)}, "allowed_lateness"),
+        ({"duplicate_horizon": timedelta.max}, "36500 days"),
     ],
 )
 def test_a_wrong_declaration_says_what_is_wrong(change: dict[str, Any], said: str) -> None:
@@ -56,3 +57,9 @@ def test_what_is_declared_is_part_of_the_code_version() -> None:
 
     assert version(SOURCE) == version(replace(SOURCE))
     assert version(replace(SOURCE, allowed_lateness=timedelta(hours=1))) != version(SOURCE)
+
+
+@pytest.mark.parametrize("limits", [{"events": 0}, {"bytes": -1}])
+def test_limits_that_let_nothing_through_are_refused(limits: dict[str, int]) -> None:
+    with pytest.raises(DeclarationError, match="nothing would be read"):
+        Limits(**limits)

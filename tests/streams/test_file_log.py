@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from headwater.streams import FileLog, Limits
-from headwater.streams.errors import DamagedEventLogError, EventLogError, EventLogFullError
+from headwater.streams.errors import DamagedEventLogError, EventLogError, EventLogFullError, NoZoneError
 from headwater.testing.stream_suite import everything
 
 WRITER = """
@@ -214,7 +214,7 @@ def test_a_log_is_opened_as_it_was_begun_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_time_without_a_zone_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no zone"):
+    with pytest.raises(NoZoneError, match="no zone"):
         FileLog(tmp_path).append([b"x"], partition=0, at=datetime(2013, 1, 1))
     FileLog(tmp_path).append([b"x"], partition=0, at=datetime(2013, 1, 1, tzinfo=UTC))
 

@@ -29,6 +29,7 @@ from headwater.streams.errors import (
     BehindEndError,
     LostEventsError,
     NoPartitionError,
+    NoZoneError,
     StreamError,
     StreamStateError,
 )
@@ -291,7 +292,7 @@ def test_spans_of_a_stream_hold_each_event_once(hours: Lake) -> None:
 def test_a_span_of_no_stream_or_without_a_zone_is_an_error(hours: Lake) -> None:
     with pytest.raises(PathNotFoundError, match="catch_up"):
         events_between(hours.at("main"), "grid/landing/none", minute(0), minute(1))
-    with pytest.raises(ValueError, match="no zone"):
+    with pytest.raises(NoZoneError, match="no zone"):
         events_between(hours.at("main"), PATH, minute(0).replace(tzinfo=None), minute(1))
 
 
