@@ -31,8 +31,8 @@ class Pin:
         path: Lake path of the input.
         data_version: Its data version at the input commit.
         read: Whether the asset's function really read it (a declared input may go unread).
-        role: `input`; `landed` for a file from outside (its sha256); `previous` for its own past, which never makes it
-            stale.
+        role: `input`; `landed` for a file from outside (its sha256); `log` for the events of a log (its partition, and their
+            offsets as `first..end`); `previous` for its own past, which never makes it stale.
         partition: Which partition of the output read it, where one commit holds several; None means all of them.
     """
 

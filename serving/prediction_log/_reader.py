@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.prediction_log._frames import Frame, decode, next_whole
+from headwater.frames import Frame, decode, next_whole
 from serving.prediction_log._writer import SUFFIX
 from serving.prediction_log.errors import DamagedLogError, LogError
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from headwater.frames import MARK_BYTES, encode, frame_size
 from headwater.lake._files import sync as sync_to_disk
-from serving.prediction_log._frames import MARK_BYTES, encode, frame_size
 from serving.prediction_log.errors import LogError, LogFullError
 
 SUFFIX: Final = ".log"

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater.frames import decode, encode, next_whole
 from serving.prediction_log import DamagedLogError, LogError, LogFullError, LogWriter, read_frames, segments
-from serving.prediction_log._frames import decode, encode, next_whole
 
 WRITER = """
 import sys

@@ -1,7 +1,7 @@
-"""How a batch of records stands in a segment: its mark, length, checksum, records. Zeros are room that nobody used yet.
+"""How a batch of records stands in a segment of a log: its mark, length, checksum, records. Zeros are room that nobody used yet.
 
 A frame is written with one call and synced before the next one begins. So only the last frame of a segment can be torn, and
-nothing in it was ever answered. Each segment has a mark of its own that nobody can guess, so that no record can hold a frame.
+nothing in it was ever promised. Each segment has a mark of its own that nobody can guess, so that no record can hold a frame.
 """
 
 import struct
@@ -46,6 +46,14 @@ def decode(data: bytes | memoryview, offset: int, mark: bytes) -> Frame | None:
     if found != mark or end > len(data) or zlib.crc32(data[start:end]) != checksum:
         return None
     return Frame(records=tuple(_records(data, start, end)), end=end)
+
+
+def size_at(data: bytes, offset: int, mark: bytes) -> int | None:
+    """Bytes of the frame that a head at a byte announces, None when no head is there; the frame itself may be torn."""
+    if offset + HEAD.size > len(data):
+        return None
+    found, length, _ = HEAD.unpack_from(data, offset)
+    return HEAD.size + length if found == mark else None
 
 
 def _records(data: bytes | memoryview, start: int, end: int) -> Iterator[bytes]:

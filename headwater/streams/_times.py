@@ -1,0 +1,26 @@
+"""Times as whole microseconds since 1970 (UTC), which compare and subtract exactly."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from headwater.streams.errors import NoZoneError
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ONE: Final = timedelta(microseconds=1)
+
+
+def in_microseconds(moment: datetime) -> int:
+    """A moment with a zone, in microseconds since 1970. Raises NoZoneError without one."""
+    if moment.tzinfo is None:
+        raise NoZoneError(moment=moment.isoformat())
+    return (moment - EPOCH) // _ONE
+
+
+def length(duration: timedelta) -> int:
+    """A duration in microseconds."""
+    return duration // _ONE
+
+
+def as_time(microseconds: int) -> datetime:
+    """The moment so many microseconds after 1970, in UTC."""
+    return EPOCH + timedelta(microseconds=microseconds)
