@@ -4,6 +4,7 @@ Positions are JSON: `segments` has of each segment the byte behind the last fram
 which bytes between frames are none.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,11 +17,13 @@ from headwater.lake._files import sync as sync_to_disk
 from serving.prediction_log._frames import Frame
 from serving.prediction_log._reader import Segment, read_frames, segments
 from serving.prediction_log._record import decode_record
-from serving.prediction_log._writer import SUFFIX
+from serving.prediction_log._writer import PART, SUFFIX
 from serving.prediction_log.errors import DamagedLogError, LogError, RecordFormatError
 
 DAMAGED: Final = ".damaged"
 """Ending of a segment that was taken as far as it is whole, and is kept for a look."""
+_ABANDONED_SECONDS: Final = 3_600.0
+"""A segment is made in less than a second."""
 
 
 class Placed(NamedTuple):
@@ -123,6 +126,15 @@ def settle(folder: Path, positions: Positions) -> None:
             raise LogError(path=str(segment.path), action="deleted", reason=error.strerror or str(error)) from error
     if done:
         sync_to_disk(folder)
+    _sweep(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what writers that were killed left of segments they were making: no record is in them."""
+    for part in folder.glob(f"*{PART}") if folder.is_dir() else ():
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > _ABANDONED_SECONDS:
+                part.unlink()
 
 
 def damaged_segments(folder: Path) -> tuple[str, ...]:

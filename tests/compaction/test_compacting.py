@@ -1,6 +1,8 @@
 """What a compaction takes, keeps aside, drops and deletes; with a real log and a real lake."""
 
 import json
+import os
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -131,6 +133,16 @@ def test_what_follows_damage_is_taken_and_the_segment_is_kept_aside_and_shown(sc
     (scene.log / f"{segment.name}.damaged").unlink()
     scene.answer([record("a:3")])
     assert verdicts(scene.compact())["log_is_whole"]
+
+
+def test_what_a_killed_writer_left_of_a_segment_is_swept_later(scene: Scene) -> None:
+    scene.answer([record("a:0")])
+    names = {"000000000001-0011223344556677.part": 7_200, "000000000002-0011223344556677.part": 60}
+    for name, age in names.items():
+        (scene.log / name).write_bytes(b"")
+        os.utime(scene.log / name, (time.time() - age, time.time() - age))
+    scene.compact()
+    assert scene.segments() == ["000000000002-0011223344556677.part"]
 
 
 def test_files_that_no_writer_made_are_left_alone(scene: Scene) -> None:

@@ -60,7 +60,7 @@ def check(scene: Scene, promised: list[str]) -> None:
     assert [id for id in promised if id not in counts] == []
     assert len(counts) <= len(promised) + 5 * 2, "more than one unpromised batch of each writer"
     assert scene.lake.at("main").entry(PATH).rows == len(counts)
-    assert scene.segments() == []
+    assert [name for name in scene.segments() if not name.endswith(".part")] == []  # a killed writer may leave one
     assert scene.lake.verify().clean
 
 
