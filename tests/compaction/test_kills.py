@@ -14,7 +14,7 @@ import pytest
 from headwater.lake._steps import Step
 from tests.compaction.scene import PATH, Scene, record
 
-PUBLISHING = [Step.PREPARED, Step.STAGED, Step.LOCKED, Step.SYNCED, Step.CATALOGUED, Step.COMMITTED, Step.CLOSED]
+PUBLISHING = [Step.STAGED, Step.CATALOGUED, Step.COMMITTED, Step.CLOSED]
 
 
 class Process:
