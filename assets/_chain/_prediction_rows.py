@@ -9,9 +9,10 @@ import polars as pl
 if TYPE_CHECKING:
     from serving.prediction_log import Placed, PredictionRecord
 
+AT: Final = "at"
 UTC_TIME: Final = pl.Datetime("us", "UTC")
 COLUMNS: Final[Mapping[str, pl.DataType]] = {
-    "request_id": pl.String(), "at": UTC_TIME, "received": UTC_TIME, "latency_us": pl.Int64(), "version": pl.String(),
+    "request_id": pl.String(), AT: UTC_TIME, "received": UTC_TIME, "latency_us": pl.Int64(), "version": pl.String(),
     "variant": pl.String(), "propensity": pl.Float64(), "score": pl.Float64(), "decision": pl.Boolean(),
     "shadows": pl.String(), "request": pl.String(), "features": pl.String(), "reasons": pl.String(),
     "online": pl.String(), "commit": pl.String(), "caller": pl.String(), "trace": pl.String(),

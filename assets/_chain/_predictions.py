@@ -10,7 +10,7 @@ import polars as pl
 
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
-from assets._chain._prediction_rows import COLUMNS, PLACE, REJECTED, first_answers, from_requests, sort_out
+from assets._chain._prediction_rows import AT, COLUMNS, PLACE, REJECTED, first_answers, from_requests, sort_out
 from headwater.feeds import Appended, Backlog, Feed, Positions
 from headwater.lake import Kind
 from headwater.names import PREDICTION_LOG_FOLDER
@@ -30,7 +30,9 @@ def predictions_asset(product: Product) -> Asset:
     """
     assert product.labels is not None
     labels, serving = product.labels, product.serving
-    if taken := sorted(COLUMNS.keys() & set(labels.key)):
+    # The time that the labels know a row by is the prediction time: under its own name `at` it is there already.
+    key = tuple(name for name in labels.key if not name == labels.time == AT)
+    if taken := sorted(COLUMNS.keys() & set(key)):
         raise DeclarationError(
             what="Product",
             name=product.name,
@@ -38,7 +40,7 @@ def predictions_asset(product: Product) -> Asset:
             remedy="Rename it.",
         )
     path = ChainPaths(product=product.name).predictions
-    rules: dict[str, Any] = {"key": labels.key, "keep": serving.keep, "unique_for": serving.unique_for}
+    rules: dict[str, Any] = {"key": key, "keep": serving.keep, "unique_for": serving.unique_for}
     return Asset(
         path=path,
         kind=Kind.TABLE,

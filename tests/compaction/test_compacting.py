@@ -16,7 +16,7 @@ from assets._chain._predictions import predictions_asset
 from headwater.materialize import Status
 from headwater.product import DeclarationError, Labels
 from serving.prediction_log import LogWriter, encode_record, segments
-from tests.compaction.scene import LABEL_ROWS, PATH, START, Scene, microseconds, product, record
+from tests.compaction.scene import LABEL_ROWS, LABELS, PATH, START, Scene, microseconds, product, record
 
 
 @pytest.fixture
@@ -299,3 +299,15 @@ def test_a_key_called_like_a_column_of_the_predictions_is_refused() -> None:
     assert toy.labels is not None
     with pytest.raises(DeclarationError, match="'version'"):
         predictions_asset(replace(toy, labels=Labels(path="toy/labels", key=("version",), time="hour", label="y")))
+
+
+def test_a_key_column_at_that_is_the_labels_time_is_the_prediction_time_itself(tmp_path: Path) -> None:
+    """The template's label table knows a row by customer and `at`."""
+    scene = Scene(tmp_path)
+    scene.asset = predictions_asset(
+        replace(product(), labels=Labels(path=LABELS, key=("who", "at"), time="at", label="y"))
+    )
+    scene.label(LABEL_ROWS.rename({"hour": "at"}))
+    scene.answer([record("ann:1", request={"who": "ann"})])
+    scene.compact()
+    assert scene.rows().select("who", "at").rows() == [("ann", START)]
