@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from headwater.code_version import code_version
 from headwater.lake import Lake, Snapshot
-from headwater.materialize import Reason, why_held, why_stale
+from headwater.materialize import Reason, kept_beside, why_held, why_stale
 from headwater.product import Asset
 
 _Key = TypeVar("_Key")
@@ -48,7 +48,7 @@ def undeclared(snapshot: Snapshot, assets: Iterable[Asset], *, product: str | No
         assets: Every declared asset.
         product: Only this product's folder, or None.
     """
-    known = {path for asset in assets for path in (asset.path, *asset.inputs, *asset.previous)}
+    known = {path for asset in assets for path in (asset.path, *kept_beside(asset), *asset.inputs, *asset.previous)}
     return tuple(path for path in snapshot.paths() if path not in known and product in (None, path.split("/")[0]))
 
 

@@ -10,7 +10,7 @@ import keyword
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import polars as pl
 
 from headwater.errors import HeadwaterError
+from headwater.feeds import Feed, Positions
 from headwater.lake import Entry, Kind, Snapshot, TableData
 from headwater.names import check_path
 from headwater.provenance import Provenance
@@ -106,6 +107,21 @@ class Inputs(Protocol):
 
         For what compares itself with its own past, such as a champion. Recorded, but never makes an asset stale.
         """
+        ...
+
+    @property
+    def feed(self) -> Path:
+        """The folder in which the records of a fed table arrive."""
+        ...
+
+    @property
+    def positions(self) -> Positions:
+        """Up to where earlier builds took the records of a fed table; empty before the first."""
+        ...
+
+    @property
+    def started(self) -> datetime:
+        """When the build began, UTC: the clock of rules about age."""
         ...
 
 
@@ -252,6 +268,7 @@ class Asset:
         covers: Further functions whose code belongs to its code version.
         packages: Installed distributions whose version belongs to its code version.
         versioned: Whether each publication gets a semantic version; its function then reports the fact `signature`.
+        feed: Records from outside that a table is fed from: its function then returns what it took as `Appended`.
     """
 
     path: str
@@ -269,6 +286,7 @@ class Asset:
     covers: tuple[Callable[..., Any], ...] = ()
     packages: tuple[str, ...] = ()
     versioned: bool = False
+    feed: Feed | None = None
 
     def __post_init__(self) -> None:
         check_path(self.path)
@@ -296,6 +314,13 @@ class Asset:
                 name=self.path,
                 problem="a folder has partitions.",
                 remedy="Make it a table or one folder each.",
+            )
+        if self.feed is not None and (self.partitions is not None or self.kind is Kind.FOLDER):
+            raise DeclarationError(
+                what="Asset",
+                name=self.path,
+                problem="it has a feed and is a folder or has partitions.",
+                remedy="Feed a table without partitions.",
             )
         json.dumps(self.declaration)
 
@@ -485,6 +510,10 @@ class Serving:
 
     Attributes:
         window: How far back from the newest feature row the online features answer as the lake would, more than zero.
+        keep: How long predictions stay in their table after their prediction time, more than zero; None keeps all.
+        unique_for: How long after an answer another one to the same request id is a repetition of it, more than zero.
+        least_records: So many records of the prediction log start their compaction, at least one.
+        longest_wait: So long a record may wait for others before it is compacted, more than zero.
         assign_by: Request fields by which a traffic policy draws: who has the same values gets the same version. Empty takes
             the labels' key, so that one event gets one version however often it is asked for.
         redacted: Request fields and features that the prediction log must not hold.
@@ -492,18 +521,24 @@ class Serving:
     """
 
     window: timedelta = timedelta(days=7)
+    keep: timedelta | None = None
+    unique_for: timedelta = timedelta(days=7)
+    least_records: int = 10_000
+    longest_wait: timedelta = timedelta(minutes=1)
     assign_by: tuple[str, ...] = ()
     redacted: tuple[str, ...] = ()
     ahead: timedelta = timedelta(days=1)
 
     def __post_init__(self) -> None:
+        for name in ("window", "keep", "unique_for", "longest_wait", "least_records"):
+            value = getattr(self, name)
+            if value is not None and value <= (0 if name == "least_records" else timedelta(0)):
+                raise DeclarationError(
+                    what="Serving", name=name, problem=f"it is {value}.", remedy="Give more than zero."
+                )
         if self.ahead < timedelta(0):
             raise DeclarationError(
                 what="Serving", name="ahead", problem=f"it is {self.ahead}.", remedy="Give zero or more."
-            )
-        if self.window <= timedelta(0):
-            raise DeclarationError(
-                what="Serving", name="window", problem=f"it is {self.window}.", remedy="Give more than zero."
             )
 
 

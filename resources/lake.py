@@ -63,6 +63,7 @@ class LakeResource(dg.ConfigurableResource):
             partition=partition,
             landing=settings.landing,
             scratch=settings.scratch,
+            state=settings.state,
             branch=settings.branch,
         )
         return told(outcome)

@@ -22,6 +22,7 @@ from headwater.product import Asset
 from headwater.provenance import Provenance
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG, LakeResource
 from resources.verdicts import recorded_verdicts
+from sensors._busy import busy_assets
 from sensors._reports import Standing, evaluations, materialization, standings
 from sensors._workers import fail_lost_runs
 
@@ -29,13 +30,6 @@ ACTOR: Final = "sensor:reconcile"
 TICK_SECONDS: Final = 30
 RECONCILE_TAG: Final = "headwater/reconcile"
 MOST_TRIES: Final = 3
-_BUSY: Final = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 Pins: TypeAlias = frozenset[tuple[str, str]]
 
@@ -78,7 +72,7 @@ def reconcile_sensor(assets: Sequence[Asset], together: Sequence[frozenset[str]]
     def body(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         scene = _Scene(lake=lake.open(), resource=lake, assets=assets)
         fail_lost_runs(context.instance)
-        busy = _busy(context.instance, frozenset(asset.path for asset in assets))
+        busy = busy_assets(context.instance, frozenset(asset.path for asset in assets))
         events = list(scene.reports(context.instance, busy))
         if events:
             return dg.SensorResult(asset_events=events)
@@ -222,14 +216,6 @@ def _shown(instance: dg.DagsterInstance, item: Standing) -> str | None:
     ).records
     event = records[0].asset_materialization if records else None
     return (event.tags or {}).get(DATA_VERSION_TAG) if event else None
-
-
-def _busy(instance: dg.DagsterInstance, everything: frozenset[str]) -> frozenset[str]:
-    found: set[str] = set()
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_BUSY)):
-        keys = run.asset_selection
-        found |= everything if keys is None else {"/".join(key.path) for key in keys}
-    return frozenset(found)
 
 
 def _run_request(instance: dg.DagsterInstance, item: Request) -> dg.RunRequest | None:

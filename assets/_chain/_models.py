@@ -4,12 +4,13 @@ from headwater.product import Asset, Product
 
 
 def model_chain(product: Product) -> tuple[Asset, ...]:
-    """Dataset cards for every product; from training set and online features to release for one with a model."""
+    """Dataset cards for every product; from training set and online features to release and predictions for one with a model."""
     from assets._chain._cards import dataset_cards_asset, model_card_asset
     from assets._chain._drift import drift_assets
     from assets._chain._evaluation import evaluation_asset
     from assets._chain._model import model_asset
     from assets._chain._online import online_asset
+    from assets._chain._predictions import predictions_asset
     from assets._chain._release import release_asset
     from assets._chain._training_set import training_set_asset
 
@@ -28,4 +29,5 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         model_card_asset(product),
         *drift_assets(product),
         release_asset(product),
+        predictions_asset(product),
     )

@@ -43,7 +43,7 @@ def online_asset(product: Product) -> Asset:
         ),
         description="The newest rows of the feature tables, as a service looks them up.",
         kinds=("parquet",),
-        declaration=declared_values(features=product.features, serving=product.serving),
+        declaration=declared_values(features=product.features, window=product.serving.window),
     )
 
 

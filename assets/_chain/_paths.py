@@ -50,6 +50,11 @@ class ChainPaths:
         return f"{self.product}/drift_page"
 
     @property
+    def predictions(self) -> str:
+        """What the service answered, one row a prediction."""
+        return f"{self.product}/predictions"
+
+    @property
     def release(self) -> str:
         """Which version is live, on which evidence."""
         return f"{self.product}/release"

@@ -15,6 +15,7 @@ _COMMANDS: Final = {
     "build": ("_build", "build"),
     "land": ("_land", "land"),
     "lake": ("_lake", "lake"),
+    "log": ("_log", "log"),
     "model": ("_model", "model"),
     "product": ("_product", "product"),
     "mlflow": ("_mlflow", "mlflow"),

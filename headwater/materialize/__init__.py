@@ -1,7 +1,14 @@
 """One materialization is one lake transaction: pin, write, audit, publish. No Dagster in here."""
 
+from headwater.materialize._append import POSITIONS_SUFFIX, kept_beside, read_positions
 from headwater.materialize._audit import INPUTS_READ, INPUTS_USABLE, REJECTED_SUFFIX
-from headwater.materialize._build import NoDataError, PartitionRebuildError, UnknownPartitionError, materialize
+from headwater.materialize._build import (
+    NoDataError,
+    NothingAppendedError,
+    PartitionRebuildError,
+    UnknownPartitionError,
+    materialize,
+)
 from headwater.materialize._facts import FactError, plain_facts
 from headwater.materialize._finish import (
     Outcome,
@@ -19,6 +26,7 @@ from headwater.materialize._inputs import (
     BY_HAND,
     LandedFileChangedError,
     LandedFileMissingError,
+    NotFedError,
     PartitionMissingError,
     RecordingInputs,
     UndeclaredInputError,
@@ -31,11 +39,14 @@ __all__ = [
     "BY_HAND",
     "INPUTS_READ",
     "INPUTS_USABLE",
+    "POSITIONS_SUFFIX",
     "REJECTED_SUFFIX",
     "FactError",
     "LandedFileChangedError",
     "LandedFileMissingError",
     "NoDataError",
+    "NotFedError",
+    "NothingAppendedError",
     "Outcome",
     "PartitionMissingError",
     "PartitionRebuildError",
@@ -52,8 +63,10 @@ __all__ = [
     "definition_of",
     "file_sha256",
     "finish",
+    "kept_beside",
     "materialize",
     "plain_facts",
+    "read_positions",
     "record_of",
     "replayed",
     "transaction_id_of",

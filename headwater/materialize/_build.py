@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -11,8 +12,10 @@ from typing import Any, Final
 import polars as pl
 
 from headwater.errors import HeadwaterError
+from headwater.feeds import Appended
 from headwater.lake import Entry, Kind, Lake, Snapshot, Transaction
 from headwater.lake.errors import MergeConflictError, SchemaChangedError, TableWriteError
+from headwater.materialize._append import append, settle
 from headwater.materialize._audit import Part, audited, data_errors
 from headwater.materialize._facts import plain_facts
 from headwater.materialize._finish import Outcome, Run, Stopwatch, Written, finish, replayed, transaction_id_of
@@ -28,7 +31,7 @@ from headwater.product import Asset, RejectedInputError, Result
 from headwater.provenance import Pin
 
 _TRIES: Final = 12
-"""Of one partition while others are published into the same table: each round of rivals leaves one fewer."""
+"""Of one partition, or of one append, while others are published into the same table: each round of rivals leaves one fewer."""
 
 
 def materialize(
@@ -39,6 +42,7 @@ def materialize(
     partition: str | None = None,
     landing: Path | None = None,
     scratch: Path | None = None,
+    state: Path | None = None,
     branch: str = MAIN,
 ) -> Outcome:
     """Builds one asset (or one partition) from one snapshot and publishes it if its checks hold.
@@ -50,13 +54,14 @@ def materialize(
         partition: Key of the partition, for partitioned assets.
         landing: Folder of landed files, for landing assets.
         scratch: Existing directory for temporary files; None takes the system's.
+        state: The state folder, for fed tables.
         branch: Lake branch that it reads from and publishes into.
 
     Returns:
         What happened. A failed blocking check is an outcome (`REFUSED`), not an error. When a partition's columns are
         no longer the table's, all partitions that stand are built with it and published in one commit. When another run publishes
-        another partition of the same table meanwhile, or a landed file is replaced while it is read, it is built
-        again from what is there then.
+        another partition of the same table meanwhile, or took records of the same feed, or a landed file is replaced while it is
+        read, it is built again from what is there then. After a build of a fed table, its feed forgets what main holds.
 
     Raises:
         UndeclaredInputError: The function read what it did not declare.
@@ -69,22 +74,26 @@ def materialize(
     watch = Stopwatch()
     transaction_id = transaction_id_of(run, asset.path, partition)
     if transaction_id is not None and (earlier := lake.find_transaction(transaction_id, ref=branch)) is not None:
+        settle(lake, asset, state)
         return replayed(lake, asset.path, partition, earlier, into=branch)
-    more = {"partition": partition, "landing": landing, "scratch": scratch, "branch": branch, "id": transaction_id}
+    more = {"partition": partition, "landing": landing, "scratch": scratch, "state": state, "branch": branch}
     for left in reversed(range(_TRIES)):
         try:
-            return _try(lake, asset, run=run, watch=watch, **more)  # type: ignore[arg-type]
+            outcome = _try(lake, asset, run=run, watch=watch, id=transaction_id, **more)  # type: ignore[arg-type]
         except LandedFileChangedError:
             if not left:
                 raise
-        except _OtherPartitionsError as rival:
+        except _RivalError as rival:
             if not left:
                 raise rival.conflict from None
+        else:
+            settle(lake, asset, state)
+            return outcome
     raise AssertionError("the last try returns or raises")
 
 
-class _OtherPartitionsError(Exception):
-    """The table changed meanwhile, but this partition stands as it did or as this build wrote it."""
+class _RivalError(Exception):
+    """The table changed meanwhile: other partitions of it, or another build appended to it."""
 
     def __init__(self, conflict: MergeConflictError) -> None:
         self.conflict = conflict
@@ -104,11 +113,14 @@ def _try(
     partition: str | None,
     landing: Path | None,
     scratch: Path | None,
+    state: Path | None,
     branch: str,
     id: str | None,
 ) -> Outcome:
     with lake.transaction(into=branch, id=id, hint=asset.path) as tx:
-        reader = partial(RecordingInputs, lake=lake, snapshot=tx.base, asset=asset, landing=landing)
+        began = datetime.fromisoformat(watch.started)
+        given = {"landing": landing, "state": state, "started": began}
+        reader = partial(RecordingInputs, lake=lake, snapshot=tx.base, asset=asset, **given)  # type: ignore[arg-type]
         before = time.perf_counter()
         entry, parts = _build(tx, asset, reader, partition, scratch)
         watch.function += time.perf_counter() - before
@@ -120,8 +132,9 @@ def _try(
         try:
             return finish(lake, tx, written, checks=checks, pins=pins, run=run, watch=watch, into=branch)[0]
         except MergeConflictError as conflict:
-            if partition and _only_others_changed(tx.base, lake.at(branch), entry, asset.path, partition):
-                raise _OtherPartitionsError(conflict) from conflict
+            others = partition and _only_others_changed(tx.base, lake.at(branch), entry, asset.path, partition)
+            if others or asset.feed is not None:
+                raise _RivalError(conflict) from conflict
             raise
 
 
@@ -180,6 +193,11 @@ def _write(
         with tempfile.TemporaryDirectory(prefix="folder-", dir=scratch) as name:
             result = _as_result(asset.compute(inputs, Path(name)), folder=True)
             return tx.write_folder(asset.path, Path(name), identity=asset.identity), plain_facts(result.facts)
+    if asset.feed is not None:
+        found = asset.compute(inputs)
+        if not isinstance(found, Appended):
+            raise NothingAppendedError(asset=asset.path, found=type(found).__qualname__)
+        return append(tx, asset.path, found, scratch=scratch), plain_facts(found.facts)
     if asset.partitions is None:
         result = _as_result(asset.compute(inputs))
         return tx.write_table(asset.path, result.data), _with_lineage(asset, inputs, result)
@@ -214,6 +232,16 @@ class NoDataError(HeadwaterError):
 
     def __init__(self) -> None:
         super().__init__("The function returned None instead of rows. Return a frame, an Arrow reader or a Result.")
+
+
+class NothingAppendedError(HeadwaterError):
+    """The function of a fed table did not say up to where it took its feed."""
+
+    def __init__(self, *, asset: str, found: str) -> None:
+        self.asset = asset
+        super().__init__(
+            f"The function of {asset!r}, which has a feed, returned a {found}. Return rows and positions as `Appended`."
+        )
 
 
 class UnknownPartitionError(HeadwaterError):

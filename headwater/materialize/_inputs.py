@@ -1,12 +1,14 @@
 """What an asset's function reads, at one commit, with a record of what it really read."""
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from headwater.errors import HeadwaterError
+from headwater.feeds import Positions
 from headwater.lake import Entry, Lake, Snapshot
 from headwater.product import Asset
 from headwater.provenance import Pin, Provenance, ProvenanceError
@@ -49,6 +51,15 @@ class LandedFileChangedError(HeadwaterError):
         )
 
 
+class NotFedError(HeadwaterError):
+    """A feed was asked for by an asset that has none, or where no state folder is."""
+
+    def __init__(self, *, asset: str, declared: bool) -> None:
+        self.asset = asset
+        remedy = "Run it where the state folder is" if declared else "Declare its feed"
+        super().__init__(f"{asset!r} has no feed here. {remedy}.")
+
+
 class PartitionMissingError(HeadwaterError):
     """A partition was asked for before the same partition of an input was there."""
 
@@ -68,13 +79,24 @@ class RecordingInputs:
         asset: Whose declaration decides what may be read.
         partition: The partition being built, or None.
         landing: Folder of landed files, or None where nothing lands.
+        state: The state folder, below which feeds are, or None where none is.
+        started: When the build began (UTC); None is now.
     """
 
     def __init__(
-        self, *, lake: Lake, snapshot: Snapshot, asset: Asset, partition: str | None = None, landing: Path | None = None
+        self,
+        *,
+        lake: Lake,
+        snapshot: Snapshot,
+        asset: Asset,
+        partition: str | None = None,
+        landing: Path | None = None,
+        state: Path | None = None,
+        started: datetime | None = None,
     ) -> None:
         self._lake, self._snapshot, self._asset = lake, snapshot, asset
         self._landing, self._partition = landing, partition
+        self._state, self._started = state, started or datetime.now(UTC)
         self._landed = tuple(name.format(partition=partition) for name in asset.landed)
         self._read: set[str] = set()
         self._files: dict[str, str] = {}
@@ -152,6 +174,25 @@ class RecordingInputs:
             return None
         self._past[path] = snapshot.entry(path).data_version
         return snapshot
+
+    @property
+    def feed(self) -> Path:
+        """The folder in which the records of a fed table arrive. Raises NotFedError."""
+        if self._asset.feed is None or self._state is None:
+            raise NotFedError(asset=self._asset.path, declared=self._asset.feed is not None)
+        return self._state / self._asset.feed.folder
+
+    @property
+    def positions(self) -> Positions:
+        """Up to where earlier builds took the records of a fed table."""
+        from headwater.materialize._append import read_positions
+
+        return read_positions(self._snapshot, self._asset.path)
+
+    @property
+    def started(self) -> datetime:
+        """When the build began, UTC."""
+        return self._started
 
     def pins(self) -> tuple[Pin, ...]:
         """What was declared, at which data version, and whether it was read."""

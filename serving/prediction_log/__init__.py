@@ -2,6 +2,7 @@
 
 from serving.prediction_log._reader import Segment, read_frames, segments
 from serving.prediction_log._record import PredictionRecord, decode_record, encode_record
+from serving.prediction_log._taking import Placed, Taken, backlog, damaged_segments, log_bytes, settle, take
 from serving.prediction_log._writer import LogWriter
 from serving.prediction_log.errors import DamagedLogError, LogError, LogFullError, RecordFormatError
 
@@ -10,11 +11,18 @@ __all__ = [
     "LogError",
     "LogFullError",
     "LogWriter",
+    "Placed",
     "PredictionRecord",
     "RecordFormatError",
     "Segment",
+    "Taken",
+    "backlog",
+    "damaged_segments",
     "decode_record",
     "encode_record",
+    "log_bytes",
     "read_frames",
     "segments",
+    "settle",
+    "take",
 ]

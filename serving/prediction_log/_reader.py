@@ -1,13 +1,18 @@
 """Reads segments, also while they are written and after their writer was killed."""
 
 import fcntl
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from headwater.frames import Frame, decode, next_whole
+from headwater.frames import MARK_BYTES, Frame, decode, next_whole
 from serving.prediction_log._writer import SUFFIX
 from serving.prediction_log.errors import DamagedLogError, LogError
+
+_NAME: Final = re.compile(rf"\d+-[0-9a-f]{{{2 * MARK_BYTES}}}")
+"""Other files are no segments: no writer made them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +34,7 @@ def segments(folder: Path) -> tuple[Segment, ...]:
     """The segments of a log, oldest first; none when the folder is not there."""
     if not folder.is_dir():
         return ()
-    found = sorted(folder.glob(f"*{SUFFIX}"))
+    found = sorted(file for file in folder.glob(f"*{SUFFIX}") if _NAME.fullmatch(file.stem))
     return tuple(Segment(name=file.stem, path=file, is_final=not _is_written(file)) for file in found)
 
 

@@ -58,6 +58,7 @@ def test_every_sensor_runs_by_default() -> None:
     assert set(sensors) == {
         "automation_conditions",
         "automation_conditions_flights_together",
+        "compaction",
         "landed_data",
         "outside_commits",
         "reconciliation",

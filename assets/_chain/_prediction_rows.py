@@ -1,0 +1,165 @@
+"""Records of the prediction log as rows: columns, key columns, what is no row, what was there before."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from serving.prediction_log import Placed, PredictionRecord
+
+AT: Final = "at"
+UTC_TIME: Final = pl.Datetime("us", "UTC")
+COLUMNS: Final[Mapping[str, pl.DataType]] = {
+    "request_id": pl.String(), AT: UTC_TIME, "received": UTC_TIME, "latency_us": pl.Int64(), "version": pl.String(),
+    "variant": pl.String(), "propensity": pl.Float64(), "score": pl.Float64(), "decision": pl.Boolean(),
+    "shadows": pl.String(), "request": pl.String(), "features": pl.String(), "reasons": pl.String(),
+    "online": pl.String(), "commit": pl.String(), "caller": pl.String(), "trace": pl.String(),
+}  # fmt: skip
+"""Those of every product; the columns of the label's key follow. Mappings are JSON with sorted keys."""
+REJECTED: Final[Mapping[str, pl.DataType]] = {
+    "segment": pl.String(), "end": pl.Int64(), "problem": pl.String(), "record": pl.Binary(),
+}  # fmt: skip
+"""What is no row: where it stood in the log, why, and its bytes."""
+PLACE: Final = "__place"
+_WHEN: Final = frozenset({"received", "latency_us", "trace"})
+"""What a second answer to one request may have otherwise without saying anything else."""
+_FIRST_TIME: Final = -62_135_596_800_000_000
+_LAST_TIME: Final = 253_402_300_799_999_999
+"""Microseconds since 1970 of the first and the last instant that Delta and Python both have (years 1 to 9999)."""
+_LARGEST: Final = 2**63
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sorted:
+    """Records as rows, and those that are none.
+
+    Attributes:
+        rows: `COLUMNS`, key columns, and `PLACE`: the record's place among all.
+        rejected: Place and problem of each other record.
+    """
+
+    rows: pl.DataFrame
+    rejected: Mapping[int, str]
+
+
+def sort_out(records: "Sequence[Placed]", product: str, key: Mapping[str, pl.DataType]) -> Sorted:
+    """Rows of the records of a product.
+
+    Args:
+        records: As they stand in the log.
+        product: Its name; a record of another one is no row.
+        key: Dtypes of the columns of the label's key.
+    """
+    from serving.prediction_log import RecordFormatError, decode_record
+
+    rows: list[dict[str, Any]] = []
+    requests: list[Mapping[str, Any]] = []
+    rejected: dict[int, str] = {}
+    for place, placed in enumerate(records):
+        try:
+            record = decode_record(placed.data)
+            rows.append({**_cells(record, product), PLACE: place})
+            requests.append(record.request)
+        except (RecordFormatError, _NoRowError) as error:
+            rejected[place] = str(error)
+    frame = pl.DataFrame(rows, schema={**COLUMNS, PLACE: pl.Int64()}, orient="row")
+    own = [_key_column(name, [request.get(name) for request in requests], dtype) for name, dtype in key.items()]
+    return Sorted(rows=frame.with_columns(own).select(*COLUMNS, *key, PLACE), rejected=rejected)
+
+
+def from_requests(rows: pl.LazyFrame, key: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """Rows that stand with the key columns of other dtypes, read from their requests again."""
+    own = (
+        _from_text(pl.col("request").str.json_path_match(f"$['{name}']"), dtype).alias(name)
+        for name, dtype in key.items()
+    )
+    return rows.select(*COLUMNS).with_columns(*own)
+
+
+def first_answers(rows: pl.DataFrame, standing: pl.LazyFrame | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows whose request id is new, and those of the others that say something else than the first answer.
+
+    Args:
+        rows: With `PLACE`.
+        standing: Rows of the table that count as the first answer, None without a table.
+    """
+    known = _standing(rows, standing)
+    fresh = rows.join(known, on="request_id", how="anti", maintain_order="left")
+    fresh = fresh.unique("request_id", keep="first", maintain_order=True)
+    again = rows.join(fresh, on=PLACE, how="anti")
+    said = [name for name in rows.columns if name not in _WHEN and name not in ("request_id", PLACE)]
+    first = pl.concat([known, fresh.select(known.columns)]).unique("request_id", keep="first")
+    both = again.join(first, on="request_id", how="left", suffix="__first")
+    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}__first")) for name in said)
+    return fresh, both.filter(~same).select(rows.columns)
+
+
+def _standing(rows: pl.DataFrame, standing: pl.LazyFrame | None) -> pl.DataFrame:
+    """The rows of the table with a request id of `rows`: ids are read first, all else only of those that meet."""
+    columns = [name for name in rows.columns if name not in _WHEN and name != PLACE]
+    if standing is None or not rows.height:
+        return rows.select(columns).clear()
+    asked = rows.lazy().select("request_id").unique()
+    met = standing.select("request_id").join(asked, on="request_id", how="semi").collect()["request_id"]
+    if met.is_empty():
+        return rows.select(columns).clear()
+    return standing.filter(pl.col("request_id").is_in(met.implode())).select(columns).collect()
+
+
+class _NoRowError(Exception):
+    """A record that the table cannot hold."""
+
+
+def _cells(record: "PredictionRecord", product: str) -> dict[str, Any]:
+    import msgspec
+
+    if record.product != product:
+        raise _NoRowError(f"It is of product {record.product!r}.")
+    for name in ("at", "received"):
+        if not _FIRST_TIME <= getattr(record, name) <= _LAST_TIME:
+            raise _NoRowError(f"Its {name!r} lies outside the years 1 to 9999.")
+    if not -_LARGEST <= record.latency < _LARGEST:
+        raise _NoRowError("Its latency is no 64-bit number.")
+    encode = msgspec.json.Encoder(order="deterministic").encode
+    try:
+        texts = {name: encode(getattr(record, name)).decode() for name in ("shadows", "request", "features", "reasons")}
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _NoRowError(f"It holds what JSON cannot: {error}") from error
+    plain = {name: getattr(record, name) for name in COLUMNS if name != "latency_us" and name not in texts}
+    return {**plain, **texts, "latency_us": record.latency}
+
+
+def _key_column(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    """Values of requests as a column; null where they are none of its dtype. Times are microseconds since 1970."""
+    if isinstance(dtype, pl.Datetime | pl.Date) or dtype.is_integer():
+        whole = [value if type(value) is int and -_LARGEST <= value < _LARGEST else None for value in values]
+        return _whole(pl.Series(name, whole, dtype=pl.Int64), dtype)
+    wanted: tuple[type, ...] = (str,)
+    if dtype == pl.Boolean:
+        wanted = (bool,)
+    elif dtype.is_float():
+        wanted = (int, float)
+    held = [value if type(value) in wanted else None for value in values]
+    inner = pl.Float64() if dtype.is_float() else pl.Boolean() if dtype == pl.Boolean else pl.String()
+    return pl.Series(name, held, dtype=inner, strict=False).cast(dtype, strict=False)
+
+
+def _whole(numbers: pl.Series, dtype: pl.DataType) -> pl.Series:
+    return pl.DataFrame([numbers]).select(_whole_as(pl.col(numbers.name), dtype))[numbers.name]
+
+
+def _whole_as(numbers: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if not isinstance(dtype, pl.Datetime | pl.Date):
+        return numbers.cast(dtype, strict=False)
+    within = pl.when(numbers.is_between(_FIRST_TIME, _LAST_TIME)).then(numbers)
+    return within.cast(UTC_TIME).cast(dtype)
+
+
+def _from_text(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if isinstance(dtype, pl.Datetime | pl.Date) or dtype.is_integer():
+        return _whole_as(text.cast(pl.Int64, strict=False), dtype)
+    if dtype == pl.Boolean:
+        return pl.when(text == "true").then(True).when(text == "false").then(False)
+    return text.cast(dtype, strict=False)

@@ -1,0 +1,190 @@
+"""The predictions: what the service answered, taken out of the prediction log exactly once. See docs/adr/0009."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from assets._chain._declare import declared_values
+from assets._chain._paths import ChainPaths
+from assets._chain._prediction_rows import AT, COLUMNS, PLACE, REJECTED, first_answers, from_requests, sort_out
+from headwater.feeds import Appended, Backlog, Feed, Positions
+from headwater.lake import Kind
+from headwater.names import PREDICTION_LOG_FOLDER
+from headwater.product import Asset, Audit, Check, DeclarationError, Inputs, Product, Severity, Verdict
+
+MOST_RECORDS: Final = 100_000
+"""Taken in one build: what is left is the next one's."""
+_SLACK: Final = timedelta(days=1)
+"""Rows that are too old stay so much longer at most: dropping rewrites the table."""
+
+
+def predictions_asset(product: Product) -> Asset:
+    """The predictions of a product with a model, fed from its prediction log.
+
+    Raises:
+        DeclarationError: A column of the label's key is called like one of theirs.
+    """
+    assert product.labels is not None
+    labels, serving = product.labels, product.serving
+    # The time that the labels know a row by is the prediction time: under its own name `at` it is there already.
+    key = tuple(name for name in labels.key if not name == labels.time == AT)
+    if taken := sorted(COLUMNS.keys() & set(key)):
+        raise DeclarationError(
+            what="Product",
+            name=product.name,
+            problem=f"the label's key has the column {taken[0]!r}, which the predictions have too.",
+            remedy="Rename it.",
+        )
+    path = ChainPaths(product=product.name).predictions
+    rules: dict[str, Any] = {"key": key, "keep": serving.keep, "unique_for": serving.unique_for}
+    return Asset(
+        path=path,
+        kind=Kind.TABLE,
+        compute=partial(_compact, path=path, labels=labels.path, **rules),
+        inputs=(labels.path,),
+        previous=(path,),
+        checks=_CHECKS,
+        description="What the service answered, one row a prediction; key columns have the types that they have in the labels.",
+        kinds=("polars",),
+        declaration=declared_values(**rules),
+        feed=Feed(
+            folder=f"{PREDICTION_LOG_FOLDER}/{product.name}",
+            backlog=_backlog,
+            settle=_settle,
+            least_records=serving.least_records,
+            longest_wait=serving.longest_wait,
+        ),
+    )
+
+
+def _compact(
+    inputs: Inputs, *, path: str, labels: str, key: tuple[str, ...], keep: timedelta | None, unique_for: timedelta
+) -> Appended:
+    schema = inputs.table(labels).collect_schema()
+    types = {name: schema[name] for name in key}
+    before = inputs.previous(path)
+    standing = before.table(path) if before is not None else None
+    cutoff = inputs.started - keep if keep is not None else None
+    if standing is not None and standing.collect_schema() != pl.Schema({**COLUMNS, **types}):
+        return _all(inputs, from_requests(standing, types), {})
+    if standing is not None and cutoff is not None and (dropped := _dropped(standing, cutoff)):
+        return _all(inputs, standing.filter(pl.col("at") >= cutoff), {"dropped": dropped})
+    return _append(inputs, standing, path=path, types=types, cutoff=cutoff, unique_for=unique_for)
+
+
+def _append(
+    inputs: Inputs,
+    standing: pl.LazyFrame | None,
+    *,
+    path: str,
+    types: Mapping[str, pl.DataType],
+    cutoff: datetime | None,
+    unique_for: timedelta,
+) -> Appended:
+    from serving.prediction_log import take
+
+    taken = take(inputs.feed, inputs.positions, most=MOST_RECORDS)
+    found = sort_out(taken.records, path.split("/", 1)[0], types)
+    recent = standing
+    if standing is not None and found.rows.height:
+        since: Any = found.rows["received"].min()
+        recent = standing.filter(pl.col("received") >= since - unique_for)
+    fresh, contrary = first_answers(found.rows, recent)
+    kept = fresh if cutoff is None else fresh.filter(pl.col("at") >= cutoff)
+    rejected = {
+        **found.rejected,
+        **dict.fromkeys(contrary[PLACE], "Another record with its request id says something else."),
+    }
+    aside = [(*taken.records[place][:2], why, taken.records[place].data) for place, why in sorted(rejected.items())]
+    facts = {
+        "appended": kept.height,
+        "repeated": found.rows.height - fresh.height - contrary.height,
+        "contrary": contrary.height,
+        "contrary_ids": contrary["request_id"].unique(maintain_order=True).head(5).to_list(),
+        "unreadable": len(found.rejected),
+        "unreadable_because": sorted(set(found.rejected.values()))[:5],
+        "expired": fresh.height - kept.height,
+        "more": not taken.is_all,
+        "damaged": _damaged(inputs, taken.positions),
+    }
+    rows = pl.DataFrame(aside, schema=REJECTED, orient="row")
+    return Appended(data=kept.drop(PLACE), positions=taken.positions, rejected=rows, facts=facts)
+
+
+def _all(inputs: Inputs, rows: pl.LazyFrame, facts: Mapping[str, Any]) -> Appended:
+    """What stands, written anew; the log is the next build's."""
+    found = {**facts, "more": True, "damaged": _damaged(inputs, inputs.positions)}
+    return Appended(data=rows, positions=inputs.positions, replaces=True, facts=found)
+
+
+def _damaged(inputs: Inputs, positions: Positions) -> list[str]:
+    from serving.prediction_log import damaged_segments
+
+    return sorted({*damaged_segments(inputs.feed), *positions.get("damaged", ())})
+
+
+def _dropped(standing: pl.LazyFrame, cutoff: datetime) -> int:
+    """How many rows are to go, none before it is worth it."""
+    old = standing.filter(pl.col("at") < cutoff).select(rows=pl.len(), oldest=pl.col("at").min()).collect()
+    rows, oldest = old.row(0)
+    return int(rows) if rows and oldest < cutoff - _SLACK else 0
+
+
+def _backlog(folder: Path, positions: Positions, most: int) -> Backlog:
+    from serving.prediction_log import backlog
+
+    return backlog(folder, positions, most)
+
+
+def _settle(folder: Path, positions: Positions) -> None:
+    from serving.prediction_log import settle
+
+    settle(folder, positions)
+
+
+def _added_once(audit: Audit) -> Verdict:
+    before = audit.base.entry(audit.path).rows or 0 if audit.base.has(audit.path) else 0
+    change = int(audit.facts.get("appended", 0)) - int(audit.facts.get("dropped", 0))
+    after = audit.staged.entry(audit.path).rows or 0
+    return Verdict(passed=after == before + change, facts={"before": before, "change": change, "after": after})
+
+
+def _none_of(fact: str, audit: Audit, *, examples: str, otherwise: str) -> Verdict:
+    count = int(audit.facts.get(fact, 0))
+    shown = {fact: count, "examples": audit.facts.get(examples, [])}
+    return Verdict(passed=count == 0, facts=shown, description=otherwise.format(count) if count else "")
+
+
+def _is_whole(audit: Audit) -> Verdict:
+    damaged = audit.facts.get("damaged", [])
+    said = "Segments kept aside as `.damaged` hold bytes that are no records. Look at the disk; delete them when it is clear why."
+    return Verdict(passed=not damaged, facts={"segments": damaged}, description=said if damaged else "")
+
+
+def _warning(name: str, judge: Any, description: str) -> Check:
+    return Check(name=name, judge=judge, blocking=False, severity=Severity.WARN, description=description)
+
+
+_ASIDE: Final = "{} records are kept in the table of rejected ones."
+_CHECKS: Final = (
+    Check(
+        name="records_were_added_once",
+        judge=_added_once,
+        description="The table has as many rows more as new answers were taken, and less as were dropped.",
+    ),
+    _warning(
+        "repeated_ids_agree",
+        lambda audit: _none_of("contrary", audit, examples="contrary_ids", otherwise=_ASIDE),
+        "Two answers to one request id say the same.",
+    ),
+    _warning(
+        "records_are_readable",
+        lambda audit: _none_of("unreadable", audit, examples="unreadable_because", otherwise=_ASIDE),
+        "Every record of the log is one of this product.",
+    ),
+    _warning("log_is_whole", _is_whole, "No segment of the log is damaged."),
+)

@@ -1,0 +1,99 @@
+"""`headwater log`: what waits in the prediction logs, and taking it into the lake."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from headwater.cli._output import json_option, show_rows
+from headwater.materialize import Status
+
+if TYPE_CHECKING:
+    from headwater.lake import Lake
+    from headwater.product import Asset
+    from resources.settings import Settings
+
+_EVERY: Final = 2**62
+_COLUMNS: Final = ("product", "segments", "bytes", "damaged", "waiting", "oldest_seconds")
+
+
+@click.group()
+def log() -> None:
+    """Prediction logs: what was answered, on its way into the lake."""
+
+
+@log.command()
+@click.option("--product", help="This product's log alone.")
+@json_option
+def status(product: str | None, as_json: bool) -> None:
+    """What waits in each product's log. Exit code 1 when a segment is damaged."""
+    from resources.opening import open_lake
+    from resources.settings import load_settings
+
+    settings = load_settings()
+    lake = open_lake(settings)
+    rows = [_waiting(lake, settings, asset) for asset in _fed(product)]
+    show_rows(rows, _COLUMNS, as_json=as_json, empty="No product has a prediction log.")
+    if any(row["damaged"] for row in rows):
+        raise click.exceptions.Exit(1)
+
+
+@log.command()
+@click.option("--product", help="This product's log alone.")
+@json_option
+def compact(product: str | None, as_json: bool) -> None:
+    """Takes what waits into each product's predictions. Exit code 1 when something was refused."""
+    rows = [row for asset in _fed(product) for row in _compact(asset)]
+    columns = ("path", "status", "appended", "repeated", "contrary", "unreadable", "dropped", "rows")
+    show_rows(rows, columns, as_json=as_json, empty="No product has a prediction log.")
+    if any(row["status"] == Status.REFUSED for row in rows):
+        raise click.exceptions.Exit(1)
+
+
+def _fed(name: str | None) -> "list[Asset]":
+    from assets._chain._paths import ChainPaths
+    from assets._declared import declared
+    from assets._products import product as find
+    from assets._products import products
+
+    chosen = [find(name)] if name else list(products())
+    paths = {ChainPaths(product=product.name).predictions for product in chosen}
+    return [asset for product in chosen for asset in declared(product) if asset.path in paths]
+
+
+def _waiting(lake: "Lake", settings: "Settings", asset: "Asset") -> dict[str, Any]:
+    from headwater.materialize import read_positions
+    from serving.prediction_log import damaged_segments, log_bytes, segments
+
+    assert asset.feed is not None
+    folder = settings.state / asset.feed.folder
+    found = asset.feed.backlog(folder, read_positions(lake.at(settings.branch), asset.path), _EVERY)
+    age = (datetime.now(UTC) - found.oldest).total_seconds() if found.oldest is not None else None
+    return {
+        "product": asset.product,
+        "segments": len(segments(folder)),
+        "bytes": log_bytes(folder),
+        "damaged": len(damaged_segments(folder)),
+        "waiting": found.records,
+        "oldest": found.oldest,
+        "oldest_seconds": None if age is None else round(age, 1),
+    }
+
+
+def _compact(asset: "Asset") -> Iterator[dict[str, Any]]:
+    """One row for each transaction: as many as it takes until nothing waits."""
+    from headwater.materialize import materialize
+    from resources.opening import open_lake, this_run
+    from resources.settings import load_settings
+
+    settings = load_settings()
+    lake, run, more = open_lake(settings), this_run(), True
+    while more:
+        outcome = materialize(
+            lake, asset, run=run, scratch=settings.scratch, state=settings.state, branch=settings.branch
+        )
+        refused = outcome.status is Status.REFUSED
+        more = not refused and bool(outcome.facts.get("more"))
+        rows = outcome.entry.rows if outcome.entry and not refused else None
+        yield {"path": asset.path, "status": outcome.status.value, "rows": rows, **outcome.facts}

@@ -1,0 +1,208 @@
+"""Takes records out of the log: from remembered positions on, to new ones, and away with what nobody needs any more.
+
+Positions are JSON: `segments` has of each segment the byte behind the last frame that was taken, `damaged` the names of those in
+which bytes between frames are none.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from headwater.feeds import Backlog, Positions
+from headwater.lake._files import sync as sync_to_disk
+from serving.prediction_log._frames import Frame
+from serving.prediction_log._reader import Segment, read_frames, segments
+from serving.prediction_log._record import decode_record
+from serving.prediction_log._writer import PART, SUFFIX
+from serving.prediction_log.errors import DamagedLogError, LogError, RecordFormatError
+
+DAMAGED: Final = ".damaged"
+"""Ending of a segment that was taken as far as it is whole, and is kept for a look."""
+_ABANDONED_SECONDS: Final = 3_600.0
+"""A segment is made in less than a second."""
+
+
+class Placed(NamedTuple):
+    """One record and where it stood.
+
+    Attributes:
+        segment: Name of the segment.
+        end: Byte behind its frame.
+        data: The record.
+    """
+
+    segment: str
+    end: int
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """Records that were not taken before.
+
+    Attributes:
+        records: In the order of the log, whole frames only.
+        positions: Up to where they go; those it began from when there are none.
+        is_all: Whether none is left.
+    """
+
+    records: tuple[Placed, ...]
+    positions: Positions
+    is_all: bool
+
+
+@dataclass
+class _Progress:
+    """What was read of the log so far."""
+
+    ends: dict[str, int] = field(default_factory=dict)
+    damaged: set[str] = field(default_factory=set)
+
+
+def take(folder: Path, positions: Positions, *, most: int) -> Taken:
+    """The records behind some positions, also of segments that are still written.
+
+    Args:
+        folder: The log's folder.
+        positions: Up to where records were taken before; empty for all.
+        most: About how many to take; the last frame is taken whole.
+
+    Raises:
+        LogError: A segment cannot be read.
+    """
+    progress = _Progress(damaged=set(positions.get("damaged", ())))
+    records: list[Placed] = []
+    there = segments(folder)
+    for segment, frame in _frames(there, positions, progress):
+        if len(records) >= most:
+            return Taken(records=tuple(records), positions=_positions(there, positions, progress), is_all=False)
+        records += [Placed(segment.name, frame.end, data) for data in frame.records]
+        progress.ends[segment.name] = frame.end
+    if not progress.ends:
+        return Taken(records=(), positions=positions, is_all=True)
+    return Taken(records=tuple(records), positions=_positions(there, positions, progress), is_all=True)
+
+
+def backlog(folder: Path, positions: Positions, most: int) -> Backlog:
+    """What waits behind some positions, counted up to `most` records. Raises LogError."""
+    count = 0
+    oldest: datetime | None = None
+    seen: set[str] = set()
+    for segment, frame in _frames(segments(folder), positions, _Progress()):
+        if segment.name not in seen and frame.records:
+            seen.add(segment.name)
+            came = _arrival(segment, frame.records[0])
+            oldest = came if oldest is None else min(came, oldest)
+        count += len(frame.records)
+        if count >= most:
+            break
+    return Backlog(records=count, oldest=oldest)
+
+
+def settle(folder: Path, positions: Positions) -> None:
+    """Deletes segments that nobody writes any more and whose every record lies before its position; keeps damaged ones aside.
+
+    Args:
+        folder: The log's folder.
+        positions: Positions that are published, with the records before them.
+
+    Raises:
+        LogError: A segment cannot be read or deleted.
+    """
+    ends, damaged = _ends(positions), set(positions.get("damaged", ()))
+    done = [segment for segment in segments(folder) if segment.is_final and _is_taken(segment, ends)]
+    for segment in done:
+        try:
+            with suppress(FileNotFoundError):  # another one settles too
+                if segment.name in damaged:
+                    segment.path.rename(segment.path.with_suffix(DAMAGED))
+                else:
+                    segment.path.unlink()
+        except OSError as error:
+            raise LogError(path=str(segment.path), action="deleted", reason=error.strerror or str(error)) from error
+    if done:
+        sync_to_disk(folder)
+    _sweep(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what writers that were killed left of segments they were making: no record is in them."""
+    for part in folder.glob(f"*{PART}") if folder.is_dir() else ():
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > _ABANDONED_SECONDS:
+                part.unlink()
+
+
+def damaged_segments(folder: Path) -> tuple[str, ...]:
+    """Names of the segments that are kept aside."""
+    return tuple(sorted(file.stem for file in folder.glob(f"*{DAMAGED}"))) if folder.is_dir() else ()
+
+
+def log_bytes(folder: Path) -> int:
+    """Bytes that the log's segments take on disk."""
+    found = 0
+    for file in folder.glob(f"*{SUFFIX}") if folder.is_dir() else ():
+        with suppress(FileNotFoundError):
+            found += file.stat().st_size
+    return found
+
+
+def _frames(there: tuple[Segment, ...], positions: Positions, progress: _Progress) -> Iterator[tuple[Segment, Frame]]:
+    ends = _ends(positions)
+    for segment in there:
+        start = ends.get(segment.name, 0)
+        if _is_read(segment, start):
+            continue
+        try:
+            yield from ((segment, frame) for frame in read_frames(segment, start=start))
+        except DamagedLogError as error:
+            progress.damaged.add(segment.name)
+            rest = read_frames(segment, start=error.offset, skip_damage=True)
+            yield from ((segment, frame) for frame in rest)
+
+
+def _is_read(segment: Segment, end: int) -> bool:
+    """Whether a segment ends at a byte; one whose writer was killed has room behind its last frame and is looked into."""
+    try:
+        return segment.is_final and segment.path.stat().st_size <= end
+    except FileNotFoundError:
+        return True
+
+
+def _is_taken(segment: Segment, ends: Mapping[str, int]) -> bool:
+    end = ends.get(segment.name, 0)
+    if _is_read(segment, end):
+        return True
+    try:
+        return next(read_frames(segment, start=end), None) is None
+    except DamagedLogError:
+        return False
+
+
+def _ends(positions: Positions) -> Mapping[str, int]:
+    found: dict[str, int] = positions.get("segments", {})
+    return found
+
+
+def _positions(there: tuple[Segment, ...], before: Positions, progress: _Progress) -> Positions:
+    """Those of segments that are still there: no other one ever gets the name of one that went."""
+    ends: dict[str, Any] = {**_ends(before), **progress.ends}
+    names = {segment.name for segment in there}
+    return {
+        "segments": {name: end for name, end in sorted(ends.items()) if name in names},
+        "damaged": sorted(progress.damaged & names),
+    }
+
+
+def _arrival(segment: Segment, record: bytes) -> datetime:
+    """When a record came in, as it says itself; else when its segment was written last."""
+    try:
+        return datetime.fromtimestamp(decode_record(record).received / 1e6, UTC)
+    except (RecordFormatError, ValueError, OverflowError, OSError):
+        with suppress(FileNotFoundError):
+            return datetime.fromtimestamp(segment.path.stat().st_mtime, UTC)
+    return datetime.now(UTC)

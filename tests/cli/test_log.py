@@ -1,0 +1,82 @@
+"""`headwater log` over a lake that holds flights' labels and nothing else."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+
+from assets.flights.labels import LABEL_COLUMNS
+from headwater.cli import cli
+from headwater.lake import EmbeddedLake
+from serving.prediction_log import LogWriter, encode_record, segments
+from tests.compaction.scene import microseconds, record
+
+AT = datetime(2013, 7, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path))
+    monkeypatch.delenv("HEADWATER_LAKE", raising=False)
+    with EmbeddedLake.open(tmp_path / "lake").transaction() as tx:
+        tx.write_table("flights/datasets/labels", pl.DataFrame(schema=LABEL_COLUMNS))
+        tx.publish(message="Labels", provenance=None)
+    return tmp_path / "serving" / "log" / "flights"
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["log", *words], catch_exceptions=False)
+
+
+def said(*words: str, code: int = 0) -> Any:
+    done = call(*words, "--json")
+    assert done.exit_code == code, done.output
+    return [row for row in json.loads(done.stdout) if "flights" in (row.get("product"), row.get("path", "")[:7])]
+
+
+def answer(log: Path, *ids: str) -> None:
+    writer = LogWriter(log, segment_bytes=2_000)
+    key = {"time_hour": microseconds(AT), "carrier": "UA", "flight": 100}
+    for id in ids:
+        writer.append([encode_record(record(id, product="flights", request=key))])
+    writer.close()
+
+
+def test_what_waits_is_shown_and_taken(log: Path) -> None:
+    (row,) = said("status")
+    assert (row["segments"], row["bytes"], row["waiting"], row["oldest_seconds"]) == (0, 0, 0, None)
+    answer(log, "a", "b", "c")
+    (row,) = said("status")
+    assert row["waiting"] == 3
+    assert row["segments"] == 1
+    assert row["bytes"] > 100
+    assert row["oldest_seconds"] > 0
+    (row,) = said("compact", "--product", "flights")
+    assert (row["status"], row["appended"], row["rows"]) == ("published", 3, 3)
+    (row,) = said("compact")
+    assert (row["status"], row["appended"], row["rows"]) == ("unchanged", 0, 3)
+    assert said("status")[0]["segments"] == 0
+    table = EmbeddedLake.open(log.parents[2] / "lake").at("main").table("flights/predictions").collect()
+    assert table.select("time_hour", "carrier", "flight").row(0) == (AT, "UA", 100)
+    assert "published" in call("compact").output or "unchanged" in call("compact").output
+
+
+def test_damage_is_a_finding_until_somebody_has_looked(log: Path) -> None:
+    answer(log, "a", "b", "c")
+    (segment,) = segments(log)
+    data = bytearray(segment.path.read_bytes())
+    data[data.index(b"UA", len(data) // 2)] ^= 1
+    segment.path.write_bytes(bytes(data))
+    (row,) = said("compact")
+    assert row["appended"] == 2
+    (row,) = said("status", code=1)
+    assert row["damaged"] == 1
+
+
+def test_an_unknown_product_is_an_error_that_names_those_there_are(log: Path) -> None:
+    done = CliRunner().invoke(cli, ["log", "status", "--product", "trains"])
+    assert "No product is called 'trains'" in str(done.exception)

@@ -1,0 +1,313 @@
+"""What a compaction takes, keeps aside, drops and deletes; with a real log and a real lake."""
+
+import json
+import os
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from assets._chain import _predictions
+from assets._chain._predictions import predictions_asset
+from headwater.materialize import Status
+from headwater.product import DeclarationError, Labels
+from serving.prediction_log import LogWriter, encode_record, segments
+from tests.compaction.scene import LABEL_ROWS, LABELS, PATH, START, Scene, microseconds, product, record
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    found = Scene(tmp_path)
+    found.label()
+    return found
+
+
+def verdicts(outcome: Any) -> dict[str, bool]:
+    return {check.name: check.passed for check in outcome.checks}
+
+
+def test_before_anything_was_answered_there_is_an_empty_table_with_its_columns(scene: Scene) -> None:
+    assert scene.compact().status is Status.PUBLISHED
+    assert scene.rows().height == 0
+    assert scene.rows().schema["at"] == pl.Datetime("us", "UTC")
+    assert [scene.rows().schema[name] for name in ("who", "hour", "number")] == list(LABEL_ROWS.schema.dtypes())[:3]
+    before = scene.commits()
+    assert scene.compact().status is Status.UNCHANGED
+    assert scene.commits() == before
+
+
+def test_a_record_becomes_a_row_with_its_key_in_the_labels_types(scene: Scene) -> None:
+    scene.answer([record("ann:1", shadows={"b": 0.5, "a": 0.1}, reasons={"h": "stale"}, online="o1", caller="k")])
+    outcome = scene.compact()
+    assert verdicts(outcome) == dict.fromkeys(verdicts(outcome), True)
+    (row,) = scene.rows().to_dicts()
+    assert (row["who"], row["hour"], row["number"]) == ("ann", START, 7)
+    assert (row["at"], row["received"], row["latency_us"]) == (START, START, 900)
+    assert (row["score"], row["decision"], row["propensity"], row["version"]) == (0.25, False, 1.0, "1.0.0")
+    assert row["shadows"] == '{"a":0.1,"b":0.5}'
+    assert json.loads(row["request"])["hour"] == microseconds(START)
+    assert json.loads(row["features"]) == {"c": None, "x": 1.5}
+    assert (row["reasons"], row["online"], row["caller"], row["trace"]) == ('{"h":"stale"}', "o1", "k", "ann:1")
+
+
+def test_a_key_that_the_request_lacks_or_that_is_of_another_type_is_null(scene: Scene) -> None:
+    requests = [{}, {"who": 3, "hour": "soon", "number": 2**40}, {"who": "x", "hour": 2**62, "number": True}]
+    scene.answer(record(f"a:{place}", request=request) for place, request in enumerate(requests))
+    assert verdicts(scene.compact())["records_are_readable"]
+    rows = scene.rows().sort("request_id").select("who", "hour", "number").rows()
+    assert rows == [(None, None, None), (None, None, None), ("x", None, None)]
+
+
+def test_a_segment_that_is_still_written_is_taken_up_to_its_last_whole_frame_and_stays(scene: Scene) -> None:
+    log = LogWriter(scene.log)
+    for number in range(3):
+        log.append([encode_record(record(f"a:{number}"))])
+        assert scene.compact().facts["appended"] == 1
+    assert scene.ids() == ["a:0", "a:1", "a:2"]
+    assert scene.compact().status is Status.UNCHANGED
+    assert len(segments(scene.log)) == 1
+    log.append([encode_record(record("a:3"))])
+    log.close()
+    scene.compact()
+    assert scene.ids() == ["a:0", "a:1", "a:2", "a:3"]
+    assert scene.segments() == []
+    assert scene.compact().status is Status.UNCHANGED
+
+
+def test_an_append_rewrites_nothing_of_what_stands(scene: Scene) -> None:
+    def files() -> set[str]:
+        return set(scene.lake.at("main").delta(PATH).file_uris())
+
+    names: list[set[str]] = []
+    for number in range(3):
+        scene.answer([record(f"a:{number}")])
+        scene.compact()
+        names.append({Path(uri).name for uri in files()})
+    assert names[0] < names[1] < names[2]
+
+
+def test_a_table_of_very_many_files_is_written_as_a_whole_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.materialize._append._MOST_FILES", 3)
+    counts = []
+    for number in range(6):
+        scene.answer([record(f"a:{number}")])
+        scene.compact()
+        counts.append(scene.lake.at("main").entry(PATH).files)
+    assert counts == [1, 2, 3, 1, 2, 3]
+    assert scene.ids() == [f"a:{number}" for number in range(6)]
+
+
+def test_many_records_are_taken_in_several_builds(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_predictions, "MOST_RECORDS", 4)
+    scene.answer((record(f"a:{number}") for number in range(10)), segment_bytes=2_000)
+    said = [scene.compact().facts for _ in range(3)]
+    assert [(facts["appended"], facts["more"]) for facts in said] == [(4, True), (4, True), (2, False)]
+    assert len(scene.ids()) == len(set(scene.ids())) == 10
+
+
+def test_a_torn_end_is_none_of_the_log_and_no_damage(scene: Scene) -> None:
+    scene.answer([record("a:0"), record("a:1")])
+    (segment,) = segments(scene.log)
+    segment.path.write_bytes(segment.path.read_bytes()[:-3] + b"\0" * 500)
+    assert verdicts(scene.compact())["log_is_whole"]
+    assert scene.ids() == ["a:0"]
+    assert scene.segments() == []
+
+
+def test_what_follows_damage_is_taken_and_the_segment_is_kept_aside_and_shown(scene: Scene) -> None:
+    scene.answer([record("a:0"), record("a:1"), record("a:2")])
+    (segment,) = segments(scene.log)
+    data = bytearray(segment.path.read_bytes())
+    data[data.index(b"a:1")] ^= 1
+    segment.path.write_bytes(bytes(data))
+    outcome = scene.compact()
+    assert outcome.status is Status.PUBLISHED
+    assert not verdicts(outcome)["log_is_whole"]
+    assert scene.ids() == ["a:0", "a:2"]
+    assert scene.segments() == [f"{segment.name}.damaged"]
+    assert not verdicts(scene.compact())["log_is_whole"], "as long as it lies there"
+    (scene.log / f"{segment.name}.damaged").unlink()
+    scene.answer([record("a:3")])
+    assert verdicts(scene.compact())["log_is_whole"]
+
+
+def test_what_a_killed_writer_left_of_a_segment_is_swept_later(scene: Scene) -> None:
+    scene.answer([record("a:0")])
+    names = {"000000000001-0011223344556677.part": 7_200, "000000000002-0011223344556677.part": 60}
+    for name, age in names.items():
+        (scene.log / name).write_bytes(b"")
+        os.utime(scene.log / name, (time.time() - age, time.time() - age))
+    scene.compact()
+    assert scene.segments() == ["000000000002-0011223344556677.part"]
+
+
+def test_files_that_no_writer_made_are_left_alone(scene: Scene) -> None:
+    scene.answer([record("a:0")])
+    (scene.log / "notes.log").write_text("mine")
+    scene.compact()
+    assert scene.segments() == ["notes.log"]
+
+
+def test_what_is_no_row_is_kept_aside_with_its_place_and_reason(scene: Scene) -> None:
+    far = 2**62
+    bad = [b"\xc1", encode_record(record("x:1", product="other")), encode_record(record("x:2", at=far))]
+    scene.answer([record("a:0"), *bad])
+    scene.answer([encode_record(record("x:3", latency=2**63)), record("a:1")])
+    outcome = scene.compact()
+    assert outcome.status is Status.PUBLISHED
+    assert not verdicts(outcome)["records_are_readable"]
+    assert outcome.facts["unreadable"] == 4
+    assert scene.ids() == ["a:0", "a:1"]
+    kept = scene.rejected()
+    assert kept["record"].to_list()[:3] == bad
+    assert "of product 'other'" in kept["problem"][1]
+    assert "years 1 to 9999" in kept["problem"][2]
+    scene.answer([b"also none"])
+    scene.compact()
+    assert scene.rejected().height == 5
+    assert scene.segments() == []
+
+
+def test_a_repeated_answer_is_kept_out_and_one_that_says_something_else_is_shown(scene: Scene) -> None:
+    scene.answer([record("a:0"), record("a:1"), record("a:0", received=microseconds(START) + 5, latency=1, trace="t")])
+    first = scene.compact()
+    assert (first.facts["appended"], first.facts["repeated"], first.facts["contrary"]) == (2, 1, 0)
+    assert verdicts(first)["repeated_ids_agree"]
+    scene.answer([record("a:1"), record("a:0", score=0.9), record("a:2"), record("a:2", decision=True)])
+    second = scene.compact()
+    assert (second.facts["appended"], second.facts["repeated"], second.facts["contrary"]) == (1, 1, 2)
+    assert not verdicts(second)["repeated_ids_agree"]
+    assert second.facts["contrary_ids"] == ["a:0", "a:2"]
+    assert scene.ids() == ["a:0", "a:1", "a:2"]
+    assert scene.rows().filter(pl.col("request_id") == "a:0")["score"].to_list() == [0.25]
+    assert scene.rejected()["problem"].unique().to_list() == ["Another record with its request id says something else."]
+
+
+def test_repetitions_alone_move_the_positions_and_not_the_data_version(scene: Scene) -> None:
+    scene.answer([record("a:0")])
+    scene.compact()
+    version = scene.lake.at("main").entry(PATH).data_version
+    scene.answer([record("a:0")])
+    assert scene.compact().status is Status.UNCHANGED
+    assert scene.lake.at("main").entry(PATH).data_version == version
+    assert scene.segments() == []
+
+
+def test_an_id_is_free_again_when_its_answer_is_older_than_declared(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, unique_for=timedelta(hours=1))
+    scene.label()
+    for hours in (0, 0.9, 3):
+        scene.answer([record("a:0", received=microseconds(START + timedelta(hours=hours)))])
+        scene.compact()
+    assert scene.ids() == ["a:0", "a:0"]
+
+
+def test_two_compactors_at_once_take_each_record_once(scene: Scene) -> None:
+    """The lake replays two blind appends: without positions that conflict, both would have been kept."""
+    scene.compact()
+    scene.answer(record(f"a:{number}") for number in range(5))
+    rivals = [1]
+    compute = scene.asset.compute
+
+    def meanwhile(inputs: Any) -> Any:
+        found = compute(inputs)
+        if rivals:
+            rivals.pop()
+            scene.compact()
+        return found
+
+    rival = replace(scene.asset, compute=meanwhile)
+    twin = Scene(scene.state)
+    twin.asset = rival
+    assert twin.compact().facts["appended"] == 0
+    assert scene.ids() == [f"a:{number}" for number in range(5)]
+    assert scene.lake.at("main").entry(PATH).rows == 5
+
+
+def test_a_build_on_another_branch_deletes_nothing_that_main_lacks(scene: Scene) -> None:
+    scene.lake.create_branch("dev")
+    scene.answer([record("a:0")])
+    assert scene.compact(branch="dev").facts["appended"] == 1
+    assert len(scene.segments()) == 1
+    scene.compact()
+    assert scene.ids() == ["a:0"]
+    assert scene.segments() == []
+
+
+def test_a_commit_that_is_reverted_takes_its_positions_back_too(scene: Scene) -> None:
+    log = LogWriter(scene.log)
+    scene.compact()
+    log.append([encode_record(record("a:0"))])
+    done = scene.compact()
+    assert done.commit is not None
+    scene.lake.revert(done.commit)
+    assert scene.ids() == []
+    scene.compact()
+    assert scene.ids() == ["a:0"]
+    log.close()
+
+
+def test_rows_older_than_declared_are_dropped_in_a_commit_of_their_own(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    ages = {"new": timedelta(hours=1), "slack": timedelta(days=2, hours=12), "old": timedelta(days=5)}
+    records = [record(name, at=microseconds(now - age)) for name, age in ages.items()]
+    scene = Scene(tmp_path)
+    scene.label()
+    scene.answer(records)
+    scene.compact()
+    keeping = Scene(tmp_path, keep=timedelta(days=2))
+    keeping.answer([record("next", at=microseconds(now)), record("late", at=microseconds(now - timedelta(days=9)))])
+    outcome = keeping.compact()
+    assert (outcome.facts["dropped"], outcome.facts["more"]) == (2, True)
+    assert keeping.ids() == ["new"]
+    outcome = keeping.compact()
+    assert (outcome.facts["appended"], outcome.facts["expired"], outcome.facts["more"]) == (1, 1, False)
+    assert keeping.ids() == ["new", "next"]
+    assert keeping.segments() == []
+
+
+def test_rows_that_are_hardly_too_old_do_not_make_the_table_be_written_anew(tmp_path: Path) -> None:
+    keeping = Scene(tmp_path, keep=timedelta(days=2))
+    keeping.label()
+    now = datetime.now(UTC)
+    keeping.answer([record("a:0", at=microseconds(now - timedelta(days=2) + timedelta(milliseconds=500)))])
+    keeping.compact()
+    assert keeping.compact().status is Status.UNCHANGED
+
+
+def test_a_changed_type_of_the_labels_key_reads_the_key_again_from_the_requests(scene: Scene) -> None:
+    scene.answer([record("a:0"), record("a:1", request={"who": "b"})])
+    scene.compact()
+    wanted = {"who": pl.String, "hour": pl.Date, "number": pl.Float64, "y": pl.Int8}
+    scene.label(LABEL_ROWS.cast(wanted))  # type: ignore[arg-type]
+    outcome = scene.compact()
+    assert outcome.facts["more"]
+    rows = scene.rows().sort("request_id").select("who", "hour", "number").rows()
+    assert rows == [("a", START.date(), 7.0), ("b", None, None)]
+    assert scene.compact().status is Status.UNCHANGED
+    scene.answer([record("a:2")])
+    scene.compact()
+    assert scene.ids() == ["a:0", "a:1", "a:2"]
+
+
+def test_a_key_called_like_a_column_of_the_predictions_is_refused() -> None:
+    toy = product()
+    assert toy.labels is not None
+    with pytest.raises(DeclarationError, match="'version'"):
+        predictions_asset(replace(toy, labels=Labels(path="toy/labels", key=("version",), time="hour", label="y")))
+
+
+def test_a_key_column_at_that_is_the_labels_time_is_the_prediction_time_itself(tmp_path: Path) -> None:
+    """The template's label table knows a row by customer and `at`."""
+    scene = Scene(tmp_path)
+    scene.asset = predictions_asset(
+        replace(product(), labels=Labels(path=LABELS, key=("who", "at"), time="at", label="y"))
+    )
+    scene.label(LABEL_ROWS.rename({"hour": "at"}))
+    scene.answer([record("ann:1", request={"who": "ann"})])
+    scene.compact()
+    assert scene.rows().select("who", "at").rows() == [("ann", START)]
