@@ -17,10 +17,12 @@ from benchmarks._environments import environment
 from benchmarks._subject import PRODUCT, Subject
 
 OURS, PLAIN, BARE = "headwater", "FastAPI, no log, no lookup", "uvicorn alone, no model"
+BARE_MODEL: Final = "uvicorn and the booster, nothing else"
 MLFLOW_SIGNED, MLFLOW_TENSOR = "MLflow, signature of the columns", "MLflow, one tensor"
 MLFLOW, BENTOML, MLSERVER, LITSERVE, RAY = "MLflow", "BentoML", "MLServer", "LitServe", "Ray Serve"
 _PEERS: Final = Path(__file__).resolve().parent / "_peers"
 _LIGHTGBM, _UVICORN = "lightgbm==4.7.0", "uvicorn[standard]==0.54.0"
+_FASTAPI: Final = ("fastapi==0.163.2", _UVICORN, _LIGHTGBM)
 _QUIET: Final = {
     "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -72,8 +74,9 @@ def _mlflow(how: str) -> _Peer:
 
 
 _KNOWN: Final[Mapping[str, _Peer]] = {
-    BARE: _Peer(script="bare_asgi", requirements=("fastapi==0.163.2", _UVICORN, _LIGHTGBM)),
-    PLAIN: _Peer(script="fastapi_app", requirements=("fastapi==0.163.2", _UVICORN, _LIGHTGBM)),
+    BARE: _Peer(script="bare_asgi", requirements=_FASTAPI, words=("empty",)),
+    BARE_MODEL: _Peer(script="bare_asgi", requirements=_FASTAPI, words=("model",)),
+    PLAIN: _Peer(script="fastapi_app", requirements=_FASTAPI),
     MLFLOW: _mlflow("columns"),
     MLFLOW_SIGNED: _mlflow("signed"),
     MLFLOW_TENSOR: _mlflow("tensor"),
@@ -98,7 +101,7 @@ def contender(name: str, subject: Subject, state: Path) -> Contender:
     if name == OURS:
         return ours(subject, state)
     peer = _KNOWN[name]
-    place = peer.script.partition("_")[0] if name != BARE else "fastapi"
+    place = "fastapi" if peer.requirements == _FASTAPI else peer.script.partition("_")[0]
     python = environment(place, peer.requirements)
     return Contender(
         name=name,
