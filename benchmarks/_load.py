@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +39,7 @@ class Job:
         scores: The score that must answer each body.
         at: Names and places on the way to the score in the answer, such as `("predictions", 0)`.
         connections: Requests under way at once.
-        seconds: Measured time.
+        seconds: Measured time; more where a server is so slow that not every connection has been answered by then.
         warm_up: Seconds before it, under the same load.
     """
 
@@ -67,7 +68,8 @@ class Load:
 
     Attributes:
         connections: Requests under way at once.
-        requests: Answers within the measured time.
+        seconds: Measured time.
+        requests: Answers within it.
         answers: All answers, those of the warm-up too.
         failures: Answers that were wrong, and connections that broke.
         failure: The first of them in words, empty without.
@@ -79,6 +81,7 @@ class Load:
     """
 
     connections: int
+    seconds: float
     requests: int
     answers: int
     failures: int
@@ -143,6 +146,12 @@ class _Connection:
         self.buffer = b""
         self.number = self.began = 0
 
+    def __enter__(self) -> "_Connection":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.socket.close()
+
     def ask(self, number: int, request: bytes) -> None:
         """Sends the next request."""
         self.number, self.buffer, self.began = number, b"", time.perf_counter_ns()
@@ -166,31 +175,38 @@ class _Connection:
 
 @dataclass
 class _Record:
-    """What one run leaves: answers as (number of the body, status, body), nanoseconds of the measured ones, what broke."""
+    """What one run leaves: answers as (number of the body, status, body), nanoseconds of the measured ones, what broke, and
+    seconds: those measured, and those of processor time."""
 
     answers: list[tuple[int, int, bytes]]
     taken: list[int]
     broken: list[str]
+    seconds: float = 1e-9
     cpu: float = 0.0
 
 
 def drive(job: Job) -> Load:
     """Puts the load on a server and says what came back."""
     requests = [job.request(number) for number in range(len(job.bodies))]
-    connections = [_Connection(job.port) for _ in range(job.connections)]
-    record = _Record([], [], [])
-    began = time.process_time()
-    try:
-        _loop(connections, itertools.cycle(enumerate(requests)), record, job)
-    finally:
-        record.cpu = time.process_time() - began
-        for connection in connections:
-            connection.socket.close()
+    record, began = _Record([], [], []), time.process_time()
+    with ExitStack() as stack, select.epoll() as poll:
+        try:
+            opened = [stack.enter_context(_Connection(job.port)) for _ in range(job.connections)]
+            _loop(opened, itertools.cycle(enumerate(requests)), poll, record, job)
+        except (OSError, _BrokenError) as error:
+            record.broken.append(str(error))
+    record.cpu = time.process_time() - began
     return _judge(job, record)
 
 
-def _loop(connections: Sequence[_Connection], requests: Iterator[tuple[int, bytes]], record: _Record, job: Job) -> None:
-    clock, poll = time.perf_counter_ns, select.epoll()
+def _loop(
+    connections: Sequence[_Connection],
+    requests: Iterator[tuple[int, bytes]],
+    poll: select.epoll,
+    record: _Record,
+    job: Job,
+) -> None:
+    clock = time.perf_counter_ns
     opened = {connection.fd: connection for connection in connections}
     now = clock()
     start = now + int(1e9 * job.warm_up)
@@ -198,7 +214,7 @@ def _loop(connections: Sequence[_Connection], requests: Iterator[tuple[int, byte
     for connection in connections:
         poll.register(connection.fd, select.EPOLLIN)
         connection.ask(*next(requests))
-    while now < stop and opened:
+    while opened and (now < stop or len(record.taken) < len(opened)):
         ready = poll.poll(PATIENCE)
         if not ready:
             record.broken.append(f"no answer within {PATIENCE:g} s")
@@ -210,7 +226,7 @@ def _loop(connections: Sequence[_Connection], requests: Iterator[tuple[int, byte
                 now = clock()
                 if found is None:
                     continue
-                if start <= now < stop:
+                if now >= start:
                     record.taken.append(now - connection.began)
                 record.answers.append((connection.number, *found))
                 connection.ask(*next(requests))
@@ -218,6 +234,7 @@ def _loop(connections: Sequence[_Connection], requests: Iterator[tuple[int, byte
                 record.broken.append(str(error))
                 poll.unregister(fd)
                 del opened[fd]
+    record.seconds = max(now - start, 1) / 1e9
 
 
 def _judge(job: Job, record: _Record) -> Load:
@@ -227,11 +244,12 @@ def _judge(job: Job, record: _Record) -> Load:
     taken = sorted(record.taken) or [0]
     return Load(
         connections=job.connections,
+        seconds=record.seconds,
         requests=len(record.taken),
         answers=len(record.answers),
         failures=len(wrong),
         failure=wrong[0] if wrong else "",
-        per_second=len(record.taken) / job.seconds,
+        per_second=len(record.taken) / record.seconds,
         p50=percentile(taken, 50) / 1e6,
         p95=percentile(taken, 95) / 1e6,
         p99=percentile(taken, 99) / 1e6,

@@ -87,14 +87,10 @@ def _wait(contender: Contender, port: int, started: "subprocess.Popen[bytes]", l
     """Until a few answers in a row are right."""
     stop, why = time.monotonic() + PATIENCE, "nothing answers"
     while time.monotonic() < stop and started.poll() is None:
-        try:
-            found = drive(_job(contender, port, connections=1, seconds=0.2, warm_up=0))
-        except OSError as error:
-            why = str(error)
-        else:
-            if not found.failures:
-                return
-            why = found.failure
+        found = drive(_job(contender, port, connections=1, seconds=0.2, warm_up=0))
+        if not found.failures:
+            return
+        why = found.failure
         time.sleep(0.1)
     ended = "" if started.poll() is None else f" It ended with {started.returncode}."
     last = " / ".join(log.read_text(errors="replace").split("\n")[-4:])[-400:]

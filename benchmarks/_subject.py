@@ -96,19 +96,28 @@ def _released(place: Path) -> Subject | None:
     published = model_version(lake, f"{PRODUCT}@{version}")
     bundle = read_bundle(lake.at(published.commit).folder(f"{PRODUCT}/model"))
     text = bundle.scorer.files()[FILE].decode()
-    events = _events(now)
+    events = _events(now, bundle.preprocessing.names)
     matrix = RowEncoder(bundle.preprocessing).matrix(events.to_dicts())
     what = f"{PRODUCT} {version}, {text.count('Tree=')} trees over {matrix.shape[1]} inputs"
     return _answered(what, text, bundle.preprocessing.names, matrix, _questions(events))
 
 
-def _events(now: Snapshot) -> pl.DataFrame:
-    """Rows of the training set that the online features can answer, evenly over their time."""
+def _events(now: Snapshot, names: Sequence[str]) -> pl.DataFrame:
+    """Rows of the training set that the online features can answer, evenly over their time.
+
+    Those without a missing value: MLflow without a signature makes texts of a column that has one, and then refuses it.
+    """
     from assets.flights.product import PRODUCT as FLIGHTS
 
     since = json.loads((now.folder(f"{PRODUCT}/online_features") / "online.json").read_text())["since"]
     time = FLIGHTS.labels.time
-    known = now.table(f"{PRODUCT}/training_set").filter(pl.col(time).dt.epoch("us") >= since).sort(time).collect()
+    known = (
+        now.table(f"{PRODUCT}/training_set")
+        .filter(pl.col(time).dt.epoch("us") >= since)
+        .drop_nulls(names)
+        .sort(time)
+        .collect()
+    )
     return known.gather_every(max(1, known.height // ROWS)).head(ROWS)
 
 

@@ -81,7 +81,8 @@ def test_right_answers_are_counted_and_none_fails(connections: int) -> None:
     found = load(right, connections=connections)
     assert (found.failures, found.failure) == (0, "")
     assert 0 < found.requests <= found.answers
-    assert found.per_second == pytest.approx(found.requests / 0.3)
+    assert found.seconds >= 0.3
+    assert found.per_second == pytest.approx(found.requests / found.seconds)
     assert 0 < found.p50 <= found.p95 <= found.p99
 
 
@@ -105,6 +106,18 @@ def test_each_connection_has_one_request_under_way() -> None:
 
     assert load(slow, connections=5).failures == 0
     assert most == [5]
+
+
+def test_a_slow_server_is_measured_until_each_connection_has_an_answer() -> None:
+    """MLflow, asked by 64 at once, had answered none when half a second was over: slow is not wrong."""
+
+    def slow(number: int, body: dict[str, float]) -> bytes:
+        time.sleep(0.3)
+        return right(number, body)
+
+    found = load(slow, connections=3, seconds=0.05)
+    assert (found.failures, found.requests >= 3) == (0, True)
+    assert found.seconds > 0.05
 
 
 def test_other_states_than_200_are_failures() -> None:
@@ -145,6 +158,13 @@ def test_a_server_that_only_hangs_up_leaves_no_figures() -> None:
     assert (found.requests, found.failures, found.p50) == (0, 2, 0)
 
 
+def test_a_server_that_is_not_there_is_a_failure() -> None:
+    with server(right) as port:
+        pass
+    job = Job(port=port, path="/", bodies=["{}"], scores=[0], at=[], connections=1, seconds=0.1, warm_up=0)
+    assert (drive(job).requests, drive(job).failures) == (0, 1)
+
+
 def test_what_is_no_http_is_a_failure() -> None:
     found = load(lambda number, body: b"hello\r\n\r\n")
     assert "not HTTP/1.1" in found.failure
@@ -159,7 +179,7 @@ def test_latency_covers_all_that_a_server_takes() -> None:
 
     found = load(slow)
     assert found.p50 >= 20
-    assert found.answers <= 18
+    assert found.answers <= 19
 
 
 def test_an_answer_is_read_whole_however_it_comes() -> None:
