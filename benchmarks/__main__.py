@@ -2,8 +2,9 @@
 
     python -m benchmarks [--peers] [--quick] [--only lake] [--table]
 
-`--peers` installs and runs DVC, Feast, alibi-detect and NannyML in environments of their own under `.envs/`. `--quick`
-takes small sizes, to see that everything runs. `--table` only writes the table again from the last results.
+`--peers` installs and runs DVC, Feast, alibi-detect, NannyML and the servers of models in environments of their own under
+`.envs/`. `--quick` takes small sizes, to see that everything runs. `--table` only writes the table again from the last
+results.
 """
 
 import argparse
@@ -23,8 +24,10 @@ QUICK: Final[Mapping[str, Sequence[str]]] = {
     "concept_drift": ("--streams", "10"),
     "startup": ("--repetitions", "2"),
     "build": ("--repetitions", "1"),
+    "online": ("--entities", "5000", "--rounds", "1"),
+    "serving": ("--rounds", "1", "--seconds", "0.3", "--warm-up", "0.2"),
 }
-WITH_PEERS: Final = ("lake", "point_in_time", "drift")
+WITH_PEERS: Final = ("lake", "point_in_time", "drift", "online", "serving")
 
 
 def main() -> None:

@@ -57,6 +57,23 @@ class Bar:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Curves:
+    """A plot of figures as they were measured; both axes are logarithmic.
+
+    Attributes:
+        title: Of the plot.
+        x: What runs along, with its unit.
+        y: What was measured, with its unit.
+        lines: Series name to its points.
+    """
+
+    title: str
+    x: str
+    y: str
+    lines: Mapping[str, Mapping[int, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """One benchmark's result.
 
@@ -66,6 +83,7 @@ class Report:
         bars: Promises.
         growth: Series name to seconds at 1, 2, 4 and 8 times the size.
         notes: What a reader must know.
+        curves: Plots of its own, beside the common one of growth.
     """
 
     name: str
@@ -73,6 +91,7 @@ class Report:
     bars: Sequence[Bar] = ()
     growth: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    curves: Sequence[Curves] = ()
 
     def write(self) -> Path:
         """Writes `results/<name>.json` and returns its path."""

@@ -8,12 +8,28 @@ from benchmarks._measure import RESULTS
 
 PAGE: Final = Path(__file__).parent / "README.md"
 PLOT: Final = Path(__file__).parent / "growth.svg"
-ORDER: Final = ("build", "startup", "lake", "digest", "point_in_time", "drift", "concept_drift")
+ORDER: Final = ("build", "startup", "lake", "digest", "point_in_time", "drift", "concept_drift", "online", "serving")
 _HEAD: Final = """# Benchmarks
 
 `make bench` measures and writes this page; `make bench PEERS=--peers` installs and runs the peers too, each in an
 environment of its own. Contenders run in turn on one machine; the figures are medians. Ratios carry over to other
 machines better than seconds do. Each file's first lines say what is compared and how.
+
+| benchmark | what it measures | how to run it alone |
+|---|---|---|
+| build | two builds of `flights` on real data: the share of pin, audit and publish, and what a second build costs | `python -m benchmarks.build` |
+| startup | importing the definitions in a new process | `python -m benchmarks.startup` |
+| lake | branch and commit beside a full copy and DVC, appends beside a bare Delta write | `python -m benchmarks.lake --peers` |
+| digest | MB a second of the data version, beside sha256 and reading Parquet | `python -m benchmarks.digest` |
+| point_in_time | the join of labels and feature tables beside Polars by hand, DuckDB and Feast | `python -m benchmarks.point_in_time --peers` |
+| drift | drift statistics of two Parquet files beside Evidently, alibi-detect and NannyML | `python -m benchmarks.drift --peers` |
+| online | looking up 1, 10 and 100 entities, LMDB and Redis, beside Feast's SQLite and Redis stores | `python -m benchmarks.online --peers` |
+| serving | one prediction over HTTP, with lookup and durable log, beside MLflow, BentoML, MLServer, LitServe, Ray Serve and plain FastAPI, 1 to 64 connections | `python -m benchmarks.serving --peers` |
+
+`serving` asks for the released model of `flights` when the lake in `HEADWATER_STATE` or `.headwater` has one with online
+features, and works on a copy of that lake; otherwise it trains a model on made-up rows and leaves the service out. Every
+answer's score is checked, and one wrong answer makes a contender void. Run it as root to have Ray Serve in it: Ray listens
+on every interface, so all of it then runs in a network that has only loopback.
 """
 
 
@@ -23,6 +39,8 @@ def write_page(*, keep: bool = False) -> str:
     page = "\n".join([_HEAD, *_bars(found), *(line for report in found for line in _section(report))]).rstrip() + "\n"
     if not keep and found:
         _plot(found)
+        for report in found:
+            _draw(report)
         PAGE.write_text(page)
     return page
 
@@ -43,6 +61,8 @@ def _section(report: dict[str, Any]) -> list[str]:
     columns = list(dict.fromkeys(name for row in report["rows"] for name in row))
     lines = [f"## {report['name']}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     lines += [f"| {' | '.join(_number(row.get(name, '')) for name in columns)} |" for row in report["rows"]]
+    if report.get("curves"):
+        lines += ["", f"![{report['curves'][0]['title']}]({report['name']}.svg)"]
     lines += ["", *report["notes"]]
     where = f"{machine['processor']}, {machine['cores']} cores, load {machine['load']:.1f}, Python {machine['python']}"
     return [*lines, f"Measured {machine['measured'][:10]} on {where}.", ""]
@@ -54,15 +74,42 @@ def _number(value: object) -> str:
     return str(value)
 
 
-def _plot(reports: list[dict[str, Any]]) -> None:
-    """Each series over its time at size 1, so that a straight line through (8, 8) means linear."""
+def _draw(report: dict[str, Any]) -> None:
+    """The report's own plots, beside each other in `<name>.svg`."""
+    if not (drawn := report.get("curves")):
+        return
+    plt = _matplotlib()
+    figure, places = plt.subplots(1, len(drawn), figsize=(5.2 * len(drawn), 4.4), squeeze=False)
+    for place, curves in zip(places[0], drawn, strict=True):
+        for name, points in curves["lines"].items():
+            along = sorted(map(int, points))
+            place.plot(along, [points[str(x)] for x in along], marker="o", label=name)
+        place.set(title=curves["title"], xlabel=curves["x"], ylabel=curves["y"], xscale="log", yscale="log")
+        place.set_xticks(along, [str(x) for x in along])
+        place.minorticks_off()
+        place.grid(alpha=0.3)
+        place.legend(fontsize=6)
+    figure.tight_layout()
+    figure.savefig(PAGE.with_name(f"{report['name']}.svg"), metadata={"Date": None})
+    plt.close(figure)
+
+
+def _matplotlib() -> Any:
     import matplotlib as mpl
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "headwater"  # the same figures give the same file
     import matplotlib.pyplot as plt
 
+    return plt
+
+
+def _plot(reports: list[dict[str, Any]]) -> None:
+    """Each series over its time at size 1, so that a straight line through (8, 8) means linear."""
+    plt = _matplotlib()
     grown = [report for report in reports if report["growth"]]
+    if not grown:
+        return
     figure, places = plt.subplots(1, len(grown), figsize=(4.2 * len(grown), 4.4), squeeze=False)
     for place, report in zip(places[0], grown, strict=True):
         for name, series in report["growth"].items():

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from headwater.feeds import Backlog, Positions
 from headwater.lake._files import sync as sync_to_disk
-from serving.prediction_log._frames import Frame
+from headwater.frames import Frame
 from serving.prediction_log._reader import Segment, read_frames, segments
 from serving.prediction_log._record import decode_record
 from serving.prediction_log._writer import PART, SUFFIX
