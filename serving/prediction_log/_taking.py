@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from headwater.feeds import Backlog, Positions
-from headwater.lake._files import sync as sync_to_disk
 from headwater.frames import Frame
+from headwater.lake._files import sync as sync_to_disk
 from serving.prediction_log._reader import Segment, read_frames, segments
 from serving.prediction_log._record import decode_record
 from serving.prediction_log._writer import PART, SUFFIX
