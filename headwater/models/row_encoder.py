@@ -16,6 +16,8 @@ from headwater.models.preprocessing import UNKNOWN_CODE, Feature, FeatureKind, I
 _NAN: Final = math.nan
 _UNKNOWN: Final = float(UNKNOWN_CODE)
 _WHOLE: Final = range(-(2**63), 2**64)
+_LARGE: Final = 2.0**63
+_NUMBERS: Final = frozenset((float, int, type(None)))
 _Encode: TypeAlias = Callable[[Any], float | None]
 
 
@@ -37,6 +39,12 @@ class RowEncoder:
         self._rows = rows
         self._features = preprocessing.features
         self._columns = tuple((feature.name, _encoder(feature)) for feature in preprocessing.features)
+        self._worded = tuple(
+            (place, _encoder(feature))
+            for place, feature in enumerate(preprocessing.features)
+            if feature.kind is not FeatureKind.NUMERIC
+        )
+        self._not_null = tuple(place for place, feature in enumerate(preprocessing.features) if not feature.nullable)
 
     def matrix(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """The matrix of some rows: float64, `[rows, features]`, row-major. Further values in a row are ignored.
@@ -56,6 +64,33 @@ class RowEncoder:
                 raise self._wrong(row, self._features[values.index(None)])
             encoded[place] = values
         return encoded
+
+    def encode(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
+        """The matrix of some rows whose values stand in the order of `names`: what `matrix` gives, several times as fast.
+
+        Raises:
+            WrongDtypeError: A value is of another type than in training.
+            NullInputError: A column that is never null is null.
+        """
+        lists = [self._encoded(values) for values in rows]
+        if lists and None not in lists:
+            found = np.array(lists, dtype=np.float64)
+            if not (np.abs(found) >= _LARGE).any():
+                return found
+        # What is wrong, infinite, or perhaps beyond 64 bits is for the slow way.
+        return self.matrix([dict(zip(self.names, values, strict=True)) for values in rows])
+
+    def _encoded(self, values: Sequence[Any]) -> list[Any] | None:
+        """A row of numbers and nulls, None when a value is neither."""
+        row = list(values)
+        for place, encode in self._worded:
+            row[place] = encode(row[place])
+            if row[place] is None:
+                return None
+        for place in self._not_null:
+            if row[place] is None:
+                return None
+        return row if _NUMBERS.issuperset(map(type, row)) else None
 
     def _missing(self, row: Mapping[str, Any]) -> MissingColumnsError:
         return MissingColumnsError(

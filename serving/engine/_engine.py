@@ -25,7 +25,7 @@ class _Row(NamedTuple):
     place: int
     asked: Asked
     drawn: Assignment
-    features: dict[str, dict[str, Any]]
+    inputs: dict[str, tuple[Any, ...]]
     reasons: dict[str, str]
 
 
@@ -110,23 +110,23 @@ class Engine:
         for place, (one, who) in enumerate(zip(asked, drawn, strict=True)):
             if answers[place] is not None:
                 continue
-            features: dict[str, dict[str, Any]] = {}
+            inputs: dict[str, tuple[Any, ...]] = {}
             reasons: dict[str, str] = {}
             try:
                 if one.explain and len(who.weights) > 1:
                     raise ExplanationError(product=self.product, version=who.variant, kind="combined")
                 for name in who.weights:
-                    features[name], why = self.models[name].features(one.fields, one.at, found[place])
+                    inputs[name], why = self.models[name].inputs(one.fields, one.at, found[place])
                     reasons.update(why)
             except RequestError as error:
                 answers[place] = error
                 continue
             for name in who.shadows:
                 try:
-                    features[name], _ = self.models[name].features(one.fields, one.at, found[place])
+                    inputs[name], _ = self.models[name].inputs(one.fields, one.at, found[place])
                 except RequestError:  # who only watches never fails a request
                     continue
-            rows.append(_Row(place, one, who, features, reasons))
+            rows.append(_Row(place, one, who, inputs, reasons))
         return rows, version
 
     def _drawn(self, one: Asked) -> Assignment:
@@ -176,7 +176,7 @@ class Engine:
         scores: list[dict[str, _Score]] = [{} for _ in answers]
         by_version: dict[str, list[_Row]] = {}
         for row in rows:
-            for name in row.features:
+            for name in row.inputs:
                 by_version.setdefault(name, []).append(row)
         for name, scored in by_version.items():
             self._score(self.models[name], scored, scores, answers)
@@ -190,7 +190,7 @@ class Engine:
         answers: list[Answer | ServingError | None],
     ) -> None:
         try:
-            matrix = model.matrix([row.features[model.version] for row in rows])
+            matrix = model.matrix([row.inputs[model.version] for row in rows])
         except RequestError as error:
             if len(rows) > 1:  # whose it is shows one by one
                 for row in rows:
@@ -229,7 +229,7 @@ class Engine:
             propensity=drawn.propensity,
             shadows=watched,
             request=self._kept({name: _plain(value) for name, value in asked.fields.items()}),
-            features=self._kept(row.features[first]),
+            features=self._kept(dict(zip(self.models[first].encoder.names, row.inputs[first], strict=True))),
             reasons=row.reasons,
             online=online.commit if online is not None else None,
             commit=self.deployment.commit,

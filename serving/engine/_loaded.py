@@ -30,6 +30,46 @@ _Function = Callable[..., tuple[Any, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Where each value of a request stands while its inputs are put together: fields, time, looked up, computed.
+
+    Attributes:
+        fields: Names of the fields, first in the list of values; behind them stands the prediction time.
+        needs_time: Whether anything reads that.
+        defaults: Place and default of looked-up features that have one.
+        functions: Functions with the places of their inputs; what they give goes behind all else.
+        inputs: The place of each input of the model.
+    """
+
+    fields: tuple[str, ...]
+    needs_time: bool
+    defaults: tuple[tuple[int, Any], ...]
+    functions: tuple[tuple[FunctionUse, _Function, tuple[int, ...]], ...]
+    inputs: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, schema: RequestSchema, functions: Sequence[tuple[FunctionUse, _Function]], names: Sequence[str]
+    ) -> "Plan":
+        """The plan of a model that reads `names`."""
+        fields = tuple(field.name for field in schema.fields)
+        order = [*fields, schema.time, *(name for view in schema.views for name in view.features)]
+        places = {name: place for place, name in enumerate(order)}
+        steps = []
+        for use, function in functions:
+            steps.append((use, function, tuple(places[name] for name in use.inputs)))
+            places.update({name: len(places) + place for place, name in enumerate(use.outputs)})
+        read = {*names, *(name for use, _ in functions for name in use.inputs)}
+        return cls(
+            fields=fields,
+            needs_time=schema.time in read,
+            defaults=tuple((places[name], value) for name, value in schema.defaults.items()),
+            functions=tuple(steps),
+            inputs=tuple(places[name] for name in names),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoadedModel:
     """One version.
 
@@ -40,7 +80,7 @@ class LoadedModel:
         schema: What a request holds.
         fields: Reads requests.
         encoder: From values to the matrix.
-        functions: What is computed, in order.
+        plan: How inputs are put together.
     """
 
     product: str
@@ -49,17 +89,17 @@ class LoadedModel:
     schema: RequestSchema
     fields: RequestFields
     encoder: RowEncoder
-    functions: tuple[tuple[FunctionUse, _Function], ...]
+    plan: Plan
 
     @property
     def views(self) -> tuple[ViewUse, ...]:
         """What is looked up."""
         return self.schema.views
 
-    def features(
+    def inputs(
         self, fields: Mapping[str, Any], at: int, found: Mapping[str, OnlineRow]
-    ) -> tuple[dict[str, Any], dict[str, str]]:
-        """A request's inputs of the model by name, and by view why they read as defaults.
+    ) -> tuple[tuple[Any, ...], dict[str, str]]:
+        """A request's inputs of the model in the order of its names, and by view why they read as defaults.
 
         Args:
             fields: The request's fields.
@@ -69,30 +109,29 @@ class LoadedModel:
         Raises:
             RequestError: A function cannot use the values.
         """
-        values, reasons = dict(fields), {}
+        plan, reasons = self.plan, {}
+        values = [fields[name] for name in plan.fields]
+        values.append(self.fields.moment(at) if plan.needs_time else None)
         for view in self.schema.views:
             row = found[view.name]
-            values.update(zip(view.features, row.values, strict=True))
+            values += row.values
             if row.answer is not Found.FOUND:
                 reasons[view.name] = row.answer.value
-        for name, default in self.schema.defaults.items():
-            if values[name] is None:
-                values[name] = default
-        if self.functions:
-            values.setdefault(self.schema.time, self.fields.moment(at))
-            for use, function in self.functions:
-                given = [values[name] for name in use.inputs]
-                try:
-                    made = computed(use.name, function, use.outputs, given, use.inputs)
-                except OnDemandValueError as error:
-                    raise RequestError(str(error)) from error
-                values.update(zip(use.outputs, made, strict=True))
-        return {name: values[name] for name in self.encoder.names}, reasons
+        for place, default in plan.defaults:
+            if values[place] is None:
+                values[place] = default
+        for use, function, taken in plan.functions:
+            given = [values[place] for place in taken]
+            try:
+                values += computed(use.name, function, use.outputs, given, use.inputs)
+            except OnDemandValueError as error:
+                raise RequestError(str(error)) from error
+        return tuple([values[place] for place in plan.inputs]), reasons
 
-    def matrix(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        """The matrix of some rows. Raises RequestError."""
+    def matrix(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
+        """The matrix of some rows of inputs. Raises RequestError."""
         try:
-            return self.encoder.matrix(rows)
+            return self.encoder.encode(rows)
         except ModelError as error:
             raise RequestError(str(error)) from error
 
@@ -118,14 +157,16 @@ def load_model(product: str, version: str, bundle: Bundle) -> LoadedModel:
     schema = bundle.request
     if schema is None:
         raise NotServableError(product=product, version=version)
+    encoder = RowEncoder(bundle.preprocessing)
+    functions = [(use, _function(product, version, use)) for use in schema.functions]
     return LoadedModel(
         product=product,
         version=version,
         bundle=bundle,
         schema=schema,
         fields=RequestFields(product, schema),
-        encoder=RowEncoder(bundle.preprocessing),
-        functions=tuple((use, _function(product, version, use)) for use in schema.functions),
+        encoder=encoder,
+        plan=Plan.of(schema, functions, encoder.names),
     )
 
 

@@ -1,6 +1,7 @@
 """The service as an ASGI application: paths to what answers them."""
 
 import asyncio
+import gc
 import logging
 import time
 from collections import OrderedDict
@@ -176,8 +177,9 @@ class App:
             problem = error if isinstance(error, Problem) else _problem(error)
             status, body, out_headers = problem.status, problem.body(request_id), problem.headers()
         known = product if product in self._live.engines else ""
-        self._metrics.requests.labels(known, version, str(status)).inc()
-        self._metrics.seconds.labels(known).observe(time.perf_counter() - begun)
+        counted = self._metrics.of_request(known, version, status)
+        counted[0].inc()
+        counted[1].observe(time.perf_counter() - begun)
         await (respond(send, status, body) if out_headers is None else respond(send, status, body, out_headers))
 
     def _before(self, product: str, request_id: str, path: str, raw: bytes) -> bytes:
@@ -264,6 +266,8 @@ class App:
                 self._following = asyncio.create_task(self._follow_lake())
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._has_looked.wait(), _PATIENCE)
+                gc.collect()
+                gc.freeze()  # what is loaded stays: no later collection looks through it while somebody waits
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 self._is_ending = True

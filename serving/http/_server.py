@@ -94,6 +94,7 @@ def run(
 
     from serving.http._app import App
     from serving.http._metrics import Metrics
+    from serving.http._protocol import OneWriteProtocol
 
     keys = checked_keys(settings)
     sock = inherited or listen(settings.host, settings.port)
@@ -133,7 +134,7 @@ def run(
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=OneWriteProtocol,
         ws="none",
         lifespan="on",
         access_log=False,

@@ -1,10 +1,12 @@
 """`POST /v1/<product>:predict`: an entity and a time in, a score and a decision out."""
 
+import os
 import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any, Final
 
 from serving.engine import Answer, Asked, Engine
@@ -60,7 +62,7 @@ def read_request(body: Mapping[str, Any], engine: Engine, caller: Caller, versio
         RequestError: Fields or times cannot be read.
         VersionNotServedError: The version is not loaded.
     """
-    given = _id(body.get("id", caller.id)) or secrets.token_hex(16)
+    given = _id(body.get("id", caller.id)) or new_id()
     explain = body.get("explain", False)
     if type(explain) is not bool:
         raise Problem(
@@ -78,6 +80,17 @@ def read_request(body: Mapping[str, Any], engine: Engine, caller: Caller, versio
     if len(instances) > most:
         raise Problem(413, "too_many_instances", f"There are {len(instances)} instances; {most} are taken at once.")
     return [_asked(one, f"{given}#{place}", engine, caller, version, explain) for place, one in enumerate(instances)]
+
+
+def new_id() -> str:
+    """An id that no other request has: random for this process, then counted."""
+    global _process
+    if _process[0] != os.getpid():  # a forked process counts for itself
+        _process = (os.getpid(), secrets.token_hex(12), count())
+    return f"{_process[1]}-{next(_process[2]):x}"
+
+
+_process: tuple[int, str, "count[int]"] = (0, "", count())
 
 
 def write_answer(answer: Answer, product: str) -> dict[str, Any]:

@@ -64,9 +64,12 @@ class LogWriter:
         with self._gate:
             batch, leads = self._batch, not self._batch.records
             batch.records += records
+            if not leads and batch.ended is None:
+                batch.ended = threading.Event()
         if leads:
             self._commit(batch)
         else:
+            assert batch.ended is not None
             batch.ended.wait()
         if not batch.is_durable:
             reason = "another thread's write of the same frame did not end"
@@ -90,7 +93,11 @@ class LogWriter:
         except LogError as error:
             batch.error = error
         finally:
-            batch.ended.set()
+            with self._gate:
+                if self._batch is batch:  # interrupted before it was taken: nobody may join it any more
+                    self._batch = _Batch()
+            if batch.ended is not None:
+                batch.ended.set()
 
     def _write(self, records: Sequence[bytes]) -> None:
         size = frame_size(records)
@@ -124,7 +131,8 @@ class _Batch:
 
     def __init__(self) -> None:
         self.records: list[bytes] = []
-        self.ended = threading.Event()
+        self.ended: threading.Event | None = None
+        """Made by who first joins: most batches have nobody to tell."""
         self.is_durable = False
         self.error: LogError | None = None
 

@@ -53,6 +53,13 @@ def test_a_row_has_the_numbers_that_it_has_in_a_frame(row: dict[str, Any]) -> No
     np.testing.assert_array_equal(ENCODER.matrix([{**row, "more": object()}]), in_a_frame(row))
 
 
+@settings(max_examples=400, deadline=None)
+@given(st.lists(rows, max_size=5))
+def test_rows_of_values_in_order_have_the_numbers_of_rows_by_name(many: list[dict[str, Any]]) -> None:
+    values = [tuple(row[name] for name in ENCODER.names) for row in many]
+    np.testing.assert_array_equal(ENCODER.encode(values), ENCODER.matrix(many))
+
+
 GOOD: dict[str, Any] = {"distance": 1, "delay": 1.0, "night": True, "origin": "EWR", "gate": 1, "hour": 1}
 
 
@@ -74,6 +81,8 @@ def test_many_rows_are_the_rows_of_a_matrix_in_their_order() -> None:
 def test_a_value_of_another_type_is_refused_by_its_column(column: str, value: Any) -> None:
     with pytest.raises(WrongDtypeError, match=column):
         ENCODER.matrix([GOOD, {**GOOD, column: value}])
+    with pytest.raises(WrongDtypeError, match=column):
+        ENCODER.encode([tuple({**GOOD, column: value}.values())])
 
 
 def test_a_null_that_cannot_be_and_a_column_that_is_not_there_are_named() -> None:

@@ -186,7 +186,8 @@ def test_a_shadow_scores_and_never_answers_nor_fails_a_request(released: Release
         raise ValueError("not today")
 
     shadow = engine.models["1.1.0"]
-    engine.models["1.1.0"] = replace(shadow, functions=tuple((use, fails) for use, _ in shadow.functions))
+    failing = tuple((use, fails, places) for use, _, places in shadow.plan.functions)
+    engine.models["1.1.0"] = replace(shadow, plan=replace(shadow.plan, functions=failing))
     (answer,) = answered(engine, asked(engine))
     assert record(answer).shadows == {}
 
