@@ -32,6 +32,7 @@ SIGNATURE_FACT: Final = "signature"
 METRICS_FACT: Final = "metrics"
 GATES_FACT: Final = "gates"
 RELEASED_FACT: Final = "released"
+DECISION_FACT: Final = "decision"
 LINEAGE_FACT: Final = "column_lineage"
 ASSET_FACT: Final = "asset"
 

@@ -24,8 +24,10 @@ from headwater.names import check_path
 from headwater.provenance import Provenance
 
 if TYPE_CHECKING:
+    from headwater.decisions import Retraining
     from headwater.features import FeatureView, OnDemandFeatures
     from headwater.models import Gate
+    from headwater.monitoring import PerformanceRules
 
 _ROWS_HELD: Final = 3_000_000
 _CHECK_NAME = re.compile(r"^[A-Za-z0-9_]+$")
@@ -572,6 +574,8 @@ class Product:
         on_demand: Features computed from a request and from what was looked up for it, in training and in service.
         labels, split, model, gates, drift: From training set to release; all or none.
         serving: How the model answers requests.
+        performance: How the model in service is judged; None takes weeks and the model's slices.
+        retraining: When it is trained again; None trains whenever the training set changes.
         risk: Risk tier.
         intended_use, out_of_scope, limitations, licence: Texts for the cards.
     """
@@ -590,6 +594,8 @@ class Product:
     gates: "tuple[Gate, ...]" = ()
     drift: DriftWatch = field(default_factory=DriftWatch)
     serving: Serving = field(default_factory=Serving)
+    performance: "PerformanceRules | None" = None
+    retraining: "Retraining | None" = None
     risk: Risk = Risk.LOW
     intended_use: str = ""
     out_of_scope: str = ""

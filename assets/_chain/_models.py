@@ -10,8 +10,11 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
     from assets._chain._evaluation import evaluation_asset
     from assets._chain._model import model_asset
     from assets._chain._online import online_asset
+    from assets._chain._outcomes import outcomes_asset
+    from assets._chain._performance import performance_asset
     from assets._chain._predictions import predictions_asset
     from assets._chain._release import release_asset
+    from assets._chain._retraining import retraining_assets
     from assets._chain._training_set import training_set_asset
 
     cards = (dataset_cards_asset(product),) if any("/datasets/" in asset.path for asset in product.assets) else ()
@@ -30,4 +33,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         *drift_assets(product),
         release_asset(product),
         predictions_asset(product),
+        outcomes_asset(product),
+        performance_asset(product),
+        *retraining_assets(product),
     )

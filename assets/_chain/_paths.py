@@ -20,6 +20,26 @@ class ChainPaths:
         return f"{self.product}/online_features"
 
     @property
+    def outcomes(self) -> str:
+        """Predictions beside the labels that came in since."""
+        return f"{self.product}/outcomes"
+
+    @property
+    def performance_report(self) -> str:
+        """How the model in service did, by window and slice."""
+        return f"{self.product}/performance_report"
+
+    @property
+    def retraining(self) -> str:
+        """The decision whether to train again, with its evidence."""
+        return f"{self.product}/retraining"
+
+    @property
+    def training_order(self) -> str:
+        """What a training may know: changed by a decision to train again, and by nothing else."""
+        return f"{self.product}/training_order"
+
+    @property
     def model(self) -> str:
         """The model bundle."""
         return f"{self.product}/model"

@@ -30,7 +30,11 @@ def training_set_asset(product: Product) -> Asset:
         path=paths.training_set,
         kind=Kind.TABLE,
         compute=partial(_training_set, product=product),
-        inputs=(labels.path, *(view.path for view in product.features)),
+        inputs=(
+            labels.path,
+            *(view.path for view in product.features),
+            *((paths.training_order,) if product.retraining is not None else ()),
+        ),
         checks=(
             Check(name="not_empty", judge=_not_empty, description="There is at least one labelled row."),
             Check(
@@ -56,6 +60,9 @@ def _training_set(inputs: Inputs, *, product: Product) -> Result:
     labels = product.labels
     assert labels is not None
     rows = inputs.table(labels.path)
+    if product.retraining is not None:
+        until = _until(inputs, ChainPaths(product=product.name), rows, labels)
+        rows = rows.filter(pl.col(labels.known_at or labels.time).is_null() | until)
     known = rows.filter(pl.col(labels.label).is_not_null()).select(_label_columns(labels))
     tables = [FeatureTable(view=view, rows=inputs.table(view.path)) for view in product.features]
     joined = fill_defaults(point_in_time_join(known, tables, time=labels.time).collect(), product.features)
@@ -81,6 +88,16 @@ def _training_set(inputs: Inputs, *, product: Product) -> Result:
         PURGED_FACT: dict(parts.purged),
     }
     return Result(data=frame, facts=facts)
+
+
+def _until(inputs: Inputs, paths: ChainPaths, rows: pl.LazyFrame, labels: Labels) -> pl.Expr:
+    """Whether a label was known when the training was ordered: what came in later waits for the next order."""
+    from assets._chain._retraining import as_of
+
+    column = labels.known_at or labels.time
+    moment, dtype = as_of(inputs.folder(paths.training_order)), rows.collect_schema()[column]
+    zone = getattr(dtype, "time_zone", None)
+    return pl.col(column) <= pl.lit(moment if zone else moment.replace(tzinfo=None)).cast(dtype)
 
 
 def _computed(rows: pl.DataFrame, declared: Sequence[OnDemandFeatures]) -> pl.DataFrame:

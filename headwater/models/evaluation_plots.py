@@ -34,18 +34,31 @@ def plots(evaluation: Evaluation) -> dict[str, str]:
 
 
 def _drawn(draw: Callable[[Any, Evaluation], None], evaluation: Evaluation) -> str:
+    return drawn(lambda axes: draw(axes, evaluation))
+
+
+def drawn(draw: Callable[[Any], None], *, size: tuple[float, float] = (4.8, 3.6)) -> str:
+    """A plot as SVG text: the same drawing gives the same bytes.
+
+    Args:
+        draw: Draws on the axes.
+        size: Width and height in inches.
+
+    Raises:
+        MissingPackageError: matplotlib is not installed.
+    """
     try:
         import matplotlib as mpl
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise MissingPackageError(package="matplotlib", extra="train", purpose="drawing an evaluation") from error
+        raise MissingPackageError(package="matplotlib", extra="train", purpose="drawing a plot") from error
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(4.8, 3.6), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)
-        draw(axes, evaluation)
+        draw(axes)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()

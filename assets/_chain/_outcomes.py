@@ -1,0 +1,98 @@
+"""Outcomes: each prediction of the service beside its label, once that is known."""
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
+
+import polars as pl
+
+from assets._chain._declare import declared_values
+from assets._chain._paths import ChainPaths
+from assets._chain._prediction_rows import COLUMNS
+from headwater.lake import Kind
+from headwater.product import Asset, Audit, Check, Inputs, Labels, Product, Result, Severity, Verdict
+
+_KEPT: Final = ("request_id", "at", "received", "latency_us", "version", "variant", "propensity", "score", "decision")
+_JOINED: Final = ("label", "label_known_at", "truth", "judged")
+
+
+def outcomes_asset(product: Product) -> Asset:
+    """The outcomes of a product with a model. New labels make them anew; predictions alone do not."""
+    assert product.labels is not None
+    paths = ChainPaths(product=product.name)
+    return Asset(
+        path=paths.outcomes,
+        kind=Kind.TABLE,
+        compute=partial(_outcomes, product=product),
+        inputs=(product.labels.path,),
+        previous=(paths.predictions,),
+        checks=(
+            Check(
+                name="predictions_name_an_event",
+                judge=_predictions_name_an_event,
+                blocking=False,
+                severity=Severity.WARN,
+                description="Requests gave the key of the event that they asked about: without it nobody ever knows its truth.",
+            ),
+        ),
+        description="Predictions beside the labels that came in since: what is known, what will never be, what is not yet known.",
+        kinds=("polars",),
+        declaration=declared_values(labels=product.labels, slices=slices_of(product)),
+    )
+
+
+def slices_of(product: Product) -> tuple[str, ...]:
+    """Columns by which performance is sliced."""
+    if product.performance is not None:
+        return product.performance.slices
+    return ("version", *(product.model.slices if product.model else ()))
+
+
+def _outcomes(inputs: Inputs, *, product: Product) -> Result:
+    from headwater.monitoring import join_outcomes
+
+    labels, paths = product.labels, ChainPaths(product=product.name)
+    assert labels is not None
+    truth = inputs.table(labels.path).collect()
+    before = inputs.previous(paths.predictions)
+    predictions = before.table(paths.predictions).collect() if before is not None else _none(labels, truth)
+    # A key that is the prediction time stands under that name: see the predictions.
+    predictions = predictions.with_columns(
+        pl.col("at").alias(name) for name in labels.key if name not in predictions.columns
+    )
+    found = join_outcomes(predictions, truth, declared=labels, now=_now(labels, truth, predictions))
+    extra = [name for name in slices_of(product) if name not in (*_KEPT, *labels.key)]
+    frame = _with_slices(found.frame, truth, labels, extra)
+    columns = dict.fromkeys((*_KEPT, *labels.key, *extra, *_JOINED))
+    return Result(data=frame.select(*columns), facts=found.to_json())
+
+
+def _with_slices(frame: pl.DataFrame, truth: pl.DataFrame, labels: Labels, names: list[str]) -> pl.DataFrame:
+    """The columns to slice by as texts: of the label's row where it has them, else as the model read them."""
+    told = [name for name in names if name in truth.columns and name not in labels.key]
+    key = list(labels.key)
+    frame = frame.drop(name for name in told if name in frame.columns)
+    frame = frame.join(truth.select(*key, *(pl.col(name).cast(pl.String) for name in told)), on=key, how="left")
+    read = [pl.col("features").str.json_path_match(f"$.{name}").alias(name) for name in names if name not in told]
+    return frame.with_columns(read)
+
+
+def _now(labels: Labels, truth: pl.DataFrame, predictions: pl.DataFrame) -> datetime:
+    """As of when: the newest instant that the data know of. No clock, so that the same data give the same outcomes."""
+    known: Any = truth[labels.known_at or labels.time].max()
+    asked: Any = predictions["at"].max()
+    moments = [
+        moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in (known, asked) if moment is not None
+    ]
+    return max(moments, default=datetime(1970, 1, 1, tzinfo=UTC))
+
+
+def _none(labels: Labels, truth: pl.DataFrame) -> pl.DataFrame:
+    """No predictions, with the columns that they have."""
+    return pl.DataFrame(schema={**COLUMNS, **{name: truth.schema[name] for name in labels.key}})
+
+
+def _predictions_name_an_event(audit: Audit) -> Verdict:
+    unkeyed, rows = int(audit.facts.get("unkeyed", 0)), int(audit.facts.get("rows", 0))
+    said = f"{unkeyed} of {rows} predictions name no event." if unkeyed else ""
+    return Verdict(passed=not unkeyed, facts={"unkeyed": unkeyed, "rows": rows}, description=said)

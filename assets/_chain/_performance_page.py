@@ -1,0 +1,79 @@
+"""The performance report as people see it: a plot and a table."""
+
+import html
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from headwater.models.evaluation_plots import drawn
+
+PAGE_FILE: Final = "performance.html"
+PLOT_FILE: Final = "performance.svg"
+_STYLE: Final = (
+    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1b1f24}"
+    "table{border-collapse:collapse;width:100%}th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #d8dee4}"
+    "th:first-child,td:first-child,td:last-child,th:last-child{text-align:left}img{max-width:100%}"
+)
+_METRICS: Final = ("auc", "log_loss", "ece", "accuracy", "cost")
+
+
+def write_page(folder: Path, question: str, windows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the page, and the plot when a window is judged."""
+    judged = [window for window in windows if window["overall"]["judged"]]
+    if judged:
+        (folder / PLOT_FILE).write_text(_drawing(judged), encoding="utf-8")
+    shown = [name for name in _METRICS if any(metric_of(window, name) is not None for window in judged)]
+    head = "".join(
+        f"<th>{html.escape(name)}</th>" for name in ("window", "predictions", "labels known", *shown, "not judged")
+    )
+    body = "".join(_row(window, shown) for window in windows)
+    picture = f'<img src="{PLOT_FILE}" alt="AUC by window">' if judged else "<p>No window is judged yet.</p>"
+    page = (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Performance</title><style>{_STYLE}</style>"
+        f"<h1>Performance in service</h1><p>{html.escape(question)}</p>{picture}<table><tr>{head}</tr>{body}</table></html>"
+    )
+    (folder / PAGE_FILE).write_text(page, encoding="utf-8")
+
+
+def metric_of(window: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """A metric of a window's record, None when it is undefined."""
+    found = next((item for item in window["overall"]["metrics"] if item["name"] == name), None)
+    return found if found is not None and found["value"] is not None else None
+
+
+def _row(window: Mapping[str, Any], shown: Sequence[str]) -> str:
+    overall = window["overall"]
+    coverage = "" if overall["coverage"] is None else f"{overall['coverage']:.1%}"
+    cells = [
+        window["start"][:10],
+        f"{overall['rows']:,}",
+        coverage,
+        *(_cell(metric_of(window, name)) for name in shown),
+    ]
+    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in (*cells, overall["reason"])) + "</tr>"
+
+
+def _cell(metric: Mapping[str, Any] | None) -> str:
+    if metric is None:
+        return ""
+    between = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
+    return f"{metric['value']:.3f}{between}"
+
+
+def _drawing(judged: Sequence[Mapping[str, Any]]) -> str:
+    found = [
+        (datetime.fromisoformat(window["start"]), metric) for window in judged if (metric := metric_of(window, "auc"))
+    ]
+
+    def draw(axes: Any) -> None:
+        times = [start for start, _ in found]
+        values = [metric["value"] for _, metric in found]
+        low = [metric["value"] if metric["low"] is None else metric["low"] for _, metric in found]
+        high = [metric["value"] if metric["high"] is None else metric["high"] for _, metric in found]
+        axes.fill_between(times, low, high, alpha=0.2, linewidth=0)
+        axes.plot(times, values, marker="o", markersize=3)
+        axes.set_ylabel("AUC")
+        axes.set_xlabel("window")
+
+    return drawn(draw, size=(9.0, 3.2))

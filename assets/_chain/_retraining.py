@@ -1,0 +1,173 @@
+"""Whether to train again, decided and recorded; and the order that a training follows."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from assets._chain._declare import declared_values
+from assets._chain._evaluation import EVALUATION_FILE
+from assets._chain._paths import ChainPaths
+from assets._chain._performance import REPORT_FILE
+from assets._chain._performance_page import metric_of
+from assets._chain._release import RELEASE_FILE, RUN_FILE
+from headwater.lake import Kind
+from headwater.names import DECISION_FACT
+from headwater.product import Asset, Inputs, Labels, Product, Result
+
+if TYPE_CHECKING:
+    from headwater.decisions import Evidence, Retraining, Window
+
+DECISION_FILE: Final = "decision.json"
+ORDER_FILE: Final = "order.json"
+METRIC: Final = "auc"
+
+
+def retraining_assets(product: Product) -> tuple[Asset, ...]:
+    """The decision and the order of a product that declares when it is trained again."""
+    if product.retraining is None or product.labels is None:
+        return ()
+    paths = ChainPaths(product=product.name)
+    decision = Asset(
+        path=paths.retraining,
+        kind=Kind.FOLDER,
+        compute=partial(_decide, product=product),
+        inputs=(paths.performance_report, product.labels.path),
+        previous=(paths.training_order, paths.release, paths.evaluation),
+        description="Whether to train again now: every decision with its evidence and its reason, refusals too.",
+        kinds=("json",),
+        declaration=declared_values(rules=product.retraining),
+    )
+    order = Asset(
+        path=paths.training_order,
+        kind=Kind.FOLDER,
+        compute=partial(_order, product=product),
+        inputs=(paths.retraining, product.labels.path),
+        previous=(paths.training_order,),
+        description="Until when labels count in a training: moved on by a decision to train again, and by nothing else.",
+        kinds=("json",),
+    )
+    return decision, order
+
+
+def as_of(order: Path) -> datetime:
+    """Until when labels count, from the folder of a training order."""
+    return datetime.fromisoformat(json.loads((order / ORDER_FILE).read_text())["orders"][-1]["as_of"])
+
+
+def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
+    from headwater.decisions import decide_retraining
+
+    rules, labels = product.retraining, product.labels
+    assert rules is not None
+    assert labels is not None
+    evidence = _evidence(inputs, product, rules, labels)
+    decision = decide_retraining(rules, evidence)
+    said = {"action": decision.action.value, "reason": decision.reason, "now": evidence.now.isoformat()}
+    document = {
+        "kind": "retraining",
+        **said,
+        "reasons": list(decision.reasons),
+        "held_by": list(decision.held_by),
+        "rules": declared_values(rules=rules)["rules"],
+        "evidence": evidence.to_json(),
+    }
+    (folder / DECISION_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
+    return Result(facts={DECISION_FACT: {**said, "windows": len(evidence.windows), "new_rows": evidence.new_rows}})
+
+
+def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Labels) -> "Evidence":
+    from headwater.decisions import Evidence
+
+    paths = ChainPaths(product=product.name)
+    report = json.loads((inputs.folder(paths.performance_report) / REPORT_FILE).read_text())
+    known = pl.col(labels.known_at or labels.time)
+    rows = inputs.table(labels.path).filter(pl.col(labels.label).is_not_null())
+    newest: Any = rows.select(known.max()).collect().item()
+    now = max(datetime.fromisoformat(report["now"]), _utc(newest))
+    orders = _orders(inputs, paths)
+    trained = datetime.fromisoformat(orders[-1]["as_of"]) if orders else None
+    since = 0 if trained is None else int(rows.filter(known > trained).select(pl.len()).collect().item())
+    return Evidence(
+        now=now,
+        windows=tuple(_window(raw) for raw in report["windows"])[-rules.windows :],
+        reference=_reference(inputs, paths),
+        trained=trained,
+        trainings=tuple(datetime.fromisoformat(order["as_of"]) for order in orders),
+        new_rows=since,
+        is_in_flight=_is_in_flight(inputs, paths),
+    )
+
+
+def _window(raw: Mapping[str, Any]) -> "Window":
+    from headwater.decisions import Window
+
+    overall, metric = raw["overall"], metric_of(raw, METRIC)
+    return Window(
+        start=datetime.fromisoformat(raw["start"]),
+        end=datetime.fromisoformat(raw["end"]),
+        rows=overall["rows"] - overall["without_truth"],
+        labelled=overall["labelled"],
+        effects=dict(raw["drift"]),
+        metric=metric["value"] if metric else None,
+        metric_high=metric["high"] if metric else None,
+    )
+
+
+def _reference(inputs: Inputs, paths: ChainPaths) -> float | None:
+    """The metric of what is live, as its evaluation found it."""
+    released = inputs.previous(paths.release)
+    if released is None:
+        return None
+    run = json.loads((released.folder(paths.release) / RUN_FILE).read_text())
+    judged = inputs.previous(paths.evaluation, commit=run["evaluation_commit"])
+    if judged is None:
+        return None
+    document = json.loads((judged.folder(paths.evaluation) / EVALUATION_FILE).read_text())
+    found = next(metric for metric in document["evaluation"]["metrics"] if metric["name"] == METRIC)
+    value: float | None = found["value"]
+    return value
+
+
+def _is_in_flight(inputs: Inputs, paths: ChainPaths) -> bool:
+    """Whether a rollout goes on: the release has several versions at work."""
+    released = inputs.previous(paths.release)
+    if released is None:
+        return False
+    statement = json.loads((released.folder(paths.release) / RELEASE_FILE).read_text())
+    return not isinstance(statement["policy"], str) and statement["policy"].get("kind") in ("shadow", "canary")
+
+
+def _order(inputs: Inputs, folder: Path, *, product: Product) -> Result:
+    """The orders so far, with one more when the decision is to train again and says something newer."""
+    paths, labels = ChainPaths(product=product.name), product.labels
+    assert labels is not None
+    decision = json.loads((inputs.folder(paths.retraining) / DECISION_FILE).read_text())
+    orders = _orders(inputs, paths)
+    if not orders:
+        known: Any = inputs.table(labels.path).select(pl.col(labels.known_at or labels.time).max()).collect().item()
+        orders = [{"as_of": _utc(known).isoformat(), "reason": "The first training takes what is there."}]
+    elif decision["action"] == "retrain" and datetime.fromisoformat(decision["now"]) > datetime.fromisoformat(
+        orders[-1]["as_of"]
+    ):
+        orders = [*orders, {"as_of": decision["now"], "reason": decision["reason"]}]
+    (folder / ORDER_FILE).write_text(json.dumps({"orders": orders}, indent=1, sort_keys=True))
+    return Result(facts={"as_of": orders[-1]["as_of"], "orders": len(orders)})
+
+
+def _orders(inputs: Inputs, paths: ChainPaths) -> list[dict[str, Any]]:
+    before = inputs.previous(paths.training_order)
+    if before is None:
+        return []
+    found: list[dict[str, Any]] = json.loads((before.folder(paths.training_order) / ORDER_FILE).read_text())["orders"]
+    return found
+
+
+def _utc(moment: datetime | None) -> datetime:
+    if moment is None:
+        return datetime(1970, 1, 1, tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

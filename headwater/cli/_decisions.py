@@ -1,0 +1,88 @@
+"""`headwater decisions`: what was decided about a product's model, when, why, on which evidence; refusals too."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from headwater.cli._output import json_option, show_rows
+from headwater.lake import Lake
+from headwater.names import DECISION_FACT, RELEASED_FACT
+
+
+@click.command()
+@click.option("--product", "name", required=True, help="The product.")
+@click.option("--limit", type=click.IntRange(1), help="Only the newest so many.")
+@json_option
+def decisions(name: str, limit: int | None, as_json: bool) -> None:
+    """Every decision to train again or not, and every release or refusal, oldest first.
+
+    Each names its lake commit: `headwater lake` shows what it read. A refused release stands on the branch that it left.
+    """
+    from assets._products import product as find
+    from resources.opening import open_lake
+    from resources.settings import load_settings
+
+    find(name)
+    settings = load_settings()
+    lake = open_lake(settings, create=False)
+    found = sorted([*_recorded(lake, name, settings.branch), *_refused(lake, name)], key=lambda row: row["recorded"])
+    rows = found[-limit:] if limit is not None else found
+    shown = [row | {"commit": row["commit"][:12]} for row in rows]
+    columns = ("decided", "kind", "action", "version", "reason", "actor", "commit")
+    show_rows(rows if as_json else shown, columns, as_json=as_json, empty="Nothing was decided yet.")
+
+
+def _recorded(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
+    """Decisions that reached the branch."""
+    for path, kind in ((f"{product}/retraining", "retraining"), (f"{product}/release", "release")):
+        if not lake.at(branch).has(path):
+            continue
+        for commit in lake.log(branch, path=path):
+            record = commit.provenance
+            output = record.output(path) if record is not None else None
+            if record is None or output is None:
+                continue
+            facts = dict(output.facts)
+            decision = dict(facts.get(DECISION_FACT, {}))
+            version = facts.get(RELEASED_FACT)
+            yield _row(commit, kind, version, decision, default="release", actor=record.actor, inputs=record.inputs)
+
+
+def _refused(lake: Lake, product: str) -> Iterator[dict[str, Any]]:
+    """Releases that a gate refused: each left a branch."""
+    path = f"{product}/release"
+    for ref in lake.branches():
+        record = lake.resolve(ref.commit).provenance if ref.name != "main" else None
+        output = record.output(path) if record is not None else None
+        if record is None or output is None or all(check.passed or not check.blocking for check in record.checks):
+            continue
+        failed = ", ".join(check.name for check in record.checks if not check.passed and check.blocking)
+        decision = {"action": "refuse", "reason": f"These gates failed: {failed}."}
+        version = dict(output.facts).get(RELEASED_FACT)
+        yield _row(
+            lake.resolve(ref.commit),
+            "release",
+            version,
+            decision,
+            default="refuse",
+            actor=record.actor,
+            inputs=record.inputs,
+        )
+
+
+def _row(
+    commit: Any, kind: str, version: Any, decision: dict[str, Any], *, default: str, actor: str, inputs: Any
+) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "action": decision.get("action", default),
+        "version": version,
+        "reason": decision.get("reason", "Every gate held."),
+        "decided": decision.get("now", commit.created.isoformat()),
+        "recorded": commit.created.isoformat(),
+        "actor": actor,
+        "commit": commit.id,
+        "inputs": {pin.path: pin.data_version for pin in inputs},
+        **{name: value for name, value in decision.items() if name not in ("action", "reason", "now")},
+    }
