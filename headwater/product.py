@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from headwater.features import FeatureView, OnDemandFeatures
     from headwater.models import Gate
     from headwater.monitoring import PerformanceRules
+    from headwater.replay import ReplaySource
 
 _ROWS_HELD: Final = 3_000_000
 _CHECK_NAME = re.compile(r"^[A-Za-z0-9_]+$")
@@ -576,6 +577,7 @@ class Product:
         serving: How the model answers requests.
         performance: How the model in service is judged; None takes weeks and the model's slices.
         retraining: When it is trained again; None trains whenever the training set changes.
+        replay: Gives its past to play again, from a snapshot of the lake and its packaged files by source; None for no replay.
         risk: Risk tier.
         intended_use, out_of_scope, limitations, licence: Texts for the cards.
     """
@@ -596,6 +598,7 @@ class Product:
     serving: Serving = field(default_factory=Serving)
     performance: "PerformanceRules | None" = None
     retraining: "Retraining | None" = None
+    replay: "Callable[[Snapshot, Mapping[str, pl.DataFrame]], ReplaySource] | None" = None
     risk: Risk = Risk.LOW
     intended_use: str = ""
     out_of_scope: str = ""

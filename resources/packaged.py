@@ -77,6 +77,11 @@ def land_packaged(
     return written
 
 
+def packaged_rows(product: Product) -> dict[str, pl.DataFrame]:
+    """The packaged rows of each source that has some, every cell as text. Raises PackagedDataError."""
+    return {source.name: _read(_origin(product, source)) for source in product.sources if source.packaged is not None}
+
+
 def _origin(product: Product, source: Source) -> Path:
     if source.packaged is not None:
         return packaged_path(source.packaged)

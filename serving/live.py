@@ -80,6 +80,11 @@ class LiveProducts:
         return self._lake_trouble
 
     @property
+    def seen(self) -> str | None:
+        """The newest commit that was looked at: what it says is live, or its trouble is told."""
+        return self._seen
+
+    @property
     def is_ready(self) -> bool:
         """Whether every product that was asked for can be answered, and at least one."""
         return bool(self._engines) and all(product in self._engines for product in self._wanted)

@@ -10,6 +10,7 @@ from assets.flights.datasets import airlines, airports, flights, planes, weather
 from assets.flights.features import origin_history, plane_register, tail_history, weather_observed
 from assets.flights.labels import LABEL, LABEL_KNOWN_AT, PREDICT_AT, labels
 from assets.flights.on_demand import ON_DEMAND
+from assets.flights.replay import FlightsReplay
 from headwater.decisions import Retraining
 from headwater.models import Gate, MetricName, beats_baseline, not_worse_than_champion
 from headwater.models.evaluation_bootstrap import Bootstrap
@@ -143,6 +144,7 @@ PRODUCT: Final = Product(
         every=timedelta(days=28),
         cool_down=timedelta(days=7),
     ),
+    replay=FlightsReplay,
     risk=Risk.LOW,
     intended_use=(
         "Telling passengers and ground staff two hours before departure how likely a flight from New York is to arrive "

@@ -58,7 +58,8 @@ def append(tx: Transaction, path: str, found: Appended, *, scratch: Path | None)
         aside = path + REJECTED_SUFFIX
         tx.write_table(aside, found.rejected, mode=_mode(tx.base, aside))
         written = True
-    if written or dict(found.positions) != dict(read_positions(tx.base, path)):
+    # Before anything was taken there is nothing that two builds could both take.
+    if (written and found.positions) or dict(found.positions) != dict(read_positions(tx.base, path)):
         _write_positions(tx, path, found.positions, scratch)
     return tx.staged().entry(path)
 

@@ -252,7 +252,7 @@ class App:
             }
             for product, engine in sorted(self._live.engines.items())
         ]
-        found: dict[str, Any] = {"products": products}
+        found: dict[str, Any] = {"products": products, "seen": self._live.seen}
         if self._live.lake_trouble:
             found["lake"] = self._live.lake_trouble
         if troubles := {trouble.product: trouble.reason for trouble in self._live.troubles}:

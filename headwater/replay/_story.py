@@ -1,0 +1,182 @@
+"""The story of a replay: how well each way to run the model would have done, what was decided and why, and what it cost."""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from headwater.models.evaluation_plots import drawn
+
+PAGE_FILE: Final = "index.html"
+PLOT_FILE: Final = "auc.svg"
+_COLOURS: Final = ("#1f5f8b", "#9aa5b1", "#c2672b")
+_STYLE: Final = (
+    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1b1f24}"
+    "table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}th,td{padding:.25rem .6rem;text-align:right;"
+    "border-bottom:1px solid #d8dee4;vertical-align:top}th:first-child,td:first-child{text-align:left}"
+    "td.text,th.text{text-align:left}img{max-width:100%}.verdict{font-size:1.15rem;border-left:4px solid #1f5f8b;padding-left:1rem}"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Week:
+    """One window of the story.
+
+    Attributes:
+        start: Its first instant.
+        rows: Predictions whose truth is known.
+        champion: AUC of what was live, as it answered; None where it is undefined.
+        never: AUC of the version that was live at the beginning.
+        always: AUC of the newest trained version, released or not.
+        cost: Business cost of a decision, of the same three; None where none is declared.
+    """
+
+    start: datetime
+    rows: int
+    champion: float | None
+    never: float | None
+    always: float | None
+    cost: tuple[float | None, float | None, float | None] = (None, None, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """What happened.
+
+    Attributes:
+        title: Product and time.
+        weeks: Windows in order.
+        decisions: Each decision: when, kind, action, version, reason.
+        costs: Asset to builds, CPU seconds, wall seconds and bytes.
+        facts: What the replay itself took: answers, failures, seconds.
+        unit: Unit of the business cost.
+    """
+
+    title: str
+    weeks: tuple[Week, ...]
+    decisions: tuple[Mapping[str, Any], ...]
+    costs: Mapping[str, Mapping[str, float]]
+    facts: Mapping[str, Any]
+    unit: str = ""
+
+    @property
+    def gain(self) -> float | None:
+        """Mean AUC of the champion less that of the never retrained model, weeks weighted by rows; None without any."""
+        return _difference([(week.rows, week.champion, week.never) for week in self.weeks])
+
+    @property
+    def gain_of_always(self) -> float | None:
+        """The same for the newest trained version."""
+        return _difference([(week.rows, week.always, week.never) for week in self.weeks])
+
+
+def write_story(story: Story, folder: Path) -> Path:
+    """Writes the page; the file to open."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PLOT_FILE).write_text(_plot(story), encoding="utf-8")
+    parts = [
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(story.title)}</title><style>{_STYLE}</style>",
+        f"<h1>{html.escape(story.title)}</h1><p class='verdict'>{html.escape(conclusion(story))}</p>",
+        f"<img src='{PLOT_FILE}' alt='AUC by week'>",
+        "<h2>Week by week</h2>", _weeks(story), "<h2>Decisions</h2>", _decisions(story.decisions),
+        "<h2>What it cost</h2>", _costs(story.costs), "<h2>The replay itself</h2>", _facts(story.facts), "</html>",
+    ]  # fmt: skip
+    page = folder / PAGE_FILE
+    page.write_text("".join(parts), encoding="utf-8")
+    return page
+
+
+def conclusion(story: Story) -> str:
+    """Whether retraining paid, in a sentence or two."""
+    if story.gain is None:
+        return "No week has the labels it takes to say whether retraining paid."
+    trained = sum(decision["action"] == "retrain" for decision in story.decisions)
+    said = f"{trained} trainings were ordered. What was live ranked flights {_signed(story.gain)} AUC against the model that was never retrained"
+    always = story.gain_of_always
+    if always is not None:
+        said += f"; the newest trained model, released or not, {_signed(always)}"
+    costs = [(week.rows, week.cost[0], week.cost[1]) for week in story.weeks]
+    saved = _difference(costs)
+    if saved is not None:
+        said += f". A decision cost {_signed(saved)} {story.unit} against the never retrained model".rstrip()
+    paid = story.gain > 0.002
+    return f"{said}. Retraining {'paid' if paid else 'did not pay'} over this time."
+
+
+def _difference(weeks: Sequence[tuple[int, float | None, float | None]]) -> float | None:
+    known = [(rows, one - other) for rows, one, other in weeks if one is not None and other is not None]
+    total = sum(rows for rows, _ in known)
+    return sum(rows * gap for rows, gap in known) / total if total else None
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}"
+
+
+def _plot(story: Story) -> str:
+    def draw(axes: Any) -> None:
+        series = (("what was live", "champion"), ("never retrained", "never"), ("newest trained", "always"))
+        for (name, field), colour in zip(series, _COLOURS, strict=True):
+            points = [(week.start, value) for week in story.weeks if (value := getattr(week, field)) is not None]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=name, color=colour, marker="o", markersize=3)
+        for decision in story.decisions:
+            if decision["action"] == "retrain":
+                axes.axvline(datetime.fromisoformat(decision["decided"]), color="#c2672b", linewidth=0.8, linestyle=":")
+        axes.set_ylabel("AUC of the week")
+        if story.weeks:
+            axes.legend(frameon=False)
+
+    return drawn(draw, size=(10.0, 3.6))
+
+
+def _weeks(story: Story) -> str:
+    priced = any(week.cost[0] is not None for week in story.weeks)
+    names = ["week", "outcomes", "live", "never retrained", "newest trained"]
+    names += [f"cost live ({story.unit})", "cost never", "cost newest"] if priced else []
+    rows = [
+        [
+            f"{week.start:%Y-%m-%d}",
+            f"{week.rows:,}",
+            *map(_number, (week.champion, week.never, week.always)),
+            *(map(_number, week.cost) if priced else ()),
+        ]
+        for week in story.weeks
+    ]
+    return _table(names, rows)
+
+
+def _decisions(decisions: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        [str(item[name] or "") for name in ("decided", "kind", "action", "version", "reason")] for item in decisions
+    ]
+    return _table(["when", "kind", "action", "version", "reason"], rows, text=True)
+
+
+def _costs(costs: Mapping[str, Mapping[str, float]]) -> str:
+    ordered = sorted(costs.items(), key=lambda item: -item[1]["cpu_seconds"])
+    rows = [
+        [name, f"{of['builds']:.0f}", f"{of['cpu_seconds']:.1f}", f"{of['wall_seconds']:.1f}"] for name, of in ordered
+    ]
+    total = [sum(of[name] for of in costs.values()) for name in ("builds", "cpu_seconds", "wall_seconds")]
+    return _table(
+        ["asset", "builds", "CPU seconds", "wall seconds"],
+        [*rows, ["all", f"{total[0]:.0f}", f"{total[1]:.1f}", f"{total[2]:.1f}"]],
+    )
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    return _table(["", ""], [[name, str(value)] for name, value in facts.items()], text=True)
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]], *, text: bool = False) -> str:
+    kind = " class='text'" if text else ""
+    head = "".join(f"<th{kind}>{html.escape(name)}</th>" for name in names)
+    body = "".join("<tr>" + "".join(f"<td{kind}>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
