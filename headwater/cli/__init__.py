@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "model": ("_model", "model"),
     "product": ("_product", "product"),
     "mlflow": ("_mlflow", "mlflow"),
+    "replay": ("_replay", "replay"),
     "serve": ("_serve", "serve"),
     "status": ("_build", "status"),
     "up": ("_up", "up"),

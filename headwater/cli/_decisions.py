@@ -26,11 +26,17 @@ def decisions(name: str, limit: int | None, as_json: bool) -> None:
     find(name)
     settings = load_settings()
     lake = open_lake(settings, create=False)
-    found = sorted([*_recorded(lake, name, settings.branch), *_refused(lake, name)], key=lambda row: row["recorded"])
+    found = recorded_decisions(lake, name, settings.branch)
     rows = found[-limit:] if limit is not None else found
     shown = [row | {"commit": row["commit"][:12]} for row in rows]
     columns = ("decided", "kind", "action", "version", "reason", "actor", "commit")
     show_rows(rows if as_json else shown, columns, as_json=as_json, empty="Nothing was decided yet.")
+
+
+def recorded_decisions(lake: Lake, product: str, branch: str) -> list[dict[str, Any]]:
+    """Every decision of a product, oldest first."""
+    found = [*_recorded(lake, product, branch), *_refused(lake, product)]
+    return sorted(found, key=lambda row: str(row["recorded"]))
 
 
 def _recorded(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:

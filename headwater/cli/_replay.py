@@ -1,0 +1,127 @@
+"""`headwater replay`: a past time played again through the real parts, and its story."""
+
+import calendar
+import time
+from collections.abc import Iterator
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from headwater.cli._output import console, json_option, show_json
+from headwater.errors import HeadwaterError
+
+if TYPE_CHECKING:
+    from headwater.product import Product
+    from headwater.replay import ReplaySource
+
+_MONTH: Final = 7
+"""Characters of `YYYY-MM`."""
+
+
+class NoReplayError(HeadwaterError):
+    """A product that has no past to play."""
+
+    def __init__(self, *, product: str) -> None:
+        super().__init__(
+            f"{product!r} declares no replay. Give its Product(replay=...); assets/flights/replay.py shows how."
+        )
+
+
+@click.command()
+@click.argument("name", metavar="PRODUCT")
+@click.option("--from", "first", required=True, help="First day or month: 2013-07-01 or 2013-07.")
+@click.option("--to", "last", required=True, help="Last day or month, inclusive.")
+@click.option(
+    "--speed", type=click.FloatRange(0, min_open=True), help="Days a minute at most. Default: as fast as it goes."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be played.")
+@click.option(
+    "--restart", is_flag=True, help="Forget how far an earlier replay came. What it landed and answered stays."
+)
+@json_option
+def replay(name: str, first: str, last: str, speed: float | None, dry_run: bool, restart: bool, as_json: bool) -> None:
+    """Plays a past time again: requests go to a real service, files land day by day, what is out of date is built, decisions fall.
+
+    Killed, it goes on where it was when it is started again: what was asked is asked under the same id, and counts once. At the end,
+    and whenever it is interrupted, its story stands in the state folder under replay/PRODUCT/index.html.
+    """
+    from assets._products import product as find
+
+    product = find(name)
+    begin, end = _day(first, is_last=False), _day(last, is_last=True)
+    if end < begin:
+        raise click.BadParameter(f"{last} is before {first}.", param_hint="--to")
+    source = _source(product)
+    if dry_run:
+        _tell_plan(source, begin, end, as_json=as_json)
+        return
+    from headwater.cli._replay_run import play
+
+    facts = play(product, source, begin, end, restart=restart, pace=_pace(speed), out=console(), quiet=as_json)
+    if as_json:
+        show_json(facts)
+
+
+def _source(product: "Product") -> "ReplaySource":
+    from resources.opening import open_lake
+    from resources.packaged import packaged_rows
+    from resources.settings import load_settings
+
+    if product.replay is None:
+        raise NoReplayError(product=product.name)
+    settings = load_settings()
+    lake = open_lake(settings, create=False)
+    return product.replay(lake.at(settings.branch), packaged_rows(product))
+
+
+def _tell_plan(source: "ReplaySource", first: date, last: date, *, as_json: bool) -> None:
+    rows = [
+        {
+            "day": day.day.isoformat(),
+            "requests": len(day.requests),
+            "files": {f"{name}/{key}" if key else name: rows.height for (name, key), rows in day.files.items()},
+        }
+        for day in source.days(first, last)
+    ]
+    total = sum(int(row["requests"]) for row in rows)  # type: ignore[call-overload]
+    if as_json:
+        show_json({"days": rows, "requests": total})
+        return
+    for row in rows:
+        click.echo(f"{row['day']}  {row['requests']:>5} requests  files {row['files']}")
+    click.echo(f"{len(rows)} days, {total} requests. Nothing was played.")
+
+
+def _day(text: str, *, is_last: bool) -> date:
+    try:
+        if len(text) == _MONTH:
+            year, month = int(text[:4]), int(text[5:])
+            return date(year, month, calendar.monthrange(year, month)[1] if is_last else 1)
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r} is neither a day such as 2013-07-01 nor a month such as 2013-07."
+        ) from error
+
+
+def _pace(speed: float | None) -> Iterator[None]:
+    """Yields once a day, not faster than so many a minute."""
+    while True:
+        begun = time.monotonic()
+        yield
+        if speed is not None:
+            time.sleep(max(0.0, 60 / speed - (time.monotonic() - begun)))
+
+
+def summary_line(facts: dict[str, Any]) -> str:
+    """One day as a line."""
+    parts = [f"{facts['day']}  {facts['asked']:>5} asked"]
+    if facts["asked"]:
+        parts.append(f"p50 {facts['p50_ms']:.1f} ms")
+    parts.append(f"live {facts['live']}")
+    if facts.get("auc") is not None:
+        parts.append(f"AUC {facts['auc']:.3f} (week of {facts['auc_week']})")
+    parts.append(f"{facts['decision']}")
+    parts.append(f"{facts['seconds']:.0f} s")
+    return "  ".join(parts)

@@ -1,0 +1,182 @@
+"""Puts the story of a replay together from the lake: every number in it is computed from what was recorded."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from headwater.lake import Lake
+from headwater.replay import ReplayProgress, Story, Week, conclusion, write_story
+
+if TYPE_CHECKING:
+    from headwater.models import Bundle
+    from headwater.product import Product
+    from resources.settings import Settings
+
+
+def tell(
+    product: "Product", lake: Lake, settings: "Settings", progress: ReplayProgress, folder: Path
+) -> tuple[Path, str]:
+    """Writes the page; the file, and its conclusion."""
+    from headwater.cli._decisions import recorded_decisions
+
+    decisions = [
+        row
+        for row in recorded_decisions(lake, progress.product, settings.branch)
+        if row["recorded"] > _created(lake, progress)
+    ]
+    costs = product.performance.costs if product.performance else None
+    story = Story(
+        title=f"{product.name}, {progress.first} to {progress.last}: {product.question}",
+        weeks=tuple(_weeks(product, lake, settings, progress)),
+        decisions=tuple(row for row in decisions if row["action"] != "hold" or row.get("held_by")),
+        costs=_costs(lake, progress, settings),
+        facts=_facts(progress),
+        unit=costs.unit if costs else "",
+    )
+    return write_story(story, folder), conclusion(story)
+
+
+def _created(lake: Lake, progress: ReplayProgress) -> str:
+    return lake.resolve(progress.commit).created.isoformat()
+
+
+def _weeks(product: "Product", lake: Lake, settings: "Settings", progress: ReplayProgress) -> Iterator[Week]:
+    """Each judged week, with the three ways to run the model scored on the very rows that the service saw."""
+    from assets._chain._paths import ChainPaths
+    from assets._chain._performance import rules_of
+    from headwater.monitoring._windows import split
+
+    paths, snapshot = ChainPaths(product=product.name), lake.at(settings.branch)
+    if not snapshot.has(paths.outcomes):
+        return
+    begun = datetime.fromisoformat(f"{progress.first}T00:00:00+00:00") - timedelta(days=1)
+    known = pl.col("judged") & (pl.col("truth") == "known") & (pl.col("at") >= begun)
+    outcomes = snapshot.table(paths.outcomes).filter(known).collect()
+    if outcomes.is_empty():
+        return
+    features = snapshot.table(paths.predictions).select("request_id", "features")
+    rows = outcomes.join(features.collect(), on="request_id", how="left").sort("at")
+    rows = rows.with_columns(*_never(lake, settings, progress, rows), *_always(product, lake, settings, progress, rows))
+    for window, part in split(rows, "at", rules_of(product).windowing):
+        if part.height:
+            yield _week(product, window.start, part)
+
+
+def _week(product: "Product", start: datetime, rows: pl.DataFrame) -> Week:
+    costs = product.performance.costs if product.performance else None
+    labels = rows["label"].to_numpy()
+
+    def price(decided: str) -> float | None:
+        return None if costs is None else float(costs.of(labels, rows[decided].to_numpy()).mean())
+
+    return Week(
+        start=start,
+        rows=rows.height,
+        champion=_auc(labels, rows["score"]),
+        never=_auc(labels, rows["never"]),
+        always=_auc(labels, rows["always"]),
+        cost=(price("decision"), price("never_decision"), price("always_decision")),
+    )
+
+
+def _auc(labels: np.ndarray, scores: pl.Series) -> float | None:
+    from headwater.models.evaluation_metrics import area_under_curve
+
+    if not 0 < labels.sum() < len(labels):
+        return None
+    return float(area_under_curve(labels.astype(np.float64), scores.to_numpy()))
+
+
+def _never(lake: Lake, settings: "Settings", progress: ReplayProgress, rows: pl.DataFrame) -> list[pl.Series]:
+    bundle = _bundle(lake, settings, progress.product, progress.version)
+    scores = bundle.predict(_read(rows, bundle))
+    return [pl.Series("never", scores), pl.Series("never_decision", bundle.decide(scores))]
+
+
+def _always(
+    product: "Product", lake: Lake, settings: "Settings", progress: ReplayProgress, rows: pl.DataFrame
+) -> list[pl.Series]:
+    """Each row scored by the newest version that had been trained by then, whatever became of it."""
+    scores, decided = np.empty(rows.height), np.zeros(rows.height, dtype=bool)
+    for since, version in _trained(product, lake, settings, progress):
+        bundle = _bundle(lake, settings, product.name, version)
+        later = (rows["at"] >= since).to_numpy() if since is not None else np.ones(rows.height, dtype=bool)
+        if later.any():
+            found = bundle.predict(_read(rows.filter(pl.Series(later)), bundle))
+            scores[later], decided[later] = found, bundle.decide(found)
+    return [pl.Series("always", scores), pl.Series("always_decision", decided)]
+
+
+def _trained(
+    product: "Product", lake: Lake, settings: "Settings", progress: ReplayProgress
+) -> list[tuple[datetime | None, str]]:
+    """Versions with the instant from which each could have answered, oldest first."""
+    from assets._chain._paths import ChainPaths
+    from assets._chain._retraining import as_of
+    from headwater.registry import model_versions
+
+    path = ChainPaths(product=product.name).training_order
+    found: list[tuple[datetime | None, str]] = [(None, progress.version)]
+    created = lake.resolve(progress.commit).created
+    for version in model_versions(lake, product.name, ref=settings.branch):
+        there = lake.at(version.commit)
+        if version.created > created and there.has(path):
+            found.append((as_of(there.folder(path)), version.version))
+    return found
+
+
+def _bundle(lake: Lake, settings: "Settings", product: str, version: str) -> "Bundle":
+    from headwater.models import read_bundle
+    from headwater.registry import model_version
+
+    there = model_version(lake, f"{product}@{version}", ref=settings.branch)
+    return read_bundle(lake.at(there.commit).folder(there.path))
+
+
+def _read(rows: pl.DataFrame, bundle: "Bundle") -> pl.DataFrame:
+    """What the model read in service, in dtypes that it takes."""
+    from headwater.models.preprocessing import InputType
+
+    dtypes = {
+        InputType.INT64: pl.Int64,
+        InputType.FLOAT64: pl.Float64,
+        InputType.STRING: pl.String,
+        InputType.BOOLEAN: pl.Boolean,
+    }
+    schema = {feature.name: dtypes[feature.dtype] for feature in bundle.preprocessing.features}
+    return rows["features"].str.json_decode(pl.Struct(schema)).struct.unnest()
+
+
+def _costs(lake: Lake, progress: ReplayProgress, settings: "Settings") -> Mapping[str, Mapping[str, float]]:
+    """What each asset's builds took since the replay began, as their commits say."""
+    found: dict[str, dict[str, float]] = {}
+    for commit in lake.log(settings.branch):
+        if commit.id == progress.commit:
+            break
+        record = commit.provenance
+        if record is None or not record.outputs:
+            continue
+        of = found.setdefault(record.outputs[0].path, {"builds": 0.0, "cpu_seconds": 0.0, "wall_seconds": 0.0})
+        of["builds"] += 1
+        of["cpu_seconds"] += record.cost.cpu_seconds
+        of["wall_seconds"] += record.cost.wall_seconds
+    return found
+
+
+def _facts(progress: ReplayProgress) -> dict[str, Any]:
+    days = list(progress.days.values())
+    asked = sum(day["asked"] for day in days)
+    seconds = sum(day["seconds"] for day in days)
+    slow = max((day["p99_ms"] for day in days), default=0.0)
+    return {
+        "days": len(days),
+        "requests answered": f"{asked:,}",
+        "slowest day's 99th percentile": f"{slow:.1f} ms",
+        "builds that were refused": sum(len(day["refused"]) for day in days),
+        "wall time": f"{seconds / 60:.1f} minutes",
+        "version at the beginning": progress.version,
+    }
