@@ -1,0 +1,89 @@
+"""What a replay keeps and tells."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headwater.replay import (
+    ReplayError,
+    ReplayProgress,
+    Story,
+    Week,
+    conclusion,
+    read_progress,
+    write_progress,
+    write_story,
+)
+
+START = datetime(2013, 7, 1, tzinfo=UTC)
+PROGRESS = ReplayProgress(
+    product="shop", first=date(2013, 7, 1), last=date(2013, 7, 31), commit="c" * 64, version="1.0.0",
+    days={"2013-07-01": {"asked": 10, "live": "1.0.0"}},
+)  # fmt: skip
+
+
+def week(
+    number: int, champion: float | None, never: float | None, always: float | None, rows: int = 100, **more: Any
+) -> Week:
+    return Week(
+        start=START + number * timedelta(days=7), rows=rows, champion=champion, never=never, always=always, **more
+    )
+
+
+def story(*weeks: Week, actions: tuple[str, ...] = ()) -> Story:
+    decisions = tuple(
+        {
+            "decided": START.isoformat(),
+            "kind": "retraining",
+            "action": action,
+            "version": None,
+            "reason": "28 days & <more>",
+        }
+        for action in actions
+    )
+    costs = {"shop/model": {"builds": 2.0, "cpu_seconds": 12.5, "wall_seconds": 20.0}}
+    return Story(title="shop", weeks=weeks, decisions=decisions, costs=costs, facts={"days": 31}, unit="minutes")
+
+
+def test_what_was_kept_reads_back(tmp_path: Path) -> None:
+    assert read_progress(tmp_path / "none") is None
+    write_progress(PROGRESS, tmp_path / "some")
+    assert read_progress(tmp_path / "some") == PROGRESS
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"first": "2013"}', "[]"])
+def test_what_cannot_be_read_says_how_to_begin_anew(tmp_path: Path, text: str) -> None:
+    (tmp_path / "replay.json").write_text(text)
+    with pytest.raises(ReplayError, match="begin the replay anew"):
+        read_progress(tmp_path)
+
+
+def test_the_gain_weighs_weeks_by_their_rows_and_passes_over_what_is_undefined() -> None:
+    found = story(week(0, 0.7, 0.6, None, rows=300), week(1, 0.6, 0.7, 0.8), week(2, None, 0.5, 0.5))
+    assert found.gain == pytest.approx((300 * 0.1 - 100 * 0.1) / 400)
+    assert found.gain_of_always == pytest.approx((100 * 0.1) / 200)
+
+
+@pytest.mark.parametrize(("champion", "said"), [(0.71, "paid"), (0.7001, "did not pay"), (0.69, "did not pay")])
+def test_the_conclusion_is_honest_about_whether_it_paid(champion: float, said: str) -> None:
+    found = conclusion(story(week(0, champion, 0.7, 0.7), actions=("retrain", "hold")))
+    assert f"Retraining {said} over" in found
+    assert found.startswith("1 trainings were ordered")
+
+
+def test_without_labels_there_is_no_conclusion() -> None:
+    assert "No week has the labels" in conclusion(story(week(0, None, None, None)))
+
+
+def test_the_page_shows_weeks_decisions_and_costs(tmp_path: Path) -> None:
+    priced = week(0, 0.71234, 0.7, 0.69, cost=(6.5, 6.75, 7.0))
+    page = write_story(story(priced, actions=("retrain",)), tmp_path / "page").read_text()
+    for said in ("0.7123", "6.5000", "28 days &amp; &lt;more&gt;", "shop/model", "12.5", "auc.svg"):
+        assert said in page
+    assert (tmp_path / "page" / "auc.svg").read_text().startswith("<?xml")
+
+
+def test_the_page_of_nothing_is_a_page(tmp_path: Path) -> None:
+    assert "No week has the labels" in write_story(story(), tmp_path / "page").read_text()
