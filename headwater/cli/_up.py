@@ -1,4 +1,4 @@
-"""`headwater up`: the Dagster UI, the daemon with its sensors, and MLflow, on loopback, until Ctrl-C."""
+"""`headwater up`: the Dagster UI, the daemon with its sensors, the prediction service and MLflow, on loopback, until Ctrl-C."""
 
 import fcntl
 import os
@@ -52,8 +52,10 @@ class ServiceEndedError(HeadwaterError):
 @click.option("--port", default=3000, type=_PORT, show_default=True, help="Port of the Dagster UI.")
 @click.option("--mlflow-port", default=5000, type=_PORT, show_default=True, help="Port of MLflow.")
 @click.option("--no-mlflow", is_flag=True, help="Leave MLflow out.")
-def up(port: int, mlflow_port: int, no_mlflow: bool) -> None:
-    """Opens the Dagster UI, the daemon with its sensors, and MLflow. Ctrl-C stops all of it."""
+@click.option("--serve-port", default=8080, type=_PORT, show_default=True, help="Port of the prediction service.")
+@click.option("--no-serve", is_flag=True, help="Leave the prediction service out.")
+def up(port: int, mlflow_port: int, no_mlflow: bool, serve_port: int, no_serve: bool) -> None:
+    """Opens the Dagster UI, the daemon with its sensors, the prediction service and MLflow. Ctrl-C stops all of it."""
     from resources.dagster_home import prepare_dagster_home
     from resources.settings import load_settings
 
@@ -65,6 +67,9 @@ def up(port: int, mlflow_port: int, no_mlflow: bool) -> None:
             _check_port(mlflow_port, "--mlflow-port")
             settings.mlflow_folder.mkdir(parents=True, exist_ok=True)
             ports["MLflow"], commands["mlflow"] = mlflow_port, _mlflow(mlflow_port, settings.mlflow_folder)
+        if not no_serve:
+            _check_port(serve_port, "--serve-port")
+            ports["Service"], commands["service"] = serve_port, _service(serve_port)
         home = prepare_dagster_home(settings.dagster_home)
         logs = settings.state / "logs"
         logs.mkdir(exist_ok=True)
@@ -94,6 +99,10 @@ def _dagster(port: int) -> list[str]:
     root = Path(__file__).resolve().parents[2]
     program = [_tool("dagster"), "dev", "--host", LOOPBACK, "--port", str(port)]
     return [*program, "--workspace", str(root / "workspace.yaml")]
+
+
+def _service(port: int) -> list[str]:
+    return [sys.executable, "-m", "headwater.cli", "serve", "--port", str(port)]
 
 
 def _mlflow(port: int, folder: Path) -> list[str]:
