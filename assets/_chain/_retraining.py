@@ -148,15 +148,16 @@ def _order(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     assert labels is not None
     decision = json.loads((inputs.folder(paths.retraining) / DECISION_FILE).read_text())
     orders = _orders(inputs, paths)
+    known: Any = inputs.table(labels.path).select(pl.col(labels.known_at or labels.time).max()).collect().item()
     if not orders:
-        known: Any = inputs.table(labels.path).select(pl.col(labels.known_at or labels.time).max()).collect().item()
         orders = [{"as_of": _utc(known).isoformat(), "reason": "The first training takes what is there."}]
     elif decision["action"] == "retrain" and datetime.fromisoformat(decision["now"]) > datetime.fromisoformat(
         orders[-1]["as_of"]
     ):
         orders = [*orders, {"as_of": decision["now"], "reason": decision["reason"]}]
     (folder / ORDER_FILE).write_text(json.dumps({"orders": orders}, indent=1, sort_keys=True))
-    return Result(facts={"as_of": orders[-1]["as_of"], "orders": len(orders)})
+    facts = {"as_of": orders[-1]["as_of"], "orders": len(orders), "labels_known_until": _utc(known).isoformat()}
+    return Result(facts=facts)
 
 
 def _orders(inputs: Inputs, paths: ChainPaths) -> list[dict[str, Any]]:
