@@ -142,6 +142,8 @@ def _build(product: "Product", settings: "Settings") -> Sequence[str]:
     errors: list[str] = []
     quiet = Listener(started=lambda path, partition: None, ended=lambda outcome: None)
     with dagster_instance(settings) as instance, listening(quiet), _logged(settings.state):
+        # As the compaction's sensor does all day: what was answered is in the lake before labels are joined to it.
+        errors += run_assets(defs, instance, frozenset({paths.predictions}), partition=None, actor=user()).errors
         for is_last in (False, True):
             before = _entry(lake, settings, paths.training_order)
             stale = stale_assets(lake, assets, branch=settings.branch, landing=settings.landing)
