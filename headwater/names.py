@@ -32,6 +32,8 @@ SIGNATURE_FACT: Final = "signature"
 METRICS_FACT: Final = "metrics"
 GATES_FACT: Final = "gates"
 RELEASED_FACT: Final = "released"
+INTRODUCED_FACT: Final = "introduced"
+STATEMENT_FACT: Final = "release_statement"
 LINEAGE_FACT: Final = "column_lineage"
 ASSET_FACT: Final = "asset"
 

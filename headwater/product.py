@@ -8,7 +8,7 @@ import inspect
 import json
 import keyword
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import polars as pl
 
+from headwater.decisions import Rollout
 from headwater.errors import HeadwaterError
 from headwater.feeds import Feed, Positions
-from headwater.lake import Entry, Kind, Snapshot, TableData
+from headwater.lake import Commit, Entry, Kind, Snapshot, TableData
 from headwater.names import check_path
 from headwater.provenance import Provenance
 
@@ -107,6 +108,10 @@ class Inputs(Protocol):
 
         For what compares itself with its own past, such as a champion. Recorded, but never makes an asset stale.
         """
+        ...
+
+    def history(self, path: str) -> Iterator[Commit]:
+        """The commits that wrote `path`, one of those it compares itself with, newest first, up to the input commit."""
         ...
 
     @property
@@ -572,6 +577,7 @@ class Product:
         on_demand: Features computed from a request and from what was looked up for it, in training and in service.
         labels, split, model, gates, drift: From training set to release; all or none.
         serving: How the model answers requests.
+        rollout: How a new version comes in: all at once, in the shadow first, or by growing shares.
         risk: Risk tier.
         intended_use, out_of_scope, limitations, licence: Texts for the cards.
     """
@@ -590,6 +596,7 @@ class Product:
     gates: "tuple[Gate, ...]" = ()
     drift: DriftWatch = field(default_factory=DriftWatch)
     serving: Serving = field(default_factory=Serving)
+    rollout: Rollout = field(default_factory=Rollout)
     risk: Risk = Risk.LOW
     intended_use: str = ""
     out_of_scope: str = ""

@@ -98,7 +98,7 @@ def read_deployment(lake: Lake, product: str, *, ref: str = MAIN) -> Deployment:
     if not snapshot.has(f"{product}/release"):
         raise NotReleasedError(product=product, ref=ref)
     statement = json.loads((snapshot.folder(f"{product}/release") / RELEASE_FILE).read_text(encoding="utf-8"))
-    policy = _policy(statement)
+    policy = policy_of(statement)
     online = f"{product}/online_features"
     return Deployment(
         product=product,
@@ -192,8 +192,8 @@ class DeploymentCache:
         sync(file.parent)
 
 
-def _policy(statement: Mapping[str, Any]) -> Policy:
-    """The release's policy; a plain name is that of one version for all."""
+def policy_of(statement: Mapping[str, Any]) -> Policy:
+    """A release's policy; a plain name is that of one version for all. Raises PolicyError."""
     said = statement["policy"]
     if said == AllAtOnce.kind:
         return AllAtOnce(live=statement["version"])

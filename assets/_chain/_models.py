@@ -12,6 +12,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
     from assets._chain._online import online_asset
     from assets._chain._predictions import predictions_asset
     from assets._chain._release import release_asset
+    from assets._chain._release_orders import release_orders_asset
     from assets._chain._training_set import training_set_asset
 
     cards = (dataset_cards_asset(product),) if any("/datasets/" in asset.path for asset in product.assets) else ()
@@ -28,6 +29,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         evaluation_asset(product),
         model_card_asset(product),
         *drift_assets(product),
+        release_orders_asset(product),
         release_asset(product),
         predictions_asset(product),
     )

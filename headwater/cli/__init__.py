@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "model": ("_model", "model"),
     "product": ("_product", "product"),
     "mlflow": ("_mlflow", "mlflow"),
+    "release": ("_release", "release"),
     "serve": ("_serve", "serve"),
     "status": ("_build", "status"),
     "up": ("_up", "up"),
