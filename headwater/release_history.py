@@ -22,9 +22,9 @@ class ReleaseSpan:
         traffic: Version to its share of the answers; empty where the policy learns them.
         start: When it was published, UTC.
         end: When the next one was, None while it stands.
-        reason: Why.
+        reason: Why: the newest order's reason when the commit follows orders, else why the version is live.
         actor: By whose word; of what went live by itself, who built it.
-        order: Id of the order that caused it, None without one.
+        orders: The orders that it was the first to follow.
     """
 
     commit: str
@@ -35,7 +35,7 @@ class ReleaseSpan:
     end: datetime | None = None
     reason: str = ""
     actor: str = ""
-    order: str | None = None
+    orders: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; `from` and `until` in UTC."""
@@ -48,7 +48,7 @@ class ReleaseSpan:
             "until": self.end.isoformat() if self.end is not None else None,
             "reason": self.reason,
             "actor": self.actor,
-            "order": self.order,
+            "orders": [dict(order) for order in self.orders],
         }
 
 
@@ -97,15 +97,17 @@ def _span(lake: Lake, commit: Commit, path: str) -> ReleaseSpan:
     else:
         told = _statement(lake, commit, path)
     actor = record.actor if record is not None else ""
+    orders = tuple(told.get("orders", ()))
+    newest = orders[-1] if orders else told
     return ReleaseSpan(
         commit=commit.id,
         version=told.get("version"),
         policy=told.get("policy"),
         traffic=told.get("traffic", {}),
         start=commit.created,
-        reason=told.get("reason", "") if output is not None else commit.message,
-        actor=(told.get("actor") or actor) if output is not None else actor,
-        order=told.get("order"),
+        reason=newest.get("reason", "") if output is not None else commit.message,
+        actor=(newest.get("actor") or actor) if output is not None else actor,
+        orders=orders,
     )
 
 

@@ -19,7 +19,7 @@ from headwater.release_orders import read_orders
 RELEASE_FILE: Final = "release.json"
 RUN_FILE: Final = "run.json"
 _JUDGED: Final = "judged"
-_TOLD: Final = ("policy", "traffic", "reason", "actor", "order", "waits", "waits_for", "held")
+_TOLD: Final = ("policy", "traffic", "reason", "actor", "waits", "waits_for", "held")
 """What of a statement its commit tells, so that a history needs no files."""
 
 
@@ -69,14 +69,32 @@ def _release(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         found = next_release(
             previous,
             candidate=candidate,
-            judged={name: judged for name in sorted(named) if (judged := versions.judged(name)) is not None},
+            judged={name: one for name in sorted(named) if (one := versions.judged(name)) is not None},
             orders=orders,
             rollout=product.rollout,
         )
     except NothingToReleaseError as error:
         raise RejectedInputError(str(error)) from error
     details, judged = _details(found, before, candidate, versions)
-    return _write(inputs, folder, product, found.release, details, judged, (before, run_before), versions)
+    told = [order.to_json() for order in orders if order.id not in heard]
+    since = run_before.get("since") if _is_same(before, found.release) else None
+    run = {**versions.commits(found.release.version), "since": since or inputs.commit}
+    statement = _write(folder, product, found.release, details, run)
+    facts = {
+        RELEASED_FACT: found.release.version,
+        GATES_FACT: details[found.release.version]["gates"],
+        METRICS_FACT: versions.metrics(found.release.version),
+        INTRODUCED_FACT: list(judged),
+        STATEMENT_FACT: {**{name: statement[name] for name in _TOLD}, "orders": told},
+        _JUDGED: {name: details[name]["gates"] for name in judged},
+    }
+    return Result(facts=facts)
+
+
+def _is_same(before: Mapping[str, Any], release: Release) -> bool:
+    """Whether the same version stays live under the same policy."""
+    now = release.to_json()
+    return bool(before) and all(before[name] == now[name] for name in ("version", "policy"))
 
 
 def named_versions(version: str | None, policy: Mapping[str, Any] | None) -> set[str]:
@@ -140,38 +158,20 @@ def _details(
 
 
 def _write(
-    inputs: Inputs,
-    folder: Path,
-    product: Product,
-    release: Release,
-    details: Mapping[str, Any],
-    judged: tuple[str, ...],
-    before: tuple[Mapping[str, Any], Mapping[str, Any]],
-    versions: Versions,
-) -> Result:
-    decided = release.to_json()
+    folder: Path, product: Product, release: Release, details: Mapping[str, Any], run: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Writes what the release says; beside it, outside of its data version, which commits that follows from."""
     statement = {
-        **decided,
+        **release.to_json(),
         "product": product.name,
         "risk": str(product.risk),
         "serving": _serving(product),
         "versions": details,
         **details[release.version],
     }
-    same = all(before[0].get(name) == decided[name] for name in ("version", "policy"))
-    since = before[1].get("since") if same else None
-    run = {**versions.commits(release.version), "since": since or inputs.commit}
     (folder / RELEASE_FILE).write_text(json.dumps(statement, indent=1, sort_keys=True))
     (folder / RUN_FILE).write_text(json.dumps(run, indent=1, sort_keys=True))
-    facts = {
-        RELEASED_FACT: release.version,
-        GATES_FACT: details[release.version]["gates"],
-        METRICS_FACT: versions.metrics(release.version),
-        INTRODUCED_FACT: list(judged),
-        STATEMENT_FACT: {name: decided[name] for name in _TOLD},
-        _JUDGED: {name: details[name]["gates"] for name in judged},
-    }
-    return Result(facts=facts)
+    return statement
 
 
 def _serving(product: Product) -> dict[str, Any]:

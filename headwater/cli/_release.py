@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from resources.settings import Settings
 
 _TRIES: Final = 8
-_STATUS: Final = ("product", "version", "policy", "since", "actor", "reason", "waits", "waits_for")
-_HISTORY: Final = ("from", "until", "version", "policy", "actor", "reason", "commit")
+_STATUS: Final = ("product", "version", "policy", "since", "actor", "reason", "held", "waits", "waits_for")
+_HISTORY: Final = ("from", "until", "version", "policy", "what", "actor", "reason", "commit")
 _Option = Callable[[Callable[..., None]], Callable[..., None]]
 
 _reason: Final = click.option("--reason", required=True, help="Why; kept with the order.")
@@ -121,6 +121,7 @@ def history(product: str, at: str | None, as_json: bool) -> None:
         spans = () if found is None else (found,)
     rows = [span.to_json() for span in spans]
     shown = [{**row, "policy": _kind(row["policy"]), "commit": row["commit"][:12]} for row in rows]
+    shown = [{**row, "what": "; ".join(_what(order) for order in row["orders"])} for row in shown]
     empty = "Nothing was live then." if at else "Nothing was released yet."
     show_rows(rows if as_json else shown, _HISTORY, as_json=as_json, empty=empty)
 
@@ -179,6 +180,7 @@ def _built(lake: "Lake", released: "Asset", settings: "Settings", order: Order) 
     """Builds the release until it has heard an order: a daemon or another command may build it at the same time."""
     from headwater.lake.errors import MergeConflictError
     from headwater.materialize import Status, materialize
+    from headwater.registry import release_statement
     from resources.opening import this_run
 
     for left in reversed(range(_TRIES)):
@@ -190,7 +192,8 @@ def _built(lake: "Lake", released: "Asset", settings: "Settings", order: Order) 
             if not left:
                 raise
             continue
-        if outcome.status is Status.REFUSED or order.id in _statement(lake, released.product, settings.branch)["heard"]:
+        heard = release_statement(lake, released.product, ref=settings.branch).get("heard", ())
+        if outcome.status is Status.REFUSED or order.id in heard:
             return outcome
     raise AssertionError("a release that was built from the orders has heard them")
 
@@ -208,9 +211,10 @@ def _unfollowed(outcome: "Outcome", row: Mapping[str, Any], order: Order) -> str
 
 
 def _status_row(lake: "Lake", product: str, branch: str) -> dict[str, Any]:
+    from headwater.registry import release_statement
     from headwater.release_history import live_since, release_history
 
-    statement = _statement(lake, product, branch)
+    statement = release_statement(lake, product, ref=branch)
     since = live_since(release_history(lake, product, ref=branch))
     if not statement or since is None:
         return {"product": product, "version": None, "policy": None, "reason": "Nothing is released yet."}
@@ -220,14 +224,6 @@ def _status_row(lake: "Lake", product: str, branch: str) -> dict[str, Any]:
     row |= {"since": since.start.isoformat(timespec="seconds"), "since_commit": since.commit}
     row["actor"] = statement.get("actor") or since.actor
     return row
-
-
-def _statement(lake: "Lake", product: str, branch: str) -> dict[str, Any]:
-    snapshot, path = lake.at(branch), f"{product}/release"
-    if not snapshot.has(path):
-        return {}
-    found: dict[str, Any] = json.loads((snapshot.folder(path) / "release.json").read_text())
-    return found
 
 
 def _assets(product: "Product") -> "tuple[Asset, Asset]":
@@ -278,6 +274,11 @@ def _instant(text: str) -> datetime:
     except ValueError as error:
         raise click.UsageError(f"--at {text!r} is no time such as 2013-07-01T12:00:00Z.") from error
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _what(order: Mapping[str, Any]) -> str:
+    """An order in two words."""
+    return f"{order['order']} {order['version'] or ''}".rstrip()
 
 
 def _kind(policy: Any) -> str:

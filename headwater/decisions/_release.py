@@ -176,11 +176,11 @@ def _roll_back(now: Release, order: Order, candidate: Judged | None, judged: Map
     version = str(order.version)
     if now.is_whole and version == now.version:
         raise OrderRefusedError(order=order, problem="it is live already", remedy="Nothing needs to be done.")
-    for what, why in (("retired", now.retired), ("barred", now.barred)):
-        if version in why:
+    for what, said in (("retired", now.retired), ("barred", now.barred)):
+        if version in said:
             raise OrderRefusedError(
                 order=order,
-                problem=f"it is {what} ({why[version]})",
+                problem=f"it is {what} ({said[version]})",
                 remedy="Only `promote` brings back what is barred.",
             )
     if version not in now.before:
@@ -271,7 +271,8 @@ def _settle(now: Release, candidate: Judged | None, rollout: Rollout, *, has_act
     if why := _hindrance(now, candidate, has_acted=has_acted):
         return replace(now, waits=candidate.version, waits_for=why)
     begun = Rolling(candidate=candidate.version, stage=0, stages=rollout.stages)
-    reason = f"{candidate.version} is the newest version and its gates hold."
+    problem = candidate.problem
+    reason = f"{candidate.version} is the newest version{f', but {problem}' if problem else ' and its gates hold'}."
     return _staged(now, begun, reason=f"{now.reason} Then: {reason}" if has_acted else reason)
 
 
