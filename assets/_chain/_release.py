@@ -9,7 +9,7 @@ from typing import Any, Final
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
 from assets._chain._versions import Versions
-from headwater.decisions import Judged, NextRelease, NothingToReleaseError, Release, next_release
+from headwater.decisions import Judged, NextRelease, NothingToReleaseError, Release, ReleaseInput, next_release
 from headwater.lake import Kind
 from headwater.models import Gate
 from headwater.names import GATES_FACT, INTRODUCED_FACT, METRICS_FACT, RELEASED_FACT, STATEMENT_FACT
@@ -18,6 +18,8 @@ from headwater.release_orders import read_orders
 
 RELEASE_FILE: Final = "release.json"
 RUN_FILE: Final = "run.json"
+DECISION_FILE: Final = "decision.json"
+"""The whole input of the decision, beside what was decided."""
 _JUDGED: Final = "judged"
 _TOLD: Final = ("policy", "traffic", "reason", "actor", "waits", "waits_for", "held")
 """What of a statement its commit tells, so that a history needs no files."""
@@ -61,34 +63,43 @@ def _release(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     previous = Release.from_json(before) if before else None
     for path in (paths.model_card, paths.drift_report):  # on record as what was known, whatever is decided
         inputs.entry(path)
-    orders = read_orders(inputs.table(paths.release_orders))
-    heard = previous.heard if previous else ()
-    named = {name for order in orders if order.id not in heard for name in named_versions(order.version, order.policy)}
-    candidate = versions.candidate()
+    given = _given(inputs, product, versions, previous)
     try:
-        found = next_release(
-            previous,
-            candidate=candidate,
-            judged={name: one for name in sorted(named) if (one := versions.judged(name)) is not None},
-            orders=orders,
-            rollout=product.rollout,
-        )
+        found = next_release(given)
     except NothingToReleaseError as error:
         raise RejectedInputError(str(error)) from error
-    details, judged = _details(found, before, candidate, versions)
-    told = [order.to_json() for order in orders if order.id not in heard]
+    details, judged = _details(found, before, given.candidate, versions)
     since = run_before.get("since") if _is_same(before, found.release) else None
     run = {**versions.commits(found.release.version), "since": since or inputs.commit}
+    (folder / DECISION_FILE).write_text(json.dumps(given.to_json(), indent=1, sort_keys=True))
     statement = _write(folder, product, found.release, details, run)
     facts = {
         RELEASED_FACT: found.release.version,
         GATES_FACT: details[found.release.version]["gates"],
         METRICS_FACT: versions.metrics(found.release.version),
         INTRODUCED_FACT: list(judged),
-        STATEMENT_FACT: {**{name: statement[name] for name in _TOLD}, "orders": told},
+        STATEMENT_FACT: {
+            **{name: statement[name] for name in _TOLD},
+            "orders": [order.to_json() for order in given.orders],
+        },
         _JUDGED: {name: details[name]["gates"] for name in judged},
     }
     return Result(facts=facts)
+
+
+def _given(inputs: Inputs, product: Product, versions: Versions, previous: Release | None) -> ReleaseInput:
+    """What the decision looks at: of the orders those that no release has heard."""
+    heard = previous.heard if previous else ()
+    table = inputs.table(ChainPaths(product=product.name).release_orders)
+    orders = tuple(order for order in read_orders(table) if order.id not in heard)
+    named = {name for order in orders for name in named_versions(order.version, order.policy)}
+    return ReleaseInput(
+        previous=previous,
+        candidate=versions.candidate(),
+        judged={name: one for name in sorted(named) if (one := versions.judged(name)) is not None},
+        orders=orders,
+        rollout=product.rollout,
+    )
 
 
 def _is_same(before: Mapping[str, Any], release: Release) -> bool:
@@ -147,7 +158,8 @@ def _details(
     details, judged = {}, set(found.introduces)
     for name in found.release.versions:
         is_newest = candidate is not None and name == candidate.version
-        if is_newest and (name not in known or not (found.has_acted and candidate and candidate.problem)):
+        is_kept = found.has_acted and name not in found.introduces and bool(candidate and candidate.problem)
+        if is_newest and not is_kept:
             details[name] = versions.newest_details()
             judged.add(name)
         elif name in known:

@@ -2,7 +2,14 @@
 
 from headwater.decisions._orders import Order, OrderError, OrderKind
 from headwater.decisions._policies import TrafficError, policy_traffic, policy_versions
-from headwater.decisions._release import NextRelease, NothingToReleaseError, OrderRefusedError, heed, next_release
+from headwater.decisions._release import (
+    NextRelease,
+    NothingToReleaseError,
+    OrderRefusedError,
+    ReleaseInput,
+    heed,
+    next_release,
+)
 from headwater.decisions._retraining import Action, Decision, Evidence, Retraining, Window, decide_retraining
 from headwater.decisions._rollout import Rollout, RolloutError, RolloutKind, RolloutStep, StepAction
 from headwater.decisions._sequential import Effect, RunningMean, effect
@@ -21,6 +28,7 @@ __all__ = [
     "OrderKind",
     "OrderRefusedError",
     "Release",
+    "ReleaseInput",
     "Retraining",
     "Rolling",
     "Rollout",

@@ -5,7 +5,7 @@ A promote or a roll-back is a choice over the newest version too: that one stays
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from headwater.decisions._orders import Order, OrderKind
@@ -35,6 +35,51 @@ class NothingToReleaseError(HeadwaterError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReleaseInput:
+    """Everything that the decision looks at.
+
+    Attributes:
+        previous: What the release says now, None before the first.
+        candidate: The newest version, None when it is not evaluated yet.
+        judged: Published versions that orders name; a version that is not there was never published.
+        orders: Orders, in any order; those that `previous` heard do nothing again.
+        rollout: How the product lets a new version in. A rollout in progress keeps the stages that it began with.
+        step: The newest decision about a version in service, None without one.
+    """
+
+    previous: Release | None
+    candidate: Judged | None
+    judged: Mapping[str, Judged] = field(default_factory=dict)
+    orders: tuple[Order, ...] = ()
+    rollout: Rollout = field(default_factory=Rollout)
+    step: RolloutStep | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that `from_json` reads back, to be kept with the decision."""
+        return {
+            "previous": self.previous.to_json() if self.previous is not None else None,
+            "candidate": self.candidate.to_json() if self.candidate is not None else None,
+            "judged": {name: one.to_json() for name, one in sorted(self.judged.items())},
+            "orders": [order.to_json() for order in self.orders],
+            "rollout": self.rollout.to_json(),
+            "step": self.step.to_json() if self.step is not None else None,
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "ReleaseInput":
+        """The input that `to_json` wrote."""
+        previous, candidate, step = raw["previous"], raw["candidate"], raw["step"]
+        return cls(
+            previous=Release.from_json(previous) if previous is not None else None,
+            candidate=Judged.from_json(candidate) if candidate is not None else None,
+            judged={name: Judged.from_json(one) for name, one in raw["judged"].items()},
+            orders=tuple(Order.from_json(order) for order in raw["orders"]),
+            rollout=Rollout.from_json(raw["rollout"]),
+            step=RolloutStep.from_json(step) if step is not None else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class NextRelease:
     """What shall be live.
 
@@ -49,39 +94,25 @@ class NextRelease:
     has_acted: bool
 
 
-def next_release(
-    previous: Release | None,
-    *,
-    candidate: Judged | None,
-    judged: Mapping[str, Judged],
-    orders: Sequence[Order],
-    rollout: Rollout,
-    step: RolloutStep | None = None,
-) -> NextRelease:
+def next_release(given: ReleaseInput) -> NextRelease:
     """What is live next, and why.
-
-    Args:
-        previous: What the release says now, None before the first.
-        candidate: The newest version, None when it is not evaluated yet.
-        judged: Published versions that orders name; a version that is not there was never published.
-        orders: All orders, in any order; those that `previous` heard do nothing again.
-        rollout: How the product lets a new version in. A rollout in progress keeps the stages that it began with.
-        step: The newest decision about a version in service.
 
     Raises:
         NothingToReleaseError: There is neither a release nor a candidate.
     """
+    previous, candidate = given.previous, given.candidate
     if previous is None and candidate is None:
         raise NothingToReleaseError
     now = previous or _first(candidate)  # type: ignore[arg-type]
-    fresh = _unheard(now, orders)
-    now, chosen = _hear(now, fresh, candidate, judged)
-    stepped = _step(now, step)
+    fresh = _unheard(now, given.orders)
+    now, chosen = _hear(now, fresh, candidate, given.judged)
+    stepped = _step(now, given.step)
     has_acted = bool(fresh) or stepped != now
-    now = _settle(stepped, candidate, rollout, has_acted=has_acted)
+    now = _settle(stepped, candidate, given.rollout, has_acted=has_acted)
+    if previous is None or now.versions != stepped.versions:
+        chosen |= {candidate.version} if candidate is not None else set()
     old = frozenset(previous.versions) if previous is not None else frozenset()
-    named = {*chosen, *([candidate.version] if candidate is not None else ())}
-    introduces = tuple(version for version in now.versions if version in named and version not in old)
+    introduces = tuple(version for version in now.versions if version in chosen and version not in old)
     return NextRelease(release=now, introduces=introduces, has_acted=has_acted)
 
 

@@ -57,6 +57,15 @@ class Rollout:
             return (0.0, 1.0)
         return (0.0, *self.steps) if self.shadow_first else self.steps
 
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that `from_json` reads back."""
+        return {"kind": str(self.kind), "steps": list(self.steps), "shadow_first": self.shadow_first}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Rollout":
+        """The rollout that `to_json` wrote. Raises RolloutError."""
+        return cls(**{**raw, "kind": RolloutKind(raw["kind"]), "steps": tuple(raw["steps"])})
+
 
 class StepAction(StrEnum):
     """What shall become of a rollout."""

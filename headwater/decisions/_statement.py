@@ -19,6 +19,17 @@ class Judged:
     version: str
     verdicts: tuple[Mapping[str, Any], ...] | None = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that `from_json` reads back."""
+        verdicts = None if self.verdicts is None else [dict(verdict) for verdict in self.verdicts]
+        return {"version": self.version, "verdicts": verdicts}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Judged":
+        """The judgement that `to_json` wrote."""
+        verdicts = raw["verdicts"]
+        return cls(version=raw["version"], verdicts=None if verdicts is None else tuple(verdicts))
+
     @property
     def problem(self) -> str:
         """Why its gates do not hold, with each failed gate named; empty when they do."""
