@@ -167,7 +167,7 @@ def _order(
     row = _status_row(lake, product.name, settings.branch)
     said = _unfollowed(outcome, row, order)
     if as_json:
-        show_json({"order": order.to_json(), "problem": said, **row})
+        show_json({**row, "order": order.to_json(), "problem": said})
     else:
         show_rows([{**row, "policy": _kind(row["policy"])}], _STATUS, as_json=False, empty="")
     if said:
