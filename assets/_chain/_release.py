@@ -153,7 +153,7 @@ def _details(
     that it went live on stays, so that the order is followed.
     """
     known = dict(before.get("versions", {}))
-    if before and "versions" not in before:
+    if before and "versions" not in before:  # an older Headwater wrote it
         known = {before["version"]: {name: before[name] for name in ("data_version", "gates", "evidence")}}
     details, judged = {}, set(found.introduces)
     for name in found.release.versions:

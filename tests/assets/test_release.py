@@ -1,14 +1,11 @@
 """The release as an asset: what it is built from, what its gates judge, and what it says after each kind of change."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 
-from assets._chain._ordering import checked_order
 from headwater.decisions import (
     Order,
     OrderKind,
@@ -20,14 +17,12 @@ from headwater.decisions import (
 )
 from headwater.lake import Snapshot
 from headwater.lake.errors import MergeConflictError
-from headwater.materialize import RecordingInputs, Run, Status, materialize
+from headwater.materialize import Run, Status, materialize
 from headwater.release_history import release_history
 from headwater.release_orders import SCHEMA, give_order, read_orders, write_orders
 from serving.deployment import read_deployment
 from serving.policies import Canary
-from tests.release_scene import GATE, PRODUCT, Scene
-
-NOW = datetime(2026, 5, 1, tzinfo=UTC)
+from tests.release_scene import GATE, NOW, PRODUCT, Scene
 
 
 @pytest.fixture
@@ -35,20 +30,6 @@ def scene(tmp_path: Path) -> Scene:
     made = Scene(tmp_path)
     made.version("1.0.0")
     return made
-
-
-def give(scene: Scene, kind: OrderKind, version: str | None = None, *, check: bool = True, policy: Any = None) -> Order:
-    """Writes an order; `check=False` as it reaches the lake when things changed after the check."""
-
-    def made(snapshot: Snapshot, id: str) -> Order:
-        def make(found: str | None) -> Order:
-            return Order(id=id, time=NOW, order=kind, version=found, policy=policy, reason="because", actor="user:ada")
-
-        inputs = RecordingInputs(lake=scene.lake, snapshot=snapshot, asset=scene.released)
-        asked = {"kind": kind, "version": version, "policy": policy}
-        return checked_order(inputs, scene.product, make, **asked) if check else make(version)
-
-    return give_order(scene.lake, scene.orders, made, into="main", now=lambda: NOW)
 
 
 def test_the_statement_keeps_its_fields_and_says_by_whose_word(scene: Scene) -> None:
@@ -66,7 +47,7 @@ def test_a_rolled_back_release_is_of_the_older_bundle_and_its_evidence(scene: Sc
     first = scene.statement()
     models = [commit.id for commit in scene.lake.log("main", path=f"{PRODUCT}/model")]
     scene.version("1.1.0")
-    give(scene, OrderKind.ROLLBACK)
+    scene.give(OrderKind.ROLLBACK)
     assert scene.build().status is Status.PUBLISHED
     said, run = scene.statement(), json.loads(scene.file("run.json"))
     assert (said["version"], said["data_version"]) == ("1.0.0", first["data_version"])
@@ -78,7 +59,7 @@ def test_a_rolled_back_release_is_of_the_older_bundle_and_its_evidence(scene: Sc
 
 def test_what_was_rolled_back_stays_out_of_later_builds_and_a_later_version_comes_in(scene: Scene) -> None:
     scene.version("1.1.0")
-    give(scene, OrderKind.ROLLBACK)
+    scene.give(OrderKind.ROLLBACK)
     scene.build()
     scene._publish("drift_report", lambda tx, path: tx.write_table(path, pl.DataFrame({"column": ["again"]})), {})
     assert scene.build().status is Status.UNCHANGED
@@ -98,7 +79,7 @@ def test_a_failing_version_is_refused_with_its_gate_and_the_live_one_stays(scene
 def test_an_older_version_is_promoted_while_the_newest_fails(scene: Scene) -> None:
     scene.version("1.1.0")
     scene.version("1.2.0", auc=0.6)
-    give(scene, OrderKind.PROMOTE, "1.0.0")
+    scene.give(OrderKind.PROMOTE, "1.0.0")
     outcome = scene.build()
     assert (outcome.status, scene.statement()["version"]) == (Status.PUBLISHED, "1.0.0")
     assert all(check.passed for check in outcome.checks)
@@ -109,10 +90,10 @@ def test_a_live_version_that_fails_its_newest_evaluation_can_be_rolled_back(scen
     refused = scene.version("1.1.0", auc=0.6)
     assert refused is not None
     assert refused.status is Status.REFUSED, "its new evidence is refused, as before"
-    give(scene, OrderKind.HOLD)
+    scene.give(OrderKind.HOLD)
     assert scene.build().status is Status.PUBLISHED, "an order about the product is followed all the same"
     assert scene.statement()["gates"][0]["passed"] is True, "on the evidence that it went live with"
-    give(scene, OrderKind.ROLLBACK)
+    scene.give(OrderKind.ROLLBACK)
     assert scene.build().status is Status.PUBLISHED
     assert scene.statement()["version"] == "1.0.0"
 
@@ -142,7 +123,7 @@ def test_a_canary_whose_gates_fail_is_the_one_that_is_refused(scene: Scene) -> N
 
 def test_an_order_that_things_overtook_is_heard_once_and_the_refusal_kept(scene: Scene) -> None:
     scene.version("1.1.0")
-    late = give(scene, OrderKind.RETIRE, "1.1.0", check=False)
+    late = scene.give(OrderKind.RETIRE, "1.1.0", check=False)
     scene.build()
     assert "it is in service" in scene.statement()["refused"][late.id]
     assert scene.build().status is Status.UNCHANGED
@@ -150,22 +131,22 @@ def test_an_order_that_things_overtook_is_heard_once_and_the_refusal_kept(scene:
 
 def test_an_order_is_checked_against_orders_that_no_release_has_heard_yet(scene: Scene) -> None:
     scene.version("1.1.0")
-    give(scene, OrderKind.ROLLBACK)
+    scene.give(OrderKind.ROLLBACK)
     with pytest.raises(OrderRefusedError, match="live already"):
-        give(scene, OrderKind.ROLLBACK, "1.0.0")
+        scene.give(OrderKind.ROLLBACK, "1.0.0")
 
 
 def test_a_policy_that_the_service_cannot_read_reaches_nobody(scene: Scene) -> None:
     scene.version("1.1.0")
     strange = {"kind": "canary", "live": "1.0.0", "candidate": "1.1.0", "share": 0.1, "colour": "red"}
-    give(scene, OrderKind.PROMOTE, "1.1.0", check=False, policy=strange)
+    scene.give(OrderKind.PROMOTE, "1.1.0", check=False, policy=strange)
     outcome = scene.build()
     assert outcome.status is Status.REFUSED
     assert [check.name for check in outcome.checks if not check.passed] == ["policy_can_be_served"]
 
 
 def test_orders_are_rows_that_a_build_keeps(scene: Scene) -> None:
-    order = give(scene, OrderKind.HOLD)
+    order = scene.give(OrderKind.HOLD)
     rows = scene.lake.at("main").table(f"{PRODUCT}/release_orders")
     assert dict(rows.collect_schema()) == dict(SCHEMA)
     assert read_orders(rows) == (order,)
@@ -181,7 +162,7 @@ def test_who_is_overtaken_by_another_order_tries_again(scene: Scene, monkeypatch
 
     def made(snapshot: Snapshot, id: str) -> Order:
         if len(overtaken) < 2:
-            overtaken.append(give(scene, OrderKind.HOLD, check=False))
+            overtaken.append(scene.give(OrderKind.HOLD, check=False))
         return Order(id=id, time=NOW, order=OrderKind.RESUME, reason="x", actor="user:bob")
 
     mine = give_order(scene.lake, scene.orders, made, into="main", now=lambda: NOW)
@@ -189,7 +170,7 @@ def test_who_is_overtaken_by_another_order_tries_again(scene: Scene, monkeypatch
     assert {order.id for order in rows} == {mine.id, *(order.id for order in overtaken)}
 
     def always(snapshot: Snapshot, id: str) -> Order:
-        give(scene, OrderKind.HOLD, check=False)
+        scene.give(OrderKind.HOLD, check=False)
         return Order(id=id, time=NOW, order=OrderKind.RESUME, reason="x", actor="user:bob")
 
     with pytest.raises(MergeConflictError):
@@ -210,6 +191,6 @@ def test_a_release_of_an_older_headwater_is_followed_from_its_history(scene: Sce
         tx.write_folder(f"{PRODUCT}/release", source, identity=("release.json",))
         tx.publish(message="As it was", provenance=None)
     assert release_history(scene.lake, PRODUCT)[-1].version == "1.1.0"
-    give(scene, OrderKind.ROLLBACK)
+    scene.give(OrderKind.ROLLBACK)
     scene.build()
     assert scene.statement()["version"] == "1.0.0"
