@@ -36,7 +36,10 @@ def test_a_running_service_follows_a_roll_back_and_says_what_is_retired(tmp_path
         service.until(lambda: service.predict().headers.get("deprecation") == "true")
         again = [service.predict(id="twice") for _ in range(2)]
         assert [reply.headers.get("deprecation") for reply in again] == ["true", "true"], "also when it is asked again"
-        asked = {f"/v1/{PRODUCT}/versions/1.2.0:predict": "entity", f"/v2/models/{PRODUCT}/versions/1.2.0/infer": "inputs"}
+        asked = {
+            f"/v1/{PRODUCT}/versions/1.2.0:predict": "entity",
+            f"/v2/models/{PRODUCT}/versions/1.2.0/infer": "inputs",
+        }
         for path, field in asked.items():
             reply = service.ask("POST", path, {field: {}})
             assert (reply.status, reply.json["code"]) == (410, "retired")
