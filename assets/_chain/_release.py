@@ -88,7 +88,7 @@ def _release(inputs: Inputs, folder: Path, *, product: Product) -> Result:
 
 
 def _given(inputs: Inputs, product: Product, versions: Versions, previous: Release | None) -> ReleaseInput:
-    """What the decision looks at: of the orders those that no release has heard."""
+    """What the decision looks at: of the orders those that no release has heard. No asset decides on steps of a rollout yet."""
     heard = previous.heard if previous else ()
     table = inputs.table(ChainPaths(product=product.name).release_orders)
     orders = tuple(order for order in read_orders(table) if order.id not in heard)
