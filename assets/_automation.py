@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from assets._bridge import asset_key
+from assets._bridge import MADE_OF_CODE, asset_key
 from assets._plan import ancestors
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG
 
@@ -23,7 +23,7 @@ _Condition = dg.AutomationCondition
 def with_automation(assets: Iterable[dg.AssetsDefinition]) -> Sequence[dg.AssetsDefinition]:
     """The same assets, each that reads others with the condition that starts it.
 
-    An asset without inputs (a landing asset) gets none: the landed-data sensor starts it. Assets that one body builds
+    An asset without inputs (a landing asset) gets none: the landed-data sensor starts it. One that is made of nothing but code gets one. Assets that one body builds
     together (dbt models) get one condition, so that they are requested together.
     """
     found = list(assets)
@@ -143,7 +143,7 @@ def _with_condition(
     above: Mapping[dg.AssetKey, frozenset[dg.AssetKey]],
 ) -> dg.AssetSpec:
     deps = [dep.asset_key for dep in spec.deps]
-    if not deps:
+    if not deps and MADE_OF_CODE not in spec.metadata:
         return spec
     condition = condition_for(
         deps,

@@ -30,6 +30,9 @@ from resources.lake import LakeResource
 DATA_VERSION_TAG: Final = "dagster/data_version"
 USER_PROVIDED_TAG: Final = "dagster/data_version_is_user_provided"
 
+MADE_OF_CODE: Final = "headwater/made_of_code"
+"""Metadata of an asset that needs nothing to be there, so that a condition starts it and no sensor."""
+
 Event = dg.MaterializeResult | dg.AssetCheckResult
 
 
@@ -54,7 +57,7 @@ def dagster_asset(asset: Asset, product: Product) -> dg.AssetsDefinition:
         kinds=set(asset.kinds),
         description=asset.description,
         partitions_def=partitions_definition(asset.partitions),
-        metadata={"headwater/path": asset.path},
+        metadata={"headwater/path": asset.path, **({MADE_OF_CODE: True} if is_made_of_code(asset) else {})},
     )
     def body(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Event]:
         partition = context.partition_key if context.has_partition_key else None
@@ -88,6 +91,11 @@ def _with_optional_outputs(made: dg.AssetsDefinition) -> dg.AssetsDefinition:
     names = ("keys_by_input_name", "keys_by_output_name", "check_specs_by_output_name", "specs")
     own = made.get_attributes_dict()
     return dg.AssetsDefinition(node_def=node, **{name: own[name] for name in names})
+
+
+def is_made_of_code(asset: Asset) -> bool:
+    """Whether an asset is built from no asset, no landed file and no feed."""
+    return not (asset.inputs or asset.landed or asset.feed)
 
 
 def partitions_definition(partitions: Partitions | None) -> dg.PartitionsDefinition | None:

@@ -33,6 +33,8 @@ METRICS_FACT: Final = "metrics"
 GATES_FACT: Final = "gates"
 RELEASED_FACT: Final = "released"
 DECISION_FACT: Final = "decision"
+INTRODUCED_FACT: Final = "introduced"
+STATEMENT_FACT: Final = "release_statement"
 LINEAGE_FACT: Final = "column_lineage"
 ASSET_FACT: Final = "asset"
 

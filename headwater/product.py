@@ -8,7 +8,7 @@ import inspect
 import json
 import keyword
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import polars as pl
 
+from headwater.decisions import Rollout
 from headwater.errors import HeadwaterError
 from headwater.feeds import Feed, Positions
-from headwater.lake import Entry, Kind, Snapshot, TableData
+from headwater.lake import Commit, Entry, Kind, Snapshot, TableData
 from headwater.names import check_path
 from headwater.provenance import Provenance
 
@@ -110,6 +111,10 @@ class Inputs(Protocol):
 
         For what compares itself with its own past, such as a champion. Recorded, but never makes an asset stale.
         """
+        ...
+
+    def history(self, path: str) -> Iterator[Commit]:
+        """The commits that wrote `path`, one of those it compares itself with, newest first, up to the input commit."""
         ...
 
     @property
@@ -578,6 +583,7 @@ class Product:
         performance: How the model in service is judged; None takes weeks and the model's slices.
         retraining: When it is trained again; None trains whenever the training set changes.
         replay: Gives its past to play again, from a snapshot of the lake and its packaged files by source; None for no replay.
+        rollout: How a new version comes in: all at once, in the shadow first, or by growing shares.
         risk: Risk tier.
         intended_use, out_of_scope, limitations, licence: Texts for the cards.
     """
@@ -599,6 +605,7 @@ class Product:
     performance: "PerformanceRules | None" = None
     retraining: "Retraining | None" = None
     replay: "Callable[[Snapshot, Mapping[str, pl.DataFrame]], ReplaySource] | None" = None
+    rollout: Rollout = field(default_factory=Rollout)
     risk: Risk = Risk.LOW
     intended_use: str = ""
     out_of_scope: str = ""

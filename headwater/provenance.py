@@ -121,7 +121,7 @@ class Provenance:
 
     Attributes:
         transaction: The transaction's id; the same id never publishes twice.
-        action: `materialize`, `land`, `revert`, `merge`, `import`, `remove`, `refuse`.
+        action: `materialize`, `land`, `revert`, `merge`, `import`, `remove`, `order`, `refuse`.
         outputs: What the commit changed.
         input_commit: The commit at which every input was read.
         inputs: Each input's path and data version.

@@ -9,7 +9,7 @@ from typing import Any
 
 from headwater.errors import HeadwaterError
 from headwater.lake import Commit, Lake
-from headwater.names import MAIN, METRICS_FACT, RELEASED_FACT, SIGNATURE_FACT, VERSION_FACT
+from headwater.names import INTRODUCED_FACT, MAIN, METRICS_FACT, RELEASED_FACT, SIGNATURE_FACT, VERSION_FACT
 from headwater.provenance import Output, Pin, Provenance
 
 
@@ -20,6 +20,9 @@ class ModelState(StrEnum):
     LIVE = "live"
     SUPERSEDED = "superseded"
     REFUSED = "refused"
+    BARRED = "barred"
+    DEPRECATED = "deprecated"
+    RETIRED = "retired"
 
 
 class ModelNotFoundError(HeadwaterError):
@@ -42,7 +45,7 @@ class ModelVersion:
         commit: Lake commit that published it.
         created: When, UTC.
         path: Lake path of the bundle.
-        state: Candidate, live, superseded or refused.
+        state: Candidate, live, superseded, refused; or what was decided about it: barred, deprecated, retired.
         metrics: Of its newest evaluation: name to value, low, high and n.
         training: Facts of the training.
         signature: Digest of its inputs and outputs.
@@ -131,11 +134,17 @@ def model_version(lake: Lake, name: str, *, ref: str = MAIN) -> ModelVersion:
 
 def live_version(lake: Lake, product: str, *, ref: str = MAIN) -> str | None:
     """The version that the product's release names, None before the first release."""
+    statement = release_statement(lake, product, ref=ref)
+    return str(statement["version"]) if statement else None
+
+
+def release_statement(lake: Lake, product: str, *, ref: str = MAIN) -> Mapping[str, Any]:
+    """What a product's release says, empty before the first one."""
     snapshot, path = lake.at(ref), f"{product}/release"
     if not snapshot.has(path):
-        return None
-    statement = json.loads((snapshot.folder(path) / "release.json").read_text())
-    return str(statement["version"])
+        return {}
+    found: dict[str, Any] = json.loads((snapshot.folder(path) / "release.json").read_text())
+    return found
 
 
 def _evaluations(lake: Lake, product: str, ref: str) -> dict[str, Mapping[str, Any]]:
@@ -152,20 +161,24 @@ def _states(lake: Lake, product: str, ref: str) -> dict[str, ModelState]:
     for branch in lake.branches():
         if branch.name.startswith("tx-"):
             refused = _refused_release(lake.resolve(branch.commit), path)
-            if refused:
-                states[refused] = ModelState.REFUSED
+            states |= dict.fromkeys(refused, ModelState.REFUSED)
     for facts in _facts(lake, path, ref):
         states[str(facts.get(RELEASED_FACT, ""))] = ModelState.SUPERSEDED
-    live = live_version(lake, product, ref=ref)
-    if live is not None:
-        states[live] = ModelState.LIVE
+    statement = release_statement(lake, product, ref=ref)
+    for state in (ModelState.BARRED, ModelState.DEPRECATED, ModelState.RETIRED):
+        states |= dict.fromkeys(statement.get(state.value, ()), state)
+    if statement:
+        states[str(statement["version"])] = ModelState.LIVE
     return states
 
 
-def _refused_release(commit: Commit, path: str) -> str | None:
+def _refused_release(commit: Commit, path: str) -> list[str]:
+    """The versions that a refused release would have let in."""
     record = commit.provenance
     output = record.output(path) if record and record.action == "refuse" else None
-    return str(output.facts[RELEASED_FACT]) if output and RELEASED_FACT in output.facts else None
+    if output is None or RELEASED_FACT not in output.facts:
+        return []
+    return list(output.facts.get(INTRODUCED_FACT, [output.facts[RELEASED_FACT]]))
 
 
 def _facts(lake: Lake, path: str, ref: str) -> list[Mapping[str, Any]]:

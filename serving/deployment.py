@@ -41,6 +41,8 @@ class Deployment:
         assign_by: Request fields whose values an assignment is drawn by; empty draws by the request's id.
         redacted: Request fields and features that are not kept in the log.
         ahead: How far ahead of the clock a prediction time may be.
+        deprecated: Versions whose callers are warned.
+        retired: Versions that answer nobody any more, for an error that says so.
     """
 
     product: str
@@ -51,6 +53,8 @@ class Deployment:
     assign_by: tuple[str, ...] = ()
     redacted: tuple[str, ...] = ()
     ahead: timedelta = timedelta(days=1)
+    deprecated: tuple[str, ...] = ()
+    retired: tuple[str, ...] = ()
 
     @property
     def live(self) -> str:
@@ -65,6 +69,8 @@ class Deployment:
             "policy": to_json(self.policy),
             "models": dict(self.models),
             "online": self.online,
+            "deprecated": list(self.deprecated),
+            "retired": list(self.retired),
             **_rules_to_json(self.assign_by, self.redacted, self.ahead),
         }
 
@@ -77,6 +83,7 @@ class Deployment:
             policy=from_json(raw["policy"]),
             models=dict(raw["models"]),
             online=raw["online"],
+            **_withdrawn(raw),
             **_rules(raw),
         )
 
@@ -98,7 +105,7 @@ def read_deployment(lake: Lake, product: str, *, ref: str = MAIN) -> Deployment:
     if not snapshot.has(f"{product}/release"):
         raise NotReleasedError(product=product, ref=ref)
     statement = json.loads((snapshot.folder(f"{product}/release") / RELEASE_FILE).read_text(encoding="utf-8"))
-    policy = _policy(statement)
+    policy = policy_of(statement)
     online = f"{product}/online_features"
     return Deployment(
         product=product,
@@ -106,6 +113,7 @@ def read_deployment(lake: Lake, product: str, *, ref: str = MAIN) -> Deployment:
         policy=policy,
         models={version: _data_version(lake, product, version, snapshot) for version in versions(policy)},
         online=snapshot.entry(online).data_version if snapshot.has(online) else None,
+        **_withdrawn(statement),
         **_rules(statement.get("serving", {})),
     )
 
@@ -192,12 +200,17 @@ class DeploymentCache:
         sync(file.parent)
 
 
-def _policy(statement: Mapping[str, Any]) -> Policy:
-    """The release's policy; a plain name is that of one version for all."""
+def policy_of(statement: Mapping[str, Any]) -> Policy:
+    """A release's policy; a plain name is that of one version for all. Raises PolicyError."""
     said = statement["policy"]
     if said == AllAtOnce.kind:
         return AllAtOnce(live=statement["version"])
     return from_json(said if isinstance(said, Mapping) else {"kind": said})
+
+
+def _withdrawn(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Versions on their way out, as a release or a kept deployment names them."""
+    return {name: tuple(sorted(raw.get(name, ()))) for name in ("deprecated", "retired")}
 
 
 def _rules_to_json(assign_by: Sequence[str], redacted: Sequence[str], ahead: timedelta) -> dict[str, Any]:

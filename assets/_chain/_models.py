@@ -14,6 +14,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
     from assets._chain._performance import performance_asset
     from assets._chain._predictions import predictions_asset
     from assets._chain._release import release_asset
+    from assets._chain._release_orders import release_orders_asset
     from assets._chain._retraining import retraining_assets
     from assets._chain._training_set import training_set_asset
 
@@ -31,6 +32,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         evaluation_asset(product),
         model_card_asset(product),
         *drift_assets(product),
+        release_orders_asset(product),
         release_asset(product),
         predictions_asset(product),
         outcomes_asset(product),

@@ -75,6 +75,11 @@ class ChainPaths:
         return f"{self.product}/predictions"
 
     @property
+    def release_orders(self) -> str:
+        """What people ordered of the release, one row an order."""
+        return f"{self.product}/release_orders"
+
+    @property
     def release(self) -> str:
         """Which version is live, on which evidence."""
         return f"{self.product}/release"

@@ -1,69 +1,189 @@
-"""The release: which version is live, on which evidence. Its gates are blocking checks."""
+"""The release: which versions answer, by whose word, on which evidence. What it newly lets in has to pass the gates."""
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
+from assets._chain._versions import Versions
+from headwater.decisions import Judged, NextRelease, NothingToReleaseError, Release, ReleaseInput, next_release
 from headwater.lake import Kind
-from headwater.models import Evaluation, Gate, judge
-from headwater.names import GATES_FACT, METRICS_FACT, RELEASED_FACT, VERSION_FACT
-from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Verdict
+from headwater.models import Gate
+from headwater.names import GATES_FACT, INTRODUCED_FACT, METRICS_FACT, RELEASED_FACT, STATEMENT_FACT
+from headwater.product import Asset, Audit, Check, Inputs, Product, RejectedInputError, Result, Verdict
+from headwater.release_orders import read_orders
 
 RELEASE_FILE: Final = "release.json"
 RUN_FILE: Final = "run.json"
-POLICY_ALL_AT_ONCE: Final = "all-at-once"
+DECISION_FILE: Final = "decision.json"
+"""The whole input of the decision, beside what was decided."""
+_JUDGED: Final = "judged"
+_TOLD: Final = ("policy", "traffic", "reason", "actor", "waits", "waits_for", "held")
+"""What of a statement its commit tells, so that a history needs no files."""
 
 
 def release_asset(product: Product) -> Asset:
-    """The release of a product with a model: refused when a declared gate fails, and the live version stays."""
+    """The release of a product with a model: refused when what it newly lets in fails a gate, and the live version stays."""
     paths = ChainPaths(product=product.name)
     return Asset(
         path=paths.release,
         kind=Kind.FOLDER,
         compute=partial(_release, product=product),
-        inputs=(paths.model, paths.evaluation, paths.model_card, paths.drift_report),
+        inputs=(paths.model, paths.evaluation, paths.model_card, paths.drift_report, paths.release_orders),
+        previous=(paths.release, paths.model, paths.evaluation, paths.model_card, paths.release_orders),
         identity=(RELEASE_FILE,),
-        checks=tuple(
+        checks=(
+            *(
+                Check(
+                    name=gate.name,
+                    judge=partial(_gate_holds, gate=gate),
+                    description="A gate that the product declares, on what newly goes live; what is undefined fails.",
+                )
+                for gate in product.gates
+            ),
             Check(
-                name=gate.name,
-                judge=partial(_gate_holds, gate=gate, evaluation=paths.evaluation),
-                description="A gate that the product declares; what is undefined fails.",
-            )
-            for gate in product.gates
+                name="policy_can_be_served", judge=_policy_can_be_served, description="The service can read the policy."
+            ),
         ),
-        description="Which version is live, under which policy, on which evidence.",
+        description="Which versions answer, under which policy, by whose word, on which evidence.",
         kinds=("json",),
-        declaration=declared_values(risk=product.risk, gates=product.gates, serving=_serving(product)),
+        declaration=declared_values(
+            risk=product.risk, gates=product.gates, rollout=product.rollout, serving=_serving(product)
+        ),
     )
 
 
 def _release(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     paths = ChainPaths(product=product.name)
-    model = inputs.provenance(paths.model).output(paths.model)
-    evaluation = inputs.provenance(paths.evaluation).output(paths.evaluation)
-    version = model.facts[VERSION_FACT] if model else ""
-    verdicts = [verdict_facts(gate, inputs.folder(paths.evaluation)) for gate in product.gates]
-    statement = {
-        "product": product.name,
-        "version": version,
-        "data_version": inputs.entry(paths.model).data_version,
-        "policy": POLICY_ALL_AT_ONCE,
-        "traffic": {version: 1.0},
-        "risk": str(product.risk),
-        "evidence": {
-            path: inputs.entry(path).data_version for path in (paths.evaluation, paths.model_card, paths.drift_report)
+    versions = Versions(inputs, product)
+    before, run_before = standing_statement(inputs, paths)
+    previous = Release.from_json(before) if before else None
+    for path in (paths.model_card, paths.drift_report):  # on record as what was known, whatever is decided
+        inputs.entry(path)
+    given = _given(inputs, product, versions, previous)
+    try:
+        found = next_release(given)
+    except NothingToReleaseError as error:
+        raise RejectedInputError(str(error)) from error
+    details, judged = _details(found, before, given.candidate, versions)
+    since = run_before.get("since") if _is_same(before, found.release) else None
+    run = {**versions.commits(found.release.version), "since": since or inputs.commit}
+    (folder / DECISION_FILE).write_text(json.dumps(given.to_json(), indent=1, sort_keys=True))
+    statement = _write(folder, product, found.release, details, run)
+    facts = {
+        RELEASED_FACT: found.release.version,
+        GATES_FACT: details[found.release.version]["gates"],
+        METRICS_FACT: versions.metrics(found.release.version),
+        INTRODUCED_FACT: list(judged),
+        STATEMENT_FACT: {
+            **{name: statement[name] for name in _TOLD},
+            "orders": [order.to_json() for order in given.orders],
         },
-        "gates": verdicts,
-        "serving": _serving(product),
+        _JUDGED: {name: details[name]["gates"] for name in judged},
     }
-    run = {"model_commit": inputs.written_in(paths.model), "evaluation_commit": inputs.written_in(paths.evaluation)}
+    return Result(facts=facts)
+
+
+def _given(inputs: Inputs, product: Product, versions: Versions, previous: Release | None) -> ReleaseInput:
+    """What the decision looks at: of the orders those that no release has heard. No asset decides on steps of a rollout yet."""
+    heard = previous.heard if previous else ()
+    table = inputs.table(ChainPaths(product=product.name).release_orders)
+    orders = tuple(order for order in read_orders(table) if order.id not in heard)
+    named = {name for order in orders for name in named_versions(order.version, order.policy)}
+    return ReleaseInput(
+        previous=previous,
+        candidate=versions.candidate(),
+        judged={name: one for name in sorted(named) if (one := versions.judged(name)) is not None},
+        orders=orders,
+        rollout=product.rollout,
+    )
+
+
+def _is_same(before: Mapping[str, Any], release: Release) -> bool:
+    """Whether the same version stays live under the same policy."""
+    now = release.to_json()
+    return bool(before) and all(before[name] == now[name] for name in ("version", "policy"))
+
+
+def named_versions(version: str | None, policy: Mapping[str, Any] | None) -> set[str]:
+    """Every version that an order may name; what names nothing is the order's own fault and found there."""
+    told = [version, *_texts(policy or {})]
+    return {name for name in told if name is not None}
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [text for key, item in value.items() for text in (str(key), *_texts(item))]
+    if isinstance(value, list | tuple):
+        return [text for item in value for text in _texts(item)]
+    return [value] if isinstance(value, str) else []
+
+
+def standing_statement(inputs: Inputs, paths: ChainPaths) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The statement that stands and what is kept beside it; empty before the first release."""
+    standing = inputs.previous(paths.release)
+    if standing is None:
+        return {}, {}
+    folder = standing.folder(paths.release)
+    statement: dict[str, Any] = json.loads((folder / RELEASE_FILE).read_text())
+    if "before" not in statement:  # an older Headwater wrote it
+        statement["before"] = _released_before(inputs, paths, statement["version"])
+    return statement, json.loads((folder / RUN_FILE).read_text())
+
+
+def _released_before(inputs: Inputs, paths: ChainPaths, live: str) -> list[str]:
+    found: list[str] = []
+    for commit in inputs.history(paths.release):
+        output = commit.provenance.output(paths.release) if commit.provenance else None
+        version = str(output.facts.get(RELEASED_FACT, "")) if output else ""
+        if version and version != live and version not in found:
+            found.append(version)
+    return found[::-1]
+
+
+def _details(
+    found: NextRelease, before: Mapping[str, Any], candidate: Judged | None, versions: Versions
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What is known of each version in service, and those of them whose gates are judged now.
+
+    The newest version's evidence is the newest there is; if that fails its gates while somebody's order is followed, the evidence
+    that it went live on stays, so that the order is followed.
+    """
+    known = dict(before.get("versions", {}))
+    if before and "versions" not in before:  # an older Headwater wrote it
+        known = {before["version"]: {name: before[name] for name in ("data_version", "gates", "evidence")}}
+    details, judged = {}, set(found.introduces)
+    for name in found.release.versions:
+        is_newest = candidate is not None and name == candidate.version
+        is_kept = found.has_acted and name not in found.introduces and bool(candidate and candidate.problem)
+        if is_newest and not is_kept:
+            details[name] = versions.newest_details()
+            judged.add(name)
+        elif name in known:
+            details[name] = known[name]
+        else:
+            details[name] = versions.details(name)
+    return details, tuple(sorted(judged))
+
+
+def _write(
+    folder: Path, product: Product, release: Release, details: Mapping[str, Any], run: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Writes what the release says; beside it, outside of its data version, which commits that follows from."""
+    statement = {
+        **release.to_json(),
+        "product": product.name,
+        "risk": str(product.risk),
+        "serving": _serving(product),
+        "versions": details,
+        **details[release.version],
+    }
     (folder / RELEASE_FILE).write_text(json.dumps(statement, indent=1, sort_keys=True))
     (folder / RUN_FILE).write_text(json.dumps(run, indent=1, sort_keys=True))
-    metrics = dict(evaluation.facts.get(METRICS_FACT, {})) if evaluation else {}
-    return Result(facts={RELEASED_FACT: version, GATES_FACT: verdicts, METRICS_FACT: metrics})
+    return statement
 
 
 def _serving(product: Product) -> dict[str, Any]:
@@ -77,15 +197,24 @@ def _serving(product: Product) -> dict[str, Any]:
     }
 
 
-def verdict_facts(gate: Gate, evaluation: Path) -> dict[str, Any]:
-    """One gate's verdict on the evaluation in a folder, as JSON values."""
-    from assets._chain._evaluation import EVALUATION_FILE
+def _gate_holds(audit: Audit, *, gate: Gate) -> Verdict:
+    """One gate on every version that newly goes live, or goes on with another evaluation."""
+    verdicts = [v for found in audit.facts[_JUDGED].values() for v in found if v["gate"] == gate.name]
+    if len(verdicts) < len(audit.facts[_JUDGED]):
+        return Verdict(passed=False, description="A version that goes live was not judged by this gate.")
+    if not verdicts:
+        return Verdict(passed=True, description="Nothing newly goes live.")
+    shown = min(verdicts, key=lambda verdict: bool(verdict["passed"]))
+    return Verdict(passed=shown["passed"], facts=shown, description=shown["reason"])
 
-    document = json.loads((evaluation / EVALUATION_FILE).read_text())
-    verdict = judge([gate], Evaluation.from_json(document["evaluation"]))[0]
-    return {"gate": gate.name, "passed": verdict.passed, **verdict.facts()}
 
+def _policy_can_be_served(audit: Audit) -> Verdict:
+    from serving.deployment import policy_of
+    from serving.policies import PolicyError
 
-def _gate_holds(audit: Audit, *, gate: Gate, evaluation: str) -> Verdict:
-    facts = verdict_facts(gate, audit.base.folder(evaluation))
-    return Verdict(passed=facts["passed"], facts=facts, description=facts["reason"])
+    statement = json.loads((audit.staged.folder(audit.path) / RELEASE_FILE).read_text())
+    try:
+        policy = policy_of(statement)
+    except PolicyError as error:
+        return Verdict(passed=False, description=str(error))
+    return Verdict(passed=True, facts={"policy": policy.kind})

@@ -91,6 +91,7 @@ def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Lab
     now = max(datetime.fromisoformat(report["now"]), _utc(newest))
     orders = _orders(inputs, paths)
     trained = datetime.fromisoformat(orders[-1]["as_of"]) if orders else None
+    statement = _statement(inputs, paths)
     since = 0 if trained is None else int(rows.filter(known > trained).select(pl.len()).collect().item())
     return Evidence(
         now=now,
@@ -99,7 +100,8 @@ def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Lab
         trained=trained,
         trainings=tuple(datetime.fromisoformat(order["as_of"]) for order in orders),
         new_rows=since,
-        is_in_flight=_is_in_flight(inputs, paths),
+        is_in_flight=bool(statement.get("rollout")),
+        is_stopped=bool(statement.get("held")),
     )
 
 
@@ -124,7 +126,8 @@ def _reference(inputs: Inputs, paths: ChainPaths) -> float | None:
     if released is None:
         return None
     run = json.loads((released.folder(paths.release) / RUN_FILE).read_text())
-    judged = inputs.previous(paths.evaluation, commit=run["evaluation_commit"])
+    commit = run.get("evaluation_commit")
+    judged = inputs.previous(paths.evaluation, commit=commit) if commit else None
     if judged is None:
         return None
     document = json.loads((judged.folder(paths.evaluation) / EVALUATION_FILE).read_text())
@@ -133,13 +136,13 @@ def _reference(inputs: Inputs, paths: ChainPaths) -> float | None:
     return value
 
 
-def _is_in_flight(inputs: Inputs, paths: ChainPaths) -> bool:
-    """Whether a rollout goes on: the release has several versions at work."""
+def _statement(inputs: Inputs, paths: ChainPaths) -> Mapping[str, Any]:
+    """The release that stands, empty before the first."""
     released = inputs.previous(paths.release)
     if released is None:
-        return False
-    statement = json.loads((released.folder(paths.release) / RELEASE_FILE).read_text())
-    return not isinstance(statement["policy"], str) and statement["policy"].get("kind") in ("shadow", "canary")
+        return {}
+    found: Mapping[str, Any] = json.loads((released.folder(paths.release) / RELEASE_FILE).read_text())
+    return found
 
 
 def _order(inputs: Inputs, folder: Path, *, product: Product) -> Result:

@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "product": ("_product", "product"),
     "mlflow": ("_mlflow", "mlflow"),
     "replay": ("_replay", "replay"),
+    "release": ("_release", "release"),
     "serve": ("_serve", "serve"),
     "status": ("_build", "status"),
     "up": ("_up", "up"),

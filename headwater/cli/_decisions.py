@@ -1,13 +1,13 @@
 """`headwater decisions`: what was decided about a product's model, when, why, on which evidence; refusals too."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
 from headwater.cli._output import json_option, show_rows
 from headwater.lake import Lake
-from headwater.names import DECISION_FACT, RELEASED_FACT
+from headwater.names import DECISION_FACT, INTRODUCED_FACT, RELEASED_FACT, STATEMENT_FACT
 
 
 @click.command()
@@ -50,9 +50,18 @@ def _recorded(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]
             if record is None or output is None:
                 continue
             facts = dict(output.facts)
-            decision = dict(facts.get(DECISION_FACT, {}))
+            decision = dict(facts.get(DECISION_FACT, {})) or _of_release(facts)
             version = facts.get(RELEASED_FACT)
             yield _row(commit, kind, version, decision, default="release", actor=record.actor, inputs=record.inputs)
+
+
+def _of_release(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a release's commit tells: whether a version came in or somebody steered, and why."""
+    said = facts.get(STATEMENT_FACT)
+    if said is None:
+        return {}
+    action = "release" if facts.get(INTRODUCED_FACT) else "steer"
+    return {"action": action, "reason": said["reason"], "policy": said["policy"]}
 
 
 def _refused(lake: Lake, product: str) -> Iterator[dict[str, Any]]:

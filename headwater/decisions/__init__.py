@@ -1,16 +1,48 @@
 """Decisions about models as pure functions: everything they look at is an argument, and what they say comes with its reason."""
 
+from headwater.decisions._orders import Order, OrderError, OrderKind
+from headwater.decisions._policies import TrafficError, policy_traffic, policy_versions
+from headwater.decisions._release import (
+    NextRelease,
+    NothingToReleaseError,
+    OrderRefusedError,
+    ReleaseInput,
+    heed,
+    next_release,
+)
 from headwater.decisions._retraining import Action, Decision, Evidence, Retraining, Window, decide_retraining
+from headwater.decisions._rollout import Rollout, RolloutError, RolloutKind, RolloutStep, StepAction
 from headwater.decisions._sequential import Effect, RunningMean, effect
+from headwater.decisions._statement import Judged, Release, Rolling
 
 __all__ = [
     "Action",
     "Decision",
     "Effect",
     "Evidence",
+    "Judged",
+    "NextRelease",
+    "NothingToReleaseError",
+    "Order",
+    "OrderError",
+    "OrderKind",
+    "OrderRefusedError",
+    "Release",
+    "ReleaseInput",
     "Retraining",
+    "Rolling",
+    "Rollout",
+    "RolloutError",
+    "RolloutKind",
+    "RolloutStep",
     "RunningMean",
+    "StepAction",
+    "TrafficError",
     "Window",
     "decide_retraining",
     "effect",
+    "heed",
+    "next_release",
+    "policy_traffic",
+    "policy_versions",
 ]

@@ -1,6 +1,7 @@
 """What an asset's function reads, at one commit, with a record of what it really read."""
 
 import hashlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -9,7 +10,7 @@ import polars as pl
 
 from headwater.errors import HeadwaterError
 from headwater.feeds import Positions
-from headwater.lake import Entry, Lake, Snapshot
+from headwater.lake import Commit, Entry, Lake, Snapshot
 from headwater.product import Asset
 from headwater.provenance import Pin, Provenance, ProvenanceError
 
@@ -165,10 +166,18 @@ class RecordingInputs:
             if _stamp(file) != stamp:
                 raise LandedFileChangedError(asset=self._asset.path, file=file)
 
-    def previous(self, path: str, *, commit: str | None = None) -> Snapshot | None:
-        """The lake as `path` stood at the input commit (or at an older one), None when nothing stood there."""
+    def history(self, path: str) -> Iterator[Commit]:
+        """The commits that wrote `path`, one of those it compares itself with, newest first, up to the input commit."""
+        return self._lake.log(self.commit, path=self._compared(path))
+
+    def _compared(self, path: str) -> str:
         if path not in self._asset.previous:
             raise UndeclaredInputError(asset=self._asset.path, path=path, declared=self._asset.previous)
+        return path
+
+    def previous(self, path: str, *, commit: str | None = None) -> Snapshot | None:
+        """The lake as `path` stood at the input commit (or at an older one), None when nothing stood there."""
+        self._compared(path)
         snapshot = self._snapshot if commit is None else self._lake.at(commit)
         if not snapshot.has(path):
             return None

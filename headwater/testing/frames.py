@@ -1,6 +1,6 @@
 """Inputs and audits held in memory, so that a test calls an asset's function and its checks with frames of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -141,6 +141,10 @@ class HeldInputs:
     def previous(self, path: str, *, commit: str | None = None) -> Snapshot | None:
         """The snapshot given for `path`, None when there was nothing."""
         return self._previous.get(path)
+
+    def history(self, path: str) -> Iterator[Commit]:
+        """Nothing: no commit wrote what is in memory."""
+        return iter(())
 
     def _declared(self, path: str) -> str:
         if not self._snapshot.has(path):

@@ -12,6 +12,7 @@ from serving.engine.errors import (
     RequestTimeError,
     UnfitModelError,
     VersionNotServedError,
+    VersionRetiredError,
 )
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "RequestTimeError",
     "UnfitModelError",
     "VersionNotServedError",
+    "VersionRetiredError",
     "load_model",
 ]

@@ -11,7 +11,13 @@ from serving.deployment import Deployment
 from serving.engine._answers import Answer, Asked, Explanation
 from serving.engine._fields import microseconds
 from serving.engine._loaded import LoadedModel, check_fits
-from serving.engine.errors import ExplanationError, RequestError, RequestTimeError, VersionNotServedError
+from serving.engine.errors import (
+    ExplanationError,
+    RequestError,
+    RequestTimeError,
+    VersionNotServedError,
+    VersionRetiredError,
+)
 from serving.errors import ServingError
 from serving.policies import Assignment, assign
 from serving.prediction_log import PredictionRecord, encode_record
@@ -75,7 +81,9 @@ class Engine:
         return self.models[self.deployment.live]
 
     def model(self, version: str) -> LoadedModel:
-        """A loaded version. Raises VersionNotServedError."""
+        """A loaded version. Raises VersionRetiredError, VersionNotServedError."""
+        if version in self.deployment.retired:
+            raise VersionRetiredError(product=self.product, version=version, served=tuple(self.models))
         if version not in self.models:
             raise VersionNotServedError(product=self.product, version=version, served=tuple(self.models))
         return self.models[version]

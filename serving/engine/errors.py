@@ -50,6 +50,17 @@ class VersionNotServedError(ServingError):
         )
 
 
+class VersionRetiredError(ServingError):
+    """A version that was taken out of service for good."""
+
+    def __init__(self, *, product: str, version: str, served: Sequence[str]) -> None:
+        self.product, self.version = product, version
+        super().__init__(
+            f"{product}@{version} is retired and answers nobody any more; served are {', '.join(sorted(served))}. Ask without a "
+            "version, or for one of these."
+        )
+
+
 class NotServableError(ServingError):
     """A model without a request schema."""
 

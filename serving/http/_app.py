@@ -5,11 +5,11 @@ import gc
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from serving.engine import Engine, RequestError, VersionNotServedError
+from serving.engine import Answer, Engine, RequestError, VersionNotServedError, VersionRetiredError
 from serving.errors import ProductNotServedError, ServingError
 from serving.http._desk import Desk
 from serving.http._keys import Keys, Role
@@ -18,7 +18,9 @@ from serving.http._openapi import describe, page, page_file
 from serving.http._v1 import Caller, caller_of, read_request, write_answers
 from serving.http._v2 import model_metadata, read_instances, server_metadata, write_response
 from serving.http._wire import (
+    JSON,
     Disconnected,
+    Headers,
     Problem,
     Receive,
     Scope,
@@ -29,6 +31,7 @@ from serving.http._wire import (
     respond,
 )
 from serving.live import LiveProducts
+from serving.policies import Ensemble
 
 _LOG: Final = logging.getLogger("headwater.serving")
 _REMEMBERED: Final = 10_000
@@ -38,7 +41,10 @@ _PATIENCE: Final = 20.0
 """Seconds that the first look at the lake may take before anything is accepted: another worker may answer meanwhile."""
 _TEXT: Final = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 _HTML: Final = [(b"content-type", b"text/html; charset=utf-8")]
+_DEPRECATED: Final = [(b"content-type", JSON), (b"deprecation", b"true")]
 _Get = Callable[[], tuple[int, Any]]
+_Answered = tuple[list[Answer], Any]
+_Said = tuple[bytes, Headers | None]
 
 
 class App:
@@ -70,7 +76,7 @@ class App:
         """
         self._live, self._desk, self._metrics, self._keys = live, desk, metrics, keys
         self._body_limit, self._most, self._follow, self._exposition = body_limit, most_instances, follow, exposition
-        self._answered: OrderedDict[tuple[str, str], tuple[bytes, bytes]] = OrderedDict()
+        self._answered: OrderedDict[tuple[str, str], tuple[bytes, _Said]] = OrderedDict()
         self._following: asyncio.Task[None] | None = None
         self._is_ending, self._has_looked = False, asyncio.Event()
         self._gets: dict[str, _Get] = {
@@ -109,12 +115,11 @@ class App:
         """`/v1/<product>:predict` and `/v1/<product>/versions/<version>:predict`."""
         product, _, rest = target.partition("/versions/")
 
-        async def answer(engine: Engine, body: dict[str, Any], caller: Caller) -> tuple[str, Any]:
+        async def answer(engine: Engine, body: dict[str, Any], caller: Caller) -> _Answered:
             asked = read_request(body, engine, caller, rest, self._most)
             answers = await self._desk.ask(engine, asked, _deadline(headers))
             self._count(engine, answers)
-            version = answers[0].version
-            return version, write_answers(answers, product, is_batch="instances" in body)
+            return answers, write_answers(answers, product, is_batch="instances" in body)
 
         await self._post(scope, product, headers, receive, send, answer)
 
@@ -128,12 +133,12 @@ class App:
             version, rest = rest[1], rest[2:]
         if rest == ["infer"]:
 
-            async def answer(engine: Engine, body: dict[str, Any], caller: Caller) -> tuple[str, Any]:
+            async def answer(engine: Engine, body: dict[str, Any], caller: Caller) -> _Answered:
                 model = engine.model(version) if version else engine.live
                 asked = read_request(read_instances(body, model, self._most), engine, caller, version, self._most)
                 answers = await self._desk.ask(engine, asked, _deadline(headers))
                 self._count(engine, answers)
-                return answers[0].version, write_response(answers, engine, asked[0].id.rpartition("#")[0], version)
+                return answers, write_response(answers, engine, asked[0].id.rpartition("#")[0], version)
 
             await self._post(scope, product, headers, receive, send, answer)
             return
@@ -153,12 +158,12 @@ class App:
         headers: Mapping[bytes, bytes],
         receive: Receive,
         send: Send,
-        answer: Callable[[Engine, dict[str, Any], Caller], Awaitable[tuple[str, Any]]],
+        answer: Callable[[Engine, dict[str, Any], Caller], Awaitable[_Answered]],
     ) -> None:
         """One request for predictions, counted however it ends."""
         begun = time.perf_counter()
         version, status, request_id, body = "", 200, "", b""
-        out_headers = None
+        out_headers: Headers | None = None
         try:
             _only(scope, "POST")
             caller = caller_of(headers, self._keys.caller(headers, Role.PREDICT, product))
@@ -168,11 +173,11 @@ class App:
             engine = self._engine(product, "")
             name = parsed.get("id", caller.id)
             request_id = name if isinstance(name, str) else ""
-            body = self._before(product, request_id, scope["path"], raw)
+            body, out_headers = self._before(product, request_id, scope["path"], raw)
             if not body:
-                version, found = await answer(engine, parsed, caller)
-                body = encode_json(found)
-                self._remember(product, request_id, scope["path"], raw, body)
+                answers, found = await answer(engine, parsed, caller)
+                version, body, out_headers = answers[0].version, encode_json(found), _warning(engine, answers)
+                self._remember(product, request_id, scope["path"], raw, (body, out_headers))
         except (Problem, ServingError) as error:
             problem = error if isinstance(error, Problem) else _problem(error)
             status, body, out_headers = problem.status, problem.body(request_id), problem.headers()
@@ -182,19 +187,19 @@ class App:
         counted[1].observe(time.perf_counter() - begun)
         await (respond(send, status, body) if out_headers is None else respond(send, status, body, out_headers))
 
-    def _before(self, product: str, request_id: str, path: str, raw: bytes) -> bytes:
+    def _before(self, product: str, request_id: str, path: str, raw: bytes) -> _Said:
         """What the same request was answered before; nothing for a new one. Raises Problem for an id used for another."""
         held = self._answered.get((product, request_id)) if request_id else None
         if held is None:
-            return b""
+            return b"", None
         if held[0] != path.encode() + b"\0" + raw:
             said = f"The id {request_id[:128]!r} was used for another request. Give each request an id of its own."
             raise Problem(409, "id_used", said, fields={"id": "was used for another request"})
         return held[1]
 
-    def _remember(self, product: str, request_id: str, path: str, raw: bytes, body: bytes) -> None:
-        if request_id and len(raw) + len(body) <= _LONGEST_REMEMBERED:
-            self._answered[product, request_id] = (path.encode() + b"\0" + raw, body)
+    def _remember(self, product: str, request_id: str, path: str, raw: bytes, said: _Said) -> None:
+        if request_id and len(raw) + len(said[0]) <= _LONGEST_REMEMBERED:
+            self._answered[product, request_id] = (path.encode() + b"\0" + raw, said)
             if len(self._answered) > _REMEMBERED:
                 self._answered.popitem(last=False)
 
@@ -309,6 +314,16 @@ class App:
             metrics.trouble.labels(trouble.product).set(1)
 
 
+def _warning(engine: Engine, answers: Sequence[Answer]) -> Headers | None:
+    """Headers of answers of which one comes from a deprecated version, None without one."""
+    deprecated = engine.deployment.deprecated
+    if not deprecated:
+        return None
+    combined = engine.models if engine.deployment.policy.kind == Ensemble.kind else ()
+    answered = {*combined, *(answer.version for answer in answers)}
+    return None if answered.isdisjoint(deprecated) else _DEPRECATED
+
+
 def _deadline(headers: Mapping[bytes, bytes]) -> float | None:
     """Seconds that the caller waits, as its header says in milliseconds."""
     said = headers.get(b"x-request-timeout-ms")
@@ -335,6 +350,8 @@ def _problem(error: ServingError) -> Problem:
         return Problem(422, "invalid", str(error), fields=error.fields)
     if isinstance(error, ProductNotServedError) and error.is_expected:
         return Problem(503, "not_ready", str(error), retry_after=1)
+    if isinstance(error, VersionRetiredError):
+        return Problem(410, "retired", str(error))
     if isinstance(error, VersionNotServedError | ProductNotServedError):
         return Problem(404, "not_served", str(error))
     return Problem(500, "failed", str(error))

@@ -24,6 +24,7 @@ _ERRORS: Final[Mapping[str, str]] = {
     "401": "An API key is needed, or nobody knows the one given.",
     "403": "The API key is not good for this.",
     "404": "No such product or version is served here.",
+    "410": "The version is retired.",
     "413": "The body or the number of instances is too large.",
     "415": "The body is of another content type than JSON.",
     "422": "A field, the time or the id has a value that it cannot have; `fields` says which.",
@@ -153,7 +154,8 @@ def _predict(product: str, model: LoadedModel) -> dict[str, Any]:
         "summary": f"Predictions of {product}",
         "operationId": f"predict_{product}",
         "requestBody": _body({"oneOf": [single, many]}),
-        "responses": {"200": said} | _errors("400", "401", "403", "404", "413", "415", "422", "429", "503", "504"),
+        "responses": {"200": said}
+        | _errors("400", "401", "403", "404", "410", "413", "415", "422", "429", "503", "504"),
     }
 
 
@@ -187,7 +189,7 @@ def _infer(product: str, model: LoadedModel) -> dict[str, Any]:
         "summary": f"Predictions of {product} as tensors (Open Inference Protocol)",
         "operationId": f"infer_{product}",
         "requestBody": _body(request),
-        "responses": answers | _errors("400", "401", "403", "404", "413", "415", "422", "429", "503", "504"),
+        "responses": answers | _errors("400", "401", "403", "404", "410", "413", "415", "422", "429", "503", "504"),
     }
 
 

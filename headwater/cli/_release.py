@@ -1,0 +1,289 @@
+"""`headwater release`: what is live, and steering it. An order is written, and the release is built from it, at once."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from headwater.cli._output import json_option, show_json, show_rows
+from headwater.decisions import Order, OrderKind
+
+if TYPE_CHECKING:
+    from headwater.lake import Lake
+    from headwater.materialize import Outcome
+    from headwater.product import Asset, Product
+    from resources.settings import Settings
+
+_TRIES: Final = 8
+_STATUS: Final = ("product", "version", "policy", "since", "actor", "reason", "held", "waits", "waits_for")
+_HISTORY: Final = ("from", "until", "version", "policy", "what", "actor", "reason", "commit")
+_Option = Callable[[Callable[..., None]], Callable[..., None]]
+
+_reason: Final = click.option("--reason", required=True, help="Why; kept with the order.")
+_to: Final = click.option("--to", "version", metavar="VERSION", help="The version.")
+
+
+@click.group()
+def release() -> None:
+    """What is live: who answers which request, since when, by whose word; and changing it."""
+
+
+@release.command()
+@click.argument("product")
+@_to
+@click.option("--policy", metavar="FILE_OR_JSON", help="Traffic policy to promote under; default all at once.")
+@_reason
+@json_option
+def promote(product: str, version: str | None, policy: str | None, reason: str, as_json: bool) -> None:
+    """Makes a version live: --to, else the newest one. Its gates must hold. The newest version, if it is another, stays out."""
+    _order(OrderKind.PROMOTE, product, version, reason, as_json, policy=_policy(policy))
+
+
+@release.command()
+@click.argument("product")
+@_reason
+@json_option
+def hold(product: str, reason: str, as_json: bool) -> None:
+    """Lets nothing new go live by itself until `resume`."""
+    _order(OrderKind.HOLD, product, None, reason, as_json)
+
+
+@release.command()
+@click.argument("product")
+@_reason
+@json_option
+def resume(product: str, reason: str, as_json: bool) -> None:
+    """Ends a hold."""
+    _order(OrderKind.RESUME, product, None, reason, as_json)
+
+
+@release.command()
+@click.argument("product")
+@_to
+@_reason
+@json_option
+def rollback(product: str, version: str | None, reason: str, as_json: bool) -> None:
+    """Back to what was live before, or to an earlier one with --to. What came after it is barred until it is promoted."""
+    _order(OrderKind.ROLLBACK, product, version, reason, as_json)
+
+
+@release.command()
+@click.argument("product")
+@click.option("--version", "--to", "version", required=True, metavar="VERSION", help="The version.")
+@_reason
+@json_option
+def deprecate(product: str, version: str, reason: str, as_json: bool) -> None:
+    """Warns callers of a version, with a header on its answers; it never goes live by itself."""
+    _order(OrderKind.DEPRECATE, product, version, reason, as_json)
+
+
+@release.command()
+@click.argument("product")
+@click.option("--version", "--to", "version", required=True, metavar="VERSION", help="The version.")
+@_reason
+@json_option
+def retire(product: str, version: str, reason: str, as_json: bool) -> None:
+    """Takes a version out of service for good. Not one that answers or scores: promote another one first."""
+    _order(OrderKind.RETIRE, product, version, reason, as_json)
+
+
+@release.command()
+@click.argument("product", required=False)
+@json_option
+def status(product: str | None, as_json: bool) -> None:
+    """What is live, under which policy, since when, by whose word; what waits and why."""
+    from assets._products import product as find
+    from assets._products import products
+
+    settings, lake = _opened()
+    chosen = [find(product)] if product else list(products())
+    rows = [_status_row(lake, one.name, settings.branch) for one in chosen if one.model is not None]
+    shown = [{**row, "policy": _kind(row["policy"])} for row in rows]
+    show_rows(rows if as_json else shown, _STATUS, as_json=as_json, empty="No product has a model.")
+
+
+@release.command()
+@click.argument("product")
+@click.option("--at", "at", metavar="TIME", help="What was live at this instant (ISO 8601; UTC without a zone).")
+@json_option
+def history(product: str, at: str | None, as_json: bool) -> None:
+    """Each commit that changed the release, oldest first."""
+    from assets._products import product as find
+    from headwater.release_history import live_at, release_history
+
+    settings, lake = _opened()
+    spans = release_history(lake, find(product).name, ref=settings.branch)
+    if at is not None:
+        found = live_at(spans, _instant(at))
+        spans = () if found is None else (found,)
+    rows = [span.to_json() for span in spans]
+    shown = [{**row, "policy": _kind(row["policy"]), "commit": row["commit"][:12]} for row in rows]
+    shown = [{**row, "what": "; ".join(_what(order) for order in row["orders"])} for row in shown]
+    empty = "Nothing was live then." if at else "Nothing was released yet."
+    show_rows(rows if as_json else shown, _HISTORY, as_json=as_json, empty=empty)
+
+
+def _order(
+    kind: OrderKind,
+    name: str,
+    version: str | None,
+    reason: str,
+    as_json: bool,
+    *,
+    policy: Mapping[str, Any] | None = None,
+) -> None:
+    """Gives an order and builds the release from it."""
+    from assets._chain._ordering import checked_order
+    from assets._products import product as find
+    from headwater.materialize import RecordingInputs, Status
+    from headwater.release_orders import give_order
+    from headwater.runtime import user
+
+    settings, lake = _opened()
+    product = find(name)
+    orders, released = _assets(product)
+
+    def made(snapshot: Any, id: str) -> Order:
+        inputs = RecordingInputs(lake=lake, snapshot=snapshot, asset=released)
+        given = {
+            "id": id,
+            "time": datetime.now(UTC),
+            "order": kind,
+            "policy": policy,
+            "reason": reason,
+            "actor": user(),
+        }
+
+        def make(found: str | None) -> Order:
+            return Order(**given, version=found)  # type: ignore[arg-type]
+
+        return checked_order(inputs, product, make, kind=kind, version=version, policy=policy)
+
+    order = give_order(lake, orders, made, into=settings.branch, now=lambda: datetime.now(UTC))
+    outcome = _built(lake, released, settings, order)
+    row = _status_row(lake, product.name, settings.branch)
+    said = _unfollowed(outcome, row, order)
+    if as_json:
+        show_json({**row, "order": order.to_json(), "problem": said})
+    else:
+        show_rows([{**row, "policy": _kind(row["policy"])}], _STATUS, as_json=False, empty="")
+    if said:
+        click.echo(f"headwater: {said}", err=True)
+    if outcome.status is Status.REFUSED or said:
+        raise click.exceptions.Exit(1)
+
+
+def _built(lake: "Lake", released: "Asset", settings: "Settings", order: Order) -> "Outcome":
+    """Builds the release until it has heard an order: a daemon or another command may build it at the same time."""
+    from headwater.lake.errors import MergeConflictError
+    from headwater.materialize import Status, materialize
+    from headwater.registry import release_statement
+    from resources.opening import this_run
+
+    for left in reversed(range(_TRIES)):
+        try:
+            outcome = materialize(
+                lake, released, run=this_run(), scratch=settings.scratch, state=settings.state, branch=settings.branch
+            )
+        except MergeConflictError:
+            if not left:
+                raise
+            continue
+        heard = release_statement(lake, released.product, ref=settings.branch).get("heard", ())
+        if outcome.status is Status.REFUSED or order.id in heard:
+            return outcome
+    raise AssertionError("a release that was built from the orders has heard them")
+
+
+def _unfollowed(outcome: "Outcome", row: Mapping[str, Any], order: Order) -> str:
+    """Why an order that was written did nothing; empty when it was followed."""
+    from headwater.materialize import Status
+
+    if outcome.status is Status.REFUSED:
+        failed = [
+            f"{check.name} ({check.facts.get('description', '')})" for check in outcome.checks if not check.passed
+        ]
+        return f"The order is written, but the release was refused: {'; '.join(failed)}. What was live stays."
+    return str(row["refused"].get(order.id, ""))
+
+
+def _status_row(lake: "Lake", product: str, branch: str) -> dict[str, Any]:
+    from headwater.registry import release_statement
+    from headwater.release_history import live_since, release_history
+
+    statement = release_statement(lake, product, ref=branch)
+    since = live_since(release_history(lake, product, ref=branch))
+    if not statement or since is None:
+        return {"product": product, "version": None, "policy": None, "reason": "Nothing is released yet."}
+    told = ("version", "policy", "traffic", "reason", "actor", "order", "rollout", "waits", "waits_for", "held")
+    more = ("before", "barred", "deprecated", "retired", "refused")
+    row = {"product": product, **{name: statement.get(name) for name in (*told, *more)}}
+    row |= {"since": since.start.isoformat(timespec="seconds"), "since_commit": since.commit}
+    row["actor"] = statement.get("actor") or since.actor
+    return row
+
+
+def _assets(product: "Product") -> "tuple[Asset, Asset]":
+    """The declared orders and the declared release."""
+    from assets._chain._paths import ChainPaths
+    from assets._declared import declared
+
+    paths, found = ChainPaths(product=product.name), {asset.path: asset for asset in declared(product)}
+    if paths.release not in found:
+        raise click.UsageError(f"Product {product.name!r} has no model, so it has no release.")
+    return found[paths.release_orders], found[paths.release]
+
+
+def _opened() -> "tuple[Settings, Lake]":
+    from resources.opening import open_lake
+    from resources.settings import load_settings
+
+    settings = load_settings()
+    return settings, open_lake(settings, create=False)
+
+
+def _policy(said: str | None) -> dict[str, Any] | None:
+    """The traffic policy that a text or a file holds, as the service writes it. Raises PolicyError."""
+    from serving.policies import from_json, to_json
+
+    if said is None:
+        return None
+    text = said
+    if not said.lstrip().startswith("{"):
+        try:
+            text = Path(said).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.UsageError(
+                f"--policy {said!r} is neither JSON nor a file that can be read: {error}."
+            ) from error
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise click.UsageError(f"--policy is no JSON: {error}.") from error
+    if not isinstance(raw, dict):
+        raise click.UsageError("--policy is JSON, but no object such as {'kind': 'canary', ...}.")
+    return to_json(from_json(raw))
+
+
+def _instant(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.UsageError(f"--at {text!r} is no time such as 2013-07-01T12:00:00Z.") from error
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _what(order: Mapping[str, Any]) -> str:
+    """An order in two words."""
+    return f"{order['order']} {order['version'] or ''}".rstrip()
+
+
+def _kind(policy: Any) -> str:
+    """A policy in one word and its share."""
+    if not isinstance(policy, Mapping):
+        return str(policy or "")
+    share = f" {policy['share']:.0%} {policy['candidate']}" if "share" in policy else ""
+    return f"{policy['kind']}{share}"

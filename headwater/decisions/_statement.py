@@ -1,0 +1,165 @@
+"""What a release says: which versions answer, by whose word, and which may not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from headwater.decisions._policies import ALL_AT_ONCE, all_at_once, policy_traffic, policy_versions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A published version with the verdicts of its newest evaluation.
+
+    Attributes:
+        version: The version.
+        verdicts: One a declared gate: at least `gate`, `passed`, `reason`. None when it was never evaluated.
+    """
+
+    version: str
+    verdicts: tuple[Mapping[str, Any], ...] | None = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that `from_json` reads back."""
+        verdicts = None if self.verdicts is None else [dict(verdict) for verdict in self.verdicts]
+        return {"version": self.version, "verdicts": verdicts}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Judged":
+        """The judgement that `to_json` wrote."""
+        verdicts = raw["verdicts"]
+        return cls(version=raw["version"], verdicts=None if verdicts is None else tuple(verdicts))
+
+    @property
+    def problem(self) -> str:
+        """Why its gates do not hold, with each failed gate named; empty when they do."""
+        if self.verdicts is None:
+            return f"{self.version} was never evaluated"
+        failed = [f"gate {v['gate']} failed: {v.get('reason', '')}" for v in self.verdicts if not v["passed"]]
+        return f"{self.version}: {' '.join(failed)}".rstrip(". ") if failed else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rolling:
+    """A rollout in progress.
+
+    Attributes:
+        candidate: The version that comes in.
+        stage: Which of `stages` it is at.
+        stages: Shares one after the other, as declared when it began: another declaration is the next rollout's.
+    """
+
+    candidate: str
+    stage: int
+    stages: tuple[float, ...]
+
+    @property
+    def share(self) -> float:
+        """Its share now."""
+        return self.stages[self.stage]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """What is live of a product, and what was decided about its versions.
+
+    Attributes:
+        version: The live version: the champion of evaluations.
+        policy: JSON of the traffic policy.
+        reason: Why it is so.
+        actor: Whose word it was; empty when no order caused it.
+        order: Id of the order that caused it, None without one.
+        is_ordered: Whether a person set a policy of several versions: it stands until a person ends it.
+        rollout: The rollout in progress, None without one.
+        before: Versions that answered everything before, oldest first: where a roll-back goes.
+        barred: Versions that never go live by themselves again, with the reason.
+        deprecated: Versions that callers are warned of, with the reason.
+        retired: Versions that answer nobody any more, with the reason.
+        held: Why nothing new goes live by itself, empty when it may.
+        waits: The newest version when it is not taken, else empty.
+        waits_for: Why it is not.
+        heard: Ids of the orders that it follows from.
+        step: Id of the newest step of a rollout that was taken, empty before any.
+        refused: Ids of heard orders that could not be followed, with the reason.
+    """
+
+    version: str
+    policy: Mapping[str, Any]
+    reason: str
+    actor: str = ""
+    order: str | None = None
+    is_ordered: bool = False
+    rollout: Rolling | None = None
+    before: tuple[str, ...] = ()
+    barred: Mapping[str, str] = field(default_factory=dict)
+    deprecated: Mapping[str, str] = field(default_factory=dict)
+    retired: Mapping[str, str] = field(default_factory=dict)
+    held: str = ""
+    waits: str = ""
+    waits_for: str = ""
+    heard: tuple[str, ...] = ()
+    step: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Every version that answers or scores."""
+        return policy_versions(self.policy)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether one version answers everything and no other scores."""
+        return bool(self.policy["kind"] == ALL_AT_ONCE)
+
+    def back_to(self) -> str | None:
+        """The version that a roll-back goes to, None when there is none."""
+        for version in reversed(self.before):
+            is_live = self.is_whole and version == self.version
+            if not (is_live or version in self.retired or version in self.barred):
+                return version
+        return None
+
+    def live(self, version: str, policy: Mapping[str, Any], *, reason: str, **more: Any) -> "Release":
+        """The same release with other versions live; what alone was live can be rolled back to."""
+        before = (*self.before, self.version) if self.is_whole and policy != self.policy else self.before
+        fields: dict[str, Any] = {"actor": "", "order": None, "is_ordered": False, "rollout": None, "before": before}
+        return replace(self, version=version, policy=policy, reason=reason, **{**fields, **more})
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that `from_json` reads back: the decided part of a release's statement."""
+        rollout = self.rollout
+        return {
+            "version": self.version,
+            "policy": ALL_AT_ONCE if self.is_whole else dict(self.policy),
+            "traffic": policy_traffic(self.policy),
+            "reason": self.reason,
+            "actor": self.actor,
+            "order": self.order,
+            "is_ordered": self.is_ordered,
+            "rollout": None
+            if rollout is None
+            else {"candidate": rollout.candidate, "stage": rollout.stage, "stages": list(rollout.stages)},
+            "before": list(self.before),
+            "barred": dict(self.barred),
+            "deprecated": dict(self.deprecated),
+            "retired": dict(self.retired),
+            "held": self.held,
+            "waits": self.waits,
+            "waits_for": self.waits_for,
+            "heard": list(self.heard),
+            "step": self.step,
+            "refused": dict(self.refused),
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Release":
+        """The release that a statement tells of; what an older statement does not say is as if nothing had been ordered."""
+        said, rolling = raw["policy"], raw.get("rollout")
+        policy = all_at_once(raw["version"]) if said == ALL_AT_ONCE else dict(said)
+        known = {name: raw[name] for name in cls.__dataclass_fields__ if name in raw}
+        known |= {name: tuple(raw.get(name, ())) for name in ("before", "heard")}
+        rollout = None
+        if rolling is not None:
+            stages = tuple(rolling["stages"])
+            rollout = Rolling(candidate=rolling["candidate"], stage=rolling["stage"], stages=stages)
+        return cls(**{"reason": "", **known, "policy": policy, "rollout": rollout})

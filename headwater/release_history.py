@@ -1,0 +1,122 @@
+"""What was live of a product when, read from the lake's history alone."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from headwater.lake import Commit, Lake
+from headwater.lake.errors import CollectedCommitError
+from headwater.names import MAIN, RELEASED_FACT, STATEMENT_FACT
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseSpan:
+    """What one commit made live, and for how long.
+
+    Attributes:
+        commit: The commit.
+        version: The live version; None when it took the release away, or when its content was collected.
+        policy: `all-at-once` or the policy's JSON; None as above.
+        traffic: Version to its share of the answers; empty where the policy learns them.
+        start: When it was published, UTC.
+        end: When the next one was, None while it stands.
+        reason: Why: the newest order's reason when the commit follows orders, else why the version is live.
+        actor: By whose word; of what went live by itself, who built it.
+        orders: The orders that it was the first to follow.
+    """
+
+    commit: str
+    version: str | None
+    policy: Any
+    traffic: Mapping[str, float] = field(default_factory=dict)
+    start: datetime
+    end: datetime | None = None
+    reason: str = ""
+    actor: str = ""
+    orders: tuple[Mapping[str, Any], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; `from` and `until` in UTC."""
+        return {
+            "commit": self.commit,
+            "version": self.version,
+            "policy": self.policy,
+            "traffic": dict(self.traffic),
+            "from": self.start.isoformat(),
+            "until": self.end.isoformat() if self.end is not None else None,
+            "reason": self.reason,
+            "actor": self.actor,
+            "orders": [dict(order) for order in self.orders],
+        }
+
+
+def release_history(lake: Lake, product: str, *, ref: str = MAIN) -> tuple[ReleaseSpan, ...]:
+    """Each commit that changed a product's release, oldest first.
+
+    Args:
+        lake: The lake.
+        product: The product.
+        ref: Whose history.
+    """
+    newest_first = [_span(lake, commit, f"{product}/release") for commit in lake.log(ref, path=f"{product}/release")]
+    return tuple(_with_ends(newest_first[::-1]))
+
+
+def live_at(history: Sequence[ReleaseSpan], time: datetime) -> ReleaseSpan | None:
+    """What was live at an instant, None when nothing was."""
+    found = next((span for span in reversed(history) if span.start <= time), None)
+    return found if found is not None and found.version is not None else None
+
+
+def live_since(history: Sequence[ReleaseSpan]) -> ReleaseSpan | None:
+    """The commit from which on the live version has had its policy, None when nothing is live."""
+    if not history or history[-1].version is None:
+        return None
+    found = history[-1]
+    for span in reversed(history):
+        if (span.version, span.policy) != (found.version, found.policy):
+            break
+        found = span
+    return found
+
+
+def _with_ends(spans: Sequence[ReleaseSpan]) -> Iterator[ReleaseSpan]:
+    for place, span in enumerate(spans):
+        yield replace(span, end=spans[place + 1].start) if place + 1 < len(spans) else span
+
+
+def _span(lake: Lake, commit: Commit, path: str) -> ReleaseSpan:
+    """A commit's part: what a build told of it in its record, else (a revert, a merge, an older build) the statement itself."""
+    record = commit.provenance
+    output = record.output(path) if record is not None else None
+    told: Mapping[str, Any] = {}
+    if output is not None and STATEMENT_FACT in output.facts:
+        told = {**output.facts[STATEMENT_FACT], "version": output.facts[RELEASED_FACT]}
+    else:
+        told = _statement(lake, commit, path)
+    actor = record.actor if record is not None else ""
+    orders = tuple(told.get("orders", ()))
+    newest = orders[-1] if orders else told
+    return ReleaseSpan(
+        commit=commit.id,
+        version=told.get("version"),
+        policy=told.get("policy"),
+        traffic=told.get("traffic", {}),
+        start=commit.created,
+        reason=newest.get("reason", "") if output is not None else commit.message,
+        actor=(newest.get("actor") or actor) if output is not None else actor,
+        orders=orders,
+    )
+
+
+def _statement(lake: Lake, commit: Commit, path: str) -> dict[str, Any]:
+    try:
+        snapshot = lake.at(commit.id)
+    except CollectedCommitError:
+        return {}
+    if not snapshot.has(path):
+        return {}
+    found: dict[str, Any] = json.loads((snapshot.folder(path) / "release.json").read_text())
+    return found

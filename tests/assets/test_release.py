@@ -1,0 +1,196 @@
+"""The release as an asset: what it is built from, what its gates judge, and what it says after each kind of change."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from headwater.decisions import (
+    Order,
+    OrderKind,
+    OrderRefusedError,
+    ReleaseInput,
+    Rollout,
+    RolloutKind,
+    next_release,
+)
+from headwater.lake import Snapshot
+from headwater.lake.errors import MergeConflictError
+from headwater.materialize import Run, Status, materialize
+from headwater.release_history import release_history
+from headwater.release_orders import SCHEMA, give_order, read_orders, write_orders
+from serving.deployment import read_deployment
+from serving.policies import Canary
+from tests.release_scene import GATE, NOW, PRODUCT, Scene
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    made = Scene(tmp_path)
+    made.version("1.0.0")
+    return made
+
+
+def test_the_statement_keeps_its_fields_and_says_by_whose_word(scene: Scene) -> None:
+    said = scene.statement()
+    assert (said["version"], said["policy"], said["traffic"]) == ("1.0.0", "all-at-once", {"1.0.0": 1.0})
+    assert said["data_version"] == scene.lake.at("main").entry(f"{PRODUCT}/model").data_version
+    assert set(said["evidence"]) == {f"{PRODUCT}/{name}" for name in ("evaluation", "model_card", "drift_report")}
+    assert [gate["passed"] for gate in said["gates"]] == [True] * 5
+    assert (said["barred"], said["deprecated"], said["retired"], said["order"]) == ({}, {}, {}, None)
+    given = ReleaseInput.from_json(json.loads(scene.file("decision.json")))
+    assert next_release(given).release.version == "1.0.0", "the decision can be made again from what is kept"
+
+
+def test_a_rolled_back_release_is_of_the_older_bundle_and_its_evidence(scene: Scene) -> None:
+    first = scene.statement()
+    models = [commit.id for commit in scene.lake.log("main", path=f"{PRODUCT}/model")]
+    scene.version("1.1.0")
+    scene.give(OrderKind.ROLLBACK)
+    assert scene.build().status is Status.PUBLISHED
+    said, run = scene.statement(), json.loads(scene.file("run.json"))
+    assert (said["version"], said["data_version"]) == ("1.0.0", first["data_version"])
+    assert run["model_commit"] == models[0]
+    evaluated = f"{PRODUCT}/evaluation"
+    assert said["evidence"][evaluated] == first["evidence"][evaluated]
+    assert read_deployment(scene.lake, PRODUCT).models == {"1.0.0": first["data_version"]}
+
+
+def test_what_was_rolled_back_stays_out_of_later_builds_and_a_later_version_comes_in(scene: Scene) -> None:
+    scene.version("1.1.0")
+    scene.give(OrderKind.ROLLBACK)
+    scene.build()
+    scene._publish("drift_report", lambda tx, path: tx.write_table(path, pl.DataFrame({"column": ["again"]})), {})
+    assert scene.build().status is Status.UNCHANGED
+    assert scene.statement()["version"] == "1.0.0"
+    scene.version("1.2.0")
+    assert scene.statement()["version"] == "1.2.0"
+
+
+def test_a_failing_version_is_refused_with_its_gate_and_the_live_one_stays(scene: Scene) -> None:
+    outcome = scene.version("1.1.0", auc=0.6)
+    assert outcome is not None
+    assert outcome.status is Status.REFUSED
+    assert [check.name for check in outcome.checks if not check.passed] == [GATE]
+    assert scene.statement()["version"] == "1.0.0"
+
+
+def test_an_older_version_is_promoted_while_the_newest_fails(scene: Scene) -> None:
+    scene.version("1.1.0")
+    scene.version("1.2.0", auc=0.6)
+    scene.give(OrderKind.PROMOTE, "1.0.0")
+    outcome = scene.build()
+    assert (outcome.status, scene.statement()["version"]) == (Status.PUBLISHED, "1.0.0")
+    assert all(check.passed for check in outcome.checks)
+
+
+def test_a_live_version_that_fails_its_newest_evaluation_can_be_rolled_back(scene: Scene) -> None:
+    scene.version("1.1.0")
+    refused = scene.version("1.1.0", auc=0.6)
+    assert refused is not None
+    assert refused.status is Status.REFUSED, "its new evidence is refused, as before"
+    scene.give(OrderKind.HOLD)
+    assert scene.build().status is Status.PUBLISHED, "an order about the product is followed all the same"
+    assert scene.statement()["gates"][0]["passed"] is True, "on the evidence that it went live with"
+    scene.give(OrderKind.ROLLBACK)
+    assert scene.build().status is Status.PUBLISHED
+    assert scene.statement()["version"] == "1.0.0"
+
+
+def test_a_declared_canary_begins_at_its_first_share_and_survives_builds(scene: Scene) -> None:
+    scene.declare(Rollout(kind=RolloutKind.CANARY))
+    scene.version("1.1.0")
+    policy = read_deployment(scene.lake, PRODUCT).policy
+    assert isinstance(policy, Canary)
+    assert (policy.live, policy.candidate, policy.share) == ("1.0.0", "1.1.0", 0.05)
+    before = scene.statement()
+    scene.version("1.2.0")
+    now = scene.statement()
+    assert (now["policy"], now["rollout"], now["waits"]) == (before["policy"], before["rollout"], "1.2.0")
+    assert {name: gate[0]["passed"] for name, gate in ((n, v["gates"]) for n, v in now["versions"].items())} == {
+        "1.0.0": True,
+        "1.1.0": True,
+    }
+
+
+def test_a_canary_whose_gates_fail_is_the_one_that_is_refused(scene: Scene) -> None:
+    scene.declare(Rollout(kind=RolloutKind.CANARY))
+    outcome = scene.version("1.1.0", auc=0.6)
+    assert outcome is not None
+    assert (outcome.status, outcome.facts["introduced"]) == (Status.REFUSED, ["1.1.0"])
+
+
+def test_an_order_that_things_overtook_is_heard_once_and_the_refusal_kept(scene: Scene) -> None:
+    scene.version("1.1.0")
+    late = scene.give(OrderKind.RETIRE, "1.1.0", check=False)
+    scene.build()
+    assert "it is in service" in scene.statement()["refused"][late.id]
+    assert scene.build().status is Status.UNCHANGED
+
+
+def test_an_order_is_checked_against_orders_that_no_release_has_heard_yet(scene: Scene) -> None:
+    scene.version("1.1.0")
+    scene.give(OrderKind.ROLLBACK)
+    with pytest.raises(OrderRefusedError, match="live already"):
+        scene.give(OrderKind.ROLLBACK, "1.0.0")
+
+
+def test_a_policy_that_the_service_cannot_read_reaches_nobody(scene: Scene) -> None:
+    scene.version("1.1.0")
+    strange = {"kind": "canary", "live": "1.0.0", "candidate": "1.1.0", "share": 0.1, "colour": "red"}
+    scene.give(OrderKind.PROMOTE, "1.1.0", check=False, policy=strange)
+    outcome = scene.build()
+    assert outcome.status is Status.REFUSED
+    assert [check.name for check in outcome.checks if not check.passed] == ["policy_can_be_served"]
+
+
+def test_orders_are_rows_that_a_build_keeps(scene: Scene) -> None:
+    order = scene.give(OrderKind.HOLD)
+    rows = scene.lake.at("main").table(f"{PRODUCT}/release_orders")
+    assert dict(rows.collect_schema()) == dict(SCHEMA)
+    assert read_orders(rows) == (order,)
+    assert materialize(scene.lake, scene.orders, run=Run()).status is Status.UNCHANGED
+    policy = {"kind": "all-at-once", "live": "1.0.0"}
+    more = Order(id="b", time=NOW, order=OrderKind.PROMOTE, version="1.0.0", policy=policy, reason="x", actor="y")
+    assert read_orders(write_orders(more).lazy()) == (more,)
+
+
+def test_who_is_overtaken_by_another_order_tries_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.release_orders._TRIES", 3)
+    overtaken: list[Order] = []
+
+    def made(snapshot: Snapshot, id: str) -> Order:
+        if len(overtaken) < 2:
+            overtaken.append(scene.give(OrderKind.HOLD, check=False))
+        return Order(id=id, time=NOW, order=OrderKind.RESUME, reason="x", actor="user:bob")
+
+    mine = give_order(scene.lake, scene.orders, made, into="main", now=lambda: NOW)
+    rows = read_orders(scene.lake.at("main").table(f"{PRODUCT}/release_orders"))
+    assert {order.id for order in rows} == {mine.id, *(order.id for order in overtaken)}
+
+    def always(snapshot: Snapshot, id: str) -> Order:
+        scene.give(OrderKind.HOLD, check=False)
+        return Order(id=id, time=NOW, order=OrderKind.RESUME, reason="x", actor="user:bob")
+
+    with pytest.raises(MergeConflictError):
+        give_order(scene.lake, scene.orders, always, into="main", now=lambda: NOW)
+
+
+def test_a_release_of_an_older_headwater_is_followed_from_its_history(scene: Scene) -> None:
+    """It said version, policy and evidence, and nothing of what was live before."""
+    scene.version("1.1.0")
+    old = scene.statement()
+    kept = ("version", "policy", "data_version", "evidence", "gates", "traffic", "product", "risk", "serving")
+    content = {name: old[name] for name in kept}
+    source = scene.state / "older"
+    source.mkdir()
+    (source / "release.json").write_text(json.dumps(content))
+    (source / "run.json").write_text(scene.file("run.json"))
+    with scene.lake.transaction() as tx:
+        tx.write_folder(f"{PRODUCT}/release", source, identity=("release.json",))
+        tx.publish(message="As it was", provenance=None)
+    assert release_history(scene.lake, PRODUCT)[-1].version == "1.1.0"
+    scene.give(OrderKind.ROLLBACK)
+    scene.build()
+    assert scene.statement()["version"] == "1.0.0"

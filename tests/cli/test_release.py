@@ -1,0 +1,182 @@
+"""`headwater release ...` over a lake that holds published versions of flights."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from headwater.cli import cli
+from headwater.errors import HeadwaterError
+from tests.release_scene import GATE, PRODUCT, Scene
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path))
+    monkeypatch.setenv("HEADWATER_BRANCH", "main")
+    monkeypatch.delenv("HEADWATER_LAKE", raising=False)
+    made = Scene(tmp_path)
+    made.version("1.0.0")
+    made.version("1.1.0")
+    return made
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(cli, words, catch_exceptions=True)
+
+
+def said(*words: str, code: int = 0) -> Any:
+    done = call(*words, "--json")
+    assert done.exit_code == code, (done.output, done.exception)
+    return json.loads(done.stdout)
+
+
+def order(*words: str, code: int = 0) -> Any:
+    return said("release", words[0], PRODUCT, *words[1:], "--reason", "because", code=code)
+
+
+def refusal(*words: str) -> str:
+    """What an order that cannot be given is answered; the lake is as before."""
+    done = call("release", words[0], PRODUCT, *words[1:])
+    assert isinstance(done.exception, HeadwaterError), done.output
+    return str(done.exception)
+
+
+def test_roll_back_takes_effect_at_once_and_says_by_whose_word(scene: Scene) -> None:
+    row = order("rollback")
+    assert (row["version"], row["policy"], row["reason"], row["problem"]) == ("1.0.0", "all-at-once", "because", "")
+    assert row["actor"].startswith("user:")
+    assert (row["waits"], list(row["barred"])) == ("1.1.0", ["1.1.0"])
+    newest = next(scene.lake.log("main", path=f"{PRODUCT}/release_orders"))
+    assert newest.provenance is not None
+    assert (newest.provenance.action, newest.provenance.actor) == ("order", row["actor"])
+    assert newest.message == "Order: rollback 1.0.0 of flights: because"
+    assert scene.build().status == "unchanged", "automation finds nothing to do"
+    states = {one["version"]: one["state"] for one in said("model", "list")}
+    assert states == {"1.0.0": "live", "1.1.0": "barred"}
+    assert order("promote")["version"] == "1.1.0"
+
+
+def test_status_shows_what_waits_and_since_when_something_is_live(scene: Scene) -> None:
+    order("hold")
+    scene.version("1.2.0")
+    (row,) = said("release", "status", PRODUCT)
+    since = [commit.id for commit in scene.lake.log("main", path=f"{PRODUCT}/release")][2]
+    assert (row["version"], row["waits"], row["since_commit"]) == ("1.1.0", "1.2.0", since)
+    assert "holds it: because" in row["waits_for"]
+    assert order("resume")["version"] == "1.2.0"
+    table = call("release", "status", PRODUCT).stdout
+    assert "1.2.0" in table
+    assert "all-at-once" in table
+
+
+def test_history_tells_each_change_and_what_was_live_then(scene: Scene) -> None:
+    order("rollback")
+    order("hold")
+    rows = said("release", "history", PRODUCT)
+    assert [row["version"] for row in rows] == ["1.0.0", "1.1.0", "1.0.0", "1.0.0"]
+    assert [[one["order"] for one in row["orders"]] for row in rows] == [[], [], ["rollback"], ["hold"]]
+    assert [row["until"] for row in rows] == [*(row["from"] for row in rows[1:]), None]
+    assert rows[1]["actor"] == "automation"
+    assert rows[2]["reason"] == "because"
+    (then,) = said("release", "history", PRODUCT, "--at", rows[2]["from"])
+    assert then == rows[2]
+    before = datetime.fromisoformat(rows[0]["from"]) - timedelta(seconds=1)
+    assert said("release", "history", PRODUCT, "--at", before.isoformat()) == []
+    assert "Nothing was live then." in call("release", "history", PRODUCT, "--at", "2013-07-01T12:00:00Z").stdout
+    assert call("release", "history", PRODUCT, "--at", "yesterday").exit_code == 2
+    naive = (datetime.now(UTC) + timedelta(days=1)).replace(tzinfo=None).isoformat()
+    assert said("release", "history", PRODUCT, "--at", naive) == [rows[3]]
+
+
+def test_history_of_a_reverted_release_says_what_stood_again(scene: Scene) -> None:
+    newest = next(scene.lake.log("main", path=f"{PRODUCT}/release"))
+    scene.lake.revert(newest.id, actor="user:bob")
+    last = said("release", "history", PRODUCT)[-1]
+    assert (last["version"], last["actor"]) == ("1.0.0", "user:bob")
+    (row,) = said("release", "status", PRODUCT)
+    assert row["version"] == "1.0.0"
+
+
+def test_a_version_whose_gates_failed_is_not_promoted_and_the_gate_is_named(scene: Scene) -> None:
+    refused = scene.version("1.2.0", auc=0.61)
+    assert refused is not None
+    assert refused.status == "refused"
+    assert {one["version"]: one["state"] for one in said("model", "list")}["1.2.0"] == "refused"
+    before = scene.lake.resolve("main").id
+    assert f"gate {GATE} failed: auc is 0.6" in refusal("promote", "--to", "1.2.0", "--reason", "x")
+    assert scene.lake.resolve("main").id == before
+
+
+def test_a_roll_back_is_published_while_the_newest_version_fails_its_gates(scene: Scene) -> None:
+    scene.version("1.2.0", auc=0.61)
+    row = order("rollback")
+    assert (row["version"], row["waits"]) == ("1.0.0", "1.2.0")
+    assert scene.statement()["gates"][0]["passed"] is True
+    assert scene.build().status == "unchanged"
+
+
+def test_what_cannot_be_is_refused_with_a_remedy_and_writes_nothing(scene: Scene, tmp_path: Path) -> None:
+    before = scene.lake.resolve("main").id
+    shares = '{"kind": "ab-test", "salt": "s", "shares": {"1.0.0": 0.5, "1.1.0": 0.6}}'
+    assert "together 1.1. Let them add up to 1." in refusal("promote", "--policy", shares, "--reason", "x")
+    assert "`headwater model list` shows all" in refusal("promote", "--to", "9.9.9", "--reason", "x")
+    assert "has no reason" in refusal("hold", "--reason", " ")
+    assert "in service" in refusal("retire", "--version", "1.1.0", "--reason", "x")
+    for policy in ("{", "nowhere.json", "[1]"):
+        assert call("release", "promote", PRODUCT, "--policy", policy, "--reason", "x").exit_code == 2
+    assert call("release", "promote", PRODUCT).exit_code == 2, "a reason is needed"
+    assert call("release", "retire", PRODUCT, "--reason", "x").exit_code == 2, "a version is needed"
+    assert scene.lake.resolve("main").id == before
+
+
+def test_a_policy_comes_from_a_file_and_stands(scene: Scene, tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text('{"kind": "canary", "live": "1.0.0", "candidate": "1.1.0", "share": 0.25, "salt": "may"}')
+    row = order("promote", "--to", "1.1.0", "--policy", str(file))
+    assert (row["version"], row["traffic"]) == ("1.0.0", {"1.0.0": 0.75, "1.1.0": 0.25})
+    scene.version("1.2.0")
+    (row,) = said("release", "status", PRODUCT)
+    assert (row["policy"]["share"], row["waits"]) == (0.25, "1.2.0")
+    assert "canary 25% 1.1.0" in call("release", "status", PRODUCT).stdout
+    assert order("rollback")["version"] == "1.1.0", "what answered everything before the policy"
+
+
+def test_retired_versions_are_named_and_their_state_is_shown(scene: Scene) -> None:
+    order("deprecate", "--version", "1.1.0")
+    row = order("retire", "--version", "1.0.0")
+    assert (list(row["deprecated"]), list(row["retired"])) == (["1.1.0"], ["1.0.0"])
+    assert {one["version"]: one["state"] for one in said("model", "list")} == {"1.0.0": "retired", "1.1.0": "live"}
+    assert "nothing was live before" in refusal("rollback", "--reason", "x")
+
+
+def test_orders_of_several_people_at_once_are_all_kept(scene: Scene) -> None:
+    words = [sys.executable, "-m", "headwater.cli", "release"]
+    asked = [["rollback", PRODUCT], ["deprecate", PRODUCT, "--version", "1.1.0"]]
+    started = [
+        subprocess.Popen([*words, *one, "--reason", "x", "--json"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for one in asked
+    ]
+    given = {json.loads(process.communicate(timeout=120)[0])["order"]["id"] for process in started}
+    assert [process.returncode for process in started] == [0, 0]
+    statement = scene.statement()
+    assert set(statement["heard"]) == given
+    assert (statement["version"], list(statement["deprecated"])) == ("1.0.0", ["1.1.0"])
+    again = subprocess.run([*words, *asked[0], "--reason", "x"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (again.returncode, "nothing was live before 1.0.0" in again.stderr) == (2, True)
+
+
+def test_before_the_first_release_nothing_can_be_ordered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path))
+    Scene(tmp_path).version("1.0.0", build=False)
+    assert "Build it first: `headwater build flights`" in refusal("hold", "--reason", "x")
+    (row,) = said("release", "status", PRODUCT)
+    assert row["version"] is None
+    assert said("release", "history", PRODUCT) == []

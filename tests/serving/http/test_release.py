@@ -1,0 +1,56 @@
+"""A running service follows orders: promote, roll back, deprecate, retire."""
+
+from pathlib import Path
+
+from headwater.decisions import OrderKind
+from headwater.product import Labels, Model, Product
+from serving.deployment import Deployment, read_deployment
+from tests.release_scene import Scene
+from tests.serving.conftest import PRODUCT, Released, bundle
+from tests.serving.http.conftest import Service
+
+TOY = Product(
+    name=PRODUCT,
+    question="Is it late?",
+    owners=("team:toy",),
+    labels=Labels(path="toy/labels", key=("order",), time="at", label="late"),
+    model=Model(features=("x",)),
+)
+
+
+def test_a_running_service_follows_a_roll_back_and_says_what_is_retired(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, TOY)
+    Released(tmp_path).online(10)
+    for slope, version in ((1, "1.0.0"), (7, "1.1.0"), (11, "1.2.0")):
+        scene.version(version, bundle=bundle(tmp_path / f"bundle-{version}", slope=slope))
+    service = Service(tmp_path)
+    try:
+        assert service.predict().json["version"] == "1.2.0"
+        scene.give(OrderKind.ROLLBACK)
+        scene.build()
+        service.until(lambda: service.predict().json["version"] == "1.1.0")
+        assert "deprecation" not in service.predict().headers
+        scene.give(OrderKind.DEPRECATE, "1.1.0")
+        scene.give(OrderKind.RETIRE, "1.2.0")
+        scene.build()
+        service.until(lambda: service.predict().headers.get("deprecation") == "true")
+        again = [service.predict(id="twice") for _ in range(2)]
+        assert [reply.headers.get("deprecation") for reply in again] == ["true", "true"], "also when it is asked again"
+        asked = {
+            f"/v1/{PRODUCT}/versions/1.2.0:predict": "entity",
+            f"/v2/models/{PRODUCT}/versions/1.2.0/infer": "inputs",
+        }
+        for path, field in asked.items():
+            reply = service.ask("POST", path, {field: {}})
+            assert (reply.status, reply.json["code"]) == (410, "retired")
+            assert "1.1.0" in reply.json["error"]
+        assert service.get(f"/v2/models/{PRODUCT}/versions/1.2.0").status == 410
+        scene.give(OrderKind.PROMOTE, "1.0.0")
+        scene.build()
+        service.until(lambda: service.predict().json["version"] == "1.0.0")
+        assert "deprecation" not in service.predict().headers
+    finally:
+        assert service.stop()[0] == 0
+    found = read_deployment(scene.lake, PRODUCT)
+    assert (found.deprecated, found.retired) == (("1.1.0",), ("1.2.0",))
+    assert Deployment.from_json(found.to_json()) == found
