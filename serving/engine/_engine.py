@@ -231,7 +231,7 @@ class Engine:
             request=self._kept({name: _plain(value) for name, value in asked.fields.items()}),
             features=self._kept(dict(zip(self.models[first].encoder.names, row.inputs[first], strict=True))),
             reasons=row.reasons,
-            online=online.commit if online is not None else None,
+            online=online.source if online is not None else None,
             commit=self.deployment.commit,
             caller=asked.caller,
             trace=asked.trace,

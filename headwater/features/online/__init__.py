@@ -10,7 +10,7 @@ from headwater.features.online._interface import (
     OnlineVersion,
     OnlineView,
 )
-from headwater.features.online._rows import prepare
+from headwater.features.online._rows import prepare, rows_from
 
 __all__ = [
     "Answer",
@@ -22,4 +22,5 @@ __all__ = [
     "OnlineVersion",
     "OnlineView",
     "prepare",
+    "rows_from",
 ]

@@ -29,14 +29,13 @@ decode_values = msgspec.msgpack.Decoder(tuple).decode
 
 def entity_bytes(entity: Sequence[Any]) -> bytes:
     """The bytes of an entity: texts, whole numbers and booleans."""
-    parts: list[bytes] = []
+    found = b""
     for value in entity:
         if type(value) is str:
             text = value.encode()
-            parts += (_HEADS[len(text)], text) if len(text) <= _LONGEST else (_hashed(text),)
+            found += _HEADS[len(text)] + text if len(text) <= _LONGEST else _hashed(text)
         else:
-            parts += (_NUMBER, _pack_number(value))
-    found = b"".join(parts)
+            found += _NUMBER + _pack_number(value)
     return found if len(found) <= _LONGEST else _hashed(found)
 
 

@@ -1,0 +1,148 @@
+"""Rows of the embedded store found by entity and time: one search each, and none where an answer is known already.
+
+A row's key is `r<generation><entity><time>`. An answer holds from one moment to another, and as long as the version's record is the
+same: what is remembered under a record needs no search, and is forgotten with it.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
+
+from headwater.features.online._encoding import TIME_BYTES, decode_values, entity_bytes, time_bytes
+from headwater.features.online._interface import Answer, Lookup, OnlineRow
+from headwater.features.online._rows import in_microseconds
+from headwater.features.online._state import Held, State
+
+REMEMBERED: Final = 20_000
+"""Answers of one view; a few megabytes."""
+_ROW: Final = b"r"
+_generation_bytes = struct.Struct(">I").pack
+_TIME: Final = -TIME_BYTES
+_NEVER: Final = b"\xff" * TIME_BYTES
+_FOUND, _STALE = Answer.FOUND, Answer.STALE
+_row: Any = tuple.__new__
+"""Half the time of the constructor of a named tuple."""
+
+
+def rows_prefix(generation: int) -> bytes:
+    """Where a generation's rows stand."""
+    return _ROW + _generation_bytes(generation)
+
+
+def rows_from_time(cursor: Any, start: bytes, time: bytes) -> list[tuple[bytes, bytes]]:
+    """An entity's rows from the newest at or before a time on."""
+    there = cursor.set_range(start + time)
+    if not (there and cursor.key() == start + time):
+        there = cursor.prev() if there else cursor.last()
+        if not (there and cursor.key()[:-TIME_BYTES] == start):
+            there = cursor.set_range(start + time)
+    found = []
+    while there and cursor.key()[:-TIME_BYTES] == start:
+        found.append((cursor.key()[-TIME_BYTES:], cursor.value()))
+        there = cursor.next()
+    return found
+
+
+class Known:
+    """One version, with the answers that were found of it."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._views = {name: _View(held) for name, held in state.views.items()}
+
+    def answers(self, txn: Any, asked: Sequence[Lookup]) -> list[OnlineRow]:
+        """Answers in the order asked. Raises what `OnlineStore.lookup` raises of questions."""
+        answers, cursor = [], None
+        last_view, last_at = None, None
+        for view, entity, at in asked:
+            if at != last_at or view != last_view:  # what questions about one view and time share is worked out once
+                last_view, last_at = view, at
+                moment, found = self.state.held(view, at).moment(at), self._views[view]
+                after, types, recent = time_bytes(moment + 1), found.types, found.recent
+            is_one = tuple(map(type, entity)) == types  # 1, 1.0 and True are one key of a dictionary
+            if is_one and (known := recent.get(entity)) is not None and known[0] < after <= known[1]:
+                answers.append(known[2])
+                continue
+            cursor = cursor or txn.cursor()
+            answers.append(found.seek(cursor, entity, is_one, after))
+        return answers
+
+    def many(self, txn: Any, view: str, entities: Sequence[tuple[Any, ...]], at: int) -> list[OnlineRow]:
+        """Answers of one view at one time. Raises as `answers` does."""
+        moment, found = self.state.held(view, at).moment(at), self._views[view]
+        after, types, recent, seek = time_bytes(moment + 1), found.types, found.recent, found.seek
+        cursor, answers = txn.cursor(), []
+        for entity in entities:
+            is_one = tuple(map(type, entity)) == types
+            if is_one and (known := recent.get(entity)) is not None and known[0] < after <= known[1]:
+                answers.append(known[2])
+            else:
+                answers.append(seek(cursor, entity, is_one, after))
+        return answers
+
+
+class _View:
+    """One view's rows.
+
+    Attributes:
+        types: Python types of the entity's values.
+        recent: Entity to an answer and the stretch of time for which it holds, as the bytes of its first moment and of the one
+            behind its last. Only of entities that the store has: nobody fills the memory by asking for others.
+    """
+
+    __slots__ = ("_held", "_nothing", "_prefix", "_shift", "_ttl", "recent", "types")
+
+    def __init__(self, held: Held) -> None:
+        self._held, self._nothing, self._prefix = held, held.nothing, rows_prefix(held.generation)
+        self._ttl, self._shift = held.ttl, None if held.is_in_microseconds else held.view.unit
+        self.types = held.types
+        self.recent: dict[tuple[Any, ...], tuple[bytes, bytes, OnlineRow]] = {}
+
+    def seek(self, cursor: Any, entity: tuple[Any, ...], is_one: bool, after: bytes) -> OnlineRow:
+        """The answer that the rows give, which is then remembered.
+
+        Args:
+            cursor: Of the transaction.
+            entity: Whom to look up.
+            is_one: Whether its types are the view's.
+            after: The bytes of the time behind the one asked, in the view's unit.
+
+        Raises:
+            EntityValueError: It cannot be an entity of the view.
+        """
+        try:
+            start = self._prefix + entity_bytes(entity) if is_one else None
+        except (struct.error, UnicodeEncodeError):
+            start = None
+        if start is None:
+            self._held.entity(entity)  # says what is wrong, but with a null, which no row has
+            return self._nothing
+        until = _NEVER
+        if cursor.set_range(start + after):
+            key = cursor.key()
+            if key[:_TIME] == start:
+                until = key[_TIME:]
+            there = cursor.prev()
+        else:
+            there = cursor.last()
+        if not there:
+            return self._nothing
+        key, value = cursor.item()
+        if key[:_TIME] != start:
+            return self._nothing
+        row, begin, answer = decode_values(value), key[_TIME:], None
+        event = row[0]
+        shown = event if self._shift is None else in_microseconds(event, self._shift)
+        if self._ttl is not None:
+            stale = time_bytes(event + self._ttl + 1)
+            if stale < after:
+                begin = max(begin, stale)
+                answer = _row(OnlineRow, (_STALE, self._nothing.values, shown))
+            else:
+                until = min(until, stale)
+        if answer is None:
+            answer = _row(OnlineRow, (_FOUND, row[1:], shown))
+        if len(self.recent) >= REMEMBERED:
+            self.recent.clear()
+        self.recent[entity] = begin, until, answer
+        return answer
