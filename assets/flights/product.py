@@ -9,6 +9,7 @@ from assets.flights.datasets import airlines, airports, flights, planes, weather
 from assets.flights.features import origin_history, plane_register, tail_history, weather_observed
 from assets.flights.labels import LABEL, LABEL_KNOWN_AT, PREDICT_AT, labels
 from assets.flights.on_demand import ON_DEMAND
+from assets.flights.streams import STREAMS
 from headwater.models import Gate, MetricName, beats_baseline, not_worse_than_champion
 from headwater.product import DbtModels, DriftWatch, Labels, Model, PackagedFile, Product, Risk, Source, Split
 
@@ -87,6 +88,7 @@ PRODUCT: Final = Product(
         sources={"flights": FLIGHTS},
     ),
     features=VIEWS,
+    streams=STREAMS,
     on_demand=ON_DEMAND,
     labels=Labels(
         path=LABELS,

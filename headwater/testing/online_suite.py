@@ -35,6 +35,7 @@ from headwater.features.errors import (
     OnlineTypeError,
     TimeBeforeWindowError,
     TimeValueError,
+    VersionChangedError,
 )
 from headwater.features.online import Answer, Lookup, OnlineRow, OnlineStore, OnlineVersion, prepare, rows_from
 
@@ -568,6 +569,22 @@ class OnlineStoreSuite:
         with pytest.raises(OnlineTypeError, match="visible"):
             extend(store, "toy", [toy(coarse)[0]], commit="c2")
         assert store.version("toy") == before
+
+    def test_rows_that_were_worked_out_for_another_version_are_not_added(self, store: OnlineStore) -> None:
+        """The same content published again lacks what was added to it, so it is another version than the extended one."""
+        frame = rows(("ann", 1, 1, 10))
+        first = publish(store, "toy", [toy(frame)], commit="c1", since=hour(0))
+        more, last = (
+            {"history": rows_from(toy(rows(row))[0], START)} for row in (("ann", 2, 2, 20), ("ann", 3, 3, 30))
+        )
+        second = store.extend("toy", more, commit="c2", onto=first)
+        with pytest.raises(VersionChangedError, match="Nothing was added"):
+            store.extend("toy", last, commit="c3", onto=first)
+        assert store.version("toy") == second
+        publish(store, "toy", [toy(frame)], commit="c1", since=hour(0))
+        with pytest.raises(VersionChangedError, match="c1"):
+            store.extend("toy", last, commit="c3", onto=second)
+        assert self.one(store, "ann", 3).values == (10,)
 
     def test_many_entities_of_one_view_get_what_each_would_get_alone(self, store: OnlineStore) -> None:
         """Found, stale, unknown and null ones, asked at times that go to and fro, and again after an extension."""

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import polars as pl
 
 from headwater.features._point_in_time import EVENT, VISIBLE, key_columns
-from headwater.features.errors import MissingColumnError, NotPublishedError, OnlineTypeError
+from headwater.features.errors import MissingColumnError, NotPublishedError, OnlineTypeError, VersionChangedError
 from headwater.features.online._encoding import decode_values, time_bytes
 from headwater.features.online._interface import OnlineVersion, OnlineView
 from headwater.features.online._rows import encoded
@@ -44,8 +44,13 @@ class Addition:
     since: bytes
 
 
-def additions(state: State, rows: Mapping[str, pl.DataFrame]) -> list[Addition]:
-    """What is to be added to each view. Raises NotPublishedError, MissingColumnError, OnlineTypeError."""
+def additions(state: State, rows: Mapping[str, pl.DataFrame], onto: OnlineVersion | None) -> list[Addition]:
+    """What is to be added to each view. Raises what `OnlineStore.extend` raises of its arguments."""
+    if onto is not None and state.version != onto:
+        raise VersionChangedError(
+            product=onto.product, expected=f"{onto.source} ({onto.extensions} extensions)",
+            found=f"{state.version.source} ({state.version.extensions} extensions)",
+        )  # fmt: skip
     found = []
     for name, frame in rows.items():
         held = state.views.get(name)

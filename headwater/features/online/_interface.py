@@ -185,7 +185,9 @@ class OnlineStore(Protocol):
         """
         ...
 
-    def extend(self, product: str, rows: Mapping[str, pl.DataFrame], *, commit: str) -> OnlineVersion:
+    def extend(
+        self, product: str, rows: Mapping[str, pl.DataFrame], *, commit: str, onto: OnlineVersion | None = None
+    ) -> OnlineVersion:
         """Adds rows to what is published, to all views at once: a lookup sees all of them or none.
 
         From the window's start on, the answers are then those of the published and the added rows together, as if all of them
@@ -196,6 +198,7 @@ class OnlineStore(Protocol):
             product: The product.
             rows: By view its rows, as `rows_from` makes them of a feature table.
             commit: The lake commit that they were made from.
+            onto: The version that they were worked out for; None takes any.
 
         Returns:
             The version with its views' rows and newest events as they are now.
@@ -203,6 +206,7 @@ class OnlineStore(Protocol):
         Raises:
             NotPublishedError: Nothing of the product, or no such view.
             MissingColumnError, OnlineTypeError: Rows of another shape than the published ones.
+            VersionChangedError: Another version than `onto` is there. Nothing was added.
             OnlineStoreError: The store is away, full or of another format.
         """
         ...

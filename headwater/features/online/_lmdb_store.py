@@ -82,12 +82,14 @@ class EmbeddedOnlineStore:
                     _forget(txn, old.generation)
         return version
 
-    def extend(self, product: str, rows: Mapping[str, pl.DataFrame], *, commit: str) -> OnlineVersion:
+    def extend(
+        self, product: str, rows: Mapping[str, pl.DataFrame], *, commit: str, onto: OnlineVersion | None = None
+    ) -> OnlineVersion:
         """Adds rows to what is published, in one commit. See `OnlineStore.extend`."""
         with self._errors("written"), self._writing() as txn:
             key = _VERSION + product.encode()
             state = State.read(product, _get(txn, key))
-            changes = {added.held.view.name: _extend(txn.cursor(), added) for added in additions(state, rows)}
+            changes = {added.held.view.name: _extend(txn.cursor(), added) for added in additions(state, rows, onto)}
             version = extended(state.version, changes, commit=commit)
             if version is not state.version:
                 txn.put(key, write_record(version, {name: held.generation for name, held in state.views.items()}))

@@ -38,12 +38,14 @@ class MemoryOnlineStore:
             self._put(product, version, held)
         return version
 
-    def extend(self, product: str, rows: Mapping[str, pl.DataFrame], *, commit: str) -> OnlineVersion:
+    def extend(
+        self, product: str, rows: Mapping[str, pl.DataFrame], *, commit: str, onto: OnlineVersion | None = None
+    ) -> OnlineVersion:
         """Adds rows to what is published. See `OnlineStore.extend`."""
         with self._writing:
             state, held = self._held(product)
             found, changes = dict(held), {}
-            for addition in additions(state, rows):
+            for addition in additions(state, rows, onto):
                 name = addition.held.view.name
                 found[name], changes[name] = _extended(held[name], addition)
             version = extended(state.version, changes, commit=commit)

@@ -85,7 +85,9 @@ class RedisOnlineStore:
             self._expire(product, kept=set(generations.values()), until=max([newest, *made]))
         return version
 
-    def extend(self, product: str, rows: Mapping[str, pl.DataFrame], *, commit: str) -> OnlineVersion:
+    def extend(
+        self, product: str, rows: Mapping[str, pl.DataFrame], *, commit: str, onto: OnlineVersion | None = None
+    ) -> OnlineVersion:
         """Adds rows to what is published, in one transaction. See `OnlineStore.extend`."""
         with self._errors("written"), self._locked(product) as lock:
             self._check_keeps()
@@ -93,7 +95,7 @@ class RedisOnlineStore:
             changes: dict[str, list[Merged]] = {}
             with self._client.pipeline(transaction=True) as pipe:
                 lock.watch(pipe)
-                for addition in additions(state, rows):
+                for addition in additions(state, rows, onto):
                     prefix = _rows_prefix(product, addition.held.generation)
                     found = self._merged(prefix, addition)
                     changes[addition.held.view.name] = [change for _, change in found]
