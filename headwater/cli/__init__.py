@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "mlflow": ("_mlflow", "mlflow"),
     "serve": ("_serve", "serve"),
     "status": ("_build", "status"),
+    "stream": ("_stream", "stream"),
     "up": ("_up", "up"),
 }
 

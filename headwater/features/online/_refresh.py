@@ -102,12 +102,14 @@ def refresh_online(
 def _round(
     snapshot: Snapshot, product: Product, store: OnlineStore, before: OnlineVersion, until: datetime | None
 ) -> Refreshed:
-    rows, views = {}, {}
+    rows: dict[str, pl.DataFrame] = {}
+    views: dict[str, ViewRefreshed] = {}
+    streams = {path: _Stream(snapshot, path, until) for path in {streamed.events for streamed in product.streams}}
     for streamed in product.streams:
         view = next(view for view in product.features if view.name == streamed.view)
         if view.name not in before.views:
             raise NotPublishedError(product=before.product, view=view.name, known=tuple(before.views))
-        made, views[view.name] = _made(snapshot, streamed, view, before, until)
+        made, views[view.name] = _made(streams[streamed.events], streamed, view, before)
         if made is not None:
             rows[view.name] = made
     commit = snapshot.commit.id
@@ -116,27 +118,25 @@ def _round(
 
 
 def _made(
-    snapshot: Snapshot, streamed: StreamedView, view: FeatureView, version: OnlineVersion, until: datetime | None
+    stream: "_Stream", streamed: StreamedView, view: FeatureView, version: OnlineVersion
 ) -> tuple[pl.DataFrame | None, ViewRefreshed]:
     """The rows for one view as a store takes them, None when there are none."""
-    path = streamed.events
-    end = until or watermark_of(snapshot, path)
-    first = _first(snapshot, path)
-    if end is None or first is None:
-        return None, ViewRefreshed(after=None, until=end, rows=0, waits_for=f"the stream {path} has no watermark yet")
-    after = max(_there(version, version.views[view.name], streamed), first + streamed.lookback)
-    if after >= end:
-        said = "" if after > first + streamed.lookback else f"the stream {path} begins at {first.isoformat()}"
-        return None, ViewRefreshed(after=None, until=end, rows=0, waits_for=said)
-    events = _events(snapshot, path, after - 2 * streamed.lookback, end)
-    found = streamed_rows(streamed, view, events, after=after, until=end)
-    done = ViewRefreshed(after=after, until=end, rows=found.height)
+    if stream.end is None or stream.first is None:
+        waits_for = f"the stream {streamed.events} has no watermark yet"
+        return None, ViewRefreshed(after=None, until=stream.end, rows=0, waits_for=waits_for)
+    covered = stream.first + streamed.lookback
+    after = max(_there(version, version.views[view.name], streamed), covered)
+    if after >= stream.end:
+        said = f"the stream {streamed.events} begins at {stream.first.isoformat()}" if after == covered else ""
+        return None, ViewRefreshed(after=None, until=stream.end, rows=0, waits_for=said)
+    events = stream.events(after - 2 * streamed.lookback, stream.end)
+    found = streamed_rows(streamed, view, events, after=after, until=stream.end)
+    done = ViewRefreshed(after=after, until=stream.end, rows=found.height)
     if found.is_empty():
         return None, done
     zone = getattr(found.schema[view.event_time], "time_zone", None)
     since = _EPOCH + timedelta(microseconds=version.since)
-    rows = rows_from(FeatureTable(view=view, rows=found), since if zone else since.replace(tzinfo=None))
-    return rows, done
+    return rows_from(FeatureTable(view=view, rows=found), since if zone else since.replace(tzinfo=None)), done
 
 
 def _there(version: OnlineVersion, view: OnlineView, streamed: StreamedView) -> datetime:
@@ -146,21 +146,30 @@ def _there(version: OnlineVersion, view: OnlineView, streamed: StreamedView) -> 
     return _EPOCH + timedelta(microseconds=in_microseconds(view.newest, view.unit)) - streamed.settles
 
 
-def _first(snapshot: Snapshot, path: str) -> datetime | None:
-    """The first event time of a stream: it is taken to be complete from there on."""
-    state = read_state(snapshot, path)
-    if state is None or not state.totals.taken:
-        return None
-    found: datetime = snapshot.table(path).select(pl.col(state.event_time).min()).collect().item()
-    return found
+class _Stream:
+    """A stream at one commit, read once for all views.
 
+    Attributes:
+        first: Its first event time: it is taken to be complete from there on. None without events.
+        end: Up to where it is taken to be complete.
+    """
 
-def _events(snapshot: Snapshot, path: str, start: datetime, end: datetime) -> Events:
-    state = read_state(snapshot, path)
-    assert state is not None
-    timely = events_between(snapshot, path, start, end).collect().lazy()  # read once, computed from several times
-    late = None
-    if snapshot.has(path + LATE_SUFFIX):
-        time = pl.col(state.event_time)
-        late = snapshot.table(path + LATE_SUFFIX).filter(time >= start, time < end)
-    return Events(timely=timely, late=late, event_time=state.event_time)
+    def __init__(self, snapshot: Snapshot, path: str, until: datetime | None) -> None:
+        self.end = until or watermark_of(snapshot, path)
+        self._snapshot, self._path = snapshot, path
+        state = read_state(snapshot, path)
+        assert state is not None
+        self._time = pl.col(state.event_time)
+        self._name = state.event_time
+        self.first: datetime | None = snapshot.table(path).select(self._time.min()).collect().item()
+        self._read: tuple[datetime, Events] | None = None
+
+    def events(self, start: datetime, end: datetime) -> Events:
+        """Events from one instant on at least, up to another."""
+        if self._read is None or self._read[0] > start:
+            late = None
+            if self._snapshot.has(self._path + LATE_SUFFIX):
+                late = self._snapshot.table(self._path + LATE_SUFFIX).filter(self._time >= start, self._time < end)
+            timely = events_between(self._snapshot, self._path, start, end).collect().lazy()
+            self._read = start, Events(timely=timely, late=late, event_time=self._name)
+        return self._read[1]

@@ -3,7 +3,8 @@
 A row is made once the watermark has passed its event time: no event is awaited any more that it would count. An event that comes
 in later missed a watermark. It is counted by rows of event times behind that one, and changes none that was made by then; but
 of each entity that it concerns, the newest row made by then gets a corrected one of the same event time, which is known from
-the arrival on. So the rows depend on the events alone, and not on when, or how often, somebody looked.
+the arrival on, of all that missed one watermark from the last one's arrival on. That is made once the watermark has moved. So the
+rows depend on the events alone, and not on when, or how often, somebody looked.
 """
 
 from collections.abc import Sequence
