@@ -8,18 +8,21 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
-from headwater.features.online._encoding import TIME_BYTES, decode_values, entity_bytes, time_bytes
+from headwater.features.online._encoding import TIME_BYTES, decode_values, encoder_of, time_bytes
 from headwater.features.online._interface import Answer, Lookup, OnlineRow
 from headwater.features.online._rows import in_microseconds
 from headwater.features.online._state import Held, State
 
 REMEMBERED: Final = 20_000
 """Answers of one view; a few megabytes."""
+_ASKED: Final = 100_000
+"""Who was asked for once, of one view. To remember the answer of everybody costs more than it saves where nobody comes twice."""
 _ROW: Final = b"r"
 _generation_bytes = struct.Struct(">I").pack
 _TIME: Final = -TIME_BYTES
 _NEVER: Final = b"\xff" * TIME_BYTES
 _FOUND, _STALE = Answer.FOUND, Answer.STALE
+_NO_ENTITY: Final = (TypeError, ValueError, IndexError, struct.error)
 _row: Any = tuple.__new__
 """Half the time of the constructor of a named tuple."""
 
@@ -58,26 +61,34 @@ class Known:
             if at != last_at or view != last_view:  # what questions about one view and time share is worked out once
                 last_view, last_at = view, at
                 moment, found = self.state.held(view, at).moment(at), self._views[view]
-                after, types, recent = time_bytes(moment + 1), found.types, found.recent
-            is_one = tuple(map(type, entity)) == types  # 1, 1.0 and True are one key of a dictionary
-            if is_one and (known := recent.get(entity)) is not None and known[0] < after <= known[1]:
+                after = time_bytes(moment + 1)
+            try:
+                key = found.encode(entity)
+            except _NO_ENTITY:
+                key = found.entity(entity)
+            known = found.recent.get(key)
+            if known is not None and known[0] < after <= known[1]:
                 answers.append(known[2])
                 continue
             cursor = cursor or txn.cursor()
-            answers.append(found.seek(cursor, entity, is_one, after))
+            answers.append(found.seek(cursor, key, after))
         return answers
 
     def many(self, txn: Any, view: str, entities: Sequence[tuple[Any, ...]], at: int) -> list[OnlineRow]:
         """Answers of one view at one time. Raises as `answers` does."""
         moment, found = self.state.held(view, at).moment(at), self._views[view]
-        after, types, recent, seek = time_bytes(moment + 1), found.types, found.recent, found.seek
+        after, encode, recent, seek = time_bytes(moment + 1), found.encode, found.recent, found.seek
         cursor, answers = txn.cursor(), []
         for entity in entities:
-            is_one = tuple(map(type, entity)) == types
-            if is_one and (known := recent.get(entity)) is not None and known[0] < after <= known[1]:
+            try:
+                key = encode(entity)
+            except _NO_ENTITY:
+                key = found.entity(entity)
+            known = recent.get(key)
+            if known is not None and known[0] < after <= known[1]:
                 answers.append(known[2])
             else:
-                answers.append(seek(cursor, entity, is_one, after))
+                answers.append(seek(cursor, key, after))
         return answers
 
 
@@ -85,38 +96,35 @@ class _View:
     """One view's rows.
 
     Attributes:
-        types: Python types of the entity's values.
-        recent: Entity to an answer and the stretch of time for which it holds, as the bytes of its first moment and of the one
-            behind its last. Only of entities that the store has: nobody fills the memory by asking for others.
+        encode: Makes an entity's bytes, of which there are others for other values of other types.
+        recent: An entity's bytes to an answer and the stretch of time for which it holds, as the bytes of its first moment and of
+            the one behind its last. Only of entities that the store has: nobody fills the memory by asking for others.
     """
 
-    __slots__ = ("_held", "_nothing", "_prefix", "_shift", "_ttl", "recent", "types")
+    __slots__ = ("_asked", "_held", "_nothing", "_prefix", "_shift", "_ttl", "encode", "recent")
 
     def __init__(self, held: Held) -> None:
         self._held, self._nothing, self._prefix = held, held.nothing, rows_prefix(held.generation)
         self._ttl, self._shift = held.ttl, None if held.is_in_microseconds else held.view.unit
-        self.types = held.types
-        self.recent: dict[tuple[Any, ...], tuple[bytes, bytes, OnlineRow]] = {}
+        self._asked: set[bytes] = set()
+        self.encode = encoder_of(held.types)
+        self.recent: dict[bytes | None, tuple[bytes, bytes, OnlineRow]] = {}
 
-    def seek(self, cursor: Any, entity: tuple[Any, ...], is_one: bool, after: bytes) -> OnlineRow:
-        """The answer that the rows give, which is then remembered.
+    def entity(self, entity: tuple[Any, ...]) -> bytes | None:
+        """The bytes of one that is not made at once: a very long one. None with a null. Raises EntityValueError."""
+        return self._held.entity(entity)
+
+    def seek(self, cursor: Any, entity: bytes | None, after: bytes) -> OnlineRow:
+        """The answer that the rows give, which is remembered of who was asked for before.
 
         Args:
             cursor: Of the transaction.
-            entity: Whom to look up.
-            is_one: Whether its types are the view's.
+            entity: Whom to look up, None for nobody.
             after: The bytes of the time behind the one asked, in the view's unit.
-
-        Raises:
-            EntityValueError: It cannot be an entity of the view.
         """
-        try:
-            start = self._prefix + entity_bytes(entity) if is_one else None
-        except (struct.error, UnicodeEncodeError):
-            start = None
-        if start is None:
-            self._held.entity(entity)  # says what is wrong, but with a null, which no row has
+        if entity is None:
             return self._nothing
+        start = self._prefix + entity
         until = _NEVER
         if cursor.set_range(start + after):
             key = cursor.key()
@@ -142,7 +150,12 @@ class _View:
                 until = min(until, stale)
         if answer is None:
             answer = _row(OnlineRow, (_FOUND, row[1:], shown))
-        if len(self.recent) >= REMEMBERED:
-            self.recent.clear()
-        self.recent[entity] = begin, until, answer
+        if entity in self._asked:
+            if len(self.recent) >= REMEMBERED:
+                self.recent.clear()
+            self.recent[entity] = begin, until, answer
+        else:
+            if len(self._asked) >= _ASKED:
+                self._asked.clear()
+            self._asked.add(entity)
         return answer
