@@ -42,7 +42,13 @@ START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 ASKED_AT: Final = START + timedelta(days=2)
 SIZES: Final[Mapping[int, int]] = {1: 400, 10: 150, 100: 40}
 """Calls a round by entities a call."""
-EMBEDDED, KNOWN, REDIS, FEAST_SQLITE, FEAST_REDIS = "headwater, LMDB", "headwater, LMDB, asked again", "headwater, Redis", "Feast, SQLite", "Feast, Redis"
+EMBEDDED, KNOWN, REDIS, FEAST_SQLITE, FEAST_REDIS = (
+    "headwater, LMDB",
+    "headwater, LMDB, asked again",
+    "headwater, Redis",
+    "Feast, SQLite",
+    "Feast, Redis",
+)
 RIVALS: Final[Mapping[str, str]] = {FEAST_SQLITE: EMBEDDED, FEAST_REDIS: REDIS}
 BARS: Final[Mapping[int, float]] = {1: 20.0, 100: 50.0}
 Rows = list[tuple[float, ...]]

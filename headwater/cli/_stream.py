@@ -17,7 +17,7 @@ def stream() -> None:
 def refresh(name: str, redis: str, as_json: bool) -> None:
     """Adds what PRODUCT's streams say, up to their watermarks, to the online features that a service looks up.
 
-    Running it again adds nothing twice; run it as often as features shall be fresh.
+    What was published meanwhile is taken first. Running it again adds nothing twice; run it as often as features shall be fresh.
     """
     from assets._products import product as find
     from headwater.cli._serve import open_store
@@ -25,14 +25,17 @@ def refresh(name: str, redis: str, as_json: bool) -> None:
     from headwater.features.online._content import read_content
     from resources.opening import open_lake
     from resources.settings import load_settings
-    from serving.live import store_name
+    from serving.live import is_published, store_name
 
     settings, found = load_settings(), find(name)
     lake = open_lake(settings, create=False)
-    content = read_content(lake.at(settings.branch).folder(f"{name}/online_features"))
-    store = open_store(settings, redis)
+    snapshot = lake.at(settings.branch)
+    content = read_content(snapshot.folder(f"{name}/online_features"))
+    place, store = store_name(name, content), open_store(settings, redis)
     try:
-        done = refresh_online(lake, found, store, name=store_name(name, content), ref=settings.branch)
+        if not is_published(store, place, content):  # no service has come to it yet
+            store.publish(place, content, commit=snapshot.commit.id)
+        done = refresh_online(lake, found, store, name=place, ref=settings.branch)
     finally:
         store.close()
     views = {
