@@ -12,6 +12,7 @@ from typing import Any, Final
 from headwater.errors import HeadwaterError
 from headwater.features.errors import NotPublishedError
 from headwater.features.online import OnlineContent, OnlineStore
+from headwater.features.online._extension import published_content
 from headwater.lake import Lake
 from headwater.names import MAIN
 from serving.deployment import Deployment, DeploymentCache, read_deployment
@@ -215,7 +216,9 @@ def is_published(store: OnlineStore, name: str, content: OnlineContent) -> bool:
         and views.keys() == there.views.keys()
         and views
         == {
-            view.name: replace(view, rows=views[view.name].rows, newest=views[view.name].newest)
+            view.name: replace(
+                view, content=published_content(view), rows=views[view.name].rows, newest=views[view.name].newest
+            )
             for view in there.views.values()
         }
     )

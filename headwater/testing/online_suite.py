@@ -451,6 +451,10 @@ class OnlineStoreSuite:
         again = publish(store, "toy", [toy(frame)], commit="c5", since=hour(0))
         assert self.one(store, "ann", 2).values == (10,)
         assert again == self.reopen(store).version("toy")
+        extend(store, "toy", [toy(rows(("ann", 1, 1, 11)))[0]], commit="c6")
+        assert self.one(store, "ann", 2).values == (11,)  # as many rows, and the same newest event
+        publish(store, "toy", [toy(frame)], commit="c7", since=hour(0))
+        assert self.one(store, "ann", 2).values == (10,)
 
     @pytest.mark.parametrize("seed", range(20))
     def test_added_in_any_parts_the_answers_are_those_of_the_join_over_all(self, store: OnlineStore, seed: int) -> None:

@@ -7,7 +7,7 @@ takes out those of older events that become visible after it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import polars as pl
 
@@ -18,6 +18,8 @@ from headwater.features.online._interface import OnlineVersion, OnlineView
 from headwater.features.online._rows import encoded
 from headwater.features.online._state import Held, State
 
+EXTENDED: Final = "+"
+"""Behind the digest of published rows when others were added."""
 Row: TypeAlias = tuple[bytes, bytes]
 """Time and value."""
 
@@ -106,10 +108,18 @@ def extended(version: OnlineVersion, changes: Mapping[str, Sequence[Merged]], *,
 
 
 def _grown(view: OnlineView, changes: Sequence[Merged]) -> OnlineView:
+    if not any(change.put or change.removed for change in changes):
+        return view
     events = [_event(value) for change in changes for _, value in change.put]
     newest = max([*events, *([] if view.newest is None else [view.newest])], default=None)
     more = sum(len(change.put) - len(change.removed) for change in changes)
-    return replace(view, rows=view.rows + more, newest=newest)
+    content = published_content(view) + EXTENDED  # the rows are not those of the digest: a publication replaces them
+    return replace(view, rows=view.rows + more, newest=newest, content=content)
+
+
+def published_content(view: OnlineView) -> str:
+    """The digest of a view's rows as they were published, before any were added."""
+    return view.content.removesuffix(EXTENDED)
 
 
 def _event(value: bytes) -> int:

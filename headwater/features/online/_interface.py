@@ -61,7 +61,7 @@ class OnlineView:
         unit: Time unit of the table: `ms`, `us` or `ns`.
         ttl: Greatest age of an event in that unit, None for any.
         data_version: What the table held.
-        content: Digest of the rows: what a changed declaration made of the same table is other content.
+        content: Digest of the published rows, with a `+` when others were added: what a changed declaration made of the same table is other content.
         rows: Rows published.
         newest: Newest event time in the unit; None without rows.
     """

@@ -3,11 +3,10 @@
 Each entity is a sorted set of its rows, ordered by the bytes of time that begin each member, so that one range query finds the
 newest row at or before a time. Rows stand under the generation of their view; a version is one key, and to publish is to set it.
 A lookup asks for the version, for rows of the version it knows and for the version once more in one round trip, and again when
-it was another one before or after. An extension changes rows and version in one transaction. Rows of the generation before expire a while later, so that lookups on their way still find them.
+it was another one before or after. An extension changes rows and version in one transaction. Rows of the generation before
+expire a while later, so that lookups on their way still find them.
 """
 
-import secrets
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -19,6 +18,7 @@ from headwater.features.errors import FeatureError, OnlineStoreError
 from headwater.features.online._encoding import TIME_BYTES, time_bytes
 from headwater.features.online._extension import Addition, Merged, additions, extended, merged
 from headwater.features.online._interface import Lookup, OnlineContent, OnlineRow, OnlineTable, OnlineVersion
+from headwater.features.online._redis_lock import Lock
 from headwater.features.online._rows import entries
 from headwater.features.online._state import Held, State, renewed, write_record
 
@@ -28,21 +28,6 @@ _BATCH: Final = 2_000
 _NO_END: Final = -1
 _HIGHEST: Final = b"\xff"
 """Behind every value of its time: msgpack's arrays begin below."""
-_LOCK_SECONDS: Final = 60
-_RELEASE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
-_RENEW: Final = (
-    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('expire', KEYS[1], ARGV[2]) end return 0"
-)
-_DELETE_IF_HELD: Final = """
-if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('del', KEYS[2])
-return 1
-"""
-_SET_IF_HELD: Final = """
-if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('set', KEYS[2], ARGV[2])
-return 1
-"""
 
 
 class RedisOnlineStore:
@@ -162,7 +147,7 @@ class RedisOnlineStore:
         found = self._states[product] = State.read(product, record)
         return found
 
-    def _write(self, prefix: bytes, rows: Iterator[tuple[bytes, bytes, bytes]], lock: "_Lock") -> None:
+    def _write(self, prefix: bytes, rows: Iterator[tuple[bytes, bytes, bytes]], lock: Lock) -> None:
         pipe = self._client.pipeline(transaction=False)
         for number, (entity, at, value) in enumerate(rows, start=1):
             pipe.zadd(prefix + entity, {at + value: 0})
@@ -223,9 +208,9 @@ class RedisOnlineStore:
                 self._client.unlink(*keys)
 
     @contextmanager
-    def _locked(self, product: str) -> Iterator["_Lock"]:
+    def _locked(self, product: str) -> Iterator[Lock]:
         """One publisher of a product at a time; the lock of one that died ends by itself."""
-        lock = _Lock(self._client, _PREFIX + b"lock:" + product.encode())
+        lock = Lock(self._client, _PREFIX + b"lock:" + product.encode())
         lock.take()
         try:
             yield lock
@@ -243,42 +228,6 @@ class RedisOnlineStore:
                 reason=str(error) or type(error).__name__,
                 remedy="See whether Redis runs there and has memory left.",
             ) from error
-
-
-class _Lock:
-    """A lock with a token: who lost it can neither publish nor free it."""
-
-    def __init__(self, client: "redis.Redis", key: bytes) -> None:
-        self._client, self._key, self._token = client, key, secrets.token_bytes(16)
-
-    def take(self) -> None:
-        end = time.monotonic() + _LOCK_SECONDS
-        while not self._client.set(self._key, self._token, nx=True, ex=_LOCK_SECONDS):
-            if time.monotonic() > end:
-                raise redis.exceptions.LockError("another publication did not end")
-            time.sleep(0.05)
-
-    def renew(self) -> None:
-        if not self._client.eval(_RENEW, 1, self._key, self._token, _LOCK_SECONDS):
-            raise redis.exceptions.LockError("this publication took too long, and another one began")
-
-    def watch(self, pipe: Any) -> None:
-        """Begins a transaction that fails when the lock is lost before it ends."""
-        pipe.watch(self._key)
-        if pipe.get(self._key) != self._token:
-            raise redis.exceptions.LockError("this extension took too long, and another publication began")
-        pipe.multi()
-
-    def set(self, key: bytes, value: bytes) -> None:
-        if not self._client.eval(_SET_IF_HELD, 2, self._key, key, self._token, value):
-            raise redis.exceptions.LockError("this publication took too long, and another one began")
-
-    def delete(self, key: bytes) -> None:
-        if not self._client.eval(_DELETE_IF_HELD, 2, self._key, key, self._token):
-            raise redis.exceptions.LockError("this took too long, and another publication began")
-
-    def release(self) -> None:
-        self._client.eval(_RELEASE, 1, self._key, self._token)
 
 
 def _queue(pipe: Any, prefix: bytes, changes: Sequence[tuple[bytes, Merged]]) -> None:

@@ -57,6 +57,7 @@ class Known:
         """Answers in the order asked. Raises what `OnlineStore.lookup` raises of questions."""
         answers, cursor = [], None
         last_view, last_at = None, None
+        key: bytes | None
         for view, entity, at in asked:
             if at != last_at or view != last_view:  # what questions about one view and time share is worked out once
                 last_view, last_at = view, at
@@ -79,6 +80,7 @@ class Known:
         moment, found = self.state.held(view, at).moment(at), self._views[view]
         after, encode, recent, seek = time_bytes(moment + 1), found.encode, found.recent, found.seek
         cursor, answers = txn.cursor(), []
+        key: bytes | None
         for entity in entities:
             try:
                 key = encode(entity)
