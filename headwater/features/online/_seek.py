@@ -126,11 +126,9 @@ class _View:
         """
         if entity is None:
             return self._nothing
-        start = self._prefix + entity
-        until = _NEVER
+        start, until, remembers = self._prefix + entity, _NEVER, entity in self._asked
         if cursor.set_range(start + after):
-            key = cursor.key()
-            if key[:_TIME] == start:
+            if remembers and (key := cursor.key())[:_TIME] == start:
                 until = key[_TIME:]
             there = cursor.prev()
         else:
@@ -140,24 +138,26 @@ class _View:
         key, value = cursor.item()
         if key[:_TIME] != start:
             return self._nothing
-        row, begin, answer = decode_values(value), key[_TIME:], None
+        row = decode_values(value)
         event = row[0]
         shown = event if self._shift is None else in_microseconds(event, self._shift)
-        if self._ttl is not None:
-            stale = time_bytes(event + self._ttl + 1)
-            if stale < after:
-                begin = max(begin, stale)
-                answer = _row(OnlineRow, (_STALE, self._nothing.values, shown))
-            else:
-                until = min(until, stale)
-        if answer is None:
+        stale = _NEVER if self._ttl is None else time_bytes(event + self._ttl + 1)
+        answer: OnlineRow
+        if after <= stale:
             answer = _row(OnlineRow, (_FOUND, row[1:], shown))
-        if entity in self._asked:
-            if len(self.recent) >= REMEMBERED:
-                self.recent.clear()
-            self.recent[entity] = begin, until, answer
+        else:
+            answer = _row(OnlineRow, (_STALE, self._nothing.values, shown))
+        if remembers:
+            begin = key[_TIME:]
+            span = (begin, min(until, stale)) if after <= stale else (max(begin, stale), until)
+            self._remember(entity, (*span, answer))
         else:
             if len(self._asked) >= _ASKED:
                 self._asked.clear()
             self._asked.add(entity)
         return answer
+
+    def _remember(self, entity: bytes, found: tuple[bytes, bytes, OnlineRow]) -> None:
+        if len(self.recent) >= REMEMBERED:
+            self.recent.clear()
+        self.recent[entity] = found
