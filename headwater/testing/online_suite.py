@@ -37,7 +37,16 @@ from headwater.features.errors import (
     TimeValueError,
     VersionChangedError,
 )
-from headwater.features.online import Answer, Lookup, OnlineRow, OnlineStore, OnlineVersion, prepare, rows_from
+from headwater.features.online import (
+    Answer,
+    Lookup,
+    OnlineContent,
+    OnlineRow,
+    OnlineStore,
+    OnlineVersion,
+    prepare,
+    rows_from,
+)
 
 START: Final = datetime(2013, 3, 10, 5, tzinfo=UTC)
 VIEW: Final = FeatureView(
@@ -250,11 +259,10 @@ class OnlineStoreSuite:
         failed: list[Any] = []
         ended = threading.Event()
 
-        def next_one(number: int) -> None:
+        def content(number: int) -> OnlineContent:
             frame = rows(*((f"p{person}", 1, 1, number) for person in range(40)))
             version = str(number)
-            tables = [toy(frame, data_version=version), toy(frame, other, data_version=version)]
-            publish(store, "toy", tables, commit=version, since=hour(0))
+            return prepare([toy(frame, data_version=version), toy(frame, other, data_version=version)], since=hour(0))
 
         def read() -> None:
             reader = self.reopen(store)
@@ -263,12 +271,13 @@ class OnlineStoreSuite:
                 if {answer.values for answer in answers} != {(int(version.commit),)}:
                     failed.append((version.commit, answers))
 
-        next_one(0)
+        contents = [content(number) for number in range(40)]
+        store.publish("toy", contents[0], commit="0")
         readers = [threading.Thread(target=read) for _ in range(3)]
         for reader in readers:
             reader.start()
         for number in range(1, 40):
-            next_one(number)
+            store.publish("toy", contents[number], commit=str(number))
         ended.set()
         for reader in readers:
             reader.join()
