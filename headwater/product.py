@@ -26,7 +26,7 @@ from headwater.provenance import Provenance
 
 if TYPE_CHECKING:
     from headwater.decisions import Retraining
-    from headwater.features import FeatureView, OnDemandFeatures
+    from headwater.features import FeatureView, OnDemandFeatures, StreamedView
     from headwater.models import Gate
     from headwater.monitoring import PerformanceRules
     from headwater.replay import ReplaySource
@@ -577,6 +577,7 @@ class Product:
         assets: Its datasets and feature tables in Polars.
         dbt: Its datasets and feature tables in SQL.
         features: How feature tables join the labels, as of which time.
+        streams: Which feature views a stream carries on online, between two publications.
         on_demand: Features computed from a request and from what was looked up for it, in training and in service.
         labels, split, model, gates, drift: From training set to release; all or none.
         serving: How the model answers requests.
@@ -595,6 +596,7 @@ class Product:
     assets: tuple[Asset, ...] = ()
     dbt: DbtModels | None = None
     features: "tuple[FeatureView, ...]" = ()
+    streams: "tuple[StreamedView, ...]" = ()
     on_demand: "tuple[OnDemandFeatures, ...]" = ()
     labels: Labels | None = None
     split: Split = field(default_factory=Split)
@@ -633,6 +635,7 @@ class Product:
                     problem=f"asset {asset.path!r} lies outside its folder.",
                     remedy=f"Start the path with '{self.name}/'.",
                 )
+        self._check_streams()
         if self.model is not None and self.labels is None:
             raise DeclarationError(
                 what="Product",
@@ -661,3 +664,16 @@ class Product:
                 problem=f"{self.labels.known_at!r}, the time its label comes in, is among the model's features.",
                 remedy="Take it out: nobody knows it at prediction time.",
             )
+
+    def _check_streams(self) -> None:
+        views = {view.name for view in self.features}
+        names = [streamed.view for streamed in self.streams]
+        for name in names:
+            if name not in views or names.count(name) > 1:
+                found = "is streamed twice" if name in views else "is none of its feature views"
+                raise DeclarationError(
+                    what="Product",
+                    name=self.name,
+                    problem=f"the streamed view {name!r} {found}.",
+                    remedy="Declare one StreamedView for a FeatureView of that name.",
+                )

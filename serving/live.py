@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from headwater.errors import HeadwaterError
+from headwater.features.errors import NotPublishedError
 from headwater.features.online import OnlineContent, OnlineStore
+from headwater.features.online._extension import published_content
 from headwater.lake import Lake
 from headwater.names import MAIN
 from serving.deployment import Deployment, DeploymentCache, read_deployment
@@ -173,7 +175,8 @@ class LiveProducts:
         name = ""
         if content is not None:
             name = store_name(deployment.product, content)
-            self._store.publish(name, content, commit=deployment.commit)
+            if not is_published(self._store, name, content):  # another worker has, and a stream may have added to it
+                self._store.publish(name, content, commit=deployment.commit)
         store = self._store if content is not None else None
         engine = Engine(deployment, models, store=store, store_name=name)
         self._troubles.pop(deployment.product, None)
@@ -204,6 +207,26 @@ def store_name(product: str, content: OnlineContent) -> str:
         for table in content.tables
     ]
     return f"{product}.{hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:16]}"
+
+
+def is_published(store: OnlineStore, name: str, content: OnlineContent) -> bool:
+    """Whether this very content is what a store answers from, with or without rows that were added since."""
+    try:
+        there = store.version(name)
+    except NotPublishedError:
+        return False
+    views = {table.view.name: table.view for table in content.tables}
+    return (
+        there.since == content.since
+        and views.keys() == there.views.keys()
+        and views
+        == {
+            view.name: replace(
+                view, content=published_content(view), rows=views[view.name].rows, newest=views[view.name].newest
+            )
+            for view in there.views.values()
+        }
+    )
 
 
 def _released(lake: Lake, head: str) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ LANDED_WEATHER: Final = "flights/landing/weather"
 LANDED_PLANES: Final = "flights/landing/planes"
 LANDED_AIRPORTS: Final = "flights/landing/airports"
 LANDED_AIRLINES: Final = "flights/landing/airlines"
+MOVEMENTS: Final = "flights/landing/movements"
+"""A stream, not a landed file: departures and arrivals as they come in."""
 
 FLIGHTS: Final = "flights/datasets/flights"
 WEATHER: Final = "flights/datasets/weather"

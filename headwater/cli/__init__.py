@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "release": ("_release", "release"),
     "serve": ("_serve", "serve"),
     "status": ("_build", "status"),
+    "stream": ("_stream", "stream"),
     "up": ("_up", "up"),
 }
 

@@ -81,13 +81,14 @@ def serve(
     run(
         server,
         open_lake=lambda: open_lake(settings, create=False),
-        open_store=lambda: _store(settings, redis),
+        open_store=lambda: open_store(settings, redis),
         inherited=socket.socket(fileno=socket_fd) if socket_fd is not None else None,
         on_listening=(lambda found: _tell(host, found)) if socket_fd is None else (lambda found: None),
     )
 
 
-def _store(settings: "Settings", redis: str) -> "OnlineStore":
+def open_store(settings: "Settings", redis: str) -> "OnlineStore":
+    """The online store that a service looks features up in."""
     if redis:
         from headwater.features.online._redis_store import RedisOnlineStore
 

@@ -13,6 +13,7 @@ from headwater.features._leakage import (
 )
 from headwater.features._on_demand import OnDemandFeatures, add_on_demand, fill_defaults
 from headwater.features._point_in_time import point_in_time_join, visible_at
+from headwater.features._streamed import StreamedView
 from headwater.features._view import FeatureTable, FeatureView
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "LeakageFinding",
     "LeakageKind",
     "OnDemandFeatures",
+    "StreamedView",
     "add_on_demand",
     "duplicate_entities",
     "fill_defaults",

@@ -182,7 +182,12 @@ def _answers(table: FeatureTable, schema: pl.Schema, time: str) -> pl.LazyFrame:
 
 def entity_columns(view: FeatureView) -> list[str]:
     """Names of a view's entity columns while it is joined or published."""
-    return [f"{_KEY}{index}" for index in range(len(view.entity))]
+    return key_columns(len(view.entity))
+
+
+def key_columns(count: int) -> list[str]:
+    """Names of so many entity columns while they are joined or published."""
+    return [f"{_KEY}{index}" for index in range(count)]
 
 
 def _join(labels: pl.DataFrame, views: list[FeatureView], answers: list[pl.LazyFrame], time: str) -> pl.DataFrame:

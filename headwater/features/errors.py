@@ -91,6 +91,17 @@ class NotPublishedError(FeatureError):
         super().__init__(f"The online store lacks {what}.{there} Materialize {product}/online_features first.")
 
 
+class VersionChangedError(FeatureError):
+    """Online features that were published or extended while somebody worked out what to add to them."""
+
+    def __init__(self, *, product: str, expected: str, found: str) -> None:
+        self.product, self.expected, self.found = product, expected, found
+        super().__init__(
+            f"The online features of {product!r} are those of {found}, and rows were to be added to those of {expected}. "
+            "Nothing was added. Work the rows out again from what is there now."
+        )
+
+
 class OnlineTypeError(FeatureError):
     """A dtype that an online store cannot hold."""
 

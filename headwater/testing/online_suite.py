@@ -30,12 +30,23 @@ import pytest
 from headwater.features import FeatureTable, FeatureView, point_in_time_join
 from headwater.features.errors import (
     EntityValueError,
+    MissingColumnError,
     NotPublishedError,
     OnlineTypeError,
     TimeBeforeWindowError,
     TimeValueError,
+    VersionChangedError,
 )
-from headwater.features.online import Answer, Lookup, OnlineRow, OnlineStore, OnlineVersion, prepare
+from headwater.features.online import (
+    Answer,
+    Lookup,
+    OnlineContent,
+    OnlineRow,
+    OnlineStore,
+    OnlineVersion,
+    prepare,
+    rows_from,
+)
 
 START: Final = datetime(2013, 3, 10, 5, tzinfo=UTC)
 VIEW: Final = FeatureView(
@@ -78,6 +89,14 @@ def publish(
     return store.publish(product, prepare(tables, since=since), commit=commit)
 
 
+def extend(
+    store: OnlineStore, product: str, tables: Sequence[FeatureTable], *, commit: str, since: datetime = START
+) -> OnlineVersion:
+    """Adds the rows of some tables."""
+    rows = {table.view.name: rows_from(table, since) for table in tables}
+    return store.extend(product, rows, commit=commit)
+
+
 def differences(store: OnlineStore, product: str, tables: list[FeatureTable], labels: pl.DataFrame) -> list[Any]:
     """Each label and view where the store's values are not the join's, with both."""
     joined = point_in_time_join(labels, tables, time="at").collect()
@@ -97,6 +116,10 @@ class OnlineStoreSuite:
 
     def reopen(self, store: OnlineStore) -> OnlineStore:
         """The same store as another process would open it."""
+        return store
+
+    def reopen_for_writing(self, store: OnlineStore) -> OnlineStore:
+        """The same store as another publisher would open it."""
         return store
 
     def one(self, store: OnlineStore, who: Any, moment: float, *, view: str = "history") -> OnlineRow:
@@ -236,11 +259,10 @@ class OnlineStoreSuite:
         failed: list[Any] = []
         ended = threading.Event()
 
-        def next_one(number: int) -> None:
+        def content(number: int) -> OnlineContent:
             frame = rows(*((f"p{person}", 1, 1, number) for person in range(40)))
             version = str(number)
-            tables = [toy(frame, data_version=version), toy(frame, other, data_version=version)]
-            publish(store, "toy", tables, commit=version, since=hour(0))
+            return prepare([toy(frame, data_version=version), toy(frame, other, data_version=version)], since=hour(0))
 
         def read() -> None:
             reader = self.reopen(store)
@@ -249,12 +271,13 @@ class OnlineStoreSuite:
                 if {answer.values for answer in answers} != {(int(version.commit),)}:
                     failed.append((version.commit, answers))
 
-        next_one(0)
+        contents = [content(number) for number in range(40)]
+        store.publish("toy", contents[0], commit="0")
         readers = [threading.Thread(target=read) for _ in range(3)]
         for reader in readers:
             reader.start()
         for number in range(1, 40):
-            next_one(number)
+            store.publish("toy", contents[number], commit=str(number))
         ended.set()
         for reader in readers:
             reader.join()
@@ -374,3 +397,239 @@ class OnlineStoreSuite:
         version = publish(store, "toy", [toy(rows())], commit="c2", since=hour(0))
         assert (version.views["history"].rows, version.views["history"].newest) == (0, None)
         assert self.one(store, "ann", 2).answer is Answer.UNKNOWN
+
+    def test_added_rows_answer_beside_the_published_ones(self, store: OnlineStore) -> None:
+        """Those of an entity that was there, and of a new one; the record says how many there are and since when."""
+        publish(store, "toy", [toy(rows(("ann", 1, 1, 10), ("bob", 1, 1, 7)))], commit="c1", since=hour(0))
+        version = extend(store, "toy", [toy(rows(("ann", 2, 2, 20), ("eve", 3, 3, 30)))[0]], commit="c2")
+        assert [self.one(store, "ann", moment).values for moment in (0.5, 1.9, 2)] == [(None,), (10,), (20,)]
+        assert self.one(store, "eve", 2.9).answer is Answer.UNKNOWN
+        assert self.one(self.reopen(store), "eve", 3) == OnlineRow(Answer.FOUND, (30,), at(3))
+        assert self.one(store, "bob", 3).values == (7,)
+        assert (version.commit, version.extended, version.source) == ("c1", "c2", "c1+c2")
+        assert (version.views["history"].rows, version.views["history"].newest) == (4, at(3))
+        assert self.reopen(store).version("toy") == version
+
+    def test_the_same_rows_again_change_nothing(self, store: OnlineStore) -> None:
+        """Neither those that were added nor those that were published, whatever commit they come from."""
+        first, more = rows(("ann", 1, 1, 10)), rows(("ann", 1, 1, 10), ("ann", 2, 3, 20))
+        publish(store, "toy", [toy(first)], commit="c1", since=hour(0))
+        published = extend(store, "toy", [toy(first)[0]], commit="c2")
+        assert published == store.version("toy")
+        assert published.extended == ""
+        version = extend(store, "toy", [toy(more)[0]], commit="c3")
+        assert extend(store, "toy", [toy(more)[0]], commit="c4") == version == store.version("toy")
+
+    def test_a_corrected_row_counts_from_when_it_was_known(self, store: OnlineStore) -> None:
+        """And in the place of one that is visible as long."""
+        publish(store, "toy", [toy(rows(("ann", 1, 1, 10), ("bob", 1, 1, 7)))], commit="c1", since=hour(0))
+        version = extend(store, "toy", [toy(rows(("ann", 1, 4, 11), ("bob", 1, 1, 8)))[0]], commit="c2")
+        assert [self.one(store, "ann", moment).values for moment in (3.9, 4)] == [(10,), (11,)]
+        assert self.one(store, "bob", 1).values == (8,)
+        assert version.views["history"].rows == 3
+
+    def test_a_row_older_than_what_is_known_never_answers(self, store: OnlineStore) -> None:
+        """Added late; and published, with a newer event added that is visible before."""
+        publish(store, "toy", [toy(rows(("ann", 3, 3, 30), ("bob", 1, 4, 7)))], commit="c1", since=hour(0))
+        version = extend(store, "toy", [toy(rows(("ann", 2, 5, 20), ("bob", 2, 2, 8)))[0]], commit="c2")
+        assert self.one(store, "ann", 6).values == (30,)
+        assert [self.one(store, "bob", moment).values for moment in (1.9, 2, 5)] == [(None,), (8,), (8,)]
+        assert (version.views["history"].rows, version.views["history"].newest) == (2, at(3))
+
+    def test_rows_that_answer_nothing_from_the_window_on_are_passed_over(self, store: OnlineStore) -> None:
+        """Of those before it the newest still answers."""
+        publish(store, "toy", [toy(rows(("ann", 2, 2, 20)))], commit="c1", since=hour(4))
+        before = store.version("toy")
+        assert extend(store, "toy", [toy(rows(("ann", 1, 1, 10)))[0]], commit="c2") == before
+        version = extend(store, "toy", [toy(rows(("ann", 3, 3, 30)))[0]], commit="c2")
+        assert self.one(store, "ann", 4).values == (30,)
+        assert version.views["history"].rows == 1
+        with pytest.raises(TimeBeforeWindowError):
+            self.one(store, "ann", 3)
+
+    def test_a_publication_replaces_what_was_added(self, store: OnlineStore) -> None:
+        """Rows that it brings too come out the same; others are gone. It is no longer said to be extended."""
+        frame, more = rows(("ann", 1, 1, 10)), rows(("ann", 2, 2, 20), ("eve", 2, 2, 5))
+        publish(store, "toy", [toy(frame)], commit="c1", since=hour(0))
+        extend(store, "toy", [toy(more)[0]], commit="c2")
+        version = publish(store, "toy", [toy(pl.concat([frame, more[:1]]))], commit="c3", since=hour(0))
+        assert [self.one(store, "ann", moment).values for moment in (1, 2)] == [(10,), (20,)]
+        assert self.one(store, "eve", 2).answer is Answer.UNKNOWN
+        assert version.source == "c3"
+        extend(store, "toy", [toy(more)[0]], commit="c4")
+        again = publish(store, "toy", [toy(frame)], commit="c5", since=hour(0))
+        assert self.one(store, "ann", 2).values == (10,)
+        assert again == self.reopen(store).version("toy")
+        extend(store, "toy", [toy(rows(("ann", 1, 1, 11)))[0]], commit="c6")
+        assert self.one(store, "ann", 2).values == (11,)  # as many rows, and the same newest event
+        publish(store, "toy", [toy(frame)], commit="c7", since=hour(0))
+        assert self.one(store, "ann", 2).values == (10,)
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_added_in_any_parts_the_answers_are_those_of_the_join_over_all(self, store: OnlineStore, seed: int) -> None:
+        """Late, corrected and stale rows of two views, published in one part and added in several, in any order."""
+        draw = random.Random(seed)
+        unit: Any = draw.choice(["ms", "us", "ns"])
+        people, views = ["ann", "bob", "Zoë"], []
+        for name, entity in (("one", ("who",)), ("none", ())):
+            ttl = draw.choice([None, timedelta(hours=draw.randrange(6))])
+            views.append(
+                FeatureView(
+                    name=name, path=f"toy/{name}", entity=entity, features=("value",), ttl=ttl, prefix=f"{name}_"
+                )
+            )
+        parts = []
+        for _ in range(draw.randrange(1, 6)):
+            events = [draw.randrange(20) for _ in range(draw.randrange(20))]
+            frame = rows(*((draw.choice(people), e, e + draw.randrange(9), draw.randrange(99)) for e in events))
+            parts.append(frame.with_columns(pl.col("event_time", "known_at").dt.cast_time_unit(unit)))
+        since = draw.randrange(10)
+        publish(store, "toy", [toy(parts[0], view, data_version="d") for view in views], commit="c", since=hour(since))
+        for number, part in enumerate(parts[1:]):
+            extend(store, "toy", [toy(part, view)[0] for view in views], commit=str(number), since=hour(since))
+        whole = [toy(pl.concat(parts), view, data_version="d") for view in views]
+        labels = pl.DataFrame(
+            {
+                "who": [draw.choice([*people, "eve"]) for _ in range(150)],
+                "at": [hour(draw.randrange(since, 30)) for _ in range(150)],
+            }
+        ).with_columns(pl.col("at").dt.cast_time_unit(unit))
+        assert differences(store, "toy", [table for table, _ in whole], labels) == []
+        found = store.version("toy").views
+        at_once = publish(store, "other", whole, commit="c", since=hour(since)).views
+        assert {name: (view.rows, view.newest) for name, view in found.items()} == {
+            name: (view.rows, view.newest) for name, view in at_once.items()
+        }
+
+    def test_readers_see_all_of_an_extension_or_nothing(self, store: OnlineStore) -> None:
+        """Two views of forty entities hold the number of their extension; no answer mixes two."""
+        other = FeatureView(name="other", path="toy/other", entity=("who",), features=("value",))
+        asked = [Lookup(view, (f"p{number}",), at(20)) for number in range(40) for view in ("history", "other")]
+        failed: list[Any] = []
+        ended = threading.Event()
+
+        def frame(number: int) -> pl.DataFrame:
+            return rows(*((f"p{person}", 15, 15 + number / 60, number) for person in range(40)))
+
+        def read() -> None:
+            reader = self.reopen(store)
+            while not ended.is_set():
+                version, answers = reader.lookup("toy", asked)
+                if {answer.values for answer in answers} != {(version.extensions,)}:
+                    failed.append((version.extensions, answers))
+
+        publish(store, "toy", [toy(frame(0)), toy(frame(0), other)], commit="c", since=hour(0))
+        parts = [
+            {view.name: rows_from(toy(frame(number), view)[0], START) for view in (VIEW, other)}
+            for number in range(1, 16)
+        ]
+        readers = [threading.Thread(target=read) for _ in range(2)]
+        for reader in readers:
+            reader.start()
+        for number, part in enumerate(parts):
+            store.extend("toy", part, commit=str(number))
+        ended.set()
+        for reader in readers:
+            reader.join()
+        assert failed == []
+        assert store.version("toy").extensions == 15
+
+    def test_two_that_extend_at_once_and_one_that_publishes_lose_nothing(self, store: OnlineStore) -> None:
+        """Each adds people of its own; a publication between them takes what was there, and nothing of later ones."""
+        publish(store, "toy", [toy(rows())], commit="c0", since=hour(0))
+
+        def add(name: str) -> None:
+            mine = self.reopen_for_writing(store)
+            for number in range(12):
+                extend(mine, "toy", [toy(rows((f"{name}{number}", 1, 1, number)))[0]], commit=f"{name}{number}")
+
+        def together(*work: threading.Thread) -> None:
+            for thread in work:
+                thread.start()
+            for thread in work:
+                thread.join()
+
+        together(*(threading.Thread(target=add, args=(name,)) for name in "ab"))
+        asked = [Lookup("history", (f"{name}{number}",), at(2)) for name in "ab" for number in range(12)]
+        version, answers = store.lookup("toy", asked)
+        assert [answer.values for answer in answers] == [(number,) for _ in "ab" for number in range(12)]
+        assert (version.extensions, version.views["history"].rows) == (24, 24)
+
+        def renew() -> None:
+            publish(self.reopen_for_writing(store), "toy", [toy(rows(("eve", 1, 1, 1)))], commit="c1", since=hour(0))
+
+        together(threading.Thread(target=add, args=("c",)), threading.Thread(target=renew))
+        version, answers = store.lookup("toy", [Lookup("history", (f"c{number}",), at(2)) for number in range(12)])
+        there = [answer.answer is Answer.FOUND for answer in answers]
+        assert there == sorted(there)  # those before the publication are gone, those after it are not
+        assert (version.extensions, version.views["history"].rows) == (sum(there), sum(there) + 1)
+        assert self.one(store, "a1", 2).answer is Answer.UNKNOWN
+
+    def test_what_cannot_be_added_is_refused_by_name(self, store: OnlineStore) -> None:
+        """An unpublished product or view, other columns, another dtype; what is there stays."""
+        good = toy(rows(("ann", 2, 2, 20)))[0]
+        with pytest.raises(NotPublishedError, match="toy/online_features"):
+            extend(store, "toy", [good], commit="c2")
+        before = publish(store, "toy", [toy(rows(("ann", 1, 1, 10)))], commit="c1", since=hour(0))
+        with pytest.raises(NotPublishedError, match="other"):
+            extend(store, "toy", [good, replace(good, view=replace(VIEW, name="other"))], commit="c2")
+        with pytest.raises(MissingColumnError, match="h_value"):
+            extend(store, "toy", [replace(good, view=replace(VIEW, prefix="x_"))], commit="c2")
+        floats = rows(("ann", 2, 2, 20)).with_columns(pl.col("value").cast(pl.Float64))
+        with pytest.raises(OnlineTypeError, match="h_value"):
+            extend(store, "toy", [toy(floats)[0]], commit="c2")
+        coarse = rows(("ann", 2, 2, 20)).with_columns(pl.col("event_time", "known_at").dt.cast_time_unit("ms"))
+        with pytest.raises(OnlineTypeError, match="visible"):
+            extend(store, "toy", [toy(coarse)[0]], commit="c2")
+        assert store.version("toy") == before
+
+    def test_rows_that_were_worked_out_for_another_version_are_not_added(self, store: OnlineStore) -> None:
+        """The same content published again lacks what was added to it, so it is another version than the extended one."""
+        frame = rows(("ann", 1, 1, 10))
+        first = publish(store, "toy", [toy(frame)], commit="c1", since=hour(0))
+        more, last = (
+            {"history": rows_from(toy(rows(row))[0], START)} for row in (("ann", 2, 2, 20), ("ann", 3, 3, 30))
+        )
+        second = store.extend("toy", more, commit="c2", onto=first)
+        with pytest.raises(VersionChangedError, match="Nothing was added"):
+            store.extend("toy", last, commit="c3", onto=first)
+        assert store.version("toy") == second
+        publish(store, "toy", [toy(frame)], commit="c1", since=hour(0))
+        with pytest.raises(VersionChangedError, match="c1"):
+            store.extend("toy", last, commit="c3", onto=second)
+        assert self.one(store, "ann", 3).values == (10,)
+
+    def test_many_entities_of_one_view_get_what_each_would_get_alone(self, store: OnlineStore) -> None:
+        """Found, stale, unknown and null ones, asked at times that go to and fro, and again after an extension."""
+        frame = rows(("ann", 1, 1, 10), ("ann", 3, 4, 30), ("bob", 1, 1, None), ("eve", 5, 5, 50))
+        publish(store, "toy", [toy(frame)], commit="c1", since=hour(0))
+        people: list[tuple[Any, ...]] = [("ann",), ("bob",), ("eve",), ("nobody",), (None,), ("ann",)]
+        moments = (0, 1, 3.9, 4, 7, 7.5, 9.5, 12, 4, 1, 0)
+
+        def check() -> None:
+            for moment in moments:
+                version, answers = store.lookup_many("toy", "history", people, at(moment))
+                fresh = self.reopen(store)
+                alone = [fresh.lookup("toy", [Lookup("history", who, at(moment))])[1][0] for who in people]
+                assert answers == alone
+                assert version == store.version("toy")
+                assert store.lookup("toy", [Lookup("history", who, at(moment)) for who in people])[1] == alone
+
+        check()
+        extend(store, "toy", [toy(rows(("ann", 3.5, 3.5, 35), ("nobody", 2, 2, 2)))[0]], commit="c2")
+        assert self.one(store, "ann", 3.7).values == (35,)
+        check()
+        with pytest.raises(EntityValueError, match="history"):
+            store.lookup_many("toy", "history", [("ann",), (1,)], at(2))
+        with pytest.raises(NotPublishedError, match="other"):
+            store.lookup_many("toy", "other", [("ann",)], at(2))
+
+    def test_values_that_are_equal_in_python_are_not_taken_for_each_other(self, store: OnlineStore) -> None:
+        """1, 1.0 and True are one key of a dictionary: also after the number was found."""
+        frame = rows(("x", 1, 1, 10)).with_columns(number=pl.lit(1, dtype=pl.Int64))
+        view = FeatureView(name="numbers", path="toy/numbers", entity=("number",), features=("value",))
+        publish(store, "toy", [toy(frame, view, data_version="d")], commit="c1", since=hour(0))
+        assert self.one(store, 1, 2, view="numbers").values == (10,)
+        for other in (True, 1.0):
+            with pytest.raises(EntityValueError, match="numbers"):
+                self.one(store, other, 2, view="numbers")

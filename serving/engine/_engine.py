@@ -69,6 +69,7 @@ class Engine:
             check_fits(model, online)
         self._ahead = deployment.ahead // _MICROSECONDS
         self._redacted = frozenset(deployment.redacted)
+        self._uses: dict[tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...]] = {}
 
     @property
     def product(self) -> str:
@@ -151,9 +152,8 @@ class Engine:
             return [{} for _ in asked], None
         questions, places = [], []
         for place, (one, who) in enumerate(zip(asked, drawn, strict=True)):
-            uses = {use.name: use for name in (*who.weights, *who.shadows) for use in self.models[name].views}
-            for use in uses.values():
-                questions.append(Lookup(use.name, tuple([one.fields[key] for key in use.keys]), one.at))
+            for view, keys in self._looks_up((*who.weights, *who.shadows)):
+                questions.append(Lookup(view, tuple([one.fields[key] for key in keys]), one.at))
                 places.append(place)
         found: list[dict[str, OnlineRow]] = [{} for _ in asked]
         try:
@@ -166,6 +166,14 @@ class Engine:
         for place, question, row in zip(places, questions, rows, strict=True):
             found[place][question.view] = row
         return found, version
+
+    def _looks_up(self, versions: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The views that some versions look up, each once, with the fields that name their entity."""
+        found = self._uses.get(versions)
+        if found is None:
+            uses = {use.name: use.keys for name in versions for use in self.models[name].views}
+            found = self._uses[versions] = tuple(uses.items())
+        return found
 
     def _one_by_one(
         self, asked: Sequence[Asked], drawn: Sequence[Assignment], answers: list[Answer | ServingError | None]
@@ -239,7 +247,7 @@ class Engine:
             request=self._kept({name: _plain(value) for name, value in asked.fields.items()}),
             features=self._kept(dict(zip(self.models[first].encoder.names, row.inputs[first], strict=True))),
             reasons=row.reasons,
-            online=online.commit if online is not None else None,
+            online=online.source if online is not None else None,
             commit=self.deployment.commit,
             caller=asked.caller,
             trace=asked.trace,

@@ -61,7 +61,7 @@ class OnlineView:
         unit: Time unit of the table: `ms`, `us` or `ns`.
         ttl: Greatest age of an event in that unit, None for any.
         data_version: What the table held.
-        content: Digest of the rows: what a changed declaration made of the same table is other content.
+        content: Digest of the published rows, with a `+` when others were added: what a changed declaration made of the same table is other content.
         rows: Rows published.
         newest: Newest event time in the unit; None without rows.
     """
@@ -96,13 +96,22 @@ class OnlineVersion:
         product: The product.
         commit: The lake commit that the tables were read at.
         since: Earliest time that is answered as the lake would, in microseconds since 1970.
-        views: The views by name.
+        views: The views by name, with what extensions added.
+        extended: The lake commit that the newest extension was made from, empty where there was none since the publication.
+        extensions: How many there were.
     """
 
     product: str
     commit: str
     since: int
     views: Mapping[str, OnlineView]
+    extended: str = ""
+    extensions: int = 0
+
+    @property
+    def source(self) -> str:
+        """What the answers come from: the lake commit that was published, and behind a `+` that of the newest extension."""
+        return f"{self.commit}+{self.extended}" if self.extended else self.commit
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back."""
@@ -111,13 +120,22 @@ class OnlineVersion:
             "commit": self.commit,
             "since": self.since,
             "views": {name: asdict(view) for name, view in self.views.items()},
+            "extended": self.extended,
+            "extensions": self.extensions,
         }
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "OnlineVersion":
         """The version that `to_json` wrote."""
         views = {name: OnlineView.from_json(view) for name, view in raw["views"].items()}
-        return cls(product=raw["product"], commit=raw["commit"], since=raw["since"], views=views)
+        return cls(
+            product=raw["product"],
+            commit=raw["commit"],
+            since=raw["since"],
+            views=views,
+            extended=raw.get("extended", ""),  # a store of before there were extensions has none
+            extensions=raw.get("extensions", 0),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +165,7 @@ class OnlineContent:
 
 
 class OnlineStore(Protocol):
-    """Features by entity for a service. Several processes read while one publishes.
+    """Features by entity for a service. Several processes read while one publishes or extends.
 
     `headwater.testing.online_suite` says what every implementation does.
     """
@@ -167,6 +185,32 @@ class OnlineStore(Protocol):
         """
         ...
 
+    def extend(
+        self, product: str, rows: Mapping[str, pl.DataFrame], *, commit: str, onto: OnlineVersion | None = None
+    ) -> OnlineVersion:
+        """Adds rows to what is published, to all views at once: a lookup sees all of them or none.
+
+        From the window's start on, the answers are then those of the published and the added rows together, as if all of them
+        had been published: of one entity and event time the row that is known later counts, of one known-at time the
+        added one. The same rows again change nothing. The next publication replaces them.
+
+        Args:
+            product: The product.
+            rows: By view its rows, as `rows_from` makes them of a feature table.
+            commit: The lake commit that they were made from.
+            onto: The version that they were worked out for; None takes any.
+
+        Returns:
+            The version with its views' rows and newest events as they are now.
+
+        Raises:
+            NotPublishedError: Nothing of the product, or no such view.
+            MissingColumnError, OnlineTypeError: Rows of another shape than the published ones.
+            VersionChangedError: Another version than `onto` is there. Nothing was added.
+            OnlineStoreError: The store is away, full or of another format.
+        """
+        ...
+
     def version(self, product: str) -> OnlineVersion:
         """What is published now. Raises NotPublishedError, OnlineStoreError."""
         ...
@@ -181,6 +225,12 @@ class OnlineStore(Protocol):
             EntityValueError: An entity has too few or too many values, or one of another type.
             OnlineStoreError: The store is away, full or of another format.
         """
+        ...
+
+    def lookup_many(
+        self, product: str, view: str, entities: Sequence[tuple[Any, ...]], at: int
+    ) -> tuple[OnlineVersion, list[OnlineRow]]:
+        """Answers for many entities of one view at one time, in their order: what `lookup` says, faster. Raises as that."""
         ...
 
     def withdraw(self, product: str) -> None:

@@ -7,24 +7,24 @@ view, `r<generation><entity><time>` a row.
 
 import errno
 import os
-import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import lmdb
+import polars as pl
 
 from headwater.features.errors import OnlineStoreError
-from headwater.features.online._encoding import TIME_BYTES, time_bytes
+from headwater.features.online._extension import Addition, Merged, additions, extended, merged
 from headwater.features.online._interface import Lookup, OnlineContent, OnlineRow, OnlineTable, OnlineVersion
 from headwater.features.online._rows import entries
+from headwater.features.online._seek import Known, rows_from_time, rows_prefix
 from headwater.features.online._state import State, renewed, write_record
 
 FORMAT: Final = b"headwater online store 1"
-_FORMAT_KEY, _NEXT_KEY, _VERSION, _ROW = b"f", b"g", b"v", b"r"
-_generation_bytes = struct.Struct(">I").pack
+_FORMAT_KEY, _NEXT_KEY, _VERSION = b"f", b"g", b"v"
 _READERS: Final = 1_024
 _DATA: Final = "data.mdb"
 
@@ -44,7 +44,7 @@ class EmbeddedOnlineStore:
             OnlineStoreError: It is of another format, or the folder cannot be used.
         """
         self.folder, self._largest, self._read_only = folder, largest, read_only
-        self._states: dict[str, State] = {}
+        self._versions: dict[str, Known] = {}
         self._environment: tuple[int, lmdb.Environment] | None = None
         with self._errors("opened"):
             there = self._format()
@@ -68,7 +68,7 @@ class EmbeddedOnlineStore:
 
             def write(table: OnlineTable) -> int:
                 generation = _next_generation(txn)
-                prefix = _prefix(generation)
+                prefix = rows_prefix(generation)
                 for entity, time, value in entries(table):
                     txn.put(prefix + entity + time, value)
                 return generation
@@ -82,17 +82,43 @@ class EmbeddedOnlineStore:
                     _forget(txn, old.generation)
         return version
 
+    def extend(
+        self, product: str, rows: Mapping[str, pl.DataFrame], *, commit: str, onto: OnlineVersion | None = None
+    ) -> OnlineVersion:
+        """Adds rows to what is published, in one commit. See `OnlineStore.extend`."""
+        with self._errors("written"), self._writing() as txn:
+            key = _VERSION + product.encode()
+            state = State.read(product, _get(txn, key))
+            changes = {added.held.view.name: _extend(txn.cursor(), added) for added in additions(state, rows, onto)}
+            version = extended(state.version, changes, commit=commit)
+            if version is not state.version:
+                txn.put(key, write_record(version, {name: held.generation for name, held in state.views.items()}))
+        return version
+
     def version(self, product: str) -> OnlineVersion:
         """What is published now. Raises NotPublishedError, OnlineStoreError."""
         with self._errors("read"), self._reading() as txn:
-            return self._state(txn, product).version
+            return self._known(txn, product).state.version
 
     def lookup(self, product: str, asked: Sequence[Lookup]) -> tuple[OnlineVersion, list[OnlineRow]]:
         """Answers in the order asked, all from one version. See `OnlineStore.lookup`."""
-        with self._errors("read"), self._reading() as txn:
-            state = self._state(txn, product)
-            cursor = txn.cursor()
-            return state.version, _answers(state, cursor, asked)
+        try:
+            with self._reading() as txn:
+                known = self._known(txn, product)
+                return known.state.version, known.answers(txn, asked)
+        except (lmdb.Error, OSError) as error:
+            raise self._error("read", error) from error
+
+    def lookup_many(
+        self, product: str, view: str, entities: Sequence[tuple[Any, ...]], at: int
+    ) -> tuple[OnlineVersion, list[OnlineRow]]:
+        """Answers for many entities. See `OnlineStore.lookup_many`."""
+        try:
+            with self._reading() as txn:
+                known = self._known(txn, product)
+                return known.state.version, known.many(txn, view, entities, at)
+        except (lmdb.Error, OSError) as error:
+            raise self._error("read", error) from error
 
     def withdraw(self, product: str) -> None:
         """Takes a product out; nothing happens when it is not there."""
@@ -135,49 +161,36 @@ class EmbeddedOnlineStore:
             self._environment = _ENVIRONMENTS.take(self.folder, largest=self._largest, read_only=self._read_only)
         return self._environment[1]
 
-    def _state(self, txn: lmdb.Transaction, product: str) -> State:
+    def _known(self, txn: lmdb.Transaction, product: str) -> Known:
         record = _get(txn, _VERSION + product.encode())
-        known = self._states.get(product)
-        if known is not None and known.record == record:
-            return known
-        found = self._states[product] = State.read(product, record)
-        return found
+        known = self._versions.get(product)
+        if known is None or known.state.record != record:
+            known = self._versions[product] = Known(State.read(product, record))
+        return known
 
     @contextmanager
     def _errors(self, action: str) -> Iterator[None]:
         try:
             yield
-        except lmdb.MapFullError as error:
-            remedy = f"Open it with more than largest={self._largest} bytes, or publish a shorter window."
-            raise OnlineStoreError(
-                location=str(self.folder), action=action, reason="it is full", remedy=remedy
-            ) from error
         except (lmdb.Error, OSError) as error:
-            remedy = "Look at the disk and at the rights of the folder. When nothing uses it any more it can be removed, and published again."
-            raise OnlineStoreError(
-                location=str(self.folder), action=action, reason=str(error), remedy=remedy
-            ) from error
+            raise self._error(action, error) from error
+
+    def _error(self, action: str, error: Exception) -> OnlineStoreError:
+        if isinstance(error, lmdb.MapFullError):
+            reason, remedy = (
+                "it is full",
+                f"Open it with more than largest={self._largest} bytes, or publish a shorter window.",
+            )
+        else:
+            reason = str(error)
+            remedy = (
+                "Look at the disk and at the rights of the folder. When nothing uses it any more it can be removed, and "
+                "published again."
+            )
+        return OnlineStoreError(location=str(self.folder), action=action, reason=reason, remedy=remedy)
 
 
 _FORMAT_REMEDY: Final = "Publish the features again with this version of Headwater; the folder can be removed before."
-
-
-def _answers(state: State, cursor: Any, asked: Sequence[Lookup]) -> list[OnlineRow]:
-    answers = []
-    before: tuple[str, int] | None = None
-    for view, entity, at in asked:
-        if before != (view, at):  # what questions about one view and time share is worked out once
-            before, held = (view, at), state.held(view, at)
-            moment, prefix = held.moment(at), _prefix(held.generation)
-            after = time_bytes(moment + 1)
-        if (found := held.entity(entity)) is None:
-            answers.append(held.nothing)
-            continue
-        start = prefix + found
-        there = cursor.prev() if cursor.set_range(start + after) else cursor.last()
-        is_of_entity = there and cursor.key()[:-TIME_BYTES] == start
-        answers.append(held.row(cursor.value(), moment) if is_of_entity else held.nothing)
-    return answers
 
 
 def _get(txn: lmdb.Transaction, key: bytes) -> bytes | None:
@@ -185,8 +198,19 @@ def _get(txn: lmdb.Transaction, key: bytes) -> bytes | None:
     return found
 
 
-def _prefix(generation: int) -> bytes:
-    return _ROW + _generation_bytes(generation)
+def _extend(cursor: Any, addition: Addition) -> list[Merged]:
+    """Writes what added rows change in a view, and says it."""
+    found = []
+    for entity, added in addition.rows.items():
+        start = rows_prefix(addition.held.generation) + entity
+        change = merged(rows_from_time(cursor, start, added[0][0]), added, addition.since)
+        for time, _ in change.removed:
+            cursor.set_key(start + time)
+            cursor.delete()
+        for time, value in change.put:
+            cursor.put(start + time, value)
+        found.append(change)
+    return found
 
 
 def _next_generation(txn: lmdb.Transaction) -> int:
@@ -196,7 +220,7 @@ def _next_generation(txn: lmdb.Transaction) -> int:
 
 
 def _forget(txn: lmdb.Transaction, generation: int) -> None:
-    prefix = _prefix(generation)
+    prefix = rows_prefix(generation)
     cursor: Any = txn.cursor()
     there = cursor.set_range(prefix)
     while there and cursor.key().startswith(prefix):

@@ -1,10 +1,14 @@
 """An online store in the memory of one process: for checks before anything is published, and for tests."""
 
+import threading
 from bisect import bisect_right
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import polars as pl
 
 from headwater.features.online._encoding import time_bytes
+from headwater.features.online._extension import Addition, Merged, additions, extended, merged
 from headwater.features.online._interface import Lookup, OnlineContent, OnlineRow, OnlineVersion
 from headwater.features.online._rows import entries
 from headwater.features.online._state import State, write_record
@@ -18,6 +22,7 @@ class MemoryOnlineStore:
 
     def __init__(self) -> None:
         self._products: dict[str, tuple[State, dict[str, _Sorted]]] = {}
+        self._writing = threading.Lock()
 
     def publish(self, product: str, content: OnlineContent, *, commit: str) -> OnlineVersion:
         """Puts a product's views in place of those there were. See `OnlineStore.publish`."""
@@ -29,8 +34,23 @@ class MemoryOnlineStore:
             for entity, time, value in entries(table):
                 rows.setdefault(entity, {})[time] = value
             held[table.view.name] = {entity: _by_time(found) for entity, found in rows.items()}
-        state = State.read(product, write_record(version, dict.fromkeys(views, 0)))
-        self._products[product] = (state, held)
+        with self._writing:
+            self._put(product, version, held)
+        return version
+
+    def extend(
+        self, product: str, rows: Mapping[str, pl.DataFrame], *, commit: str, onto: OnlineVersion | None = None
+    ) -> OnlineVersion:
+        """Adds rows to what is published. See `OnlineStore.extend`."""
+        with self._writing:
+            state, held = self._held(product)
+            found, changes = dict(held), {}
+            for addition in additions(state, rows, onto):
+                name = addition.held.view.name
+                found[name], changes[name] = _extended(held[name], addition)
+            version = extended(state.version, changes, commit=commit)
+            if version is not state.version:
+                self._put(product, version, found)
         return version
 
     def version(self, product: str) -> OnlineVersion:
@@ -42,6 +62,12 @@ class MemoryOnlineStore:
         state, views = self._held(product)
         return state.version, [_answer(state, views, one) for one in asked]
 
+    def lookup_many(
+        self, product: str, view: str, entities: Sequence[tuple[Any, ...]], at: int
+    ) -> tuple[OnlineVersion, list[OnlineRow]]:
+        """Answers for many entities. See `OnlineStore.lookup_many`."""
+        return self.lookup(product, [Lookup(view, entity, at) for entity in entities])
+
     def withdraw(self, product: str) -> None:
         """Takes a product out; nothing happens when it is not there."""
         self._products.pop(product, None)
@@ -49,6 +75,10 @@ class MemoryOnlineStore:
     def close(self) -> None:
         """Forgets everything."""
         self._products.clear()
+
+    def _put(self, product: str, version: OnlineVersion, held: dict[str, _Sorted]) -> None:
+        """One assignment: who looks up has the old or the new ones."""
+        self._products[product] = (State.read(product, write_record(version, dict.fromkeys(version.views, 0))), held)
 
     def _held(self, product: str) -> tuple[State, dict[str, _Sorted]]:
         found = self._products.get(product)
@@ -58,6 +88,21 @@ class MemoryOnlineStore:
 def _by_time(rows: dict[bytes, bytes]) -> tuple[list[bytes], list[bytes]]:
     times = sorted(rows)
     return times, [rows[time] for time in times]
+
+
+def _extended(held: _Sorted, addition: Addition) -> tuple[_Sorted, list[Merged]]:
+    """A view with added rows, and what changed; the view that is there stays as it is."""
+    found, changes = dict(held), []
+    for entity, added in addition.rows.items():
+        times, values = held.get(entity, ([], []))
+        place = max(bisect_right(times, added[0][0]) - 1, 0)
+        change = merged(list(zip(times[place:], values[place:], strict=True)), added, addition.since)
+        changes.append(change)
+        rows = dict(zip(times, values, strict=True))
+        for time, _ in change.removed:
+            del rows[time]
+        found[entity] = _by_time(rows | dict(change.put))
+    return found, changes
 
 
 def _answer(state: State, views: dict[str, _Sorted], asked: Lookup) -> OnlineRow:

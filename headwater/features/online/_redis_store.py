@@ -2,21 +2,23 @@
 
 Each entity is a sorted set of its rows, ordered by the bytes of time that begin each member, so that one range query finds the
 newest row at or before a time. Rows stand under the generation of their view; a version is one key, and to publish is to set it.
-A lookup asks for the version and for rows of the version it knows in one round trip, and again when the version was
-another. Rows of the generation before expire a while later, so that lookups on their way still find them.
+A lookup asks for the version, for rows of the version it knows and for the version once more in one round trip, and again when
+it was another one before or after. An extension changes rows and version in one transaction. Rows of the generation before
+expire a while later, so that lookups on their way still find them.
 """
 
-import secrets
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+import polars as pl
 import redis
 
 from headwater.features.errors import FeatureError, OnlineStoreError
 from headwater.features.online._encoding import TIME_BYTES, time_bytes
+from headwater.features.online._extension import Addition, Merged, additions, extended, merged
 from headwater.features.online._interface import Lookup, OnlineContent, OnlineRow, OnlineTable, OnlineVersion
+from headwater.features.online._redis_lock import Lock
 from headwater.features.online._rows import entries
 from headwater.features.online._state import Held, State, renewed, write_record
 
@@ -24,21 +26,8 @@ _PREFIX: Final = b"headwater:online:"
 _NEXT: Final = _PREFIX + b"next"
 _BATCH: Final = 2_000
 _NO_END: Final = -1
-_LOCK_SECONDS: Final = 60
-_RELEASE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
-_RENEW: Final = (
-    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('expire', KEYS[1], ARGV[2]) end return 0"
-)
-_DELETE_IF_HELD: Final = """
-if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('del', KEYS[2])
-return 1
-"""
-_SET_IF_HELD: Final = """
-if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('set', KEYS[2], ARGV[2])
-return 1
-"""
+_HIGHEST: Final = b"\xff"
+"""Behind every value of its time: msgpack's arrays begin below."""
 
 
 class RedisOnlineStore:
@@ -81,6 +70,28 @@ class RedisOnlineStore:
             self._expire(product, kept=set(generations.values()), until=max([newest, *made]))
         return version
 
+    def extend(
+        self, product: str, rows: Mapping[str, pl.DataFrame], *, commit: str, onto: OnlineVersion | None = None
+    ) -> OnlineVersion:
+        """Adds rows to what is published, in one transaction. See `OnlineStore.extend`."""
+        with self._errors("written"), self._locked(product) as lock:
+            self._check_keeps()
+            state = State.read(product, self._record(product))
+            changes: dict[str, list[Merged]] = {}
+            with self._client.pipeline(transaction=True) as pipe:
+                lock.watch(pipe)
+                for addition in additions(state, rows, onto):
+                    prefix = _rows_prefix(product, addition.held.generation)
+                    found = self._merged(prefix, addition)
+                    changes[addition.held.view.name] = [change for _, change in found]
+                    _queue(pipe, prefix, found)
+                version = extended(state.version, changes, commit=commit)
+                if version is not state.version:
+                    generations = {name: held.generation for name, held in state.views.items()}
+                    pipe.set(_version_key(product), write_record(version, generations))
+                    pipe.execute()
+        return version
+
     def version(self, product: str) -> OnlineVersion:
         """What is published now. Raises NotPublishedError, OnlineStoreError."""
         with self._errors("read"):
@@ -104,11 +115,18 @@ class RedisOnlineStore:
                     if entity is not None:
                         key = _rows_prefix(product, held.generation) + entity
                         pipe.zrevrangebylex(key, b"(" + time_bytes(moment + 1), b"-", start=0, num=1)
-                record, *raw = pipe.execute()
-                if record == state.record:
+                pipe.get(_version_key(product))
+                before, *raw, record = pipe.execute()
+                if before == record == state.record:  # and so at each row between: no record ever comes back
                     answers = iter(raw)
                     return state.version, [_answer(*found, answers) for found in questions]
                 state = self._state(product, record)
+
+    def lookup_many(
+        self, product: str, view: str, entities: Sequence[tuple[Any, ...]], at: int
+    ) -> tuple[OnlineVersion, list[OnlineRow]]:
+        """Answers for many entities. See `OnlineStore.lookup_many`."""
+        return self.lookup(product, [Lookup(view, entity, at) for entity in entities])
 
     def withdraw(self, product: str) -> None:
         """Takes a product out; nothing happens when it is not there."""
@@ -129,7 +147,7 @@ class RedisOnlineStore:
         found = self._states[product] = State.read(product, record)
         return found
 
-    def _write(self, prefix: bytes, rows: Iterator[tuple[bytes, bytes, bytes]], lock: "_Lock") -> None:
+    def _write(self, prefix: bytes, rows: Iterator[tuple[bytes, bytes, bytes]], lock: Lock) -> None:
         pipe = self._client.pipeline(transaction=False)
         for number, (entity, at, value) in enumerate(rows, start=1):
             pipe.zadd(prefix + entity, {at + value: 0})
@@ -137,6 +155,22 @@ class RedisOnlineStore:
                 pipe.execute()
                 lock.renew()
         pipe.execute()
+
+    def _merged(self, prefix: bytes, addition: Addition) -> list[tuple[bytes, Merged]]:
+        """By entity what added rows change."""
+        found = []
+        entities = list(addition.rows)
+        for start in range(0, len(entities), _BATCH):
+            pipe = self._client.pipeline(transaction=False)
+            for entity in entities[start : start + _BATCH]:
+                after = addition.rows[entity][0][0] + _HIGHEST
+                pipe.zrevrangebylex(prefix + entity, b"[" + after, b"-", start=0, num=1)
+                pipe.zrangebylex(prefix + entity, b"(" + after, b"+")
+            answers = iter(pipe.execute())
+            for entity in entities[start : start + _BATCH]:
+                there = [(row[:TIME_BYTES], row[TIME_BYTES:]) for row in [*next(answers), *next(answers)]]
+                found.append((entity, merged(there, addition.rows[entity], addition.since)))
+        return found
 
     def _check_keeps(self) -> None:
         """Refuses a server that throws keys away: entities would become unknown."""
@@ -174,9 +208,9 @@ class RedisOnlineStore:
                 self._client.unlink(*keys)
 
     @contextmanager
-    def _locked(self, product: str) -> Iterator["_Lock"]:
+    def _locked(self, product: str) -> Iterator[Lock]:
         """One publisher of a product at a time; the lock of one that died ends by itself."""
-        lock = _Lock(self._client, _PREFIX + b"lock:" + product.encode())
+        lock = Lock(self._client, _PREFIX + b"lock:" + product.encode())
         lock.take()
         try:
             yield lock
@@ -196,33 +230,12 @@ class RedisOnlineStore:
             ) from error
 
 
-class _Lock:
-    """A lock with a token: who lost it can neither publish nor free it."""
-
-    def __init__(self, client: "redis.Redis", key: bytes) -> None:
-        self._client, self._key, self._token = client, key, secrets.token_bytes(16)
-
-    def take(self) -> None:
-        end = time.monotonic() + _LOCK_SECONDS
-        while not self._client.set(self._key, self._token, nx=True, ex=_LOCK_SECONDS):
-            if time.monotonic() > end:
-                raise redis.exceptions.LockError("another publication did not end")
-            time.sleep(0.05)
-
-    def renew(self) -> None:
-        if not self._client.eval(_RENEW, 1, self._key, self._token, _LOCK_SECONDS):
-            raise redis.exceptions.LockError("this publication took too long, and another one began")
-
-    def set(self, key: bytes, value: bytes) -> None:
-        if not self._client.eval(_SET_IF_HELD, 2, self._key, key, self._token, value):
-            raise redis.exceptions.LockError("this publication took too long, and another one began")
-
-    def delete(self, key: bytes) -> None:
-        if not self._client.eval(_DELETE_IF_HELD, 2, self._key, key, self._token):
-            raise redis.exceptions.LockError("this took too long, and another publication began")
-
-    def release(self) -> None:
-        self._client.eval(_RELEASE, 1, self._key, self._token)
+def _queue(pipe: Any, prefix: bytes, changes: Sequence[tuple[bytes, Merged]]) -> None:
+    for entity, (removed, put) in changes:
+        if removed:
+            pipe.zrem(prefix + entity, *(at + value for at, value in removed))
+        if put:
+            pipe.zadd(prefix + entity, {at + value: 0 for at, value in put})
 
 
 def _question(state: State, asked: Lookup) -> tuple[Held, bytes | None, int]:

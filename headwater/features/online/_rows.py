@@ -67,13 +67,22 @@ def _view_of(view: FeatureView, rows: pl.DataFrame, data_version: str) -> Online
     )
 
 
-def _prepared(table: FeatureTable, data_version: str, since: datetime) -> OnlineTable:
+def rows_from(table: FeatureTable, since: datetime) -> pl.DataFrame:
+    """The rows of a feature table that answer from a moment on, as a store has them and `OnlineStore.extend` takes them.
+
+    Raises:
+        OnlineTypeError, MissingColumnError, TimeTypeError: As of `prepare`.
+    """
     rows = answers_from(table, since)
     _check(table.view, rows)
     rows = rows.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
     # In an order of their own: the same content in another order of the table is the same content here.
     place = [*entity_columns(table.view), VISIBLE]
-    rows = rows.unique(place, keep="last", maintain_order=True).sort(place).rechunk()
+    return rows.unique(place, keep="last", maintain_order=True).sort(place).rechunk()
+
+
+def _prepared(table: FeatureTable, data_version: str, since: datetime) -> OnlineTable:
+    rows = rows_from(table, since)
     return OnlineTable(view=_view_of(table.view, rows, data_version), rows=rows)
 
 
@@ -91,8 +100,12 @@ def microseconds(moment: datetime) -> int:
 
 def entries(table: OnlineTable) -> Iterator[tuple[bytes, bytes, bytes]]:
     """Entity, time and value of each row, as bytes; an entity has one row at a time."""
-    width = len(table.view.keys)
-    plain = table.rows.with_columns(pl.col(VISIBLE, EVENT).to_physical())
+    return encoded(table.rows, width=len(table.view.keys))
+
+
+def encoded(rows: pl.DataFrame, *, width: int) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Entity, time and value of each row, as bytes; the entity is in the first `width` columns."""
+    plain = rows.with_columns(pl.col(VISIBLE, EVENT).to_physical())
     for row in plain.iter_rows():
         yield entity_bytes(row[:width]), time_bytes(row[width]), encode_values(row[width + 1 :])
 

@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from headwater.features.errors import OnlineStoreError
-from headwater.features.online import Lookup
+from headwater.features.online import Lookup, OnlineStore
 from headwater.features.online._lmdb_store import EmbeddedOnlineStore
-from headwater.testing.online_suite import at, hour, publish, rows, toy
+from headwater.testing.online_suite import VIEW, at, hour, publish, rows, toy
 
 PEOPLE = 3_000
 PUBLISHER = """
@@ -54,6 +56,58 @@ def test_a_publisher_killed_at_any_instant_leaves_a_whole_version(tmp_path: Path
             newest = found
         reader.close()
     assert newest > 0
+
+
+EXTENDER = """
+import sys
+from pathlib import Path
+from headwater.features.online import rows_from
+from headwater.features.online._lmdb_store import EmbeddedOnlineStore
+from headwater.features.online._redis_store import RedisOnlineStore
+from headwater.testing.online_suite import START, hour, rows, toy
+
+where, number = sys.argv[1], int(sys.argv[2])
+store = RedisOnlineStore(where) if where.startswith("redis:") else EmbeddedOnlineStore(Path(where))
+print("begun", flush=True)
+while True:
+    number += 1
+    frame = rows(*((f"p{person}", 1, 1 + number / 3_600, number) for person in range(1_000)))
+    store.extend("toy", {"history": rows_from(toy(frame, data_version="x")[0], START)}, commit=str(number))
+    print(number, flush=True)
+"""
+
+
+def kill_extenders(store: OnlineStore, where: str, *, kills: int, free: Callable[[], object] = lambda: None) -> None:
+    """Kills extenders at any instant, and looks each time whether all people have the rows of one extension."""
+    draw = random.Random(11)
+    asked = [Lookup("history", (f"p{person}",), at(20)) for person in range(1_000)]
+    frame = rows(*((f"p{person}", 1, 1, 0) for person in range(1_000)))
+    view = replace(VIEW, ttl=None)
+    publish(store, "toy", [toy(frame, view)], commit="c", since=hour(0))
+    newest = 0
+    for _ in range(kills):
+        free()
+        command = [sys.executable, "-c", EXTENDER, where, str(newest)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            said = [int(process.stdout.readline())] if not newest else []  # a busy machine is slow to begin
+            time.sleep(draw.uniform(0.01, 0.5))
+            os.kill(process.pid, signal.SIGKILL)
+            said += [int(line) for line in process.stdout.read().split()]
+        version, answers = store.lookup("toy", asked)
+        (found,) = {answer.values[0] for answer in answers}
+        assert found in ({said[-1], said[-1] + 1} if said else {newest, newest + 1})
+        assert version.extensions == found
+        assert version.views["history"].rows == 1_000 * (1 + found)
+        newest = found
+    assert newest > 0
+
+
+def test_an_extender_killed_at_any_instant_leaves_all_rows_or_none(tmp_path: Path) -> None:
+    store = EmbeddedOnlineStore(tmp_path)
+    kill_extenders(store, str(tmp_path), kills=5)
+    store.close()
 
 
 def test_a_forked_worker_reads_on_and_sees_what_is_published_later(tmp_path: Path) -> None:

@@ -20,3 +20,7 @@ class TestEmbedded(OnlineStoreSuite):
     def reopen(self, store: OnlineStore) -> OnlineStore:
         assert isinstance(store, EmbeddedOnlineStore)
         return EmbeddedOnlineStore(store.folder, read_only=True)
+
+    def reopen_for_writing(self, store: OnlineStore) -> OnlineStore:
+        assert isinstance(store, EmbeddedOnlineStore)
+        return EmbeddedOnlineStore(store.folder)

@@ -1,0 +1,128 @@
+"""Departures and arrivals as they come in, and the histories that they carry on between two publications."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+import polars as pl
+
+from assets.flights._history import HOURS, delay_history
+from assets.flights._paths import KEY, MOVEMENTS
+from assets.flights._schemas import UTC_TIME
+from assets.flights._views import CARRIER_WINDOWS, ROUTE_WINDOWS
+from assets.flights.datasets import LATE_MINUTES
+from assets.flights.features import ORIGIN_WINDOWS, TAIL_WINDOWS
+from headwater.features import StreamedView
+from headwater.streams import StreamSource
+
+DEPARTURE: Final = "departure"
+ARRIVAL: Final = "arrival"
+ARRIVES: Final = "arrives"
+"""When an event comes in."""
+
+MOVEMENT_EVENTS: Final = StreamSource(
+    path=MOVEMENTS,
+    columns={
+        "time_hour": UTC_TIME,
+        "carrier": pl.String,
+        "flight": pl.Int64,
+        "kind": pl.String,
+        "at": UTC_TIME,
+        "delay": pl.Int64,
+        "origin": pl.String,
+        "dest": pl.String,
+        "tailnum": pl.String,
+    },
+    event_time="at",
+    id=(*KEY, "kind"),
+    optional=("tailnum",),
+    allowed_lateness=timedelta(minutes=10),
+    duplicate_horizon=timedelta(days=2),
+    idle_after=timedelta(minutes=30),
+    owners=("team:flights",),
+    description="Each departure from New York and each arrival of such a flight, when it happens, with its delay in minutes.",
+)
+
+
+def movement_histories(events: pl.LazyFrame, *, by: Sequence[str], windows: Sequence[str]) -> pl.LazyFrame:
+    """The delay history that departures and arrivals make: `delay_history` of what they say of flights.
+
+    Args:
+        events: Rows of the stream of movements.
+        by: Entity columns.
+        windows: Names from `HOURS`.
+    """
+    return delay_history(flights_of(events), by=by, windows=windows)
+
+
+def flights_of(events: pl.LazyFrame) -> pl.LazyFrame:
+    """What each event says of its flight, in the columns of the flights dataset: a departure or an arrival, never both."""
+    departed, arrived = pl.col("kind") == DEPARTURE, pl.col("kind") == ARRIVAL
+    return events.select(
+        *("carrier", "origin", "dest", "tailnum"),
+        pl.when(departed).then("at").alias("departure"),
+        pl.when(arrived).then("at").alias("arrival"),
+        pl.when(departed).then("delay").alias("dep_delay"),
+        pl.when(arrived).then("delay").alias("arr_delay"),
+        pl.when(arrived).then(pl.col("delay") > LATE_MINUTES).cast(pl.Int8).alias("late"),
+    )
+
+
+def events_of(flights: pl.DataFrame) -> pl.DataFrame:
+    """The events of flights that have been: two of one that arrived, one of one that was diverted, none of a cancelled one.
+
+    Args:
+        flights: Rows of the flights dataset.
+
+    Returns:
+        The columns of the stream and `arrives`, the instant at which the event comes in: when it happens. In that order.
+    """
+    parts = [
+        flights.filter(pl.col(kind).is_not_null()).select(
+            *KEY[:2],
+            pl.col("flight").cast(pl.Int64),
+            pl.lit(kind).alias("kind"),
+            pl.col(kind).alias("at"),
+            pl.col(delay).cast(pl.Int64).alias("delay"),
+            *("origin", "dest", "tailnum"),
+            pl.col(kind).alias(ARRIVES),
+        )
+        for kind, delay in ((DEPARTURE, "dep_delay"), (ARRIVAL, "arr_delay"))
+    ]
+    return pl.concat(parts).sort(ARRIVES, *KEY, "kind")
+
+
+def messages(events: pl.DataFrame) -> Iterator[tuple[datetime, bytes]]:
+    """Events as a log takes them: when each arrives, and its bytes."""
+    names = list(MOVEMENT_EVENTS.columns)
+    for row in events.select(*names, ARRIVES).iter_rows(named=True):
+        arrives = row.pop(ARRIVES)
+        yield arrives, json.dumps({name: _plain(value) for name, value in row.items()}).encode()
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _streamed(view: str, by: Sequence[str], windows: Sequence[str]) -> StreamedView:
+    lengths = tuple(timedelta(hours=HOURS[window]) for window in windows)
+    return StreamedView(
+        view=view,
+        events=MOVEMENTS,
+        lookback=max(lengths),
+        compute=partial(movement_histories, by=tuple(by), windows=tuple(windows)),
+        windows=lengths,
+        # A file of a day or a month has its flights' arrivals of the next day, and lacks those of the next day's flights: up to
+        # 22 hours of delay and 7 in the air after its end.
+        settles=timedelta(hours=36),
+    )
+
+
+STREAMS: Final = (
+    _streamed("origin_history", ("origin",), ORIGIN_WINDOWS),
+    _streamed("carrier_history", ("carrier", "origin"), CARRIER_WINDOWS),
+    _streamed("route_history", ("origin", "dest"), ROUTE_WINDOWS),
+    _streamed("tail_history", ("tailnum",), TAIL_WINDOWS),
+)

@@ -1,0 +1,48 @@
+"""How a feature table is carried on from a stream between two publications."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import polars as pl
+
+from headwater.features.errors import FeatureViewError
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedView:
+    """A feature view whose newest rows come from a stream.
+
+    A row of event time T counts events from `T - lookback` up to, but not at T, and is known at T or later.
+
+    Attributes:
+        view: Name of the feature view.
+        events: Lake path of the stream's table.
+        lookback: How far back a row reads events; at least the longest window.
+        compute: The very function that makes the feature table, from events to its rows. Of the events of a stretch of time it
+            makes, for each T from one lookback after the beginning on, the rows that it makes of all events.
+        windows: Lengths of the windows that it counts over.
+        settles: So long before the newest published row, published rows may still lack events, as when a day's file lacks
+            arrivals after midnight: from then on the stream's rows take their place. Those before are final.
+    """
+
+    view: str
+    events: str
+    lookback: timedelta
+    compute: Callable[[pl.LazyFrame], pl.LazyFrame]
+    windows: tuple[timedelta, ...] = ()
+    settles: timedelta = timedelta(0)
+
+    def __post_init__(self) -> None:
+        if self.lookback <= timedelta(0):
+            self._refuse(f"its lookback is {self.lookback}.", "Give more than zero.")
+        if self.windows and max(self.windows) > self.lookback:
+            self._refuse(
+                f"it looks {self.lookback} back and has a window of {max(self.windows)}.",
+                "Look back as far as the longest window.",
+            )
+        if self.settles < timedelta(0):
+            self._refuse(f"its settles is {self.settles}.", "Give zero or more.")
+
+    def _refuse(self, problem: str, remedy: str) -> None:
+        raise FeatureViewError(view=self.view, problem=problem, remedy=remedy)

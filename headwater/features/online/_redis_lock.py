@@ -1,0 +1,59 @@
+"""Who may publish a product's online features in Redis: one at a time, and nobody who lost the right."""
+
+import secrets
+import time
+from typing import Any, Final
+
+import redis
+
+_LOCK_SECONDS: Final = 60
+_RELEASE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+_RENEW: Final = (
+    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('expire', KEYS[1], ARGV[2]) end return 0"
+)
+_DELETE_IF_HELD: Final = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('del', KEYS[2])
+return 1
+"""
+_SET_IF_HELD: Final = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[2], ARGV[2])
+return 1
+"""
+
+
+class Lock:
+    """A lock with a token: who lost it can neither publish nor free it."""
+
+    def __init__(self, client: "redis.Redis", key: bytes) -> None:
+        self._client, self._key, self._token = client, key, secrets.token_bytes(16)
+
+    def take(self) -> None:
+        end = time.monotonic() + _LOCK_SECONDS
+        while not self._client.set(self._key, self._token, nx=True, ex=_LOCK_SECONDS):
+            if time.monotonic() > end:
+                raise redis.exceptions.LockError("another publication did not end")
+            time.sleep(0.05)
+
+    def renew(self) -> None:
+        if not self._client.eval(_RENEW, 1, self._key, self._token, _LOCK_SECONDS):
+            raise redis.exceptions.LockError("this publication took too long, and another one began")
+
+    def watch(self, pipe: Any) -> None:
+        """Begins a transaction that fails when the lock is lost before it ends."""
+        pipe.watch(self._key)
+        if pipe.get(self._key) != self._token:
+            raise redis.exceptions.LockError("this extension took too long, and another publication began")
+        pipe.multi()
+
+    def set(self, key: bytes, value: bytes) -> None:
+        if not self._client.eval(_SET_IF_HELD, 2, self._key, key, self._token, value):
+            raise redis.exceptions.LockError("this publication took too long, and another one began")
+
+    def delete(self, key: bytes) -> None:
+        if not self._client.eval(_DELETE_IF_HELD, 2, self._key, key, self._token):
+            raise redis.exceptions.LockError("this took too long, and another publication began")
+
+    def release(self) -> None:
+        self._client.eval(_RELEASE, 1, self._key, self._token)

@@ -1,0 +1,205 @@
+"""Windowed features from events: added hour by hour they are the batch table's, and late events change nothing that was final."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headwater.features import FeatureTable, FeatureView, StreamedView
+from headwater.features.errors import FeatureViewError
+from headwater.features.online import Answer, Lookup, OnlineStore, prepare, rows_from
+from headwater.features.online._memory_store import MemoryOnlineStore
+from headwater.features.online._streaming import Events, streamed_rows
+from headwater.product import DeclarationError, Product
+from headwater.testing.online_suite import at, differences, hour
+
+TIME = pl.Datetime("us", "UTC")
+VIEW = FeatureView(
+    name="history", path="toy/history", entity=("who",), features=("count", "total"), ttl=timedelta(hours=5)
+)
+BEGIN = 8.0
+"""Hours after the start: rows up to then are published. Events of before are all there."""
+
+
+def history(events: pl.LazyFrame) -> pl.LazyFrame:
+    """A batch function: count and total of the last three hours, at the end of each hour in which something happened."""
+    hourly = events.group_by("who", pl.col("at").dt.truncate("1h").dt.offset_by("1h").alias("known_at")).agg(
+        pl.len().cast(pl.Int64).alias("count"), pl.col("value").sum().alias("total")
+    )
+    summed = pl.col("count", "total").rolling_sum_by("known_at", window_size="3h").over("who")
+    rows = hourly.sort("known_at", "who").with_columns(summed, pl.col("known_at").alias("event_time"))
+    return rows.select("who", "event_time", "known_at", "count", "total")
+
+
+STREAMED = StreamedView(
+    view="history", events="toy/events", lookback=timedelta(hours=3), compute=history, settles=timedelta(hours=2)
+)
+
+
+class Event(NamedTuple):
+    """By hours since the start: when, and for a late one the watermark that it missed and how long after that it came."""
+
+    who: str
+    when: float
+    value: int
+    missed: float | None = None
+    wait: float = 0.0
+
+
+def events(found: Sequence[Event]) -> Events:
+    def frame(rows: Sequence[Event]) -> pl.DataFrame:
+        cells = [(e.who, hour(e.when), e.value, hour((e.missed or e.when) + e.wait), hour(e.missed or 0)) for e in rows]
+        names = {"who": pl.String, "at": TIME, "value": pl.Int64, "known_at": TIME, "watermark": TIME}
+        return pl.DataFrame(cells, schema=names, orient="row")
+
+    timely = frame([event for event in found if event.missed is None])
+    return Events(
+        timely=timely.drop("watermark").lazy(),
+        late=frame([event for event in found if event.missed is not None]).lazy(),
+        event_time="at",
+    )
+
+
+def published(found: Sequence[Event]) -> MemoryOnlineStore:
+    """A store with the batch table of the events up to `BEGIN`."""
+    rows = history(events([e for e in found if e.when < BEGIN and e.missed is None]).timely).collect()
+    store = MemoryOnlineStore()
+    content = prepare([(FeatureTable(view=VIEW, rows=rows), "d")], since=hour(4))
+    store.publish("toy", content, commit="c")
+    return store
+
+
+def refresh(store: OnlineStore, found: Sequence[Event], until: float) -> pl.DataFrame:
+    """One round, as `refresh_online` makes it."""
+    newest = store.version("toy").views["history"].newest
+    there = hour(4) if newest is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=newest)
+    rows = streamed_rows(STREAMED, VIEW, events(found), after=there - STREAMED.settles, until=hour(until))
+    if rows.height:
+        store.extend("toy", {"history": rows_from(FeatureTable(view=VIEW, rows=rows), hour(4))}, commit="c2")
+    return rows
+
+
+def asked(last: float) -> pl.DataFrame:
+    moments = [hour(4 + step / 4) for step in range(int((last - 4) * 4) + 1)]
+    return pl.DataFrame(
+        [(who, moment) for who in "abx" for moment in moments], schema={"who": pl.String, "at": TIME}, orient="row"
+    )
+
+
+def answers(store: OnlineStore, last: float) -> list[Any]:
+    lookups = [
+        Lookup("history", (who,), at(4 + step / 12)) for who in "abx" for step in range(int((last - 4) * 12) + 1)
+    ]
+    return store.lookup("toy", lookups)[1]
+
+
+quarters = st.integers(0, 4 * 24).map(lambda quarter: quarter / 4)
+timely_events = st.lists(
+    st.builds(lambda *given: Event(*given), st.sampled_from("ab"), quarters, st.integers(-9, 9)), max_size=40
+)
+cuts = st.lists(st.integers(int(BEGIN) * 6, 24 * 6).map(lambda part: part / 6), min_size=1, max_size=5).map(sorted)
+late_events = st.lists(
+    st.builds(
+        lambda who, value, missed, before, wait: Event(who, missed - before, value, missed, wait),
+        st.sampled_from("ab"),
+        st.integers(-9, 9),
+        st.integers(int(BEGIN) * 4, 24 * 4).map(lambda quarter: quarter / 4),
+        st.integers(1, 12).map(lambda quarter: quarter / 4),
+        st.integers(1, 8).map(lambda quarter: quarter / 4),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(timely_events, cuts)
+def test_round_by_round_the_answers_are_those_of_the_batch_table(found: list[Event], untils: list[float]) -> None:
+    store = published(found)
+    whole = history(events(found).timely).collect()
+    for until in untils:
+        refresh(store, found, until)
+        table = FeatureTable(view=VIEW, rows=whole.filter(pl.col("known_at") <= hour(until)))
+        assert differences(store, "toy", [table], asked(until)) == []
+    before = store.version("toy")
+    refresh(store, found, untils[-1])
+    assert store.version("toy") == before
+
+
+@settings(max_examples=25, deadline=None)
+@given(timely_events, late_events, cuts)
+def test_late_events_give_the_same_answers_however_often_somebody_looked(
+    found: list[Event], late: list[Event], untils: list[float]
+) -> None:
+    often, once = published(found), published(found)
+    for until in untils:  # an event that missed a watermark is there before the next one is
+        refresh(often, found + [event for event in late if event.missed is not None and event.missed < until], until)
+    refresh(once, found + late, untils[-1])
+    assert answers(often, untils[-1] + 6) == answers(once, untils[-1] + 6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(timely_events, late_events)
+def test_a_row_counts_the_late_events_that_missed_a_watermark_before_it_and_no_others(
+    found: list[Event], late: list[Event]
+) -> None:
+    rows = streamed_rows(STREAMED, VIEW, events(found + late), after=hour(BEGIN), until=hour(24))
+    for end in range(int(BEGIN) + 1, 25):
+        there = [e for e in found + late if e.when < end and (e.missed is None or e.missed < end)]
+        whole = events([event._replace(missed=None) for event in there]).timely
+        wanted = history(whole).filter(pl.col("event_time") == hour(end)).sort("who").collect()
+        first = rows.filter(pl.col("event_time") == hour(end), pl.col("known_at") == hour(end)).sort("who")
+        assert first.rows() == wanted.rows()
+
+
+def test_a_late_event_corrects_the_newest_row_from_its_arrival_on_and_counts_in_later_ones() -> None:
+    """Of 8:30, it missed the watermark of 9:15 and came in at 9:40."""
+    found = [Event("a", 8.2, 1), Event("a", 9.5, 2), Event("b", 8.1, 5), Event("a", 8.5, 40, missed=9.25, wait=0.42)]
+    store = published(found)
+    refresh(store, found, 10)
+
+    def total(who: str, when: float) -> tuple[Any, ...]:
+        return store.lookup("toy", [Lookup("history", (who,), at(when))])[1][0].values
+
+    assert [total("a", when) for when in (9, 9.66, 9.67, 9.99, 10)] == [(1, 1), (1, 1), (2, 41), (2, 41), (3, 43)]
+    assert [total("b", when) for when in (9, 9.99)] == [(1, 5), (1, 5)]
+
+
+def test_rows_that_were_published_as_final_stay_and_those_that_may_lack_events_are_replaced() -> None:
+    """The batch table of a day's file lacked an event of 7:30, whose row lies within two hours of the newest."""
+    found = [Event("a", 3.5, 1), Event("a", 5.5, 2), Event("a", 7.2, 3)]
+    store = published(found)
+    refresh(store, [*found, Event("a", 5.6, 100), Event("a", 7.5, 10)], 9)
+    moments = (6, 7.9, 8)
+    rows = store.lookup("toy", [Lookup("history", ("a",), at(moment)) for moment in moments])[1]
+    assert [row.values for row in rows] == [(2, 3), (2, 3), (4, 115)]
+    assert rows[0].answer is Answer.FOUND
+
+
+def test_hours_that_the_watermark_has_not_passed_do_not_count() -> None:
+    found = [Event("a", 8.5, 1), Event("a", 9.5, 2)]
+    rows = streamed_rows(STREAMED, VIEW, events(found), after=hour(8), until=hour(9.75))
+    assert rows["event_time"].to_list() == [hour(9)]
+    assert streamed_rows(STREAMED, VIEW, events(found), after=hour(8), until=hour(8.9)).is_empty()
+    assert streamed_rows(STREAMED, VIEW, events(found), after=hour(8), until=hour(7)).schema == rows.schema
+
+
+def test_a_view_that_looks_back_less_than_its_longest_window_is_refused() -> None:
+    with pytest.raises(FeatureViewError, match="longest window"):
+        StreamedView(view="v", events="e", lookback=timedelta(hours=3), compute=history, windows=(timedelta(hours=4),))
+    with pytest.raises(FeatureViewError, match="lookback is 0:00:00"):
+        StreamedView(view="v", events="e", lookback=timedelta(0), compute=history)
+    with pytest.raises(FeatureViewError, match="settles"):
+        StreamedView(view="v", events="e", lookback=timedelta(1), compute=history, settles=-timedelta(1))
+
+
+def test_a_product_streams_views_that_it_has_and_each_once() -> None:
+    product: dict[str, Any] = {"name": "toy", "question": "?", "owners": ("team:x",)}
+    assert Product(**product, features=(VIEW,), streams=(STREAMED,)).streams == (STREAMED,)
+    with pytest.raises(DeclarationError, match="none of its feature views"):
+        Product(**product, streams=(STREAMED,))
+    with pytest.raises(DeclarationError, match="streamed twice"):
+        Product(**product, features=(VIEW,), streams=(STREAMED, STREAMED))
