@@ -24,6 +24,7 @@ def run_assets(
     *,
     partition: str | None,
     actor: str,
+    only_stale: bool = True,
 ) -> RunResult:
     """One run over some assets; each is skipped when it is fresh by its turn.
 
@@ -33,8 +34,9 @@ def run_assets(
         paths: The assets.
         partition: Key when they are partitioned.
         actor: Who asked.
+        only_stale: Whether fresh ones are skipped. A fed table is fresh whatever waits in its feed.
     """
-    tags = {ONLY_STALE_TAG: "true", ACTOR_TAG: actor}
+    tags = {ONLY_STALE_TAG: str(only_stale).lower(), ACTOR_TAG: actor}
     job = definitions.resolve_implicit_global_asset_job_def()
     done = job.execute_in_process(
         instance=instance,

@@ -143,7 +143,8 @@ def _build(product: "Product", settings: "Settings") -> Sequence[str]:
     quiet = Listener(started=lambda path, partition: None, ended=lambda outcome: None)
     with dagster_instance(settings) as instance, listening(quiet), _logged(settings.state):
         # As the compaction's sensor does all day: what was answered is in the lake before labels are joined to it.
-        errors += run_assets(defs, instance, frozenset({paths.predictions}), partition=None, actor=user()).errors
+        answered = frozenset({paths.predictions})
+        errors += run_assets(defs, instance, answered, partition=None, actor=user(), only_stale=False).errors
         for is_last in (False, True):
             before = _entry(lake, settings, paths.training_order)
             stale = stale_assets(lake, assets, branch=settings.branch, landing=settings.landing)
