@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     "--deadline", default=10.0, type=click.FloatRange(0.001), show_default=True, help="Seconds to answer in; then 504."
 )
 @click.option("--no-sync", is_flag=True, help="Answer before the disk has the record: a power cut may lose some.")
+@click.option("--parent", default=0, type=int, hidden=True)
 @click.option("--socket-fd", type=int, hidden=True)
 def serve(
     port: int,
@@ -49,6 +50,7 @@ def serve(
     waiting: int,
     deadline: float,
     no_sync: bool,
+    parent: int,
     socket_fd: int | None,
 ) -> None:
     """Serves the released models: REST at /v1 and /v2 (Open Inference Protocol), /metrics, /docs. Ctrl-C stops it.
@@ -76,13 +78,14 @@ def serve(
         sync=not no_sync,
     )
     if socket_fd is None and workers > 1:
-        command = [sys.executable, "-m", "headwater.cli", *sys.argv[1:], "--socket-fd"]
+        command = [sys.executable, "-m", "headwater.cli", *sys.argv[1:], "--parent", str(os.getpid()), "--socket-fd"]
         sys.exit(run_workers(server, workers, command, on_listening=lambda found: _tell(host, found)))
     run(
         server,
         open_lake=lambda: open_lake(settings, create=False),
         open_store=lambda: _store(settings, redis),
         inherited=socket.socket(fileno=socket_fd) if socket_fd is not None else None,
+        parent=parent,
         on_listening=(lambda found: _tell(host, found)) if socket_fd is None else (lambda found: None),
     )
 

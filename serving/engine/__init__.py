@@ -2,7 +2,7 @@
 
 from serving.engine._answers import Answer, Asked, Explanation
 from serving.engine._engine import Engine
-from serving.engine._fields import RequestFields
+from serving.engine._fields import RequestFields, shown
 from serving.engine._loaded import LoadedModel, load_model
 from serving.engine.errors import (
     ExplanationError,
@@ -29,4 +29,5 @@ __all__ = [
     "UnfitModelError",
     "VersionNotServedError",
     "load_model",
+    "shown",
 ]

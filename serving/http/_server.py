@@ -26,7 +26,6 @@ from serving.prediction_log import LogWriter
 _BACKLOG: Final = 2_048
 _FAST: Final = 5.0
 """Seconds below which a worker that ended by itself is one that cannot start."""
-MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class ListenError(ServingError):
@@ -73,6 +72,7 @@ def run(
     open_lake: Callable[[], Lake],
     open_store: Callable[[], OnlineStore],
     inherited: socket.socket | None = None,
+    parent: int = 0,
     on_listening: Callable[[int], None] = lambda port: None,
 ) -> None:
     """Serves until SIGTERM or SIGINT; then requests that are on their way are answered, and nothing new is taken.
@@ -82,6 +82,7 @@ def run(
         open_lake: Opens the lake.
         open_store: Opens the online store.
         inherited: A listening socket of the parent process.
+        parent: That process's number; 0 for none. The service ends when it does.
         on_listening: Told the port once requests are taken.
 
     Raises:
@@ -93,7 +94,8 @@ def run(
     from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 
     from serving.http._app import App
-    from serving.http._metrics import Metrics
+    from serving.http._front import Front
+    from serving.http._metrics import PROCESSES, Metrics
     from serving.http._protocol import OneWriteProtocol
 
     keys = checked_keys(settings)
@@ -102,7 +104,7 @@ def run(
     metrics = Metrics(registry)
 
     def exposition() -> bytes:
-        if MULTIPROCESS not in os.environ:
+        if PROCESSES not in os.environ:
             return generate_latest(registry)
         together = CollectorRegistry()
         multiprocess.MultiProcessCollector(together)
@@ -124,6 +126,7 @@ def run(
     app = App(
         live=live,
         desk=desk,
+        front=Front(live=live, desk=desk, metrics=metrics, deadline=settings.limits.deadline),
         metrics=metrics,
         keys=keys,
         body_limit=settings.limits.body,
@@ -147,8 +150,8 @@ def run(
     # What uvicorn restores and raises again once it has drained: to be asked to end is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda caught, frame: None)
-    if inherited is not None:
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    if parent:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     on_listening(sock.getsockname()[1])
     try:
         uvicorn.Server(config).run(sockets=[sock])
@@ -171,11 +174,13 @@ def run_workers(
     Returns:
         0, or 1 when workers cannot start.
     """
+    from serving.http._metrics import PROCESSES
+
     checked_keys(settings)
     sock = listen(settings.host, settings.port)
     on_listening(sock.getsockname()[1])
     shared = tempfile.mkdtemp(prefix="metrics-", dir=_made(settings.cache))
-    environment = {**os.environ, MULTIPROCESS: shared}
+    environment = {**os.environ, PROCESSES: shared}
     ending: list[int] = []
 
     def start() -> subprocess.Popen[bytes]:
