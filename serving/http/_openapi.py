@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Final
@@ -73,8 +74,11 @@ def page_file(name: str) -> tuple[bytes, bytes] | None:
     """A file of the page with its content type, None for no file of it."""
     if name == "start.js":
         return _START.encode(), _KINDS[".js"]
-    if name not in ("swagger-ui.css", "swagger-ui-bundle.js"):
-        return None
+    return _packaged(name) if name in ("swagger-ui.css", "swagger-ui-bundle.js") else None
+
+
+@cache
+def _packaged(name: str) -> tuple[bytes, bytes] | None:
     found = importlib.util.find_spec("swagger_ui")
     folders = found.submodule_search_locations if found is not None else None
     for file in sorted(Path(folders[0]).rglob(name)) if folders else ():
