@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from serving.engine import Answer, Asked, Engine
 from serving.errors import ServingError
@@ -31,6 +31,9 @@ from serving.http._wire import (
     respond,
 )
 from serving.live import LiveProducts
+
+if TYPE_CHECKING:
+    from serving.grpc import GrpcServer
 
 _LOG: Final = logging.getLogger("headwater.serving")
 _PATIENCE: Final = 5.0
@@ -57,6 +60,7 @@ class App:
         most_instances: int,
         follow: float,
         exposition: Callable[[], bytes],
+        grpc: "GrpcServer | None" = None,
     ) -> None:
         """Prepares.
 
@@ -70,9 +74,11 @@ class App:
             most_instances: Instances of a request.
             follow: Seconds between two looks at the lake.
             exposition: Metrics as Prometheus reads them.
+            grpc: The same over gRPC, started and ended with the rest.
         """
         self._live, self._desk, self._front, self._metrics, self._keys = live, desk, front, metrics, keys
         self._body_limit, self._most, self._follow, self._exposition = body_limit, most_instances, follow, exposition
+        self._grpc = grpc
         self._shown: set[tuple[str, ...]] = set()
         self._following: asyncio.Task[None] | None = None
         self._is_ending, self._has_looked = False, asyncio.Event()
@@ -248,6 +254,8 @@ class App:
                     await asyncio.wait_for(self._has_looked.wait(), _PATIENCE)
                 except TimeoutError:
                     await asyncio.get_running_loop().run_in_executor(None, self._live.hold)
+                if self._grpc is not None:
+                    await self._grpc.start()
                 gc.collect()
                 gc.freeze()  # what is loaded stays: no later collection looks through it while somebody waits
                 await send({"type": "lifespan.startup.complete"})
@@ -257,6 +265,8 @@ class App:
                     self._following.cancel()
                     with suppress(asyncio.CancelledError):
                         await self._following
+                if self._grpc is not None:
+                    await self._grpc.ended()
                 self._desk.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
