@@ -14,6 +14,7 @@ from serving.http._wire import MOST_NAMED, Problem, listed
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE: Final = frozenset(("entity", "time", "id", "explain"))
+_INSTANCE: Final = frozenset(("entity", "time"))
 _MANY: Final = frozenset(("instances", "id", "explain"))
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-|$)")
 _OF_BATCH: Final = re.compile(r"#[0-9]+\Z")
@@ -84,6 +85,9 @@ def read_request(body: Mapping[str, Any], engine: Engine, caller: Caller, versio
         )
     if len(instances) > most:
         raise Problem(413, "too_many_instances", f"There are {len(instances)} instances; {most} are taken at once.")
+    for one in instances:
+        if type(one) is dict:  # what is none is refused below
+            _only(one, _INSTANCE)
     return [_asked(one, f"{given}#{place}", engine, caller, version, explain) for place, one in enumerate(instances)]
 
 

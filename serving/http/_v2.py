@@ -24,7 +24,7 @@ _DATATYPES: Final[Mapping[FieldType, str]] = {
     FieldType.TIME: "BYTES",
     FieldType.DATE: "BYTES",
 }
-_ACCEPTED: Final[Mapping[str, frozenset[str]]] = {
+ACCEPTED: Final[Mapping[str, frozenset[str]]] = {
     "INT64": frozenset(("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")),
     "FP64": frozenset(
         ("FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
@@ -32,6 +32,7 @@ _ACCEPTED: Final[Mapping[str, frozenset[str]]] = {
     "BYTES": frozenset(("BYTES",)),
     "BOOL": frozenset(("BOOL",)),
 }
+_PARTS: Final = frozenset(("name", "shape", "datatype", "parameters", "data"))
 _KNOWN: Final = frozenset(("id", "parameters", "inputs", "outputs"))
 OUTPUTS: Final = (("score", "FP64"), ("decision", "BOOL"), ("version", "BYTES"))
 
@@ -136,10 +137,12 @@ def write_response(answers: Sequence[Answer], engine: Engine, version: str, want
 def _tensor(raw: Any, place: int, wanted: Mapping[str, str], most: int) -> tuple[str, list[Any]]:
     if type(raw) is not dict:
         raise _wrong(f"inputs[{place}]", "is no object")
+    if strange := [part for part in raw if part not in _PARTS]:
+        raise _wrong(f"inputs[{place}]", f"has {listed(strange)}; a tensor has {', '.join(sorted(_PARTS))}")
     name, shape, datatype, data = (raw.get(part) for part in ("name", "shape", "datatype", "data"))
     if type(name) is not str or name not in wanted:
         raise _wrong(f"inputs[{place}].name", f"is {str(name)[:60]!r}; inputs are {', '.join(wanted)}")
-    if type(datatype) is not str or datatype not in _ACCEPTED[wanted[name]]:
+    if type(datatype) is not str or datatype not in ACCEPTED[wanted[name]]:
         raise _wrong(name, f"has datatype {str(datatype)[:20]!r}, not {wanted[name]}")
     if type(shape) is not list or not shape or any(type(size) is not int or size < 0 for size in shape):
         raise _wrong(name, "has no shape, a list of sizes")
