@@ -157,12 +157,6 @@ def run(
         timeout_graceful_shutdown=int(settings.drain),
         timeout_keep_alive=75,
     )
-    # What uvicorn restores and raises again once it has drained: to be asked to end is no failure.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda caught, frame: None)
-    if parent:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    on_listening(sock.getsockname()[1], reserved.getsockname()[1] if reserved else 0)
 
     class Server(uvicorn.Server):
         """Ends gRPC with the rest: no new calls, and time for those that are on their way."""
@@ -172,8 +166,20 @@ def run(
                 server.end()
             await super().shutdown(sockets)
 
+    service = Server(config)
+
+    def end(caught: int, frame: object) -> None:
+        service.should_exit = True
+
+    # Heard before uvicorn listens to signals itself, and what it restores and raises again once it has drained: to be asked to
+    # end is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    if parent:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    on_listening(sock.getsockname()[1], reserved.getsockname()[1] if reserved else 0)
     try:
-        Server(config).run(sockets=[sock])
+        service.run(sockets=[sock])
     finally:
         store.close()
         sock.close()

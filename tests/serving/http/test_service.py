@@ -389,3 +389,10 @@ def test_workers_show_what_is_live_and_not_what_was(released: Released, start: S
         return {line.split('version="')[1].split('"')[0]: float(line.rpartition(" ")[2]) for line in lines}
 
     service.until(lambda: shown() == {"1.0.0": 0.0, "1.1.0": 1.0})
+
+
+def test_a_service_that_is_asked_to_end_while_it_starts_ends(start: Start) -> None:
+    """What came before uvicorn listened to signals was swallowed: the process, or a worker whose parent had died, lived for ever."""
+    service = start(wait=False)
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(timeout=30) == 0
