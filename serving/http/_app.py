@@ -79,6 +79,7 @@ class App:
         self._live, self._desk, self._front, self._metrics, self._keys = live, desk, front, metrics, keys
         self._body_limit, self._most, self._follow, self._exposition = body_limit, most_instances, follow, exposition
         self._grpc = grpc
+        self._log_troubles: dict[str, str] = {}
         self._shown: set[tuple[str, ...]] = set()
         self._following: asyncio.Task[None] | None = None
         self._is_ending, self._has_looked = False, asyncio.Event()
@@ -222,9 +223,9 @@ class App:
             raise _nothing(path)
 
     def _ready(self) -> tuple[int, Any]:
-        is_ready = self._live.is_ready and not self._is_ending
+        is_ready = self._live.is_ready and not self._is_ending and not self._log_troubles
         found: dict[str, Any] = {"ready": is_ready}
-        if troubles := {trouble.product: trouble.reason for trouble in self._live.troubles}:
+        if troubles := {**{one.product: one.reason for one in self._live.troubles}, **self._log_troubles}:
             found["troubles"] = troubles
         return (200 if is_ready else 503), found
 
@@ -275,6 +276,7 @@ class App:
         """Looks at the lake again and again, beside the requests."""
         while True:
             await self._look()
+            self._log_troubles = await self._desk.prepare(self._live.engines)
             self._show()
             self._has_looked.set()
             await asyncio.sleep(self._follow)
@@ -298,7 +300,7 @@ class App:
         metrics, live = self._metrics, self._live
         metrics.refreshed.set(time.time())
         metrics.lake_away.set(bool(live.lake_trouble))
-        metrics.ready.set(live.is_ready)
+        metrics.ready.set(live.is_ready and not self._log_troubles)
         deployed: set[tuple[str, ...]] = {
             (product, version, engine.deployment.policy.kind, engine.deployment.commit)
             for product, engine in live.engines.items()

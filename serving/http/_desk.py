@@ -6,7 +6,8 @@ is done in the loop; on a disk that takes longer it goes to a thread, so that he
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
@@ -101,6 +102,7 @@ class Desk:
         """
         self._open_log, self._limits, self._metrics = open_log, limits, metrics
         self._logs: dict[str, LogWriter] = {}
+        self._opening = threading.Lock()
         self._waiting: list[_Waiting] = []
         self._writing: list[_Waiting] = []
         self._count, self._is_called, self._in_thread = 0, False, False
@@ -146,6 +148,13 @@ class Desk:
             return await one.done
         finally:
             self._count -= len(asked)
+
+    async def prepare(self, products: Iterable[str]) -> dict[str, str]:
+        """Opens the logs of products that may be asked next; why one cannot be, by product."""
+        missing = [product for product in products if product not in self._logs]
+        if not missing:
+            return {}
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._opened, missing)
 
     def close(self) -> None:
         """Ends the logs."""
@@ -212,16 +221,29 @@ class Desk:
             else:
                 one.records = own  # type: ignore[assignment]
 
+    def _opened(self, products: Iterable[str]) -> dict[str, str]:
+        found = {}
+        for product in products:
+            try:
+                self._log_of(product)
+            except LogError as error:
+                found[product] = str(error)
+        return found
+
+    def _log_of(self, product: str) -> LogWriter:
+        with self._opening:
+            log = self._logs.get(product)
+            if log is None:
+                log = self._logs[product] = self._open_log(product)
+            return log
+
     def _log(self, ready: dict[str, list[_Waiting]]) -> dict[str, LogError]:
         """Writes the records of each product with one sync; what failed, by product."""
         failed: dict[str, LogError] = {}
         begun = perf_counter()
         for product, group in ready.items():
             try:
-                log = self._logs.get(product)
-                if log is None:
-                    log = self._logs[product] = self._open_log(product)
-                log.append([answer.record for one in group for answer in one.records])
+                self._log_of(product).append([answer.record for one in group for answer in one.records])
             except LogError as error:
                 failed[product] = error
         taken = perf_counter() - begun

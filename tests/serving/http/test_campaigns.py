@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.serving.conftest import Released
+from tests.serving.conftest import PRODUCT, Released
 from tests.serving.http.campaign import Callers, check_log, with_disk
 from tests.serving.http.conftest import Service
 
@@ -110,12 +110,15 @@ LIMITED = """
 
 
 def test_a_log_that_the_system_lets_nobody_write_is_a_refusal(released: Released, start: Start, tmp_path: Path) -> None:
-    """The kernel itself refuses here: a segment is larger than a file may be."""
-    service = start(program=with_disk(tmp_path, LIMITED))
+    """The kernel itself refuses here: a segment is larger than a file may be. The service said that it was ready."""
+    service = start(program=with_disk(tmp_path, LIMITED), wait=False)
+    service.until(lambda: PRODUCT in service.get("/v2/health/ready").json.get("troubles", {}))
     reply = service.predict()
     assert (reply.status, reply.json["code"]) == (503, "log_failed")
+    assert service.get("/v2/health/ready").status == 503
     psutil.Process(service.process.pid).rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
-    service.until(lambda: service.predict().status == 200)
+    service.until(lambda: service.get("/v2/health/ready").status == 200)
+    assert service.predict().status == 200
 
 
 SLOW = """
