@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from serving.engine import Answer, Asked, Engine
@@ -79,6 +80,8 @@ class App:
         self._live, self._desk, self._front, self._metrics, self._keys = live, desk, front, metrics, keys
         self._body_limit, self._most, self._follow, self._exposition = body_limit, most_instances, follow, exposition
         self._grpc = grpc
+        self._looks: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = SimpleQueue()
+        self._looker = threading.Thread()
         self._log_troubles: dict[str, str] = {}
         self._shown: set[tuple[str, ...]] = set()
         self._following: asyncio.Task[None] | None = None
@@ -282,18 +285,25 @@ class App:
             await asyncio.sleep(self._follow)
 
     async def _look(self) -> None:
-        """One look, in a thread that the process does not wait for at its end: a lake that hangs holds nothing up."""
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        """One look, in a thread that the process does not wait for at its end: a lake that hangs holds nothing up.
 
-        def look() -> None:
+        It is the same thread every time: the lake keeps connections for each that ever asked.
+        """
+        ended = asyncio.Event()
+        if not self._looker.is_alive():
+            self._looker = threading.Thread(target=self._look_when_asked, name="lake", daemon=True)
+            self._looker.start()
+        self._looks.put((asyncio.get_running_loop(), ended))
+        await ended.wait()
+
+    def _look_when_asked(self) -> None:
+        while True:
+            loop, ended = self._looks.get()
             try:
                 self._live.refresh()
-            finally:  # a fault of ours is reported by the thread; the next look may find better
+            finally:  # a fault of ours is reported by the thread, which ends; the next one may find better
                 with suppress(RuntimeError):  # the loop has ended meanwhile
                     loop.call_soon_threadsafe(ended.set)
-
-        threading.Thread(target=look, name="lake", daemon=True).start()
-        await ended.wait()
 
     def _show(self) -> None:
         """What is live, in the metrics."""

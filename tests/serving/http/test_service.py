@@ -396,3 +396,23 @@ def test_a_service_that_is_asked_to_end_while_it_starts_ends(start: Start) -> No
     service = start(wait=False)
     service.process.send_signal(signal.SIGTERM)
     assert service.process.wait(timeout=30) == 0
+
+
+def test_following_the_lake_opens_nothing_anew(start: Start) -> None:
+    """Each look once had a thread of its own, and the lake kept connections for every one of them."""
+    service = start("--follow", "0.05")
+    process = psutil.Process(service.process.pid)
+
+    def looks() -> float:
+        (line,) = [
+            line
+            for line in service.get("/metrics").body.decode().splitlines()
+            if line.startswith("headwater_refreshed_t")
+        ]
+        return float(line.rpartition(" ")[2])
+
+    seen: set[float] = set()
+    service.until(lambda: len(seen) > 5 or bool(seen.add(looks())))
+    before = process.num_fds()
+    service.until(lambda: len(seen) > 35 or bool(seen.add(looks())))
+    assert process.num_fds() <= before + 3
