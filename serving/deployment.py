@@ -8,7 +8,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from headwater.lake._files import sync, sync_all
 from headwater.models import IDENTITY, Bundle, read_bundle
 from headwater.names import MAIN
 from headwater.registry import model_version
-from serving.errors import NotHeldError, NotReleasedError, TamperedError
+from serving.errors import NotHeldError, NotReleasedError, StatementError, TamperedError
 from serving.policies import AllAtOnce, Policy, from_json, to_json, versions
 
 RELEASE_FILE: Final = "release.json"
@@ -100,12 +101,16 @@ def read_deployment(lake: Lake, product: str, *, ref: str = MAIN) -> Deployment:
         NotReleasedError: It has no release there.
         ModelNotFoundError: The release names a version that was never published.
         PolicyError: Its policy cannot be.
+        StatementError: The release cannot be read.
     """
     snapshot = lake.at(ref)
     if not snapshot.has(f"{product}/release"):
         raise NotReleasedError(product=product, ref=ref)
-    statement = json.loads((snapshot.folder(f"{product}/release") / RELEASE_FILE).read_text(encoding="utf-8"))
-    policy = policy_of(statement)
+    file = snapshot.folder(f"{product}/release") / RELEASE_FILE
+    with _readable(file):
+        statement = json.loads(file.read_text(encoding="utf-8"))
+        policy = policy_of(statement)
+        rules = {**_withdrawn(statement), **_rules(statement.get("serving", {}))}
     online = f"{product}/online_features"
     return Deployment(
         product=product,
@@ -113,8 +118,7 @@ def read_deployment(lake: Lake, product: str, *, ref: str = MAIN) -> Deployment:
         policy=policy,
         models={version: _data_version(lake, product, version, snapshot) for version in versions(policy)},
         online=snapshot.entry(online).data_version if snapshot.has(online) else None,
-        **_withdrawn(statement),
-        **_rules(statement.get("serving", {})),
+        **rules,
     )
 
 
@@ -149,11 +153,12 @@ class DeploymentCache:
         return tuple(sorted(file.parent.name for file in self._folder.glob(f"*/{_STATE}")))
 
     def held(self, product: str) -> Deployment:
-        """The deployment that was taken last. Raises NotHeldError, PolicyError."""
+        """The deployment that was taken last. Raises NotHeldError, PolicyError, StatementError."""
         file = self._folder / product / _STATE
         if not file.is_file():
             raise NotHeldError(what=f"A deployment of {product!r}")
-        return Deployment.from_json(json.loads(file.read_text(encoding="utf-8")))
+        with _readable(file):
+            return Deployment.from_json(json.loads(file.read_text(encoding="utf-8")))
 
     def bundle(self, deployment: Deployment, version: str) -> Bundle:
         """The model of a version, checked.
@@ -198,6 +203,15 @@ class DeploymentCache:
         sync(part)
         part.replace(file)
         sync(file.parent)
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """What a file that anybody may have written can raise, as one error."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise StatementError(file=str(file), problem=f"{type(error).__name__}: {error}") from error
 
 
 def policy_of(statement: Mapping[str, Any]) -> Policy:

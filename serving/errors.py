@@ -19,6 +19,16 @@ class NotReleasedError(ServingError):
         )
 
 
+class StatementError(ServingError):
+    """A file that says what shall be served, and cannot be read."""
+
+    def __init__(self, *, file: str, problem: str) -> None:
+        self.file = file
+        super().__init__(
+            f"{file} does not say what shall be served: {problem}. What was served before goes on. Publish the release again."
+        )
+
+
 class NotHeldError(ServingError):
     """A copy on this machine that is asked for and not there."""
 

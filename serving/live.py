@@ -64,7 +64,7 @@ class LiveProducts:
         self._engines: dict[str, Engine] = {}
         self._troubles: dict[str, Trouble] = {}
         self._lake_trouble, self._has_looked = "", False
-        self._refreshing = threading.Lock()
+        self._refreshing, self._putting = threading.Lock(), threading.Lock()
 
     @property
     def engines(self) -> Mapping[str, Engine]:
@@ -100,9 +100,13 @@ class LiveProducts:
                 product=product,
                 served=tuple(self._engines),
                 reason=trouble.reason if trouble else "",
-                is_expected=not self._has_looked or trouble is not None or product in self._wanted,
+                is_expected=trouble is not None or self._may_come(product),
             )
         return found
+
+    def _may_come(self, product: str) -> bool:
+        """Whether a product that nothing is live of may be one that is served, as far as is known."""
+        return product in self._wanted if self._wanted else not self._has_looked or bool(self._lake_trouble)
 
     def refresh(self) -> tuple[str, ...]:
         """Looks at the lake, and switches what changed. One thread at a time; others find it done.
@@ -115,6 +119,15 @@ class LiveProducts:
                 return self._refreshed()
             finally:
                 self._has_looked = True
+
+    def hold(self) -> tuple[str, ...]:
+        """Goes on with what was taken last, while another thread still waits for the lake.
+
+        Returns:
+            The products that are live by it.
+        """
+        self._lake_trouble = self._lake_trouble or "The lake has not answered yet."
+        return self._from_disk()
 
     def _refreshed(self) -> tuple[str, ...]:
         try:
@@ -159,7 +172,7 @@ class LiveProducts:
         if product in self._engines:
             return False
         try:
-            self._switch(self._cache.held(product))
+            self._switch(self._cache.held(product), is_held=True)
         except NotHeldError:
             return False
         except (HeadwaterError, OSError) as error:
@@ -167,8 +180,8 @@ class LiveProducts:
             return False
         return True
 
-    def _switch(self, deployment: Deployment) -> None:
-        """Loads beside what is live, then puts it in its place in one step."""
+    def _switch(self, deployment: Deployment, *, is_held: bool = False) -> None:
+        """Loads beside what is live, then puts it in its place in one step; what is only held never replaces anything."""
         before = self._engines.get(deployment.product)
         models = {version: self._model(deployment, version, before) for version in deployment.models}
         content = self._cache.online(deployment)
@@ -179,12 +192,17 @@ class LiveProducts:
                 self._store.publish(name, content, commit=deployment.commit)
         store = self._store if content is not None else None
         engine = Engine(deployment, models, store=store, store_name=name)
-        self._troubles.pop(deployment.product, None)
-        self._engines = {**self._engines, deployment.product: engine}
+        with self._putting:
+            if is_held and deployment.product in self._engines:
+                return
+            self._troubles.pop(deployment.product, None)
+            self._engines = {**self._engines, deployment.product: engine}
         _LOG.info(
             "serving",
             extra={"product": deployment.product, "policy": deployment.policy.kind, "commit": deployment.commit},
         )
+        if is_held:
+            return
         with suppress(OSError):
             self._cache.forget(deployment.product, keep=[deployment, *([before.deployment] if before else [])])
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.option(
     "--port", default=8080, type=click.IntRange(0, 65535), show_default=True, help="Port; 0 takes a free one."
 )
+@click.option("--grpc-port", type=click.IntRange(0, 65535), help="Port for gRPC too; 0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address. Other than loopback it needs --keys.")
 @click.option(
     "--product", "products", multiple=True, help="Serve this product; may be repeated. Default: all released."
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
     "--deadline", default=10.0, type=click.FloatRange(0.001), show_default=True, help="Seconds to answer in; then 504."
 )
 @click.option("--no-sync", is_flag=True, help="Answer before the disk has the record: a power cut may lose some.")
+@click.option("--parent", default=0, type=int, hidden=True)
 @click.option("--socket-fd", type=int, hidden=True)
 def serve(
     port: int,
+    grpc_port: int | None,
     host: str,
     products: tuple[str, ...],
     workers: int,
@@ -49,9 +52,10 @@ def serve(
     waiting: int,
     deadline: float,
     no_sync: bool,
+    parent: int,
     socket_fd: int | None,
 ) -> None:
-    """Serves the released models: REST at /v1 and /v2 (Open Inference Protocol), /metrics, /docs. Ctrl-C stops it.
+    """Serves the released models: REST at /v1 and /v2 (Open Inference Protocol), gRPC with --grpc-port, /metrics, /docs. Ctrl-C stops it.
 
     It follows the lake: what a release says is live a second later, and nobody's request fails for it. While the lake is away it
     goes on with what it took last.
@@ -68,6 +72,7 @@ def serve(
         log=settings.prediction_log,
         host=host,
         port=port,
+        grpc_port=grpc_port,
         keys=keys,
         products=products,
         branch=settings.branch,
@@ -76,14 +81,15 @@ def serve(
         sync=not no_sync,
     )
     if socket_fd is None and workers > 1:
-        command = [sys.executable, "-m", "headwater.cli", *sys.argv[1:], "--socket-fd"]
-        sys.exit(run_workers(server, workers, command, on_listening=lambda found: _tell(host, found)))
+        command = [sys.executable, "-m", "headwater.cli", *sys.argv[1:], "--parent", str(os.getpid())]
+        sys.exit(run_workers(server, workers, command, on_listening=lambda *ports: _tell(host, *ports)))
     run(
         server,
         open_lake=lambda: open_lake(settings, create=False),
         open_store=lambda: open_store(settings, redis),
         inherited=socket.socket(fileno=socket_fd) if socket_fd is not None else None,
-        on_listening=(lambda found: _tell(host, found)) if socket_fd is None else (lambda found: None),
+        parent=parent,
+        on_listening=(lambda *ports: _tell(host, *ports)) if socket_fd is None else (lambda *ports: None),
     )
 
 
@@ -98,10 +104,10 @@ def open_store(settings: "Settings", redis: str) -> "OnlineStore":
     return EmbeddedOnlineStore(settings.serving / "online")
 
 
-def _tell(host: str, port: int) -> None:
-    click.echo(
-        f"Serving on http://{f'[{host}]' if ':' in host else host}:{port} (process {os.getpid()}); /docs shows how to ask."
-    )
+def _tell(host: str, port: int, grpc_port: int) -> None:
+    place = f"[{host}]" if ":" in host else host
+    also = f" gRPC on port {grpc_port}." if grpc_port else ""
+    click.echo(f"Serving on http://{place}:{port} (process {os.getpid()}); /docs shows how to ask.{also}")
 
 
 def _handler() -> logging.Handler:

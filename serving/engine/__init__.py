@@ -2,7 +2,7 @@
 
 from serving.engine._answers import Answer, Asked, Explanation
 from serving.engine._engine import Engine
-from serving.engine._fields import RequestFields
+from serving.engine._fields import RequestFields, shown
 from serving.engine._loaded import LoadedModel, load_model
 from serving.engine.errors import (
     ExplanationError,
@@ -31,4 +31,5 @@ __all__ = [
     "VersionNotServedError",
     "VersionRetiredError",
     "load_model",
+    "shown",
 ]

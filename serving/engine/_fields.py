@@ -4,6 +4,7 @@ import difflib
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,9 @@ from serving.engine.errors import FieldsError, RequestTimeError
 _WHOLE: Final = range(-(2**63), 2**63)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_MOST_NAMED: Final = 20
+"""Fields that an error names: neither it nor the time it takes may grow with what somebody sends."""
+_LONGEST_NAME: Final = 60
 _Read = Callable[[Any], Any]
 
 
@@ -39,13 +43,13 @@ class RequestFields:
             FieldsError: Fields are missing, unknown, or of other types; all are named.
         """
         if type(raw) is not dict:
-            raise FieldsError(product=self._product, fields={"entity": f"is {_shown(raw)}, not an object of fields"})
+            raise FieldsError(product=self._product, fields={"entity": f"is {shown(raw)}, not an object of fields"})
         try:
             found = {name: read(raw[name]) for name, read, _ in self._readers if name in raw}
         except _WrongError:
             found = {}
         if len(found) != len(self._readers) or len(raw) != len(found):
-            if problems := dict(self._problems(raw)):
+            if problems := dict(islice(self._problems(raw), _MOST_NAMED)):
                 raise FieldsError(product=self._product, fields=problems)
             found = {**self._optional, **found}
         return found
@@ -55,7 +59,7 @@ class RequestFields:
         try:
             moment = _instant(raw, self._zone)
         except _WrongError as error:
-            raise RequestTimeError(time=repr(raw), problem=str(error)) from error
+            raise RequestTimeError(time=shown(raw), problem=str(error)) from error
         return microseconds(moment)
 
     def moment(self, at: int) -> datetime:
@@ -75,7 +79,7 @@ class RequestFields:
                 yield name, str(error)
         for name in raw:
             if name not in self._known:
-                yield name, self._unknown(name)
+                yield name[:_LONGEST_NAME], self._unknown(name[:_LONGEST_NAME])
 
     def _unknown(self, name: str) -> str:
         if name == self._time:
@@ -113,7 +117,7 @@ def _whole(raw: Any) -> int | None:
         return None
     if type(raw) is float and raw.is_integer() and int(raw) in _WHOLE:  # JSON has one kind of number
         return int(raw)
-    raise _WrongError(f"is {_shown(raw)}, not a whole number of 64 bits")
+    raise _WrongError(f"is {shown(raw)}, not a whole number of 64 bits")
 
 
 def _number(raw: Any) -> float | None:
@@ -124,19 +128,19 @@ def _number(raw: Any) -> float | None:
         return None
     if kind is int and raw in _WHOLE:
         return float(raw)
-    raise _WrongError(f"is {_shown(raw)}, not a finite number")
+    raise _WrongError(f"is {shown(raw)}, not a finite number")
 
 
 def _text(raw: Any) -> str | None:
     if type(raw) is str or raw is None:
         return raw
-    raise _WrongError(f"is {_shown(raw)}, not a text")
+    raise _WrongError(f"is {shown(raw)}, not a text")
 
 
 def _flag(raw: Any) -> bool | None:
     if raw is None or type(raw) is bool:
         return raw
-    raise _WrongError(f"is {_shown(raw)}, neither true nor false")
+    raise _WrongError(f"is {shown(raw)}, neither true nor false")
 
 
 def _day(raw: Any) -> date | None:
@@ -147,7 +151,7 @@ def _day(raw: Any) -> date | None:
             return date.fromisoformat(raw)
         except ValueError:
             pass
-    raise _WrongError(f"is {_shown(raw)}, not a date such as 2013-07-01")
+    raise _WrongError(f"is {shown(raw)}, not a date such as 2013-07-01")
 
 
 def _instant(raw: Any, zone: ZoneInfo | None) -> datetime:
@@ -159,9 +163,14 @@ def _instant(raw: Any, zone: ZoneInfo | None) -> datetime:
         except (ValueError, OverflowError):
             pass
     example = "2013-07-01T12:00:00" if zone is None else "2013-07-01T12:00:00Z"
-    raise _WrongError(f"is {_shown(raw)}, not a time {'without' if zone is None else 'with'} a zone such as {example}")
+    raise _WrongError(f"is {shown(raw)}, not a time {'without' if zone is None else 'with'} a zone such as {example}")
 
 
-def _shown(raw: Any) -> str:
+def shown(raw: Any) -> str:
+    """A value that somebody sent, for an error: short, however long or deep it is."""
+    if isinstance(raw, str):
+        raw = raw[:60]
+    elif isinstance(raw, list | dict):
+        return "a list" if isinstance(raw, list) else "an object"
     text = repr(raw)
     return text if len(text) <= 60 else f"{text[:57]}..."

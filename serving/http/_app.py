@@ -3,20 +3,23 @@
 import asyncio
 import gc
 import logging
+import threading
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final
 
-from serving.engine import Answer, Engine, RequestError, VersionNotServedError, VersionRetiredError
-from serving.errors import ProductNotServedError, ServingError
+from serving.engine import Answer, Asked, Engine
+from serving.errors import ServingError
 from serving.http._desk import Desk
+from serving.http._front import Front, Write, problem_of
 from serving.http._keys import Keys, Role
-from serving.http._metrics import Metrics
+from serving.http._memory import digest_of
+from serving.http._metrics import Metrics, show
 from serving.http._openapi import describe, page, page_file
-from serving.http._v1 import Caller, caller_of, read_request, write_answers
-from serving.http._v2 import model_metadata, read_instances, server_metadata, write_response
+from serving.http._v1 import LONGEST_ID, Caller, caller_of, read_request, write_answers
+from serving.http._v2 import model_metadata, read_instances, server_metadata, wanted_outputs, write_response
 from serving.http._wire import (
     JSON,
     Disconnected,
@@ -31,20 +34,19 @@ from serving.http._wire import (
     respond,
 )
 from serving.live import LiveProducts
-from serving.policies import Ensemble
+
+if TYPE_CHECKING:
+    from serving.grpc import GrpcServer
 
 _LOG: Final = logging.getLogger("headwater.serving")
-_REMEMBERED: Final = 10_000
-"""Answers to named requests that are kept, so that a caller who asks again hears the same."""
-_LONGEST_REMEMBERED: Final = 2**16
-_PATIENCE: Final = 20.0
-"""Seconds that the first look at the lake may take before anything is accepted: another worker may answer meanwhile."""
+_PATIENCE: Final = 5.0
+"""Seconds that the first look at the lake may take; then what was taken last is served until the lake answers."""
 _TEXT: Final = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 _HTML: Final = [(b"content-type", b"text/html; charset=utf-8")]
 _DEPRECATED: Final = [(b"content-type", JSON), (b"deprecation", b"true")]
+_CLOSE: Final = (b"connection", b"close")
 _Get = Callable[[], tuple[int, Any]]
-_Answered = tuple[list[Answer], Any]
-_Said = tuple[bytes, Headers | None]
+_Read = Callable[[Engine, dict[str, Any], Caller], Sequence[Asked]]
 
 
 class App:
@@ -55,28 +57,36 @@ class App:
         *,
         live: LiveProducts,
         desk: Desk,
+        front: Front,
         metrics: Metrics,
         keys: Keys,
         body_limit: int,
         most_instances: int,
         follow: float,
         exposition: Callable[[], bytes],
+        grpc: "GrpcServer | None" = None,
     ) -> None:
         """Prepares.
 
         Args:
             live: What is live.
-            desk: Where requests are answered.
+            desk: Where requests are answered; its logs are closed at the end.
+            front: The way to it.
             metrics: What is counted.
             keys: Who may ask.
             body_limit: Bytes of a body.
             most_instances: Instances of a request.
             follow: Seconds between two looks at the lake.
             exposition: Metrics as Prometheus reads them.
+            grpc: The same over gRPC, started and ended with the rest.
         """
-        self._live, self._desk, self._metrics, self._keys = live, desk, metrics, keys
+        self._live, self._desk, self._front, self._metrics, self._keys = live, desk, front, metrics, keys
         self._body_limit, self._most, self._follow, self._exposition = body_limit, most_instances, follow, exposition
-        self._answered: OrderedDict[tuple[str, str], tuple[bytes, _Said]] = OrderedDict()
+        self._grpc = grpc
+        self._looks: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = SimpleQueue()
+        self._looker = threading.Thread()
+        self._log_troubles: dict[str, str] = {}
+        self._shown: set[tuple[str, ...]] = set()
         self._following: asyncio.Task[None] | None = None
         self._is_ending, self._has_looked = False, asyncio.Event()
         self._gets: dict[str, _Get] = {
@@ -105,7 +115,7 @@ class App:
             else:
                 await self._get(scope, path, headers, send)
         except Problem as problem:
-            await respond(send, problem.status, problem.body(""), problem.headers())
+            await respond(send, problem.status, problem.body(""), _headers(problem, headers))
         except Disconnected:
             return
 
@@ -113,15 +123,18 @@ class App:
         self, scope: Scope, target: str, headers: Mapping[bytes, bytes], receive: Receive, send: Send
     ) -> None:
         """`/v1/<product>:predict` and `/v1/<product>/versions/<version>:predict`."""
-        product, _, rest = target.partition("/versions/")
+        product, _, version = target.partition("/versions/")
+        is_batch = False
 
-        async def answer(engine: Engine, body: dict[str, Any], caller: Caller) -> _Answered:
-            asked = read_request(body, engine, caller, rest, self._most)
-            answers = await self._desk.ask(engine, asked, _deadline(headers))
-            self._count(engine, answers)
-            return answers, write_answers(answers, product, is_batch="instances" in body)
+        def read(engine: Engine, body: dict[str, Any], caller: Caller) -> Sequence[Asked]:
+            nonlocal is_batch
+            is_batch = "instances" in body
+            return read_request(body, engine, caller, version, self._most)
 
-        await self._post(scope, product, headers, receive, send, answer)
+        def write(answers: Sequence[Answer], engine: Engine) -> bytes:
+            return encode_json(write_answers(answers, product, is_batch=is_batch))
+
+        await self._post(scope, product, headers, receive, send, read, write)
 
     async def _model(
         self, scope: Scope, parts: list[str], headers: Mapping[bytes, bytes], receive: Receive, send: Send
@@ -132,21 +145,25 @@ class App:
         if rest[:1] == ["versions"] and len(rest) > 1:
             version, rest = rest[1], rest[2:]
         if rest == ["infer"]:
+            wanted: frozenset[str] = frozenset()
 
-            async def answer(engine: Engine, body: dict[str, Any], caller: Caller) -> _Answered:
+            def read(engine: Engine, body: dict[str, Any], caller: Caller) -> Sequence[Asked]:
+                nonlocal wanted
+                wanted = wanted_outputs(body)
                 model = engine.model(version) if version else engine.live
-                asked = read_request(read_instances(body, model, self._most), engine, caller, version, self._most)
-                answers = await self._desk.ask(engine, asked, _deadline(headers))
-                self._count(engine, answers)
-                return answers, write_response(answers, engine, asked[0].id.rpartition("#")[0], version)
+                instances = read_instances(body, model, self._most)
+                return read_request(instances, engine, caller, version, self._most)
 
-            await self._post(scope, product, headers, receive, send, answer)
+            def write(answers: Sequence[Answer], engine: Engine) -> bytes:
+                return encode_json(write_response(answers, engine, version, wanted))
+
+            await self._post(scope, product, headers, receive, send, read, write)
             return
         if rest not in ([], ["ready"]):
             raise _nothing(scope["path"])
         _only(scope, "GET")
         self._keys.caller(headers, Role.PREDICT, product)
-        engine = self._engine(product, version)
+        engine = self._front.engine(product, version)
         model = engine.model(version) if version else engine.live
         found = {"name": product, "ready": True} if rest else model_metadata(engine, model)
         await respond(send, 200, encode_json(found))
@@ -158,11 +175,12 @@ class App:
         headers: Mapping[bytes, bytes],
         receive: Receive,
         send: Send,
-        answer: Callable[[Engine, dict[str, Any], Caller], Awaitable[_Answered]],
+        read: _Read,
+        write: Write,
     ) -> None:
         """One request for predictions, counted however it ends."""
         begun = time.perf_counter()
-        version, status, request_id, body = "", 200, "", b""
+        version, status, request_id, body = "", 500, "", b""
         out_headers: Headers | None = None
         try:
             _only(scope, "POST")
@@ -170,54 +188,24 @@ class App:
             request_id = caller.id
             raw = await read_body(receive, headers, self._body_limit)
             parsed = read_json(raw, headers)
-            engine = self._engine(product, "")
             name = parsed.get("id", caller.id)
             request_id = name if isinstance(name, str) else ""
-            body, out_headers = self._before(product, request_id, scope["path"], raw)
-            if not body:
-                answers, found = await answer(engine, parsed, caller)
-                version, body, out_headers = answers[0].version, encode_json(found), _warning(engine, answers)
-                self._remember(product, request_id, scope["path"], raw, (body, out_headers))
-        except (Problem, ServingError) as error:
-            problem = error if isinstance(error, Problem) else _problem(error)
-            status, body, out_headers = problem.status, problem.body(request_id), problem.headers()
-        known = product if product in self._live.engines else ""
-        counted = self._metrics.of_request(known, version, status)
-        counted[0].inc()
-        counted[1].observe(time.perf_counter() - begun)
+            version, body, is_deprecated = await self._front.answer(
+                product,
+                request_id,
+                digest_of(scope["path"], raw) if request_id else b"",
+                _deadline(headers),
+                read=lambda engine: read(engine, parsed, caller),
+                write=write,
+            )
+            status, out_headers = 200, _DEPRECATED if is_deprecated else None
+        except (Problem, ServingError, asyncio.CancelledError) as error:
+            problem = _problem(error)
+            said = request_id if len(request_id) <= LONGEST_ID else ""
+            status, body, out_headers = problem.status, problem.body(said), _headers(problem, headers)
+        finally:
+            self._front.counted(product, version, status, begun)
         await (respond(send, status, body) if out_headers is None else respond(send, status, body, out_headers))
-
-    def _before(self, product: str, request_id: str, path: str, raw: bytes) -> _Said:
-        """What the same request was answered before; nothing for a new one. Raises Problem for an id used for another."""
-        held = self._answered.get((product, request_id)) if request_id else None
-        if held is None:
-            return b"", None
-        if held[0] != path.encode() + b"\0" + raw:
-            said = f"The id {request_id[:128]!r} was used for another request. Give each request an id of its own."
-            raise Problem(409, "id_used", said, fields={"id": "was used for another request"})
-        return held[1]
-
-    def _remember(self, product: str, request_id: str, path: str, raw: bytes, said: _Said) -> None:
-        if request_id and len(raw) + len(said[0]) <= _LONGEST_REMEMBERED:
-            self._answered[product, request_id] = (path.encode() + b"\0" + raw, said)
-            if len(self._answered) > _REMEMBERED:
-                self._answered.popitem(last=False)
-
-    def _engine(self, product: str, version: str) -> Engine:
-        try:
-            engine = self._live.engine(product)
-            if version:
-                engine.model(version)
-        except ServingError as error:
-            raise _problem(error) from error
-        return engine
-
-    def _count(self, engine: Engine, answers: Any) -> None:
-        for answer in answers:
-            for view, reason in answer.reasons.items():
-                self._metrics.defaulted.labels(engine.product, view, reason).inc()
-            if answer.decision:
-                self._metrics.positives.labels(engine.product, answer.version).inc()
 
     async def _get(self, scope: Scope, path: str, headers: Mapping[bytes, bytes], send: Send) -> None:
         make = self._gets.get(path)
@@ -241,9 +229,9 @@ class App:
             raise _nothing(path)
 
     def _ready(self) -> tuple[int, Any]:
-        is_ready = self._live.is_ready and not self._is_ending
+        is_ready = self._live.is_ready and not self._is_ending and not self._log_troubles
         found: dict[str, Any] = {"ready": is_ready}
-        if troubles := {trouble.product: trouble.reason for trouble in self._live.troubles}:
+        if troubles := {**{one.product: one.reason for one in self._live.troubles}, **self._log_troubles}:
             found["troubles"] = troubles
         return (200 if is_ready else 503), found
 
@@ -269,8 +257,12 @@ class App:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self._following = asyncio.create_task(self._follow_lake())
-                with suppress(TimeoutError):
+                try:
                     await asyncio.wait_for(self._has_looked.wait(), _PATIENCE)
+                except TimeoutError:
+                    await asyncio.get_running_loop().run_in_executor(None, self._live.hold)
+                if self._grpc is not None:
+                    await self._grpc.start()
                 gc.collect()
                 gc.freeze()  # what is loaded stays: no later collection looks through it while somebody waits
                 await send({"type": "lifespan.startup.complete"})
@@ -280,48 +272,59 @@ class App:
                     self._following.cancel()
                     with suppress(asyncio.CancelledError):
                         await self._following
+                if self._grpc is not None:
+                    await self._grpc.ended()
                 self._desk.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
     async def _follow_lake(self) -> None:
         """Looks at the lake again and again, beside the requests."""
-        loop = asyncio.get_running_loop()
         while True:
-            try:
-                await loop.run_in_executor(None, self._live.refresh)
-            except RuntimeError:  # the executor is gone: the process ends
-                return
+            await self._look()
+            self._log_troubles = await self._desk.prepare(self._live.engines)
             self._show()
             self._has_looked.set()
             await asyncio.sleep(self._follow)
+
+    async def _look(self) -> None:
+        """One look, in a thread that the process does not wait for at its end: a lake that hangs holds nothing up.
+
+        It is the same thread every time: the lake keeps connections for each that ever asked.
+        """
+        ended = asyncio.Event()
+        if not self._looker.is_alive():
+            self._looker = threading.Thread(target=self._look_when_asked, name="lake", daemon=True)
+            self._looker.start()
+        self._looks.put((asyncio.get_running_loop(), ended))
+        await ended.wait()
+
+    def _look_when_asked(self) -> None:
+        while True:
+            loop, ended = self._looks.get()
+            try:
+                self._live.refresh()
+            finally:  # a fault of ours is reported by the thread, which ends; the next one may find better
+                with suppress(RuntimeError):  # the loop has ended meanwhile
+                    loop.call_soon_threadsafe(ended.set)
 
     def _show(self) -> None:
         """What is live, in the metrics."""
         metrics, live = self._metrics, self._live
         metrics.refreshed.set(time.time())
         metrics.lake_away.set(bool(live.lake_trouble))
-        metrics.ready.set(live.is_ready)
-        metrics.deployed.clear()
-        metrics.trouble.clear()
-        for product, engine in live.engines.items():
-            metrics.trouble.labels(product).set(0)
-            for version in engine.models:
-                metrics.deployed.labels(product, version, engine.deployment.policy.kind, engine.deployment.commit).set(
-                    1
-                )
-        for trouble in live.troubles:
-            metrics.trouble.labels(trouble.product).set(1)
-
-
-def _warning(engine: Engine, answers: Sequence[Answer]) -> Headers | None:
-    """Headers of answers of which one comes from a deprecated version, None without one."""
-    deprecated = engine.deployment.deprecated
-    if not deprecated:
-        return None
-    combined = engine.models if engine.deployment.policy.kind == Ensemble.kind else ()
-    answered = {*combined, *(answer.version for answer in answers)}
-    return None if answered.isdisjoint(deprecated) else _DEPRECATED
+        metrics.ready.set(live.is_ready and not self._log_troubles)
+        deployed: set[tuple[str, ...]] = {
+            (product, version, engine.deployment.policy.kind, engine.deployment.commit)
+            for product, engine in live.engines.items()
+            for version in engine.models
+        }
+        show(metrics.deployed, {**dict.fromkeys(self._shown, 0), **dict.fromkeys(deployed, 1)})
+        self._shown = deployed
+        show(
+            metrics.trouble,
+            {**dict.fromkeys([(name,) for name in live.engines], 0), **{(one.product,): 1 for one in live.troubles}},
+        )
 
 
 def _deadline(headers: Mapping[bytes, bytes]) -> float | None:
@@ -329,7 +332,7 @@ def _deadline(headers: Mapping[bytes, bytes]) -> float | None:
     said = headers.get(b"x-request-timeout-ms")
     if said is None:
         return None
-    if not said.isdigit() or not 0 < int(said) <= 3_600_000:
+    if not said.isdigit() or len(said) > 7 or not 0 < int(said) <= 3_600_000:
         raise Problem(400, "timeout", "X-Request-Timeout-Ms is no number of milliseconds from 1 to 3600000.")
     return int(said) / 1_000
 
@@ -344,14 +347,15 @@ def _nothing(path: str) -> Problem:
     return Problem(404, "not_found", f"There is nothing at {path[:200]}. /docs shows what there is.")
 
 
-def _problem(error: ServingError) -> Problem:
+def _problem(error: BaseException) -> Problem:
     """The answer that an error becomes."""
-    if isinstance(error, RequestError):
-        return Problem(422, "invalid", str(error), fields=error.fields)
-    if isinstance(error, ProductNotServedError) and error.is_expected:
-        return Problem(503, "not_ready", str(error), retry_after=1)
-    if isinstance(error, VersionRetiredError):
-        return Problem(410, "retired", str(error))
-    if isinstance(error, VersionNotServedError | ProductNotServedError):
-        return Problem(404, "not_served", str(error))
-    return Problem(500, "failed", str(error))
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, ServingError):
+        return problem_of(error)
+    return Problem(503, "ending", "The service ends, and the request took too long. Ask again.", retry_after=1)
+
+
+def _headers(problem: Problem, headers: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    """Of a refusal; a caller who waits for leave to send the body sends none, so that the connection cannot go on."""
+    return [*problem.headers(), _CLOSE] if b"expect" in headers else problem.headers()

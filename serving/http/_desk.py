@@ -6,13 +6,14 @@ is done in the loop; on a disk that takes longer it goes to a thread, so that he
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
 
-from headwater.features.errors import OnlineStoreError
+from headwater.features.errors import FeatureError
 from serving.engine import Answer, Asked, Engine
 from serving.errors import ServingError
 from serving.http._metrics import Metrics
@@ -22,6 +23,8 @@ from serving.prediction_log import LogError, LogFullError, LogWriter
 _SLOW: Final = 0.02
 """Seconds of a sync from which on the next ones are done in a thread, until one is quick again."""
 _QUICK: Final = 0.005
+_TICK: Final = 0.001
+"""Seconds by which a loop's timer may ring early."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +44,49 @@ class Limits:
     deadline: float = 10.0
 
 
+Settled = Callable[[list[Answer] | None], None]
+"""Told once of every request how it ended: with answers that stand in the log, or with none."""
+
+
+def _nobody(answers: list[Answer] | None) -> None:
+    """For requests that nobody asks for again."""
+
+
 class _Waiting:
     """One request with its instances."""
 
-    __slots__ = ("asked", "deadline", "done", "engine", "records")
+    __slots__ = ("asked", "at_log", "deadline", "done", "engine", "records", "settled")
 
     def __init__(
-        self, engine: Engine, asked: Sequence[Asked], done: "asyncio.Future[list[Answer]]", deadline: float
+        self,
+        engine: Engine,
+        asked: Sequence[Asked],
+        done: "asyncio.Future[list[Answer]]",
+        deadline: float,
+        settled: Settled,
     ) -> None:
-        self.engine, self.asked, self.done, self.deadline = engine, asked, done, deadline
+        self.engine, self.asked, self.done, self.deadline, self.settled = engine, asked, done, deadline, settled
         self.records: list[Answer] = []
+        self.at_log = False
+        """Whether a thread writes it now: what becomes of it shows later, whatever its caller was told."""
+
+    def answer(self) -> None:
+        """Its records are durable."""
+        settled, self.settled = self.settled, _nobody
+        settled(self.records)
+        if not self.done.done():
+            self.done.set_result(self.records)
+
+    def fail(self, error: BaseException) -> None:
+        """It stands not in the log, and never will."""
+        settled, self.settled = self.settled, _nobody
+        settled(None)
+        self.tell(error)
+
+    def tell(self, error: BaseException) -> None:
+        """Says to the caller, if still there, that there is no answer."""
+        if not self.done.done():
+            self.done.set_exception(error)
 
 
 class Desk:
@@ -66,8 +102,12 @@ class Desk:
         """
         self._open_log, self._limits, self._metrics = open_log, limits, metrics
         self._logs: dict[str, LogWriter] = {}
+        self._opening = threading.Lock()
         self._waiting: list[_Waiting] = []
-        self._count, self._is_called, self._is_slow, self._in_thread = 0, False, False, False
+        self._writing: list[_Waiting] = []
+        self._count, self._is_called, self._in_thread = 0, False, False
+        self._is_slow = True  # the first turn makes a segment
+        self._timer: tuple[float, asyncio.TimerHandle] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prediction-log")
 
@@ -76,33 +116,45 @@ class Desk:
         """Instances that wait now."""
         return self._count
 
-    async def ask(self, engine: Engine, asked: Sequence[Asked], deadline: float | None = None) -> list[Answer]:
+    async def ask(
+        self, engine: Engine, asked: Sequence[Asked], deadline: float | None = None, settled: Settled = _nobody
+    ) -> list[Answer]:
         """The answers to one request's instances, durable in the log.
 
         Args:
             engine: Who answers.
             asked: The instances.
             deadline: Seconds from now, if less than the service's own.
+            settled: Told once how it ended, however that is; of a request that was too late, when its records are written.
 
         Raises:
             Problem: Too many wait, it took too long, the log is full, or the online features are away.
             ServingError: An instance cannot be answered; of several, none is.
         """
         if self._count + len(asked) > self._limits.waiting:
-            self._metrics.refused.inc()
-            raise Problem(429, "too_many_requests", "More requests wait than are taken on. Try again.", retry_after=1)
+            settled(None)
+            raise self._refused(len(asked))
         loop = self._loop = self._loop or asyncio.get_running_loop()
         allowed = self._limits.deadline if deadline is None else min(deadline, self._limits.deadline)
-        one = _Waiting(engine, asked, loop.create_future(), loop.time() + allowed)
+        one = _Waiting(engine, asked, loop.create_future(), loop.time() + allowed, settled)
         self._waiting.append(one)
         self._count += len(asked)
-        if not self._is_called and not self._in_thread:
+        if self._in_thread:
+            self._watch(one.deadline)
+        elif not self._is_called:
             self._is_called = True
             loop.call_soon(self._turn)
         try:
             return await one.done
         finally:
             self._count -= len(asked)
+
+    async def prepare(self, products: Iterable[str]) -> dict[str, str]:
+        """Opens the logs of products that may be asked next; why one cannot be, by product."""
+        missing = [product for product in products if product not in self._logs]
+        if not missing:
+            return {}
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._opened, missing)
 
     def close(self) -> None:
         """Ends the logs."""
@@ -111,11 +163,27 @@ class Desk:
             log.close()
         self._logs.clear()
 
+    def _refused(self, count: int) -> Problem:
+        if count > self._limits.waiting:
+            said = f"There are {count} instances; no more than {self._limits.waiting} may wait at once."
+            return Problem(413, "too_many_instances", said)
+        self._metrics.refused.inc()
+        return Problem(429, "too_many_requests", "More requests wait than are taken on. Try again.", retry_after=1)
+
     def _turn(self) -> None:
         """Answers everything that waits."""
         self._is_called = False
+        waiting, self._waiting = self._waiting, []
+        try:
+            self._work(waiting)
+        finally:  # nobody waits for ever for a fault of ours, which the loop reports
+            for one in waiting:
+                if not one.at_log:
+                    one.fail(_failed())
+
+    def _work(self, waiting: list[_Waiting]) -> None:
         assert self._loop is not None
-        waiting, self._waiting, now = self._waiting, [], self._loop.time()
+        now = self._loop.time()
         alive = [one for one in waiting if not one.done.done() and not self._is_late(one, now)]
         by_engine: dict[int, list[_Waiting]] = {}
         for one in alive:
@@ -139,20 +207,35 @@ class Desk:
         self._metrics.batch.observe(len(asked))
         try:
             answers = group[0].engine.answer(asked)
-        except OnlineStoreError as error:
+        except FeatureError as error:  # the store is away, or somebody emptied it
             for one in group:
-                one.done.set_exception(
-                    Problem(503, "online_features_away", f"Features cannot be looked up: {error}", retry_after=1)
-                )
+                said = f"Features cannot be looked up: {error}"
+                one.fail(Problem(503, "online_features_away", said, retry_after=1))
             return
         start = 0
         for one in group:
             own, start = answers[start : start + len(one.asked)], start + len(one.asked)
             wrong = [(place, answer) for place, answer in enumerate(own) if isinstance(answer, ServingError)]
             if wrong:
-                one.done.set_exception(_combined(wrong, len(own)))
+                one.fail(_combined(wrong, len(own)))
             else:
                 one.records = own  # type: ignore[assignment]
+
+    def _opened(self, products: Iterable[str]) -> dict[str, str]:
+        found = {}
+        for product in products:
+            try:
+                self._log_of(product)
+            except LogError as error:
+                found[product] = str(error)
+        return found
+
+    def _log_of(self, product: str) -> LogWriter:
+        with self._opening:
+            log = self._logs.get(product)
+            if log is None:
+                log = self._logs[product] = self._open_log(product)
+            return log
 
     def _log(self, ready: dict[str, list[_Waiting]]) -> dict[str, LogError]:
         """Writes the records of each product with one sync; what failed, by product."""
@@ -160,10 +243,7 @@ class Desk:
         begun = perf_counter()
         for product, group in ready.items():
             try:
-                log = self._logs.get(product)
-                if log is None:
-                    log = self._logs[product] = self._open_log(product)
-                log.append([answer.record for one in group for answer in one.records])
+                self._log_of(product).append([answer.record for one in group for answer in one.records])
             except LogError as error:
                 failed[product] = error
         taken = perf_counter() - begun
@@ -173,50 +253,69 @@ class Desk:
 
     def _log_in_thread(self, ready: dict[str, list[_Waiting]]) -> None:
         """The same while the loop goes on; who comes meanwhile waits for the next turn."""
-        loop = self._loop
-        assert loop is not None
-        self._in_thread = True
-        group = [one for ones in ready.values() for one in ones]
-        timer = loop.call_at(min(one.deadline for one in group), self._expire, group)
-        work = loop.run_in_executor(self._thread, self._log, ready)
-
-        def ended(done: "asyncio.Future[dict[str, LogError]]") -> None:
-            timer.cancel()
-            self._in_thread = False
-            self._finish(ready, done.result())
-            if self._waiting and not self._is_called:
-                self._is_called = True
-                loop.call_soon(self._turn)
-
-        work.add_done_callback(ended)
-
-    def _expire(self, group: list[_Waiting]) -> None:
         assert self._loop is not None
-        late = [one for one in (*group, *self._waiting) if not one.done.done()]
-        for one in late:
-            self._is_late(one, self._loop.time())
-        if open_ := [one.deadline for one in late if not one.done.done()]:
-            self._loop.call_at(min(open_), self._expire, group)
+        work = self._loop.run_in_executor(self._thread, self._log, ready)
+        self._in_thread = True
+        self._writing = [one for ones in ready.values() for one in ones]
+        for one in self._writing:
+            one.at_log = True
+        self._watch(min(one.deadline for one in self._writing))
+        work.add_done_callback(lambda done: self._written(ready, done))
+
+    def _written(self, ready: dict[str, list[_Waiting]], done: "asyncio.Future[dict[str, LogError]]") -> None:
+        """The thread is back."""
+        self._in_thread, writing, self._writing = False, self._writing, []
+        if self._timer is not None:
+            self._timer[1].cancel()
+            self._timer = None
+        if self._waiting and not self._is_called:
+            assert self._loop is not None
+            self._is_called = True
+            self._loop.call_soon(self._turn)
+        try:
+            self._finish(ready, done.result())
+        finally:
+            for one in writing:
+                one.fail(_failed())
+
+    def _watch(self, deadline: float) -> None:
+        """Sees to deadlines while a thread writes; one timer for all."""
+        assert self._loop is not None
+        if self._timer is not None:
+            if self._timer[0] <= deadline:
+                return
+            self._timer[1].cancel()
+        self._timer = (deadline, self._loop.call_at(deadline, self._expire))
+
+    def _expire(self) -> None:
+        assert self._loop is not None
+        self._timer, now = None, self._loop.time() + _TICK
+        there = [one for one in (*self._writing, *self._waiting) if not one.done.done() and not self._is_late(one, now)]
+        if there:
+            self._watch(min(one.deadline for one in there))
 
     def _is_late(self, one: _Waiting, now: float) -> bool:
         if now <= one.deadline:
             return False
         self._metrics.late.inc()
-        one.done.set_exception(
-            Problem(504, "deadline", "It was not answered in time. Ask again with the same id.", retry_after=1)
-        )
+        problem = Problem(504, "deadline", "It was not answered in time. Ask again with the same id.", retry_after=1)
+        (one.tell if one.at_log else one.fail)(problem)
         return True
 
     def _finish(self, ready: dict[str, list[_Waiting]], failed: dict[str, LogError]) -> None:
         for product, group in ready.items():
             error = failed.get(product)
             for one in group:
-                if one.done.done():
-                    continue
                 if error is None:
-                    one.done.set_result(one.records)
+                    one.answer()
                 else:
-                    one.done.set_exception(_unlogged(error))
+                    one.fail(_unlogged(error))
+
+
+def _failed() -> Problem:
+    return Problem(
+        500, "failed", "Something went wrong here that is not the request's fault. The service's log says what."
+    )
 
 
 def _unlogged(error: LogError) -> Problem:

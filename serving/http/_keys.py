@@ -83,7 +83,7 @@ class Keys:
         """
         if self._keys is None:
             return ""
-        given = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ").strip()
+        given = headers.get(b"x-api-key") or _bearer(headers.get(b"authorization", b""))
         if not given:
             raise Problem(
                 401, "no_key", "An API key is needed: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
@@ -95,6 +95,11 @@ class Keys:
             of = f" of {product!r}" if product else ""
             raise Problem(403, "forbidden", f"The API key {key.name!r} is not good for {role.value}{of}.")
         return key.name
+
+
+def _bearer(header: bytes) -> bytes:
+    scheme, _, key = header.partition(b" ")
+    return key.strip() if scheme.lower() == b"bearer" else b""  # the scheme's case says nothing (RFC 9110, 11.1)
 
 
 def _digest(item: Mapping[str, Any]) -> str:

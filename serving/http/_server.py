@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from headwater.features.online import OnlineStore
 from headwater.lake import Lake
@@ -23,10 +23,13 @@ from serving.http._keys import Keys, UnprotectedError
 from serving.live import LiveProducts
 from serving.prediction_log import LogWriter
 
+if TYPE_CHECKING:
+    from serving.grpc import GrpcServer
+    from serving.http._front import Front
+
 _BACKLOG: Final = 2_048
 _FAST: Final = 5.0
 """Seconds below which a worker that ended by itself is one that cannot start."""
-MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class ListenError(ServingError):
@@ -45,6 +48,7 @@ class ServerSettings:
         log: Folder of the prediction log; one below it for each product.
         host: Address to listen on. Other than loopback it needs keys.
         port: Port; 0 takes a free one.
+        grpc_port: Port for gRPC on the same address; 0 takes a free one, None offers none.
         keys: File of API keys, None for none.
         products: What to serve; empty serves whatever is released.
         branch: Lake branch whose releases count.
@@ -58,6 +62,7 @@ class ServerSettings:
     log: Path
     host: str = "127.0.0.1"
     port: int = 8080
+    grpc_port: int | None = None
     keys: Path | None = None
     products: tuple[str, ...] = ()
     branch: str = "main"
@@ -73,7 +78,8 @@ def run(
     open_lake: Callable[[], Lake],
     open_store: Callable[[], OnlineStore],
     inherited: socket.socket | None = None,
-    on_listening: Callable[[int], None] = lambda port: None,
+    parent: int = 0,
+    on_listening: Callable[[int, int], None] = lambda port, grpc_port: None,
 ) -> None:
     """Serves until SIGTERM or SIGINT; then requests that are on their way are answered, and nothing new is taken.
 
@@ -82,7 +88,8 @@ def run(
         open_lake: Opens the lake.
         open_store: Opens the online store.
         inherited: A listening socket of the parent process.
-        on_listening: Told the port once requests are taken.
+        parent: That process's number; 0 for none. The service ends when it does.
+        on_listening: Told the port, and that of gRPC or 0, once requests are taken.
 
     Raises:
         UnprotectedError: Others could reach it, and there are no keys.
@@ -93,16 +100,18 @@ def run(
     from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 
     from serving.http._app import App
-    from serving.http._metrics import Metrics
+    from serving.http._front import Front
+    from serving.http._metrics import PROCESSES, Metrics
     from serving.http._protocol import OneWriteProtocol
 
     keys = checked_keys(settings)
     sock = inherited or listen(settings.host, settings.port)
+    reserved = _reserved(settings) if inherited is None else None
     registry = CollectorRegistry()
     metrics = Metrics(registry)
 
     def exposition() -> bytes:
-        if MULTIPROCESS not in os.environ:
+        if PROCESSES not in os.environ:
             return generate_latest(registry)
         together = CollectorRegistry()
         multiprocess.MultiProcessCollector(together)
@@ -121,9 +130,13 @@ def run(
         limits=settings.limits,
         metrics=metrics,
     )
+    front = Front(live=live, desk=desk, metrics=metrics, deadline=settings.limits.deadline)
+    server = _grpc_server(settings, front, keys, live, reserved.getsockname()[1] if reserved else settings.grpc_port)
     app = App(
         live=live,
         desk=desk,
+        front=front,
+        grpc=server,
         metrics=metrics,
         keys=keys,
         body_limit=settings.limits.body,
@@ -144,42 +157,89 @@ def run(
         timeout_graceful_shutdown=int(settings.drain),
         timeout_keep_alive=75,
     )
-    # What uvicorn restores and raises again once it has drained: to be asked to end is no failure.
+
+    class Server(uvicorn.Server):
+        """Ends gRPC with the rest: no new calls, and time for those that are on their way."""
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            if server is not None:
+                server.end()
+            await super().shutdown(sockets)
+
+    service = Server(config)
+
+    def end(caught: int, frame: object) -> None:
+        service.should_exit = True
+
+    # Heard before uvicorn listens to signals itself, and what it restores and raises again once it has drained: to be asked to
+    # end is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda caught, frame: None)
-    if inherited is not None:
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    on_listening(sock.getsockname()[1])
+        signal.signal(number, end)
+    if parent:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    on_listening(sock.getsockname()[1], reserved.getsockname()[1] if reserved else 0)
     try:
-        uvicorn.Server(config).run(sockets=[sock])
+        service.run(sockets=[sock])
     finally:
         store.close()
         sock.close()
+        if reserved is not None:
+            reserved.close()
+
+
+def _reserved(settings: ServerSettings) -> socket.socket | None:
+    """Holds the port of gRPC. Raises GrpcListenError."""
+    if settings.grpc_port is None:
+        return None
+    from serving.grpc._server import reserve
+
+    return reserve(settings.host, settings.grpc_port)
+
+
+def _grpc_server(
+    settings: ServerSettings, front: "Front", keys: Keys, live: LiveProducts, port: int | None
+) -> "GrpcServer | None":
+    if port is None:
+        return None
+    from serving.grpc._server import GrpcServer
+    from serving.grpc._service import InferenceService
+
+    service = InferenceService(
+        front=front, keys=keys, most_instances=settings.limits.instances, is_ready=lambda: live.is_ready
+    )
+    return GrpcServer(service, host=settings.host, port=port, message_limit=settings.limits.body, drain=settings.drain)
 
 
 def run_workers(
-    settings: ServerSettings, workers: int, command: Sequence[str], *, on_listening: Callable[[int], None]
+    settings: ServerSettings, workers: int, command: Sequence[str], *, on_listening: Callable[[int, int], None]
 ) -> int:
     """Serves from several processes that share a port; one that dies is started again.
 
     Args:
         settings: Where and how.
         workers: How many.
-        command: Starts a worker; the number of the listening socket's descriptor is added.
-        on_listening: Told the port.
+        command: Starts a worker; options for the listening socket's descriptor and the port of gRPC are added.
+        on_listening: Told the port, and that of gRPC or 0.
 
     Returns:
         0, or 1 when workers cannot start.
     """
+    from serving.http._metrics import PROCESSES
+
     checked_keys(settings)
     sock = listen(settings.host, settings.port)
-    on_listening(sock.getsockname()[1])
+    reserved = _reserved(settings)
+    grpc_port = reserved.getsockname()[1] if reserved is not None else 0
+    given = ["--grpc-port", str(grpc_port)] if grpc_port else []
+    on_listening(sock.getsockname()[1], grpc_port)
     shared = tempfile.mkdtemp(prefix="metrics-", dir=_made(settings.cache))
-    environment = {**os.environ, MULTIPROCESS: shared}
+    environment = {**os.environ, PROCESSES: shared}
     ending: list[int] = []
 
     def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*command, str(sock.fileno())], pass_fds=[sock.fileno()], env=environment)
+        return subprocess.Popen(
+            [*command, *given, "--socket-fd", str(sock.fileno())], pass_fds=[sock.fileno()], env=environment
+        )
 
     def end(number: int, frame: object) -> None:
         ending.append(number)
@@ -208,6 +268,8 @@ def run_workers(
         for number, handler in before.items():
             signal.signal(number, handler)
         sock.close()
+        if reserved is not None:
+            reserved.close()
         shutil.rmtree(shared, ignore_errors=True)
 
 

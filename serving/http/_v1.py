@@ -9,13 +9,16 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Final
 
-from serving.engine import Answer, Asked, Engine
-from serving.http._wire import Problem
+from serving.engine import Answer, Asked, Engine, Explanation, shown
+from serving.http._wire import MOST_NAMED, Problem, listed
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE: Final = frozenset(("entity", "time", "id", "explain"))
+_INSTANCE: Final = frozenset(("entity", "time"))
 _MANY: Final = frozenset(("instances", "id", "explain"))
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-|$)")
+_OF_BATCH: Final = re.compile(r"#[0-9]+\Z")
+"""How the log names the instances of a batch: no request of its own may take such a name from one."""
 LONGEST_ID: Final = 128
 
 
@@ -66,7 +69,10 @@ def read_request(body: Mapping[str, Any], engine: Engine, caller: Caller, versio
     explain = body.get("explain", False)
     if type(explain) is not bool:
         raise Problem(
-            422, "invalid", f"'explain' is {explain!r}, neither true nor false.", fields={"explain": "is no boolean"}
+            422,
+            "invalid",
+            f"'explain' is {shown(explain)}, neither true nor false.",
+            fields={"explain": "is no boolean"},
         )
     if "instances" not in body:
         _only(body, _ONE)
@@ -79,6 +85,9 @@ def read_request(body: Mapping[str, Any], engine: Engine, caller: Caller, versio
         )
     if len(instances) > most:
         raise Problem(413, "too_many_instances", f"There are {len(instances)} instances; {most} are taken at once.")
+    for one in instances:
+        if type(one) is dict:  # what is none is refused below
+            _only(one, _INSTANCE)
     return [_asked(one, f"{given}#{place}", engine, caller, version, explain) for place, one in enumerate(instances)]
 
 
@@ -107,9 +116,14 @@ def write_answer(answer: Answer, product: str) -> dict[str, Any]:
     if answer.reasons:
         found["defaulted"] = answer.reasons
     if answer.explanation is not None:
-        ordered = sorted(answer.explanation.contributions.items(), key=lambda item: -abs(item[1]))
-        found["explanation"] = {"unit": "log odds", "base": answer.explanation.base, "contributions": dict(ordered)}
+        found["explanation"] = write_explanation(answer.explanation)
     return found
+
+
+def write_explanation(explanation: Explanation) -> dict[str, Any]:
+    """An explanation as JSON values, what counted most first."""
+    ordered = sorted(explanation.contributions.items(), key=lambda item: -abs(item[1]))
+    return {"unit": "log odds", "base": explanation.base, "contributions": dict(ordered)}
 
 
 def write_answers(answers: Sequence[Answer], product: str, *, is_batch: bool) -> dict[str, Any]:
@@ -150,14 +164,18 @@ def _asked(raw: Any, id: str, engine: Engine, caller: Caller, version: str, expl
 
 def _only(body: Mapping[str, Any], known: frozenset[str]) -> None:
     if strange := [name for name in body if name not in known]:
-        said = f"The body has {', '.join(map(repr, strange))}; it takes {', '.join(sorted(known))}."
-        raise Problem(422, "invalid", said, fields=dict.fromkeys(strange, "is unknown"))
+        said = f"The body has {listed(strange)}; it takes {', '.join(sorted(known))}."
+        fields = {name[:LONGEST_ID]: "is unknown" for name in strange[:MOST_NAMED]}
+        raise Problem(422, "invalid", said, fields=fields)
 
 
 def _id(raw: Any) -> str:
     if type(raw) is not str or len(raw) > LONGEST_ID or not raw.isprintable():
         said = f"'id' is no printable text of {LONGEST_ID} characters at most."
         raise Problem(422, "invalid", said, fields={"id": "cannot be used"})
+    if _OF_BATCH.search(raw) is not None:
+        said = f"'id' {raw!r} ends like that of an instance of a batch, '#' and a number. Take another."
+        raise Problem(422, "invalid", said, fields={"id": "ends in '#' and a number"})
     return raw
 
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from headwater.models import FieldType
 from serving.engine import Answer, Engine, LoadedModel
-from serving.http._wire import Problem
+from serving.http._v1 import write_explanation
+from serving.http._wire import Problem, listed
 
 PLATFORM: Final = "headwater"
 TIME: Final = "time"
@@ -23,7 +24,7 @@ _DATATYPES: Final[Mapping[FieldType, str]] = {
     FieldType.TIME: "BYTES",
     FieldType.DATE: "BYTES",
 }
-_ACCEPTED: Final[Mapping[str, frozenset[str]]] = {
+ACCEPTED: Final[Mapping[str, frozenset[str]]] = {
     "INT64": frozenset(("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")),
     "FP64": frozenset(
         ("FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
@@ -31,6 +32,7 @@ _ACCEPTED: Final[Mapping[str, frozenset[str]]] = {
     "BYTES": frozenset(("BYTES",)),
     "BOOL": frozenset(("BOOL",)),
 }
+_PARTS: Final = frozenset(("name", "shape", "datatype", "parameters", "data"))
 _KNOWN: Final = frozenset(("id", "parameters", "inputs", "outputs"))
 OUTPUTS: Final = (("score", "FP64"), ("decision", "BOOL"), ("version", "BYTES"))
 
@@ -64,8 +66,7 @@ def read_instances(body: Mapping[str, Any], model: LoadedModel, most: int) -> di
         Problem: The tensors are not what the metadata says.
     """
     if strange := [name for name in body if name not in _KNOWN]:
-        raise _wrong(", ".join(map(repr, strange)), f"is unknown; a request has {', '.join(sorted(_KNOWN))}")
-    _check_outputs(body.get("outputs"))
+        raise _wrong(listed(strange), f"is unknown; a request has {', '.join(sorted(_KNOWN))}")
     raw = body.get("inputs")
     if type(raw) is not list or not raw:
         raise _wrong("inputs", "is no list of tensors")
@@ -94,8 +95,15 @@ def read_instances(body: Mapping[str, Any], model: LoadedModel, most: int) -> di
     return found
 
 
-def write_response(answers: Sequence[Answer], engine: Engine, id: str, version: str) -> dict[str, Any]:
-    """Answers as tensors."""
+def write_response(answers: Sequence[Answer], engine: Engine, version: str, wanted: frozenset[str]) -> dict[str, Any]:
+    """Answers as tensors.
+
+    Args:
+        answers: To one request.
+        engine: Who answered.
+        version: The version that was asked for, empty for none.
+        wanted: Names of the outputs to give.
+    """
     columns: dict[str, list[Any]] = {
         "score": [answer.score for answer in answers],
         "decision": [answer.decision for answer in answers],
@@ -104,26 +112,37 @@ def write_response(answers: Sequence[Answer], engine: Engine, id: str, version: 
     outputs = [
         {"name": name, "datatype": datatype, "shape": [len(answers)], "data": columns[name]}
         for name, datatype in OUTPUTS
+        if name in wanted
     ]
     named = {answer.version for answer in answers}
     found: dict[str, Any] = {
         "model_name": engine.product,
         "model_version": version or (named.pop() if len(named) == 1 else ""),
-        "id": id,
+        "id": answers[0].id.rpartition("#")[0],
         "outputs": outputs,
     }
-    if reasons := {str(place): answer.reasons for place, answer in enumerate(answers) if answer.reasons}:
-        found["parameters"] = {"defaulted": reasons}
+    parameters = {
+        "defaulted": {str(place): answer.reasons for place, answer in enumerate(answers) if answer.reasons},
+        "explanations": {
+            str(place): write_explanation(answer.explanation)
+            for place, answer in enumerate(answers)
+            if answer.explanation is not None
+        },
+    }
+    if any(parameters.values()):
+        found["parameters"] = {name: value for name, value in parameters.items() if value}
     return found
 
 
 def _tensor(raw: Any, place: int, wanted: Mapping[str, str], most: int) -> tuple[str, list[Any]]:
     if type(raw) is not dict:
         raise _wrong(f"inputs[{place}]", "is no object")
+    if strange := [part for part in raw if part not in _PARTS]:
+        raise _wrong(f"inputs[{place}]", f"has {listed(strange)}; a tensor has {', '.join(sorted(_PARTS))}")
     name, shape, datatype, data = (raw.get(part) for part in ("name", "shape", "datatype", "data"))
     if type(name) is not str or name not in wanted:
         raise _wrong(f"inputs[{place}].name", f"is {str(name)[:60]!r}; inputs are {', '.join(wanted)}")
-    if type(datatype) is not str or datatype not in _ACCEPTED[wanted[name]]:
+    if type(datatype) is not str or datatype not in ACCEPTED[wanted[name]]:
         raise _wrong(name, f"has datatype {str(datatype)[:20]!r}, not {wanted[name]}")
     if type(shape) is not list or not shape or any(type(size) is not int or size < 0 for size in shape):
         raise _wrong(name, "has no shape, a list of sizes")
@@ -141,15 +160,17 @@ def _tensor(raw: Any, place: int, wanted: Mapping[str, str], most: int) -> tuple
     return name, flat
 
 
-def _check_outputs(raw: Any) -> None:
+def wanted_outputs(body: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the outputs that a request asks for; all when it names none. Raises Problem."""
+    raw, known = body.get("outputs"), frozenset(name for name, _ in OUTPUTS)
     if raw is None:
-        return
-    known = [name for name, _ in OUTPUTS]
+        return known
     if type(raw) is not list:
         raise _wrong("outputs", "is no list")
-    for item in raw:
-        if type(item) is not dict or item.get("name") not in known:
-            raise _wrong("outputs", f"names something else than {', '.join(known)}")
+    names = frozenset(item["name"] for item in raw if type(item) is dict and type(item.get("name")) is str)
+    if not names <= known or not all(type(item) is dict and type(item.get("name")) is str for item in raw):
+        raise _wrong("outputs", f"names something else than {', '.join(sorted(known))}")
+    return names or known
 
 
 def _wrong(field: str, problem: str) -> Problem:

@@ -1,6 +1,6 @@
 """ASGI by hand: the body read within a limit, JSON out, and problems as answers."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -14,6 +14,10 @@ JSON: Final = b"application/json"
 encode_json: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
 _JSON_HEADER: Final = (b"content-type", JSON)
+
+
+MOST_NAMED: Final = 20
+"""Culprits that an error names: an answer must not grow with what somebody sends."""
 
 
 class Problem(Exception):  # noqa: N818 - a word of HTTP's own (RFC 9457)
@@ -60,6 +64,12 @@ class Problem(Exception):  # noqa: N818 - a word of HTTP's own (RFC 9457)
         if self.status == 401:
             found.append((b"www-authenticate", b"Bearer"))
         return found
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of some names that somebody sent."""
+    first = ", ".join(repr(name[:60]) for name in names[:MOST_NAMED])
+    return first if len(names) <= MOST_NAMED else f"{first} and {len(names) - MOST_NAMED} more"
 
 
 class Disconnected(Exception):  # noqa: N818
@@ -109,7 +119,7 @@ def read_json(body: bytes, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
     kind = headers.get(b"content-type", JSON).split(b";", 1)[0].strip().lower()
     if kind != JSON and not kind.endswith(b"+json"):
         said = kind.decode("latin-1")
-        raise Problem(415, "content_type", f"Content-Type is {said!r}. Send application/json.")
+        raise Problem(415, "content_type", f"Content-Type is {said[:100]!r}. Send application/json.")
     try:
         found = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -38,10 +38,11 @@ class Reply(NamedTuple):
 class Service:
     """A running service."""
 
-    def __init__(self, state: Path, *options: str, wait: bool = True) -> None:
+    def __init__(self, state: Path, *options: str, wait: bool = True, program: Sequence[str] = ()) -> None:
         self.state = state
         environment = {**os.environ, "HEADWATER_STATE": str(state), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-m", "headwater.cli", "serve", "--port", "0", "--follow", "0.1", *options]
+        program = program or [sys.executable, "-m", "headwater.cli"]
+        command = [*program, "serve", "--port", "0", "--follow", "0.1", *options]
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -127,8 +128,8 @@ def start(released: Released) -> Iterator[Callable[..., Service]]:
     """Starts services over a lake of the test's own."""
     started: list[Service] = []
 
-    def begin(*options: str, wait: bool = True) -> Service:
-        started.append(Service(released.folder, *options, wait=wait))
+    def begin(*options: str, wait: bool = True, program: Sequence[str] = ()) -> Service:
+        started.append(Service(released.folder, *options, wait=wait, program=program))
         return started[-1]
 
     yield begin

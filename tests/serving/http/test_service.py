@@ -340,3 +340,79 @@ def test_a_service_that_is_asked_to_end_answers_what_it_has_and_closes_its_log(s
     code, _ = service.stop(signal.SIGTERM)
     assert code == 0
     assert [one.request_id for one in service.logged()] == ["last"]
+
+
+def test_a_release_that_nobody_can_read_is_told_and_the_next_one_followed(released: Released, start: Start) -> None:
+    """A release file without a policy once ended the following, in silence and for good."""
+    service = start()
+    broken = released.folder / "broken"
+    broken.mkdir()
+    (broken / "release.json").write_text('{"version": "1.1.0", "serving": 5}')
+    released.publish("toy/release", lambda tx: tx.write_folder("toy/release", broken).data_version, {})
+    service.until(lambda: PRODUCT in service.get("/v2/health/ready").json.get("troubles", {}))
+    assert service.predict().json["version"] == "1.0.0"
+    released.release("all-at-once", "1.1.0")
+    service.until(lambda: service.predict().json["version"] == "1.1.0")
+
+
+def test_a_kept_deployment_that_cannot_be_read_is_a_trouble_and_no_end(released: Released, start: Start) -> None:
+    start().stop()
+    (kept,) = released.folder.rglob("deployment.json")
+    kept.write_text("{")
+    shutil.move(released.folder / "lake", released.folder / "elsewhere")
+    service = start(wait=False)
+    service.until(lambda: PRODUCT in service.get("/v2/health/ready").json.get("troubles", {}))
+    assert service.predict().status == 503
+    shutil.move(released.folder / "elsewhere", released.folder / "lake")
+    service.until(lambda: service.predict().status == 200)
+
+
+def test_while_the_lake_is_away_nobody_says_that_a_product_is_none(released: Released, start: Start) -> None:
+    """Callers heard 404, as if they had asked for something that never was."""
+    shutil.move(released.folder / "lake", released.folder / "elsewhere")
+    service = start(wait=False)
+    service.until(lambda: bool(service.get("/v1/products").json.get("lake")))
+    reply = service.predict()
+    assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+    assert service.get("/v2/health/ready").status == 503
+    shutil.move(released.folder / "elsewhere", released.folder / "lake")
+    service.until(lambda: service.predict().status == 200)
+
+
+def test_workers_show_what_is_live_and_not_what_was(released: Released, start: Start) -> None:
+    """Labels are never taken out of metrics that processes share: the version before read 1 for ever."""
+    service = start("--workers", "2")
+    released.release("all-at-once", "1.1.0")
+
+    def shown() -> dict[str, float]:
+        lines = [line for line in service.get("/metrics").body.decode().splitlines() if "deployment_info{" in line]
+        return {line.split('version="')[1].split('"')[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+    service.until(lambda: shown() == {"1.0.0": 0.0, "1.1.0": 1.0})
+
+
+def test_a_service_that_is_asked_to_end_while_it_starts_ends(start: Start) -> None:
+    """What came before uvicorn listened to signals was swallowed: the process, or a worker whose parent had died, lived for ever."""
+    service = start(wait=False)
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(timeout=30) == 0
+
+
+def test_following_the_lake_opens_nothing_anew(start: Start) -> None:
+    """Each look once had a thread of its own, and the lake kept connections for every one of them."""
+    service = start("--follow", "0.05")
+    process = psutil.Process(service.process.pid)
+
+    def looks() -> float:
+        (line,) = [
+            line
+            for line in service.get("/metrics").body.decode().splitlines()
+            if line.startswith("headwater_refreshed_t")
+        ]
+        return float(line.rpartition(" ")[2])
+
+    seen: set[float] = set()
+    service.until(lambda: len(seen) > 5 or bool(seen.add(looks())))
+    before = process.num_fds()
+    service.until(lambda: len(seen) > 35 or bool(seen.add(looks())))
+    assert process.num_fds() <= before + 3

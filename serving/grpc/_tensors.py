@@ -1,0 +1,164 @@
+"""Between the messages of gRPC and the bodies of `/v2`, which are checked and answered in one place."""
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from serving.engine import Answer, Engine
+from serving.grpc._proto.open_inference_pb2 import InferTensorContents, ModelInferRequest, ModelInferResponse
+from serving.http._v2 import write_response
+from serving.http._wire import Problem, encode_json
+
+_FIELDS: Final[Mapping[str, str]] = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+_RAW: Final[Mapping[str, str]] = {
+    "BOOL": "?", "INT8": "<i1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8", "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4",
+    "UINT64": "<u8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
+}  # fmt: skip
+_LENGTH: Final = struct.Struct("<I")
+NULLS: Final = "null"
+"""A tensor's parameter: true where all its elements are null, or their places as a text such as `0,3`. Messages have no null."""
+
+
+def read_body(request: ModelInferRequest) -> dict[str, Any]:
+    """The body of `/v2/models/<name>/infer` that asks the same.
+
+    Raises:
+        Problem: The message's tensors contradict themselves.
+    """
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise _wrong("raw_input_contents", f"has {len(raw)} tensors where there are {len(request.inputs)} inputs")
+    body: dict[str, Any] = {
+        "inputs": [
+            {
+                "name": tensor.name,
+                "datatype": tensor.datatype,
+                "shape": list(tensor.shape),
+                "data": _with_nulls(tensor, _raw(tensor, raw[place]) if raw else _typed(tensor)),
+            }
+            for place, tensor in enumerate(request.inputs)
+        ]
+    }
+    if request.id:
+        body["id"] = request.id
+    if request.outputs:
+        body["outputs"] = [{"name": output.name} for output in request.outputs]
+    if request.parameters:
+        body["parameters"] = {name: _parameter(value) for name, value in request.parameters.items()}
+    return body
+
+
+def write_message(answers: Sequence[Answer], engine: Engine, version: str, wanted: frozenset[str], raw: bool) -> bytes:
+    """Answers as the bytes of a message.
+
+    Args:
+        answers: To one request.
+        engine: Who answered.
+        version: The version that was asked for, empty for none.
+        wanted: Names of the outputs to give.
+        raw: Whether to give them as raw contents, as they were asked.
+    """
+    body = write_response(answers, engine, version, wanted)
+    found = ModelInferResponse(model_name=body["model_name"], model_version=body["model_version"], id=body["id"])
+    for output in body["outputs"]:
+        tensor = found.outputs.add(name=output["name"], datatype=output["datatype"], shape=output["shape"])
+        if raw:
+            found.raw_output_contents.append(_to_raw(output["datatype"], output["data"]))
+        else:
+            _fill(tensor.contents, output["datatype"], output["data"])
+    for name, value in body.get("parameters", {}).items():
+        found.parameters[name].string_param = encode_json(value).decode()
+    return found.SerializeToString()
+
+
+def _typed(tensor: ModelInferRequest.InferInputTensor) -> list[Any]:
+    field = _FIELDS.get(tensor.datatype)
+    contents = tensor.contents
+    if strange := [of.name for of, _ in contents.ListFields() if of.name != field]:
+        raise _wrong(
+            tensor.name, f"of datatype {tensor.datatype[:20]!r} has {strange[0]}, not {field or 'raw contents'}"
+        )
+    values = list(getattr(contents, field)) if field is not None else []
+    return [_text(tensor.name, value) for value in values] if tensor.datatype == "BYTES" else values
+
+
+def _raw(tensor: ModelInferRequest.InferInputTensor, raw: bytes) -> list[Any]:
+    if tensor.contents.ListFields():
+        raise _wrong(tensor.name, "has contents, and the request has raw contents")
+    if tensor.datatype == "BYTES":
+        return [_text(tensor.name, value) for value in _pieces(tensor.name, raw)]
+    dtype = _RAW.get(tensor.datatype)
+    if dtype is None:
+        return []  # the datatype is refused by name where all are
+    if len(raw) % np.dtype(dtype).itemsize:
+        raise _wrong(tensor.name, f"has {len(raw)} raw bytes, which are no whole number of {tensor.datatype}")
+    values: list[Any] = np.frombuffer(raw, dtype=dtype).tolist()
+    return values
+
+
+def _pieces(name: str, raw: bytes) -> list[bytes]:
+    """Elements of raw bytes, each behind its length."""
+    found, place = [], 0
+    while place < len(raw):
+        start = place + _LENGTH.size
+        if start > len(raw) or start + (size := _LENGTH.unpack_from(raw, place)[0]) > len(raw):
+            raise _wrong(name, "has raw bytes that end within an element")
+        found.append(raw[start : start + size])
+        place = start + size
+    return found
+
+
+def _with_nulls(tensor: ModelInferRequest.InferInputTensor, values: list[Any]) -> list[Any]:
+    if NULLS not in tensor.parameters:
+        return values
+    said = _parameter(tensor.parameters[NULLS])
+    if said is True:
+        return [None] * len(values)
+    places = said.split(",") if isinstance(said, str) else []
+    if not all(place.isascii() and place.isdigit() and len(place) < 8 for place in places):
+        raise _wrong(tensor.name, f"has a parameter {NULLS!r} that is neither true nor places such as '0,3'")
+    nulls = {int(place) for place in places}
+    return [None if place in nulls else value for place, value in enumerate(values)]
+
+
+def _text(name: str, value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _wrong(name, "has bytes that are no UTF-8") from error
+
+
+def _parameter(value: Any) -> Any:
+    choice = value.WhichOneof("parameter_choice")
+    return getattr(value, choice) if choice is not None else None
+
+
+def _to_raw(datatype: str, values: Sequence[Any]) -> bytes:
+    if datatype != "BYTES":
+        return np.asarray(values, dtype=_RAW[datatype]).tobytes()
+    texts = [value.encode() for value in values]
+    return b"".join(_LENGTH.pack(len(text)) + text for text in texts)
+
+
+def _fill(contents: InferTensorContents, datatype: str, values: Sequence[Any]) -> None:
+    given = [value.encode() for value in values] if datatype == "BYTES" else values
+    getattr(contents, _FIELDS[datatype]).extend(given)
+
+
+def _wrong(field: str, problem: str) -> Problem:
+    return Problem(400, "invalid", f"{field[:60]} {problem}.", fields={field[:60]: problem})

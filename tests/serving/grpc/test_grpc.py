@@ -1,0 +1,219 @@
+"""What callers see over gRPC: the answers of REST, recorded the same way, and errors as status codes."""
+
+import hashlib
+import json
+import signal
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from serving.grpc._proto import open_inference_pb2 as pb
+from tests.serving.conftest import PRODUCT, Released
+from tests.serving.grpc_client import Client, request
+from tests.serving.http.conftest import TIME, Service
+from tests.serving.http.conftest import shared_state as shared_state
+from tests.serving.http.conftest import start as start
+
+CODE = grpc.StatusCode
+KINDS = ["a", "b", None]
+COLUMNS: dict[str, tuple[str, list[Any]]] = {
+    "who": ("BYTES", ["ann", "ann", "zoë"]), "x": ("INT64", [3, 40, 3]), "kind": ("BYTES", KINDS), "time": ("BYTES", [TIME] * 3),
+}  # fmt: skip
+ONE: dict[str, tuple[str, list[Any]]] = {name: (datatype, values[:1]) for name, (datatype, values) in COLUMNS.items()}
+
+
+def grpc_port(service: Service) -> int:
+    return int(service.first_line.rpartition("gRPC on port ")[2].rstrip(".\n"))
+
+
+@pytest.fixture(scope="module")
+def service(shared_state: Path) -> Iterator[Service]:
+    found = Service(shared_state, "--grpc-port", "0")
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Iterator[Client]:
+    found = Client(grpc_port(service))
+    yield found
+    found.close()
+
+
+def refused(client: Client, given: Any, name: str = "ModelInfer", **more: Any) -> grpc.RpcError:
+    with pytest.raises(grpc.RpcError) as caught:
+        client.call(name, given, **more)
+    return caught.value
+
+
+def test_health_and_metadata_are_those_of_rest(service: Service, client: Client) -> None:
+    assert client.call("ServerLive", pb.ServerLiveRequest()).live
+    assert client.call("ServerReady", pb.ServerReadyRequest()).ready
+    assert client.call("ModelReady", pb.ModelReadyRequest(name=PRODUCT, version="1.0.0")).ready
+    assert client.call("ServerMetadata", pb.ServerMetadataRequest()).name == service.get("/v2").json["name"]
+    said, meta = (
+        client.call("ModelMetadata", pb.ModelMetadataRequest(name=PRODUCT)),
+        service.get(f"/v2/models/{PRODUCT}").json,
+    )
+    assert [(one.name, one.datatype, list(one.shape)) for one in said.inputs] == [
+        tuple(one.values()) for one in meta["inputs"]
+    ]
+    assert (said.name, list(said.versions), said.platform) == (meta["name"], meta["versions"], meta["platform"])
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_rest_and_grpc_give_the_same_scores_and_records(service: Service, client: Client, raw: bool) -> None:
+    given = request(PRODUCT, COLUMNS, raw=raw, id=f"grpc-{raw}")
+    given.parameters["explain"].bool_param = True
+    found = client.call("ModelInfer", given)
+    inputs = [{"name": n, "datatype": d, "shape": [3], "data": v} for n, (d, v) in COLUMNS.items()]
+    rest = service.ask(
+        "POST", f"/v2/models/{PRODUCT}/infer", {"inputs": inputs, "id": f"rest-{raw}", "parameters": {"explain": True}}
+    ).json
+    wanted = {tensor["name"]: tensor["data"] for tensor in rest["outputs"]}
+    if raw:
+        contents = dict(zip([tensor.name for tensor in found.outputs], found.raw_output_contents, strict=True))
+        assert list(struct.unpack("<3d", contents["score"])) == wanted["score"]
+        assert contents["version"] == (struct.pack("<I", 5) + b"1.0.0") * 3
+    else:
+        assert list(found.outputs[0].contents.fp64_contents) == wanted["score"]
+        assert list(found.outputs[1].contents.bool_contents) == wanted["decision"]
+    assert {name: json.loads(value.string_param) for name, value in found.parameters.items()} == rest["parameters"]
+    records = {one.request_id: one for one in service.logged()}
+    for place in range(3):
+        ours, theirs = records[f"grpc-{raw}#{place}"], records[f"rest-{raw}#{place}"]
+        assert (ours.score, ours.features, ours.request, ours.at) == (
+            theirs.score,
+            theirs.features,
+            theirs.request,
+            theirs.at,
+        )
+
+
+def test_the_same_id_gets_the_same_answer_and_stands_in_the_log_once(service: Service, client: Client) -> None:
+    given = request(PRODUCT, ONE, id="again")
+    assert client.call("ModelInfer", given) == client.call("ModelInfer", given)
+    assert [one.request_id for one in service.logged()].count("again#0") == 1
+    other = request(PRODUCT, {**ONE, "x": ("INT64", [9])}, id="again")
+    assert refused(client, other).code() is CODE.ALREADY_EXISTS
+
+
+def test_outputs_that_are_asked_for_come_alone(client: Client) -> None:
+    given = request(PRODUCT, ONE)
+    given.outputs.add(name="decision")
+    assert [tensor.name for tensor in client.call("ModelInfer", given).outputs] == ["decision"]
+
+
+def mixed() -> Any:
+    given = request(PRODUCT, ONE, raw=True)
+    given.inputs[1].contents.int64_contents.append(3)
+    return given
+
+
+def cut(place: int, raw: bytes) -> Any:
+    given = request(PRODUCT, ONE, raw=True)
+    given.raw_input_contents[place] = raw
+    return given
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        (b"\xff\xff\xff", CODE.INVALID_ARGUMENT, "no ModelInferRequest"), (request("other", ONE), CODE.NOT_FOUND, "not served"),
+        (request(PRODUCT, ONE, model_version="9.9.9"), CODE.NOT_FOUND, "not served"), (request(PRODUCT, {}), CODE.INVALID_ARGUMENT, "no list"),
+        (request(PRODUCT, {**ONE, "x": ("INT64", [-1])}), CODE.INVALID_ARGUMENT, "x is -1"),
+        (request(PRODUCT, {**ONE, "time": ("BYTES", ["noon"])}), CODE.INVALID_ARGUMENT, "prediction time"),
+        (request(PRODUCT, {**ONE, "y": ("INT64", [1])}), CODE.INVALID_ARGUMENT, "'y'"),
+        (request(PRODUCT, {**ONE, "x": ("FP64", [])}), CODE.INVALID_ARGUMENT, "not INT64"),
+        (request(PRODUCT, {**ONE, "x": ("STRANGE", [])}), CODE.INVALID_ARGUMENT, "STRANGE"),
+        (request(PRODUCT, ONE, id="x" * 129), CODE.INVALID_ARGUMENT, "128"), (mixed(), CODE.INVALID_ARGUMENT, "raw contents"),
+        (cut(0, b"\x09\0\0\0ann"), CODE.INVALID_ARGUMENT, "within an element"), (cut(0, b"\x01\0\0\0\xff"), CODE.INVALID_ARGUMENT, "UTF-8"),
+        (cut(1, b"123"), CODE.INVALID_ARGUMENT, "whole number"), (cut(1, b"1" * 16), CODE.INVALID_ARGUMENT, "elements"),
+        (request(PRODUCT, {name: (kind, values * 400) for name, (kind, values) in COLUMNS.items()}), CODE.INVALID_ARGUMENT, "1000"),
+        (b"\0" * (5 * 2**20), CODE.RESOURCE_EXHAUSTED, "larger than max"),
+    ],
+)  # fmt: skip
+def test_a_bad_request_is_told_what_is_wrong(client: Client, given: Any, code: Any, said: str) -> None:
+    error = refused(client, given)
+    assert error.code() is code, error
+    assert said in error.details()
+
+
+def test_contents_of_another_type_are_named(client: Client) -> None:
+    given = request(PRODUCT, ONE)
+    given.inputs[1].contents.fp64_contents.append(3.0)
+    assert "fp64_contents" in refused(client, given).details()
+
+
+def test_keys_come_in_metadata(released: Released, start: Callable[..., Service]) -> None:
+    keys = released.folder / "keys.json"
+    digest = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("desk", "graphs")}
+    keys.write_text(
+        json.dumps(
+            [
+                {"name": name, "sha256": digest[name], "roles": [role]}
+                for name, role in (("desk", "predict"), ("graphs", "metrics"))
+            ]
+        )
+    )
+    service = start("--keys", str(keys), "--grpc-port", "0")
+    client = Client(grpc_port(service))
+    given = request(PRODUCT, ONE, id="keyed")
+    assert refused(client, given).code() is CODE.UNAUTHENTICATED
+    assert refused(client, given, metadata=[("x-api-key", "nobody")]).code() is CODE.UNAUTHENTICATED
+    assert refused(client, given, metadata=[("authorization", "Bearer graphs")]).code() is CODE.PERMISSION_DENIED
+    assert refused(client, pb.ModelReadyRequest(name=PRODUCT), "ModelReady").code() is CODE.UNAUTHENTICATED
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = [("authorization", "Bearer desk"), ("traceparent", f"00-{trace}-00f067aa0ba902b7-01")]
+    assert client.call("ModelInfer", given, metadata=headers).id == "keyed"
+    assert client.call("ServerLive", pb.ServerLiveRequest()).live
+    assert [(one.caller, one.trace) for one in service.logged()] == [("desk", trace)]
+    client.close()
+
+
+def test_a_service_that_is_asked_to_end_answers_what_it_has_over_grpc(start: Callable[..., Service]) -> None:
+    service = start("--grpc-port", "0", "--workers", "2")
+    client, found, ended = Client(grpc_port(service)), [], threading.Event()
+    refusals: list[object] = []
+
+    def keep_asking() -> None:
+        while not ended.is_set():
+            try:
+                found.append(client.call("ModelInfer", request(PRODUCT, ONE, id=f"drain-{len(found)}")).id)
+            except grpc.RpcError as error:
+                refusals.append(error.code())
+                return
+
+    asker = threading.Thread(target=keep_asking)
+    asker.start()
+    service.until(lambda: len(found) > 20)
+    code, _ = service.stop(signal.SIGTERM)
+    ended.set()
+    asker.join()
+    client.close()
+    assert code == 0
+    assert set(refusals) <= {CODE.UNAVAILABLE, CODE.CANCELLED}
+    ids = [one.request_id for one in service.logged()]
+    assert {f"{id}#0" for id in found} <= set(ids)
+    assert len(ids) == len(set(ids))
+
+
+def test_a_taken_grpc_port_is_named(service: Service, start: Callable[..., Service]) -> None:
+    port = grpc_port(service)
+    code, said = start("--grpc-port", str(port), wait=False).stop()
+    assert code == 2
+    assert f"127.0.0.1:{port}" in said
+
+
+def test_the_generated_messages_are_those_of_the_protocol(tmp_path: Path) -> None:
+    tools = pytest.importorskip("grpc_tools.protoc")
+    root = Path(__file__).parents[3]
+    source = "serving/grpc/_proto/open_inference.proto"
+    assert tools.main(["", f"-I{root}", f"--python_out={tmp_path}", f"--pyi_out={tmp_path}", str(root / source)]) == 0
+    for name in ("open_inference_pb2.py", "open_inference_pb2.pyi"):
+        assert (tmp_path / Path(source).parent / name).read_text() == (root / Path(source).parent / name).read_text()

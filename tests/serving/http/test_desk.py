@@ -1,0 +1,234 @@
+"""Requests that wait for each other, on a disk that is slow or full: real engines and logs, in the test's own loop."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from headwater.features.online._memory_store import MemoryOnlineStore
+from serving.engine import Answer, Engine
+from serving.http._desk import Desk, Limits
+from serving.http._memory import Memory
+from serving.http._metrics import Metrics
+from serving.http._wire import Problem
+from serving.prediction_log import LogError, LogWriter, decode_record, read_frames, segments
+from tests.serving.conftest import Released
+from tests.serving.engine.test_engine import asked, engine_of
+
+
+class Gated(LogWriter):
+    """A log whose disk waits for the test."""
+
+    def __init__(self, folder: Path, gate: threading.Event) -> None:
+        super().__init__(folder)
+        self.gate = gate
+        self.fault: BaseException | None = None
+
+    def append(self, records: Any) -> None:
+        self.gate.wait(20)
+        if self.fault is not None:
+            raise self.fault
+        super().append(records)
+
+
+@dataclass
+class Scene:
+    """A desk with its engine and log."""
+
+    engine: Engine
+    store: MemoryOnlineStore
+    folder: Path
+    gate: threading.Event = field(default_factory=threading.Event)
+    settled: list[Any] = field(default_factory=list)
+
+    def desk(self, **limits: Any) -> Desk:
+        self.gate.set()
+        self.log = Gated(self.folder / "log", self.gate)
+        metrics = Metrics(CollectorRegistry())
+        return Desk(open_log=lambda product: self.log, limits=Limits(**limits), metrics=metrics)
+
+    async def ask(self, desk: Desk, name: str, deadline: float | None = None) -> list[Answer]:
+        return await desk.ask(
+            self.engine, [asked(self.engine, id=name)], deadline, lambda found: self.settled.append((name, bool(found)))
+        )
+
+    def logged(self) -> list[str]:
+        frames = (frame for segment in segments(self.folder / "log") for frame in read_frames(segment))
+        return [decode_record(record).request_id for frame in frames for record in frame.records]
+
+
+@pytest.fixture
+def scene(released: Released, tmp_path: Path) -> Scene:
+    store = MemoryOnlineStore()
+    return Scene(engine_of(released, tmp_path, store), store, tmp_path)
+
+
+def code(error: Any) -> str:
+    assert isinstance(error, Problem), error
+    return error.code
+
+
+def play(scene: Scene, story: Callable[[Desk], Coroutine[Any, Any, None]], **limits: Any) -> None:
+    async def told() -> None:
+        desk = scene.desk(**limits)
+        try:
+            await story(desk)
+        finally:
+            scene.gate.set()
+            await asyncio.sleep(0)
+            desk.close()
+
+    asyncio.run(asyncio.wait_for(told(), 30))
+
+
+def test_a_deadline_holds_for_who_comes_while_the_disk_is_busy(scene: Scene) -> None:
+    """The only timer rang at the first deadline of those who were being written."""
+
+    async def story(desk: Desk) -> None:
+        scene.gate.clear()
+        first = asyncio.create_task(scene.ask(desk, "first", 20))
+        await asyncio.sleep(0.05)
+        (late,) = await asyncio.gather(scene.ask(desk, "late", 0.05), return_exceptions=True)
+        assert code(late) == "deadline"
+        assert not first.done()
+        scene.gate.set()
+        assert [answer.id for answer in await first] == ["first"]
+
+    play(scene, story)
+    assert scene.logged() == ["first"]
+    assert sorted(scene.settled) == [("first", True), ("late", False)]
+
+
+def test_what_is_written_after_its_deadline_is_told_to_who_asks_again(scene: Scene) -> None:
+    async def story(desk: Desk) -> None:
+        scene.gate.clear()
+        (late,) = await asyncio.gather(scene.ask(desk, "late", 0.05), return_exceptions=True)
+        assert code(late) == "deadline"
+        assert scene.settled == []  # nobody knows yet
+        scene.gate.set()
+        while not scene.settled:
+            await asyncio.sleep(0.01)
+
+    play(scene, story)
+    assert (scene.settled, scene.logged()) == ([("late", True)], ["late"])
+
+
+def test_timers_do_not_pile_up_on_a_slow_disk(scene: Scene) -> None:
+    """Every slow turn once left a timer that set itself again."""
+
+    async def story(desk: Desk) -> None:
+        loop = asyncio.get_running_loop()
+        for number in range(10):
+            scene.gate.clear()
+            some = [asyncio.create_task(scene.ask(desk, f"{number}.{k}", 0.01 if k else 5)) for k in range(3)]
+            await asyncio.sleep(0.03)
+            scene.gate.set()
+            await asyncio.gather(*some, return_exceptions=True)
+        assert sum(not handle.cancelled() for handle in loop._scheduled) <= 2  # type: ignore[attr-defined]
+
+    play(scene, story)
+
+
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_a_fault_of_ours_is_an_answer_and_nobody_waits_for_ever(scene: Scene, is_slow: bool) -> None:
+    """An error that nobody had thought of once left every caller of its turn waiting."""
+
+    async def story(desk: Desk) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        desk._is_slow = is_slow
+        scene.log.fault = ZeroDivisionError("nobody thought of it")
+        many = await asyncio.gather(*(scene.ask(desk, str(n)) for n in range(3)), return_exceptions=True)
+        assert [code(one) for one in many] == ["failed"] * 3
+        scene.log.fault = None
+        assert (await scene.ask(desk, "after"))[0].id == "after"
+        assert desk.count == 0
+
+    play(scene, story)
+
+
+def test_features_that_somebody_withdrew_are_a_503(scene: Scene) -> None:
+    """Nothing was published any more, which is not the same error as a store that is away: all waited for ever."""
+    scene.store.withdraw("toy")
+
+    async def story(desk: Desk) -> None:
+        (found,) = await asyncio.gather(scene.ask(desk, "one"), return_exceptions=True)
+        assert (code(found), found.status) == ("online_features_away", 503)  # type: ignore[union-attr]
+
+    play(scene, story)
+
+
+def test_a_log_that_fails_in_the_thread_answers_nobody_and_goes_on(scene: Scene) -> None:
+    async def story(desk: Desk) -> None:
+        scene.log.fault = LogError(path="log", action="written", reason="Input/output error")
+        many = await asyncio.gather(*(scene.ask(desk, str(n)) for n in range(3)), return_exceptions=True)
+        assert [code(one) for one in many] == ["log_failed"] * 3
+        scene.log.fault = None
+        await scene.ask(desk, "after")
+
+    play(scene, story)
+    assert scene.logged() == ["after"]
+
+
+def test_callers_that_go_away_free_their_places_and_what_was_being_written_stays(scene: Scene) -> None:
+    async def story(desk: Desk) -> None:
+        scene.gate.clear()
+        written = asyncio.create_task(scene.ask(desk, "written"))
+        await asyncio.sleep(0.05)
+        waiting = asyncio.create_task(scene.ask(desk, "waiting"))
+        await asyncio.sleep(0)
+        for task in (written, waiting):
+            task.cancel()
+        await asyncio.gather(written, waiting, return_exceptions=True)
+        assert desk.count == 0
+        scene.gate.set()
+        await scene.ask(desk, "after")
+
+    play(scene, story)
+    assert scene.logged() == ["written", "after"]
+    assert sorted(scene.settled) == [("after", True), ("waiting", False), ("written", True)]
+
+
+def test_too_many_are_refused_and_a_request_that_can_never_wait_is_told_so(scene: Scene) -> None:
+    async def story(desk: Desk) -> None:
+        scene.gate.clear()
+        first = asyncio.create_task(scene.ask(desk, "first"))
+        await asyncio.sleep(0.05)
+        second = asyncio.create_task(scene.ask(desk, "second"))
+        await asyncio.sleep(0)
+        (third,) = await asyncio.gather(scene.ask(desk, "third"), return_exceptions=True)
+        assert (code(third), third.retry_after) == ("too_many_requests", 1)  # type: ignore[union-attr]
+        batch = [asked(scene.engine, id=f"batch#{n}") for n in range(3)]
+        (never,) = await asyncio.gather(desk.ask(scene.engine, batch), return_exceptions=True)
+        assert (code(never), never.status) == ("too_many_instances", 413)  # type: ignore[union-attr]
+        scene.gate.set()
+        await asyncio.gather(first, second)
+
+    play(scene, story, waiting=2)
+
+
+def test_the_memory_is_bounded_and_waits_for_who_is_on_its_way() -> None:
+    async def story() -> None:
+        memory = Memory(count=2, size=100)
+        for name in "abc":
+            assert await memory.find(("toy", name), b"1", 1) == b""
+            memory.settle(("toy", name), name.encode() * 40)
+        assert [await memory.find(("toy", name), b"1", 1) for name in "cb"] == [b"c" * 40, b"b" * 40]
+        assert await memory.find(("toy", "a"), b"1", 1) == b""  # the oldest went
+        with pytest.raises(Problem, match="not answered in time"):
+            await memory.find(("toy", "a"), b"1", 0.01)
+        with pytest.raises(Problem, match="another request"):
+            await memory.find(("toy", "a"), b"2", 1)
+        others = [asyncio.create_task(memory.find(("toy", "a"), b"1", 5)) for _ in range(2)]
+        await asyncio.sleep(0)
+        memory.settle(("toy", "a"), b"")  # it failed: one of the others asks in its place
+        done, waiting = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result() for task in done] == [b""]
+        memory.settle(("toy", "a"), b"found")
+        assert [await task for task in waiting] == [b"found"]
+
+    asyncio.run(story())

@@ -1,0 +1,51 @@
+"""The description keeps its word: requests made from it, right and wrong ones, get the answers that it names."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.serving.http.conftest import Service
+
+CONFIG = """
+[checks.not_a_server_error]
+# 504 is the answer to a caller who waits a millisecond; nothing else of the kind may come.
+expected-statuses = ["2xx", "3xx", "4xx", "504"]
+
+[checks.negative_data_rejection]
+# 413 is a refusal too, which schemathesis does not count as one.
+expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "428", "429", "504"]
+
+[checks.positive_data_acceptance]
+# A description cannot say which times the online features reach, nor what a product's own function refuses.
+enabled = false
+"""
+
+
+@pytest.mark.parametrize(
+    ("phases", "most", "wanted"),
+    [
+        ("fuzzing", 6, 25),
+        pytest.param("examples,coverage,fuzzing", 2_500, 10_000, marks=[pytest.mark.heavy, pytest.mark.timeout(3_600)]),
+    ],
+)
+def test_requests_made_from_the_description_get_the_answers_it_names(
+    service: Service, tmp_path: Path, phases: str, most: int, wanted: int
+) -> None:
+    pytest.importorskip("schemathesis")
+    (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(tmp_path / "schemathesis.toml"), "run",
+        f"http://127.0.0.1:{service.port}/openapi.json", "--max-examples", str(most), "--seed", "1", "--phases", phases, "--no-shrink",
+        "--continue-on-failure",
+    ]  # fmt: skip
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=3_500)
+    assert found.returncode == 0, found.stdout[-6_000:] + found.stderr[-2_000:]
+    made = re.search(r"(\d+) generated, \1 passed", found.stdout)
+    assert made is not None, found.stdout[-2_000:]
+    assert int(made[1]) >= wanted
+    assert 'code="500"' not in service.get("/metrics").body.decode()
+    assert service.get("/v2/health/ready").status == 200
+    print(f"\n{made[1]} cases")
