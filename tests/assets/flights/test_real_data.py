@@ -1,6 +1,8 @@
 """January to June of the real flights, through the product's own functions: counts, contracts, joins, learnability."""
 
+import tempfile
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from assets._chain._paths import ChainPaths
+from assets._chain._retraining import ORDER_FILE
 from assets._chain._training_set import training_set_asset
 from assets.flights._history import delay_history
 from assets.flights._paths import FLIGHTS, PLANES, WEATHER, WEATHER_OBSERVED
@@ -50,7 +54,11 @@ def lake() -> dict[str, pl.DataFrame]:
 @cache
 def training_set() -> pl.DataFrame:
     asset = training_set_asset(PRODUCT)
-    found: pl.DataFrame = asset(inputs({path: lake()[path] for path in asset.inputs})).data
+    with tempfile.TemporaryDirectory() as name:
+        # Ordered when everything of June had come in.
+        (Path(name) / ORDER_FILE).write_text('{"orders": [{"as_of": "2013-07-02T00:00:00+00:00", "reason": ""}]}')
+        held = {**lake(), ChainPaths(product=PRODUCT.name).training_order: Path(name)}
+        found: pl.DataFrame = asset(inputs({path: held[path] for path in asset.inputs})).data
     return found
 
 
