@@ -5,6 +5,7 @@ from functools import partial
 import polars as pl
 
 from assets._chain._paths import ChainPaths
+from headwater.checks import columns_as_declared
 from headwater.lake import Kind
 from headwater.product import Asset, Inputs, Product
 from headwater.release_orders import SCHEMA
@@ -18,6 +19,7 @@ def release_orders_asset(product: Product) -> Asset:
         kind=Kind.TABLE,
         compute=partial(_kept, path=path),
         previous=(path,),
+        checks=(columns_as_declared(SCHEMA),),
         description="What people ordered of the release: promote, hold, resume, roll back, deprecate, retire; with reason and actor.",
         kinds=("polars",),
     )
