@@ -155,8 +155,7 @@ def _run_until_stopped(
     with _guarded() as guard:
         try:
             for name, command in commands.items():
-                running[name] = _start(command, environment, logs / f"{name}.log")
-                _tell(guard, str(running[name].pid))
+                running[name] = _start(command, environment, logs / f"{name}.log", guard)
             while not stopping:
                 time.sleep(0.2)
                 for name, process in running.items():
@@ -170,11 +169,21 @@ def _run_until_stopped(
     click.echo("Stopped.")
 
 
-def _start(command: list[str], environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+def _start(
+    command: list[str], environment: Mapping[str, str], log: Path, guard: "subprocess.Popen[str]"
+) -> "subprocess.Popen[bytes]":
+    assert guard.stdin is not None
+    told = guard.stdin.fileno()
+
+    def begin() -> None:
+        _default_signals()
+        # The service names itself: were this process killed before it did, nobody would ever stop the service.
+        os.write(told, f"{os.getpid()}\n".encode())
+
     with log.open("ab") as stream:
         return subprocess.Popen(
             command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
-            process_group=0, preexec_fn=_default_signals,
+            process_group=0, preexec_fn=begin,
         )  # fmt: skip
 
 
