@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Final
 
 from headwater.errors import HeadwaterError
-from headwater.names import DAGSTER_FOLDER, LAKE_FOLDER, LANDING_FOLDER, MLFLOW_FOLDER, SERVING_FOLDER, STATE_FOLDER
+from headwater.names import (
+    DAGSTER_FOLDER,
+    LAKE_FOLDER,
+    LANDING_FOLDER,
+    MLFLOW_FOLDER,
+    PREDICTION_LOG_FOLDER,
+    SERVING_FOLDER,
+    STATE_FOLDER,
+)
 from headwater.runtime import project_root
 
 EMBEDDED: Final = "embedded"
@@ -69,7 +77,7 @@ class Settings:
     @property
     def prediction_log(self) -> Path:
         """The prediction log, one folder a product."""
-        return self.serving / "log"
+        return self.state / PREDICTION_LOG_FOLDER
 
     @property
     def scratch(self) -> Path:

@@ -128,7 +128,7 @@ def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
     settings = load_settings()
     listener = Listener(started=progress.started, ended=progress.ended)
     errors: list[str] = []
-    with dagster_instance(settings) as instance, listening(listener), _logged(settings.state):
+    with dagster_instance(settings) as instance, listening(listener), logged(settings.state):
         for key, paths in waves(stale, declared(product)):
             errors += run_assets(defs, instance, paths, partition=key, actor=user()).errors
             if errors and key is None:
@@ -137,7 +137,7 @@ def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
 
 
 @contextmanager
-def _logged(state: Path) -> Iterator[None]:
+def logged(state: Path) -> Iterator[None]:
     """Sends what tools such as dbt print to a log file, so that progress stays readable."""
     folder = state / "logs"
     folder.mkdir(parents=True, exist_ok=True)

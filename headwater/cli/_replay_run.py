@@ -130,6 +130,7 @@ def _build(product: "Product", settings: "Settings") -> Sequence[str]:
     from assets._chain._paths import ChainPaths
     from assets._declared import declared
     from assets._plan import below, stale_assets, waves
+    from headwater.cli._build import logged
     from headwater.definitions import defs
     from headwater.runtime import user
     from resources.dagster_home import dagster_instance
@@ -141,7 +142,7 @@ def _build(product: "Product", settings: "Settings") -> Sequence[str]:
     lake = open_lake(settings)
     errors: list[str] = []
     quiet = Listener(started=lambda path, partition: None, ended=lambda outcome: None)
-    with dagster_instance(settings) as instance, listening(quiet), _logged(settings.state):
+    with dagster_instance(settings) as instance, listening(quiet), logged(settings.state):
         # As the compaction's sensor does all day: what was answered is in the lake before labels are joined to it.
         answered = frozenset({paths.predictions})
         errors += run_assets(defs, instance, answered, partition=None, actor=user(), only_stale=False).errors
@@ -160,14 +161,6 @@ def _build(product: "Product", settings: "Settings") -> Sequence[str]:
 def _entry(lake: Lake, settings: "Settings", path: str) -> str | None:
     snapshot = lake.at(settings.branch)
     return snapshot.entry(path).data_version if snapshot.has(path) else None
-
-
-@contextmanager
-def _logged(state: Path) -> Iterator[None]:
-    from headwater.cli._build import _logged as logged
-
-    with logged(state):
-        yield
 
 
 def _state(product: "Product", lake: Lake, settings: "Settings") -> dict[str, Any]:

@@ -212,7 +212,8 @@ def _weights(folder: Path, digests: Mapping[str, str]) -> dict[str, bytes]:
 
 def _load_scorer(declaration: ModelDeclaration, weights: Mapping[str, bytes], for_service: bool) -> Scorer:
     if isinstance(declaration, LightGBMModel) and for_service:
-        from headwater.models.lightgbm_native import FILE, NativeLightGBMScorer
+        from headwater.models.lightgbm_adapter import FILE
+        from headwater.models.lightgbm_native import NativeLightGBMScorer
 
         return NativeLightGBMScorer(weights[FILE])
     if isinstance(declaration, LightGBMModel):

@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 
 from headwater.models.errors import MissingPackageError, RecordError
+from headwater.models.lightgbm_adapter import FILE
 
-FILE: Final = "model.lgb.txt"
 _FLOAT64, _ROW_MAJOR = 1, 1
 _SCORE, _CONTRIBUTIONS = 0, 3
 _ALL_ROUNDS: Final = (0, -1)

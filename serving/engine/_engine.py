@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 
 from headwater.features.errors import EntityValueError, TimeBeforeWindowError, TimeValueError
 from headwater.features.online import Lookup, OnlineRow, OnlineStore, OnlineVersion
+from headwater.features.online._rows import microseconds
 from serving.deployment import Deployment
 from serving.engine._answers import Answer, Asked, Explanation
-from serving.engine._fields import microseconds
 from serving.engine._loaded import LoadedModel, check_fits
 from serving.engine.errors import (
     ExplanationError,

@@ -8,12 +8,12 @@ from itertools import islice
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from headwater.features.online._rows import microseconds
 from headwater.models import FieldType, RequestField, RequestSchema
 from serving.engine.errors import FieldsError, RequestTimeError
 
 _WHOLE: Final = range(-(2**63), 2**63)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _MOST_NAMED: Final = 20
 """Fields that an error names: neither it nor the time it takes may grow with what somebody sends."""
 _LONGEST_NAME: Final = 60
@@ -86,11 +86,6 @@ class RequestFields:
             return "is the prediction time: it stands beside the entity, as 'time'"
         near = difflib.get_close_matches(name, self._known, n=1)
         return f"is no field; did you mean {near[0]!r}" if near else f"is no field; fields are {', '.join(self._known)}"
-
-
-def microseconds(moment: datetime) -> int:
-    """Since 1970, of a moment with a zone; of one without, on its own clock."""
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
 
 
 def _reader(field: RequestField) -> _Read:

@@ -14,6 +14,8 @@ from headwater.features.errors import OnlineTypeError
 from headwater.features.online._encoding import encode_values, entity_bytes, time_bytes
 from headwater.features.online._interface import OnlineContent, OnlineTable, OnlineView
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _TEXTS: Final = (pl.String, pl.Categorical, pl.Enum)
 _WHOLE: Final = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 
@@ -95,7 +97,7 @@ def _digest(rows: pl.DataFrame) -> str:
 def microseconds(moment: datetime) -> int:
     """Since 1970, of a moment with a zone; of one without, on its own clock."""
     seen = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (seen - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return (seen - _EPOCH) // _MICROSECOND
 
 
 def entries(table: OnlineTable) -> Iterator[tuple[bytes, bytes, bytes]]:
