@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from headwater.models import Gate
     from headwater.monitoring import PerformanceRules
     from headwater.replay import ReplaySource
+    from headwater.streams import StreamSource
 
 _ROWS_HELD: Final = 3_000_000
 _CHECK_NAME = re.compile(r"^[A-Za-z0-9_]+$")
@@ -577,6 +578,7 @@ class Product:
         assets: Its datasets and feature tables in Polars.
         dbt: Its datasets and feature tables in SQL.
         features: How feature tables join the labels, as of which time.
+        events: What comes in one by one and is taken from a log into a table of the lake.
         streams: Which feature views a stream carries on online, between two publications.
         on_demand: Features computed from a request and from what was looked up for it, in training and in service.
         labels, split, model, gates, drift: From training set to release; all or none.
@@ -596,6 +598,7 @@ class Product:
     assets: tuple[Asset, ...] = ()
     dbt: DbtModels | None = None
     features: "tuple[FeatureView, ...]" = ()
+    events: "tuple[StreamSource, ...]" = ()
     streams: "tuple[StreamedView, ...]" = ()
     on_demand: "tuple[OnDemandFeatures, ...]" = ()
     labels: Labels | None = None
@@ -627,12 +630,16 @@ class Product:
             raise DeclarationError(
                 what="Product", name=self.name, problem="nobody owns it.", remedy="Add owners=('team:<name>',)."
             )
-        for asset in self.assets:
-            if asset.product != self.name:
+        placed = [
+            *((asset.path, "asset") for asset in self.assets),
+            *((source.path, "stream") for source in self.events),
+        ]
+        for path, kind in placed:
+            if not path.startswith(f"{self.name}/"):
                 raise DeclarationError(
                     what="Product",
                     name=self.name,
-                    problem=f"asset {asset.path!r} lies outside its folder.",
+                    problem=f"{kind} {path!r} lies outside its folder.",
                     remedy=f"Start the path with '{self.name}/'.",
                 )
         self._check_streams()

@@ -15,6 +15,7 @@ from headwater.names import (
     PREDICTION_LOG_FOLDER,
     SERVING_FOLDER,
     STATE_FOLDER,
+    STREAMS_FOLDER,
 )
 from headwater.runtime import project_root
 
@@ -39,6 +40,7 @@ class Settings:
         lake: `embedded` or `lakefs`.
         lakefs_endpoint, lakefs_access_key, lakefs_secret_key, lakefs_repository: For `lakefs`.
         branch: Lake branch that builds publish into.
+        kafka: Brokers with the logs of events, `host:port`, several with commas; empty keeps logs in files.
     """
 
     state: Path
@@ -48,6 +50,7 @@ class Settings:
     lakefs_secret_key: str = field(default="", repr=False)
     lakefs_repository: str = "headwater"
     branch: str = "main"
+    kafka: str = ""
 
     @property
     def lake_folder(self) -> Path:
@@ -78,6 +81,11 @@ class Settings:
     def prediction_log(self) -> Path:
         """The prediction log, one folder a product."""
         return self.state / PREDICTION_LOG_FOLDER
+
+    @property
+    def streams(self) -> Path:
+        """Logs of events that are kept in files, one folder a stream."""
+        return self.state / STREAMS_FOLDER
 
     @property
     def scratch(self) -> Path:
@@ -119,4 +127,5 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         lakefs_secret_key=env.get(needed[2], ""),
         lakefs_repository=env.get("HEADWATER_LAKEFS_REPOSITORY", "headwater"),
         branch=env.get("HEADWATER_BRANCH", "main"),
+        kafka=env.get("HEADWATER_KAFKA", ""),
     )

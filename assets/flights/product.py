@@ -11,7 +11,7 @@ from assets.flights.features import origin_history, plane_register, tail_history
 from assets.flights.labels import LABEL, LABEL_KNOWN_AT, PREDICT_AT, labels
 from assets.flights.on_demand import ON_DEMAND
 from assets.flights.replay import FlightsReplay
-from assets.flights.streams import STREAMS
+from assets.flights.streams import EVENTS, STREAMS
 from headwater.decisions import Retraining
 from headwater.models import Gate, MetricName, beats_baseline, not_worse_than_champion
 from headwater.models.evaluation_bootstrap import Bootstrap
@@ -93,6 +93,7 @@ PRODUCT: Final = Product(
         sources={"flights": FLIGHTS},
     ),
     features=VIEWS,
+    events=EVENTS,
     streams=STREAMS,
     on_demand=ON_DEMAND,
     labels=Labels(
