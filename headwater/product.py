@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from headwater.models import Gate
     from headwater.monitoring import PerformanceRules
     from headwater.replay import ReplaySource
+    from headwater.review import Review
     from headwater.streams import StreamSource
 
 _ROWS_HELD: Final = 3_000_000
@@ -587,6 +588,7 @@ class Product:
         retraining: When it is trained again; None trains whenever the training set changes.
         replay: Gives its past to play again, from a snapshot of the lake and its packaged files by source; None for no replay.
         rollout: How a new version comes in: all at once, in the shadow first, or by growing shares.
+        review: Which predictions wait for a person; None asks nobody.
         risk: Risk tier.
         intended_use, out_of_scope, limitations, licence: Texts for the cards.
     """
@@ -611,6 +613,7 @@ class Product:
     retraining: "Retraining | None" = None
     replay: "Callable[[Snapshot, Mapping[str, pl.DataFrame]], ReplaySource] | None" = None
     rollout: Rollout = field(default_factory=Rollout)
+    review: "Review | None" = None
     risk: Risk = Risk.LOW
     intended_use: str = ""
     out_of_scope: str = ""
@@ -649,6 +652,13 @@ class Product:
                 name=self.name,
                 problem="it has a model but no labels.",
                 remedy="Declare labels=Labels(...).",
+            )
+        if self.review is not None and self.model is None:
+            raise DeclarationError(
+                what="Product",
+                name=self.name,
+                problem="it has a review but no model.",
+                remedy="Declare model=Model(...), or take the review out.",
             )
         if self.labels and (hidden := sorted({*self.serving.redacted} & {*self.labels.key})):
             raise DeclarationError(

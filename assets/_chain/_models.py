@@ -16,6 +16,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
     from assets._chain._release import release_asset
     from assets._chain._release_orders import release_orders_asset
     from assets._chain._retraining import retraining_assets
+    from assets._chain._review_answers import review_answers_asset
     from assets._chain._training_set import training_set_asset
 
     cards = (dataset_cards_asset(product),) if any("/datasets/" in asset.path for asset in product.assets) else ()
@@ -35,6 +36,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         release_orders_asset(product),
         release_asset(product),
         predictions_asset(product),
+        *((review_answers_asset(product),) if product.review is not None else ()),
         outcomes_asset(product),
         performance_asset(product),
         *retraining_assets(product),

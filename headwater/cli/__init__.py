@@ -22,6 +22,7 @@ _COMMANDS: Final = {
     "mlflow": ("_mlflow", "mlflow"),
     "replay": ("_replay", "replay"),
     "release": ("_release", "release"),
+    "review": ("_review", "review"),
     "serve": ("_serve", "serve"),
     "status": ("_build", "status"),
     "stream": ("_stream", "stream"),

@@ -277,7 +277,7 @@ def checked_keys(settings: ServerSettings) -> Keys:
     """The keys. Raises UnprotectedError, KeysError."""
     if settings.keys is not None:
         return Keys.read(settings.keys)
-    if not _is_loopback(settings.host):
+    if not is_loopback(settings.host):
         raise UnprotectedError(host=settings.host)
     return Keys()
 
@@ -308,7 +308,7 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
