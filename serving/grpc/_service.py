@@ -98,9 +98,9 @@ class InferenceService:
             request = _message(raw)
             product = request.model_name
             answered = await self._answer(request, raw, _headers(context), context.time_remaining())
-            version, found, is_deprecated = answered
-            if is_deprecated:
-                context.set_trailing_metadata((("deprecation", "true"),))
+            version, found, deprecation = answered
+            if deprecation:
+                context.set_trailing_metadata((("deprecation", deprecation),))
             status = 200
             return found
         except (Problem, ServingError) as error:
@@ -115,9 +115,10 @@ class InferenceService:
 
     async def _answer(
         self, request: pb.ModelInferRequest, raw: bytes, headers: Mapping[bytes, bytes], remaining: float | None
-    ) -> tuple[str, bytes, bool]:
+    ) -> tuple[str, bytes, str]:
         product, version = request.model_name, request.model_version
-        caller = caller_of(headers, self._keys.caller(headers, Role.PREDICT, product))
+        name = self._keys.caller(headers, Role.PREDICT, product)
+        caller = caller_of(headers, name)
         wanted: frozenset[str] = frozenset()
 
         def read(engine: Engine) -> Sequence[Asked]:
@@ -132,7 +133,11 @@ class InferenceService:
 
         id = request.id or caller.id
         digest = digest_of("grpc", raw) if id else b""
-        return await self._front.answer(product, id, digest, remaining, read=read, write=write)
+        try:
+            return await self._front.answer(product, id, digest, remaining, read=read, write=write)
+        except (Problem, ServingError) as error:
+            self._front.note_retired(error, name)
+            raise
 
     async def _engine(self, context: _Context, product: str, version: str) -> Engine:
         await self._allowed(context, product)

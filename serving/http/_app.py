@@ -34,6 +34,7 @@ from serving.http._wire import (
     respond,
 )
 from serving.live import LiveProducts
+from serving.retired_calls import RetiredCalls
 
 if TYPE_CHECKING:
     from serving.grpc import GrpcServer
@@ -41,9 +42,10 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger("headwater.serving")
 _PATIENCE: Final = 5.0
 """Seconds that the first look at the lake may take; then what was taken last is served until the lake answers."""
+_KEEP: Final = 1.0
+"""Seconds of counts of refused calls that a kill may lose."""
 _TEXT: Final = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 _HTML: Final = [(b"content-type", b"text/html; charset=utf-8")]
-_DEPRECATED: Final = [(b"content-type", JSON), (b"deprecation", b"true")]
 _CLOSE: Final = (b"connection", b"close")
 _Get = Callable[[], tuple[int, Any]]
 _Read = Callable[[Engine, dict[str, Any], Caller], Sequence[Asked]]
@@ -65,6 +67,7 @@ class App:
         follow: float,
         exposition: Callable[[], bytes],
         grpc: "GrpcServer | None" = None,
+        retired: RetiredCalls | None = None,
     ) -> None:
         """Prepares.
 
@@ -79,7 +82,9 @@ class App:
             follow: Seconds between two looks at the lake.
             exposition: Metrics as Prometheus reads them.
             grpc: The same over gRPC, started and ended with the rest.
+            retired: Calls of retired versions, made durable again and again.
         """
+        self._retired = retired
         self._live, self._desk, self._front, self._metrics, self._keys = live, desk, front, metrics, keys
         self._body_limit, self._most, self._follow, self._exposition = body_limit, most_instances, follow, exposition
         self._grpc = grpc
@@ -88,6 +93,7 @@ class App:
         self._log_troubles: dict[str, str] = {}
         self._shown: set[tuple[str, ...]] = set()
         self._following: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._is_ending, self._has_looked = False, asyncio.Event()
         self._gets: dict[str, _Get] = {
             "/v2/health/live": lambda: (200, {"live": True}),
@@ -180,17 +186,18 @@ class App:
     ) -> None:
         """One request for predictions, counted however it ends."""
         begun = time.perf_counter()
-        version, status, request_id, body = "", 500, "", b""
+        version, status, request_id, body, name = "", 500, "", b"", ""
         out_headers: Headers | None = None
         try:
             _only(scope, "POST")
-            caller = caller_of(headers, self._keys.caller(headers, Role.PREDICT, product))
+            name = self._keys.caller(headers, Role.PREDICT, product)
+            caller = caller_of(headers, name)
             request_id = caller.id
             raw = await read_body(receive, headers, self._body_limit)
             parsed = read_json(raw, headers)
-            name = parsed.get("id", caller.id)
-            request_id = name if isinstance(name, str) else ""
-            version, body, is_deprecated = await self._front.answer(
+            id = parsed.get("id", caller.id)
+            request_id = id if isinstance(id, str) else ""
+            version, body, deprecation = await self._front.answer(
                 product,
                 request_id,
                 digest_of(scope["path"], raw) if request_id else b"",
@@ -198,8 +205,11 @@ class App:
                 read=lambda engine: read(engine, parsed, caller),
                 write=write,
             )
-            status, out_headers = 200, _DEPRECATED if is_deprecated else None
+            status = 200
+            if deprecation:
+                out_headers = [(b"content-type", JSON), (b"deprecation", deprecation.encode())]
         except (Problem, ServingError, asyncio.CancelledError) as error:
+            self._front.note_retired(error, name)
             problem = _problem(error)
             said = request_id if len(request_id) <= LONGEST_ID else ""
             status, body, out_headers = problem.status, problem.body(said), _headers(problem, headers)
@@ -257,6 +267,7 @@ class App:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self._following = asyncio.create_task(self._follow_lake())
+                self._keeping = asyncio.create_task(self._keep_counts())
                 try:
                     await asyncio.wait_for(self._has_looked.wait(), _PATIENCE)
                 except TimeoutError:
@@ -268,13 +279,16 @@ class App:
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 self._is_ending = True
-                if self._following is not None:
-                    self._following.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await self._following
+                for task in (self._following, self._keeping):
+                    if task is not None:
+                        task.cancel()
+                        with suppress(asyncio.CancelledError):
+                            await task
                 if self._grpc is not None:
                     await self._grpc.ended()
                 self._desk.close()
+                if self._retired is not None:
+                    self._retired.keep()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -286,6 +300,12 @@ class App:
             self._show()
             self._has_looked.set()
             await asyncio.sleep(self._follow)
+
+    async def _keep_counts(self) -> None:
+        """Makes the counts of refused calls durable, in a thread: a slow disk holds nothing up."""
+        while self._retired is not None:
+            await asyncio.sleep(_KEEP)
+            await asyncio.get_running_loop().run_in_executor(None, self._retired.keep)
 
     async def _look(self) -> None:
         """One look, in a thread that the process does not wait for at its end: a lake that hangs holds nothing up.

@@ -13,9 +13,12 @@ from serving.http._v1 import LONGEST_ID
 from serving.http._wire import Problem
 from serving.live import LiveProducts
 from serving.policies import Ensemble
+from serving.retired_calls import RetiredCalls
 
-_PLAIN, _WARNED = b"0", b"1"
-"""Before a remembered answer: whether a deprecated version gave it."""
+_MARK: Final = b"\n"
+"""Ends what stands before a remembered answer: when the version that gave it was deprecated, empty for one that was not."""
+_SINCE_UNKNOWN: Final = "true"
+"""What the header said before RFC 9745 gave it a time; no order says when the version was deprecated."""
 Read = Callable[[Engine], Sequence[Asked]]
 Write = Callable[[Sequence[Answer], Engine], bytes]
 
@@ -23,7 +26,15 @@ Write = Callable[[Sequence[Answer], Engine], bytes]
 class Front:
     """One worker's way from a request to the bytes of its answer."""
 
-    def __init__(self, *, live: LiveProducts, desk: Desk, metrics: Metrics, deadline: float) -> None:
+    def __init__(
+        self,
+        *,
+        live: LiveProducts,
+        desk: Desk,
+        metrics: Metrics,
+        deadline: float,
+        retired: RetiredCalls | None = None,
+    ) -> None:
         """Prepares.
 
         Args:
@@ -31,7 +42,9 @@ class Front:
             desk: Where requests are answered.
             metrics: What is counted.
             deadline: Seconds within which a request is answered.
+            retired: Where calls of retired versions are counted durably; None counts them in the metrics alone.
         """
+        self._retired = retired
         self._live, self._desk, self._metrics, self._deadline = live, desk, metrics, deadline
         self._memory: Final = Memory()
 
@@ -47,8 +60,10 @@ class Front:
 
     async def answer(
         self, product: str, id: str, digest: bytes, deadline: float | None, *, read: Read, write: Write
-    ) -> tuple[str, bytes, bool]:
-        """The version that answered, empty for an answer that was given before, the answer's bytes, and whether it is deprecated.
+    ) -> tuple[str, bytes, str]:
+        """The version that answered, empty for an answer that was given before, the answer's bytes, and its `Deprecation` header.
+
+        That is empty for a version that is not deprecated, else when it was (RFC 9745), such as `@1735689600`.
 
         Args:
             product: Who is asked.
@@ -66,10 +81,11 @@ class Front:
         if not id or len(id) > LONGEST_ID:  # the latter is refused where it is read
             answers = await self._desk.ask(engine, read(engine), deadline)
             self._count(engine, answers)
-            return answers[0].version, write(answers, engine), _is_deprecated(engine, answers)
+            return answers[0].version, write(answers, engine), _deprecation(engine, answers)
         name, patience = (product, id), self._deadline if deadline is None else min(deadline, self._deadline)
         if body := await self._memory.find(name, digest, patience):
-            return "", body[1:], body[:1] == _WARNED
+            mark, _, given = body.partition(_MARK)
+            return "", given, mark.decode()
         written = b""
 
         def settled(answers: list[Answer] | None) -> None:
@@ -79,8 +95,8 @@ class Front:
                     self._count(engine, answers)
                     written = write(answers, engine)
             finally:
-                mark = _WARNED if answers is not None and _is_deprecated(engine, answers) else _PLAIN
-                self._memory.settle(name, mark + written if written else b"")
+                mark = b"" if answers is None else _deprecation(engine, answers).encode()
+                self._memory.settle(name, mark + _MARK + written if written else b"")
 
         try:
             asked = read(engine)
@@ -88,7 +104,7 @@ class Front:
             settled(None)
             raise
         answers = await self._desk.ask(engine, asked, deadline, settled)
-        return answers[0].version, written, _is_deprecated(engine, answers)
+        return answers[0].version, written, _deprecation(engine, answers)
 
     def counted(self, product: str, version: str, status: int, begun: float) -> None:
         """Counts a request that ended, with the clock that measures when it came."""
@@ -96,6 +112,14 @@ class Front:
         counted = self._metrics.of_request(known, version, status)
         counted[0].inc()
         counted[1].observe(time.perf_counter() - begun)
+
+    def note_retired(self, error: BaseException, caller: str) -> None:
+        """Counts a call of a retired version, whatever it became; anything else is none."""
+        cause = error.__cause__ if isinstance(error, Problem) else error
+        if isinstance(cause, VersionRetiredError):
+            self._metrics.retired.labels(cause.product, cause.version, caller).inc()
+            if self._retired is not None:
+                self._retired.note(cause.product, cause.version, caller)
 
     def _count(self, engine: Engine, answers: Sequence[Answer]) -> None:
         for answer in answers:
@@ -105,13 +129,15 @@ class Front:
                 self._metrics.positives.labels(engine.product, answer.version).inc()
 
 
-def _is_deprecated(engine: Engine, answers: Sequence[Answer]) -> bool:
-    """Whether one of the answers comes from a deprecated version."""
+def _deprecation(engine: Engine, answers: Sequence[Answer]) -> str:
+    """When the first of the deprecated versions among those that answered was; empty when none of them is."""
     deprecated = engine.deployment.deprecated
     if not deprecated:
-        return False
+        return ""
     combined = engine.models if engine.deployment.policy.kind == Ensemble.kind else ()
-    return not {*combined, *(answer.version for answer in answers)}.isdisjoint(deprecated)
+    found = {*combined, *(answer.version for answer in answers)}.intersection(deprecated)
+    since = [engine.deployment.deprecated_since[name] for name in found if name in engine.deployment.deprecated_since]
+    return (f"@{min(since)}" if since else _SINCE_UNKNOWN) if found else ""
 
 
 def problem_of(error: ServingError) -> Problem:

@@ -53,6 +53,10 @@ class Metrics:
         self.positives = Counter(
             "headwater_positive_decisions_total", "Positive decisions.", ["product", "version"], registry=registry
         )
+        self.retired = Counter(
+            "headwater_retired_calls_total", "Calls of retired versions, which were refused.", ["product", "version", "caller"],
+            registry=registry,
+        )  # fmt: skip
         self.deployed = _gauge(
             registry, "headwater_deployment_info", "1 for what is live.", ["product", "version", "policy", "commit"]
         )

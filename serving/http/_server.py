@@ -22,6 +22,7 @@ from serving.http._desk import Desk, Limits
 from serving.http._keys import Keys, UnprotectedError
 from serving.live import LiveProducts
 from serving.prediction_log import LogWriter
+from serving.retired_calls import RETIRED_FILE, RetiredCalls
 
 if TYPE_CHECKING:
     from serving.grpc import GrpcServer
@@ -130,7 +131,8 @@ def run(
         limits=settings.limits,
         metrics=metrics,
     )
-    front = Front(live=live, desk=desk, metrics=metrics, deadline=settings.limits.deadline)
+    retired = RetiredCalls(settings.log / RETIRED_FILE)
+    front = Front(live=live, desk=desk, metrics=metrics, deadline=settings.limits.deadline, retired=retired)
     server = _grpc_server(settings, front, keys, live, reserved.getsockname()[1] if reserved else settings.grpc_port)
     app = App(
         live=live,
@@ -143,6 +145,7 @@ def run(
         most_instances=settings.limits.instances,
         follow=settings.follow,
         exposition=exposition,
+        retired=retired,
     )
     config = uvicorn.Config(
         app,
