@@ -16,6 +16,7 @@ from headwater.names import (
     SERVING_FOLDER,
     STATE_FOLDER,
     STREAMS_FOLDER,
+    TARIFF_FILE,
 )
 from headwater.runtime import project_root
 
@@ -41,6 +42,7 @@ class Settings:
         lakefs_endpoint, lakefs_access_key, lakefs_secret_key, lakefs_repository: For `lakefs`.
         branch: Lake branch that builds publish into.
         kafka: Brokers with the logs of events, `host:port`, several with commas; empty keeps logs in files.
+        tariff: File of the prices that `headwater cost` uses.
     """
 
     state: Path
@@ -51,6 +53,7 @@ class Settings:
     lakefs_repository: str = "headwater"
     branch: str = "main"
     kafka: str = ""
+    tariff: Path = field(default_factory=lambda: project_root() / TARIFF_FILE)
 
     @property
     def lake_folder(self) -> Path:
@@ -128,4 +131,5 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         lakefs_repository=env.get("HEADWATER_LAKEFS_REPOSITORY", "headwater"),
         branch=env.get("HEADWATER_BRANCH", "main"),
         kafka=env.get("HEADWATER_KAFKA", ""),
+        tariff=Path(env.get("HEADWATER_TARIFF") or project_root() / TARIFF_FILE).expanduser(),
     )
