@@ -14,15 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from headwater.errors import HeadwaterError
 from headwater.review import AnswerError, Explainer, NotAskedError, ReviewDesk, ReviewError, UnknownRequestError
 from serving.http._keys import Keys, Role
+from serving.http._server import is_loopback
 from serving.http._wire import Disconnected, Headers, Problem, Receive, Scope, Send, read_body, respond
 from serving.review._page import STYLE, shown_answer, shown_detail, shown_list, shown_problem
 
 _T = TypeVar("_T")
 _BODY: Final = 2**16
 _FORM: Final = b"application/x-www-form-urlencoded"
-_LOCAL: Final = frozenset(("127.0.0.1", "localhost", "::1"))
 _SAFE: Final = (
     (b"content-security-policy", b"default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
@@ -62,7 +63,7 @@ class ReviewApp:
             await self._answered(scope, headers, receive, send)
         except Problem as problem:
             await self._say(send, problem.status, shown_problem(problem.message), _challenge(problem))
-        except (NotAskedError, UnknownRequestError, AnswerError, ReviewError) as error:
+        except HeadwaterError as error:
             await self._say(send, _status(error), shown_problem(str(error)))
         except Disconnected:
             return
@@ -146,7 +147,7 @@ class ReviewApp:
 
     def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
         """Without keys, a page of somebody else whose name was made to mean this machine gets nothing."""
-        if self._keys is None and urlsplit(f"//{_text(headers, b'host')}").hostname not in _LOCAL:
+        if self._keys is None and not is_loopback(_host(f"//{_text(headers, b'host')}")[0]):
             raise Problem(421, "host", "This page answers as localhost or 127.0.0.1 only.")
 
     async def _work(self, do: Callable[[], _T]) -> _T:
@@ -158,9 +159,18 @@ class ReviewApp:
 
 def _check_origin(headers: Mapping[bytes, bytes]) -> None:
     site, origin = _text(headers, b"sec-fetch-site"), _text(headers, b"origin")
-    foreign = origin and urlsplit(origin).netloc != _text(headers, b"host")
+    foreign = origin and _host(origin)[1] != _text(headers, b"host")
     if foreign or site not in ("", "same-origin"):
         raise Problem(403, "origin", "An answer has to come from this page.")
+
+
+def _host(url: str) -> tuple[str, str]:
+    """The host of a URL without and with its port; empty for one that is none."""
+    try:
+        found = urlsplit(url)
+        return found.hostname or "", found.netloc
+    except ValueError:
+        return "", ""
 
 
 def _with_key(headers: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
@@ -180,7 +190,9 @@ def _challenge(problem: Problem) -> Headers:
     return asks if problem.status == 401 else []
 
 
-def _status(error: ReviewError) -> int:
+def _status(error: HeadwaterError) -> int:
+    if not isinstance(error, ReviewError):
+        return 503  # the lake is away, or its disk is full
     if isinstance(error, UnknownRequestError):
         return 404
     return 409 if isinstance(error, NotAskedError) else 422

@@ -115,12 +115,17 @@ def test_no_other_page_can_send_an_answer(start: Callable[..., Page], scene: Sce
     page = start()
     form = page.form(A, "late")
     before = scene.lake.resolve("main").id
-    for headers in ({"origin": "http://evil.example"}, {"origin": "null"}, {"sec_fetch_site": "cross-site"}):
+    for headers in (
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://["},
+        {"sec_fetch_site": "cross-site"},
+    ):
         assert page.ask("POST", "/answer", form, **headers)[0] == 403
     assert page.ask("POST", "/answer", {**form, "token": "0" * 64})[0] == 403
     assert page.ask("POST", "/answer", {**form, "token": "é"})[0] == 403
     assert page.ask("POST", "/answer", form, content_type="text/plain")[0] == 415
-    for host in ("evil.example", "evil.example:8081", "127.0.0.1.evil.example"):
+    for host in ("evil.example", "evil.example:8081", "127.0.0.1.evil.example", "[", "[::1"):
         assert page.ask("GET", "/", host=host)[0] == 421, "a name that was made to mean this machine"
     assert page.ask("GET", "/answer")[0] == 404
     assert scene.lake.resolve("main").id == before
