@@ -229,6 +229,21 @@ def test_a_training_set_knows_what_its_order_allows_and_no_more(tmp_path: Path) 
     assert free(HeldInputs({LABELS: truth(160)})).data.height > then.height
 
 
+def test_the_first_labels_of_the_next_month_wait_for_the_next_order(tmp_path: Path) -> None:
+    """A flight of July that arrived before the last one of June had: seven of them were a test month of their own."""
+    hold = {"action": "hold", "now": START.isoformat(), "reason": ""}
+    order = ordered(tmp_path, hold, truth(100), None)
+    asset = training_set_asset(PRODUCT)
+    then = asset(HeldInputs({LABELS: truth(100), PATHS.training_order: order})).data
+    last = truth(100)["known"].max()
+    early = truth(160).with_columns(pl.min_horizontal("known", pl.lit(last)).alias("known"))
+    assert early.filter(pl.col("known") <= last).height > then.height
+    later = asset(
+        HeldInputs({LABELS: pl.concat([truth(100), early.tail(-truth(100).height)]), PATHS.training_order: order})
+    )
+    assert then.sort("customer").equals(later.data.sort("customer"))
+
+
 @pytest.mark.parametrize("is_declared", [True, False])
 def test_a_product_is_ordered_to_train_only_when_it_says_when(is_declared: bool) -> None:
     product = PRODUCT if is_declared else replace(PRODUCT, retraining=None)
