@@ -6,6 +6,7 @@ from headwater.product import Asset, Product
 def model_chain(product: Product) -> tuple[Asset, ...]:
     """Dataset cards for every product; from training set and online features to release and predictions for one with a model."""
     from assets._chain._cards import dataset_cards_asset, model_card_asset
+    from assets._chain._causes import causes_asset
     from assets._chain._drift import drift_assets
     from assets._chain._evaluation import evaluation_asset
     from assets._chain._model import model_asset
@@ -39,5 +40,6 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         *((review_answers_asset(product),) if product.review is not None else ()),
         outcomes_asset(product),
         performance_asset(product),
+        causes_asset(product),
         *retraining_assets(product),
     )

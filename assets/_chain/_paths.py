@@ -30,6 +30,11 @@ class ChainPaths:
         return f"{self.product}/performance_report"
 
     @property
+    def performance_causes(self) -> str:
+        """Why the newest judged window did as it did."""
+        return f"{self.product}/performance_causes"
+
+    @property
     def retraining(self) -> str:
         """The decision whether to train again, with its evidence."""
         return f"{self.product}/retraining"
