@@ -15,7 +15,7 @@ from assets._chain._paths import ChainPaths
 from assets._chain._performance import REPORT_FILE, rules_of
 from assets._chain._reference import live_reference, watched_categories, watched_features
 from headwater.lake import Commit, Kind
-from headwater.product import Asset, Inputs, Product, Result
+from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Verdict
 from headwater.provenance import verdicts_on
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CAUSES_FILE: Final = "causes.json"
 BEFORE: Final = 4
 """So many judged windows before it are what the newest one is compared with."""
+_ROUNDING: Final = 1e-9
 _Window = Mapping[str, Any]
 
 
@@ -45,6 +46,13 @@ def causes_asset(product: Product) -> Asset:
             *upstream_of(product),
         ),
         identity=(CAUSES_FILE,),
+        checks=(
+            Check(
+                name="slices_add_up",
+                judge=_slices_add_up,
+                description="What the slices of a column contribute is the whole change of the loss.",
+            ),
+        ),
         description="Why the newest judged window did better or worse: features that moved, slices that carry the loss, what changed upstream.",
         kinds=("json",),
         declaration=declared_values(rules=rules_of(product), features=watched_features(product)),
@@ -215,3 +223,15 @@ def _nothing(moment: datetime) -> "Writing":
     from headwater.monitoring import Writing
 
     return Writing(commit="", time=moment, actor="", data_version="", code_version="", schema={})
+
+
+def _slices_add_up(audit: Audit) -> Verdict:
+    document = json.loads((audit.staged.folder(audit.path) / CAUSES_FILE).read_text())
+    off = {
+        shift["column"]: abs(sum(one["change"] for one in shift["slices"]) - shift["change"])
+        for shift in document.get("shifts", ())
+        if shift["change"] is not None
+    }
+    lost = sorted(column for column, gap in off.items() if gap > _ROUNDING)
+    said = f"The slices of {', '.join(lost)} do not make up the change." if lost else ""
+    return Verdict(passed=not lost, facts={"columns": len(off)}, description=said)
