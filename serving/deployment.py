@@ -21,6 +21,7 @@ from headwater.lake import Lake, Snapshot, digest_folder
 from headwater.lake._files import sync, sync_all
 from headwater.models import IDENTITY, Bundle, read_bundle
 from headwater.names import MAIN
+from headwater.product import LogFull
 from headwater.registry import model_version
 from serving.errors import NotHeldError, NotReleasedError, StatementError, TamperedError
 from serving.policies import AllAtOnce, Policy, from_json, to_json, versions
@@ -42,6 +43,7 @@ class Deployment:
         assign_by: Request fields whose values an assignment is drawn by; empty draws by the request's id.
         redacted: Request fields and features that are not kept in the log.
         ahead: How far ahead of the clock a prediction time may be.
+        log_full: What becomes of requests while the prediction log has no room.
         deprecated: Versions whose callers are warned.
         retired: Versions that answer nobody any more, for an error that says so.
     """
@@ -54,6 +56,7 @@ class Deployment:
     assign_by: tuple[str, ...] = ()
     redacted: tuple[str, ...] = ()
     ahead: timedelta = timedelta(days=1)
+    log_full: LogFull = LogFull.REFUSE
     deprecated: tuple[str, ...] = ()
     retired: tuple[str, ...] = ()
 
@@ -72,7 +75,7 @@ class Deployment:
             "online": self.online,
             "deprecated": list(self.deprecated),
             "retired": list(self.retired),
-            **_rules_to_json(self.assign_by, self.redacted, self.ahead),
+            **_rules_to_json(self),
         }
 
     @classmethod
@@ -227,8 +230,13 @@ def _withdrawn(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(sorted(raw.get(name, ()))) for name in ("deprecated", "retired")}
 
 
-def _rules_to_json(assign_by: Sequence[str], redacted: Sequence[str], ahead: timedelta) -> dict[str, Any]:
-    return {"assign_by": list(assign_by), "redacted": list(redacted), "ahead_seconds": ahead.total_seconds()}
+def _rules_to_json(deployment: Deployment) -> dict[str, Any]:
+    return {
+        "assign_by": list(deployment.assign_by),
+        "redacted": list(deployment.redacted),
+        "ahead_seconds": deployment.ahead.total_seconds(),
+        "log_full": deployment.log_full.value,
+    }
 
 
 def _rules(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,6 +244,8 @@ def _rules(raw: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {name: tuple(raw[name]) for name in ("assign_by", "redacted") if name in raw}
     if "ahead_seconds" in raw:
         found["ahead"] = timedelta(seconds=raw["ahead_seconds"])
+    if "log_full" in raw:
+        found["log_full"] = LogFull(raw["log_full"])
     return found
 
 

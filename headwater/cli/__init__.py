@@ -22,10 +22,12 @@ _COMMANDS: Final = {
     "mlflow": ("_mlflow", "mlflow"),
     "replay": ("_replay", "replay"),
     "release": ("_release", "release"),
+    "sensors": ("_watch", "sensors"),
     "serve": ("_serve", "serve"),
     "status": ("_build", "status"),
     "stream": ("_stream", "stream"),
     "up": ("_up", "up"),
+    "watch": ("_watch", "watch"),
 }
 
 

@@ -33,7 +33,7 @@ def status(product: str | None, as_json: bool) -> None:
 
     settings = load_settings()
     lake = open_lake(settings)
-    rows = [_waiting(lake, settings, asset) for asset in _fed(product)]
+    rows = [_waiting(lake, settings, asset) for asset in fed_assets(product)]
     show_rows(rows, _COLUMNS, as_json=as_json, empty="No product has a prediction log.")
     if any(row["damaged"] for row in rows):
         raise click.exceptions.Exit(1)
@@ -44,14 +44,15 @@ def status(product: str | None, as_json: bool) -> None:
 @json_option
 def compact(product: str | None, as_json: bool) -> None:
     """Takes what waits into each product's predictions. Exit code 1 when something was refused."""
-    rows = [row for asset in _fed(product) for row in _compact(asset)]
+    rows = [row for asset in fed_assets(product) for row in _compact(asset)]
     columns = ("path", "status", "appended", "repeated", "contrary", "unreadable", "dropped", "rows")
     show_rows(rows, columns, as_json=as_json, empty="No product has a prediction log.")
     if any(row["status"] == Status.REFUSED for row in rows):
         raise click.exceptions.Exit(1)
 
 
-def _fed(name: str | None) -> "list[Asset]":
+def fed_assets(name: str | None) -> "list[Asset]":
+    """The predictions of one product, or of all that have some."""
     from assets._chain._paths import ChainPaths
     from assets._declared import declared
     from assets._products import product as find

@@ -1,4 +1,4 @@
-"""`headwater up`: the Dagster UI, the daemon with its sensors, the prediction service and MLflow, on loopback, until Ctrl-C."""
+"""`headwater up`: the Dagster UI, the daemon with its sensors, the prediction service, the watch and MLflow, on loopback, until Ctrl-C."""
 
 import fcntl
 import os
@@ -54,8 +54,12 @@ class ServiceEndedError(HeadwaterError):
 @click.option("--no-mlflow", is_flag=True, help="Leave MLflow out.")
 @click.option("--serve-port", default=8080, type=_PORT, show_default=True, help="Port of the prediction service.")
 @click.option("--no-serve", is_flag=True, help="Leave the prediction service out.")
-def up(port: int, mlflow_port: int, no_mlflow: bool, serve_port: int, no_serve: bool) -> None:
-    """Opens the Dagster UI, the daemon with its sensors, the prediction service and MLflow. Ctrl-C stops all of it."""
+@click.option("--watch-port", default=9108, type=_PORT, show_default=True, help="Port of the watch's /metrics.")
+@click.option("--no-watch", is_flag=True, help="Leave the watch out.")
+def up(
+    port: int, mlflow_port: int, no_mlflow: bool, serve_port: int, no_serve: bool, watch_port: int, no_watch: bool
+) -> None:
+    """Opens the Dagster UI, the daemon with its sensors, the prediction service, the watch and MLflow. Ctrl-C stops all of it."""
     from resources.dagster_home import prepare_dagster_home
     from resources.settings import load_settings
 
@@ -70,6 +74,9 @@ def up(port: int, mlflow_port: int, no_mlflow: bool, serve_port: int, no_serve: 
         if not no_serve:
             _check_port(serve_port, "--serve-port")
             ports["Service"], commands["service"] = serve_port, _service(serve_port)
+        if not no_watch:
+            _check_port(watch_port, "--watch-port")
+            ports["Watch"], commands["watch"] = watch_port, _watch(watch_port)
         home = prepare_dagster_home(settings.dagster_home)
         logs = settings.state / "logs"
         logs.mkdir(exist_ok=True)
@@ -103,6 +110,10 @@ def _dagster(port: int) -> list[str]:
 
 def _service(port: int) -> list[str]:
     return [sys.executable, "-m", "headwater.cli", "serve", "--port", str(port)]
+
+
+def _watch(port: int) -> list[str]:
+    return [sys.executable, "-m", "headwater.cli", "watch", "--port", str(port)]
 
 
 def _mlflow(port: int, folder: Path) -> list[str]:

@@ -56,6 +56,7 @@ class Answer(NamedTuple):
         reasons: By view, why its features read as their defaults: `unknown` or `stale`.
         explanation: When it was asked for.
         record: The record for the log, encoded.
+        logged: Whether it stands in the log when it is given.
     """
 
     id: str
@@ -68,3 +69,4 @@ class Answer(NamedTuple):
     reasons: Mapping[str, str]
     explanation: Explanation | None
     record: bytes
+    logged: bool = True

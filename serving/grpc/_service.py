@@ -12,7 +12,7 @@ from serving.engine import Answer, Asked, Engine
 from serving.errors import ServingError
 from serving.grpc import _tensors
 from serving.grpc._proto import open_inference_pb2 as pb
-from serving.http._front import Front, problem_of
+from serving.http._front import Answered, Front, problem_of
 from serving.http._keys import Keys, Role
 from serving.http._memory import digest_of
 from serving.http._v1 import caller_of, read_request
@@ -98,11 +98,12 @@ class InferenceService:
             request = _message(raw)
             product = request.model_name
             answered = await self._answer(request, raw, _headers(context), context.time_remaining())
-            version, found, is_deprecated = answered
-            if is_deprecated:
-                context.set_trailing_metadata((("deprecation", "true"),))
-            status = 200
-            return found
+            version, status = answered.version, 200
+            said = [("deprecation", "true")] if answered.is_deprecated else []
+            said += [] if answered.is_logged else [("headwater-logged", "false")]
+            if said:
+                context.set_trailing_metadata(tuple(said))
+            return answered.body
         except (Problem, ServingError) as error:
             problem = error if isinstance(error, Problem) else problem_of(error)
             status = problem.status
@@ -115,7 +116,7 @@ class InferenceService:
 
     async def _answer(
         self, request: pb.ModelInferRequest, raw: bytes, headers: Mapping[bytes, bytes], remaining: float | None
-    ) -> tuple[str, bytes, bool]:
+    ) -> Answered:
         product, version = request.model_name, request.model_version
         caller = caller_of(headers, self._keys.caller(headers, Role.PREDICT, product))
         wanted: frozenset[str] = frozenset()

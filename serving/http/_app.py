@@ -43,7 +43,9 @@ _PATIENCE: Final = 5.0
 """Seconds that the first look at the lake may take; then what was taken last is served until the lake answers."""
 _TEXT: Final = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 _HTML: Final = [(b"content-type", b"text/html; charset=utf-8")]
-_DEPRECATED: Final = [(b"content-type", JSON), (b"deprecation", b"true")]
+_DEPRECATED: Final = (b"deprecation", b"true")
+_UNLOGGED: Final = (b"headwater-logged", b"false")
+_USUAL: Final = [False, True]
 _CLOSE: Final = (b"connection", b"close")
 _Get = Callable[[], tuple[int, Any]]
 _Read = Callable[[Engine, dict[str, Any], Caller], Sequence[Asked]]
@@ -190,7 +192,7 @@ class App:
             parsed = read_json(raw, headers)
             name = parsed.get("id", caller.id)
             request_id = name if isinstance(name, str) else ""
-            version, body, is_deprecated = await self._front.answer(
+            version, body, *said = await self._front.answer(
                 product,
                 request_id,
                 digest_of(scope["path"], raw) if request_id else b"",
@@ -198,7 +200,7 @@ class App:
                 read=lambda engine: read(engine, parsed, caller),
                 write=write,
             )
-            status, out_headers = 200, _DEPRECATED if is_deprecated else None
+            status, out_headers = 200, None if said == _USUAL else _headers_of(*said)
         except (Problem, ServingError, asyncio.CancelledError) as error:
             problem = _problem(error)
             said = request_id if len(request_id) <= LONGEST_ID else ""
@@ -354,6 +356,16 @@ def _problem(error: BaseException) -> Problem:
     if isinstance(error, ServingError):
         return problem_of(error)
     return Problem(503, "ending", "The service ends, and the request took too long. Ask again.", retry_after=1)
+
+
+def _headers_of(is_deprecated: bool, is_logged: bool) -> list[tuple[bytes, bytes]]:
+    """Of an answer with something to say beside it."""
+    found = [(b"content-type", JSON)]
+    if is_deprecated:
+        found.append(_DEPRECATED)
+    if not is_logged:
+        found.append(_UNLOGGED)
+    return found
 
 
 def _headers(problem: Problem, headers: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:

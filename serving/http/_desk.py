@@ -7,13 +7,14 @@ is done in the loop; on a disk that takes longer it goes to a thread, so that he
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
 
 from headwater.features.errors import FeatureError
+from headwater.product import LogFull
 from serving.engine import Answer, Asked, Engine
 from serving.errors import ServingError
 from serving.http._metrics import Metrics
@@ -23,6 +24,8 @@ from serving.prediction_log import LogError, LogFullError, LogWriter
 _SLOW: Final = 0.02
 """Seconds of a sync from which on the next ones are done in a thread, until one is quick again."""
 _QUICK: Final = 0.005
+_FULL: Final = 1.0
+"""Seconds for which a full log counts as full before room is looked for again, where answers go on without it."""
 _TICK: Final = 0.001
 """Seconds by which a loop's timer may ring early."""
 
@@ -71,7 +74,7 @@ class _Waiting:
         """Whether a thread writes it now: what becomes of it shows later, whatever its caller was told."""
 
     def answer(self) -> None:
-        """Its records are durable."""
+        """Its records are durable, or say that they are not."""
         settled, self.settled = self.settled, _nobody
         settled(self.records)
         if not self.done.done():
@@ -108,6 +111,8 @@ class Desk:
         self._count, self._is_called, self._in_thread = 0, False, False
         self._is_slow = True  # the first turn makes a segment
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
+        self._full: dict[str, tuple[float, LogError]] = {}
+        self._shown_full: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prediction-log")
 
@@ -149,12 +154,13 @@ class Desk:
         finally:
             self._count -= len(asked)
 
-    async def prepare(self, products: Iterable[str]) -> dict[str, str]:
-        """Opens the logs of products that may be asked next; why one cannot be, by product."""
-        missing = [product for product in products if product not in self._logs]
+    async def prepare(self, engines: Mapping[str, Engine]) -> dict[str, str]:
+        """Opens the logs of products that may be asked next; why one cannot be answered for its log, by product."""
+        missing = [product for product in engines if product not in self._logs]
         if not missing:
             return {}
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._opened, missing)
+        failed = await asyncio.get_running_loop().run_in_executor(self._thread, self._opened, missing)
+        return {product: str(error) for product, error in failed.items() if not _may_go_unlogged(engines[product], error)}
 
     def close(self) -> None:
         """Ends the logs."""
@@ -221,13 +227,13 @@ class Desk:
             else:
                 one.records = own  # type: ignore[assignment]
 
-    def _opened(self, products: Iterable[str]) -> dict[str, str]:
+    def _opened(self, products: Iterable[str]) -> dict[str, LogError]:
         found = {}
         for product in products:
             try:
                 self._log_of(product)
             except LogError as error:
-                found[product] = str(error)
+                found[product] = error
         return found
 
     def _log_of(self, product: str) -> LogWriter:
@@ -242,10 +248,15 @@ class Desk:
         failed: dict[str, LogError] = {}
         begun = perf_counter()
         for product, group in ready.items():
+            known = self._full.get(product)
+            if known is not None and begun < known[0] and all(_may_go_unlogged(one.engine, known[1]) for one in group):
+                failed[product] = known[1]
+                continue
             try:
                 self._log_of(product).append([answer.record for one in group for answer in one.records])
             except LogError as error:
                 failed[product] = error
+                self._full[product] = (begun + _FULL, error)
         taken = perf_counter() - begun
         self._is_slow = taken > (_QUICK if self._is_slow else _SLOW)
         self._metrics.sync.observe(taken)
@@ -305,11 +316,25 @@ class Desk:
     def _finish(self, ready: dict[str, list[_Waiting]], failed: dict[str, LogError]) -> None:
         for product, group in ready.items():
             error = failed.get(product)
+            if isinstance(error, LogFullError) or product in self._shown_full:
+                self._show_full(product, isinstance(error, LogFullError))
             for one in group:
                 if error is None:
                     one.answer()
+                elif _may_go_unlogged(one.engine, error):
+                    one.records = [answer._replace(logged=False) for answer in one.records]
+                    one.answer()
                 else:
                     one.fail(_unlogged(error))
+
+    def _show_full(self, product: str, is_full: bool) -> None:
+        self._metrics.log_full.labels(product).set(is_full)
+        (self._shown_full.add if is_full else self._shown_full.discard)(product)
+
+
+def _may_go_unlogged(engine: Engine, error: LogError) -> bool:
+    """Whether a product declares that it answers all the same: without room, and for nothing else that is wrong with the log."""
+    return isinstance(error, LogFullError) and engine.deployment.log_full is LogFull.ANSWER
 
 
 def _failed() -> Problem:

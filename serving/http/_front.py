@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from serving.engine import Answer, Asked, Engine, RequestError, VersionNotServedError, VersionRetiredError
 from serving.errors import ProductNotServedError, ServingError
@@ -14,10 +14,27 @@ from serving.http._wire import Problem
 from serving.live import LiveProducts
 from serving.policies import Ensemble
 
-_PLAIN, _WARNED = b"0", b"1"
-"""Before a remembered answer: whether a deprecated version gave it."""
+_MARKS: Final = {(False, True): b"0", (True, True): b"1", (False, False): b"2", (True, False): b"3"}
+"""Before a remembered answer: whether a deprecated version gave it, and whether it stands in the log."""
+_SAID: Final = {mark: said for said, mark in _MARKS.items()}
 Read = Callable[[Engine], Sequence[Asked]]
 Write = Callable[[Sequence[Answer], Engine], bytes]
+
+
+class Answered(NamedTuple):
+    """How a request was answered.
+
+    Attributes:
+        version: The version that answered; empty for an answer that was given before.
+        body: The answer's bytes.
+        is_deprecated: Whether a deprecated version gave it.
+        is_logged: Whether it stands in the log.
+    """
+
+    version: str
+    body: bytes
+    is_deprecated: bool = False
+    is_logged: bool = True
 
 
 class Front:
@@ -47,8 +64,8 @@ class Front:
 
     async def answer(
         self, product: str, id: str, digest: bytes, deadline: float | None, *, read: Read, write: Write
-    ) -> tuple[str, bytes, bool]:
-        """The version that answered, empty for an answer that was given before, the answer's bytes, and whether it is deprecated.
+    ) -> Answered:
+        """The answer to a request.
 
         Args:
             product: Who is asked.
@@ -66,10 +83,10 @@ class Front:
         if not id or len(id) > LONGEST_ID:  # the latter is refused where it is read
             answers = await self._desk.ask(engine, read(engine), deadline)
             self._count(engine, answers)
-            return answers[0].version, write(answers, engine), _is_deprecated(engine, answers)
+            return Answered(answers[0].version, write(answers, engine), *_said(engine, answers))
         name, patience = (product, id), self._deadline if deadline is None else min(deadline, self._deadline)
         if body := await self._memory.find(name, digest, patience):
-            return "", body[1:], body[:1] == _WARNED
+            return Answered("", body[1:], *_SAID[body[:1]])
         written = b""
 
         def settled(answers: list[Answer] | None) -> None:
@@ -79,7 +96,7 @@ class Front:
                     self._count(engine, answers)
                     written = write(answers, engine)
             finally:
-                mark = _WARNED if answers is not None and _is_deprecated(engine, answers) else _PLAIN
+                mark = _MARKS[_said(engine, answers)] if answers is not None else b""
                 self._memory.settle(name, mark + written if written else b"")
 
         try:
@@ -88,7 +105,7 @@ class Front:
             settled(None)
             raise
         answers = await self._desk.ask(engine, asked, deadline, settled)
-        return answers[0].version, written, _is_deprecated(engine, answers)
+        return Answered(answers[0].version, written, *_said(engine, answers))
 
     def counted(self, product: str, version: str, status: int, begun: float) -> None:
         """Counts a request that ended, with the clock that measures when it came."""
@@ -103,6 +120,13 @@ class Front:
                 self._metrics.defaulted.labels(engine.product, view, reason).inc()
             if answer.decision:
                 self._metrics.positives.labels(engine.product, answer.version).inc()
+            if not answer.logged:
+                self._metrics.unlogged.labels(engine.product).inc()
+
+
+def _said(engine: Engine, answers: Sequence[Answer]) -> tuple[bool, bool]:
+    """Whether a deprecated version answered, and whether all answers stand in the log."""
+    return _is_deprecated(engine, answers), all(answer.logged for answer in answers)
 
 
 def _is_deprecated(engine: Engine, answers: Sequence[Answer]) -> bool:

@@ -53,6 +53,15 @@ class Metrics:
         self.positives = Counter(
             "headwater_positive_decisions_total", "Positive decisions.", ["product", "version"], registry=registry
         )
+        self.unlogged = Counter(
+            "headwater_unlogged_answers_total",
+            "Answers that were given although the log had no room for them.",
+            ["product"],
+            registry=registry,
+        )
+        self.log_full = _gauge(
+            registry, "headwater_log_full", "1 while the prediction log has no room for another answer.", ["product"]
+        )
         self.deployed = _gauge(
             registry, "headwater_deployment_info", "1 for what is live.", ["product", "version", "policy", "commit"]
         )
