@@ -552,7 +552,10 @@ class Serving:
             object.__setattr__(self, "log_full", LogFull(self.log_full))
         except ValueError as error:
             raise DeclarationError(
-                what="Serving", name="log_full", problem=f"it is {self.log_full!r}.", remedy="Give 'refuse' or 'answer'."
+                what="Serving",
+                name="log_full",
+                problem=f"it is {self.log_full!r}.",
+                remedy="Give 'refuse' or 'answer'.",
             ) from error
         for name in ("window", "keep", "unique_for", "longest_wait", "least_records"):
             value = getattr(self, name)

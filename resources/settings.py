@@ -39,6 +39,7 @@ class Settings:
         lake: `embedded` or `lakefs`.
         lakefs_endpoint, lakefs_access_key, lakefs_secret_key, lakefs_repository: For `lakefs`.
         branch: Lake branch that builds publish into.
+        traces: Where traces go (OTLP over HTTP), empty for nowhere.
     """
 
     state: Path
@@ -48,6 +49,7 @@ class Settings:
     lakefs_secret_key: str = field(default="", repr=False)
     lakefs_repository: str = "headwater"
     branch: str = "main"
+    traces: str = ""
 
     @property
     def lake_folder(self) -> Path:
@@ -119,4 +121,5 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         lakefs_secret_key=env.get(needed[2], ""),
         lakefs_repository=env.get("HEADWATER_LAKEFS_REPOSITORY", "headwater"),
         branch=env.get("HEADWATER_BRANCH", "main"),
+        traces=env.get("HEADWATER_TRACES", ""),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from headwater.cli._output import json_option, show_rows
-from headwater.materialize import Status
+from headwater.materialize import Outcome, Status
 
 if TYPE_CHECKING:
     from headwater.lake import Lake
@@ -87,13 +87,16 @@ def _compact(asset: "Asset") -> Iterator[dict[str, Any]]:
     from headwater.materialize import materialize
     from resources.opening import open_lake, this_run
     from resources.settings import load_settings
+    from resources.tracing import traced
 
     settings = load_settings()
     lake, run, more = open_lake(settings), this_run(), True
+
+    def build() -> Outcome:
+        return materialize(lake, asset, run=run, scratch=settings.scratch, state=settings.state, branch=settings.branch)
+
     while more:
-        outcome = materialize(
-            lake, asset, run=run, scratch=settings.scratch, state=settings.state, branch=settings.branch
-        )
+        outcome = traced(build, asset=asset, partition=None, run_id="", lake=lake, settings=settings)
         refused = outcome.status is Status.REFUSED
         more = not refused and bool(outcome.facts.get("more"))
         rows = outcome.entry.rows if outcome.entry and not refused else None

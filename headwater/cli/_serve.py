@@ -79,6 +79,7 @@ def serve(
         limits=Limits(waiting=waiting, deadline=deadline),
         follow=follow,
         sync=not no_sync,
+        traces=settings.traces,
     )
     if socket_fd is None and workers > 1:
         command = [sys.executable, "-m", "headwater.cli", *sys.argv[1:], "--parent", str(os.getpid())]

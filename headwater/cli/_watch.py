@@ -34,7 +34,9 @@ class WatchPortError(HeadwaterError):
 
 
 @click.command()
-@click.option("--port", default=9108, type=click.IntRange(0, 65535), show_default=True, help="Port; 0 takes a free one.")
+@click.option(
+    "--port", default=9108, type=click.IntRange(0, 65535), show_default=True, help="Port; 0 takes a free one."
+)
 def watch(port: int) -> None:
     """Serves /metrics of sensors, products, logs and the disk on loopback, and shows in Dagster which sensors are dead. Ctrl-C stops it.
 
@@ -105,7 +107,10 @@ class Watch:
     def samples(self) -> list[Sample]:
         """What was seen, and when."""
         with self._lock:
-            own = [Sample(name="watch_timestamp_seconds", value=at, labels={"part": name}) for name, at in self._seen.items()]
+            own = [
+                Sample(name="watch_timestamp_seconds", value=at, labels={"part": name})
+                for name, at in self._seen.items()
+            ]
             own += [
                 Sample(name="watch_failed", value=bool(problem), labels={"part": name})
                 for name, problem in self._failed.items()

@@ -83,7 +83,9 @@ def _performance(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator
     for column, effect in (windows[-1].get("drift") or {}).items() if windows else ():
         yield Sample(name="window_drift_effect", value=effect, labels={"product": product, "column": column})
     if judged:
-        yield Sample(name="window_end_timestamp_seconds", value=_seconds(judged[-1]["end"]), labels={"product": product})
+        yield Sample(
+            name="window_end_timestamp_seconds", value=_seconds(judged[-1]["end"]), labels={"product": product}
+        )
         for metric in judged[-1]["overall"]["metrics"]:
             if metric["value"] is not None:
                 labels = {"product": product, "metric": metric["name"]}
@@ -99,7 +101,9 @@ def _evaluation(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[
 def _release(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:
     said, labels = _json(now, path, "release.json"), {"product": product}
     policy = said["policy"] if isinstance(said["policy"], str) else said["policy"]["kind"]
-    yield Sample(name="release_info", value=1, labels={"product": product, "version": said["version"], "policy": policy})
+    yield Sample(
+        name="release_info", value=1, labels={"product": product, "version": said["version"], "policy": policy}
+    )
     for version, share in said.get("traffic", {}).items():
         yield Sample(name="release_traffic_share", value=share, labels={"product": product, "version": version})
     back = sum(reason.startswith(ROLLED_BACK) for reason in said.get("barred", {}).values())

@@ -37,7 +37,10 @@ CATALOGUE: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "retraining_info": ("1 for the newest decision on training again.", ("product", "action")),
     "retraining_timestamp_seconds": ("As of when the newest decision on training again is.", ("product",)),
     "online_view_newest_timestamp_seconds": ("Newest event time of a view's published rows.", ("product", "view")),
-    "log_waiting_records": ("Answers in the log that the lake does not have, counted as far as it matters.", ("product",)),
+    "log_waiting_records": (
+        "Answers in the log that the lake does not have, counted as far as it matters.",
+        ("product",),
+    ),
     "log_oldest_seconds": ("Age of the oldest of them.", ("product",)),
     "log_bytes": ("Bytes of the prediction log.", ("product",)),
     "log_damaged_segments": ("Segments that were changed after they were written.", ("product",)),
@@ -52,7 +55,9 @@ class UnknownSampleError(HeadwaterError):
 
     def __init__(self, *, name: str, labels: tuple[str, ...]) -> None:
         said = ", ".join(labels) or "no labels"
-        super().__init__(f"There is no number {name!r} with {said}. Add it to CATALOGUE in headwater/watching/_samples.py.")
+        super().__init__(
+            f"There is no number {name!r} with {said}. Add it to CATALOGUE in headwater/watching/_samples.py."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +89,7 @@ def exposition(samples: Iterable[Sample]) -> bytes:
             yield from _families(samples)
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collector())  # type: ignore[arg-type]
+    registry.register(Collector())
     return generate_latest(registry)
 
 

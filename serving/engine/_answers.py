@@ -30,6 +30,22 @@ class Asked(NamedTuple):
     trace: str = ""
 
 
+class Step(NamedTuple):
+    """Something that was done for requests, for who traces them.
+
+    Attributes:
+        name: What.
+        start: When it began, in nanoseconds on the clock that measures.
+        end: When it was over.
+        facts: What is known of it.
+    """
+
+    name: str
+    start: int
+    end: int
+    facts: Mapping[str, Any] = {}
+
+
 class Explanation(NamedTuple):
     """How much each feature moved the log odds.
 

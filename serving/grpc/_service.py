@@ -15,6 +15,7 @@ from serving.grpc._proto import open_inference_pb2 as pb
 from serving.http._front import Answered, Front, problem_of
 from serving.http._keys import Keys, Role
 from serving.http._memory import digest_of
+from serving.http._trace import RequestTrace
 from serving.http._v1 import caller_of, read_request
 from serving.http._v2 import model_metadata, read_instances, server_metadata, wanted_outputs
 from serving.http._wire import Problem
@@ -94,10 +95,11 @@ class InferenceService:
         """One request for predictions, counted however it ends."""
         begun = time.perf_counter()
         product, version, status = "", "", 500
+        traces: list[RequestTrace] = []
         try:
             request = _message(raw)
             product = request.model_name
-            answered = await self._answer(request, raw, _headers(context), context.time_remaining())
+            answered = await self._answer(request, raw, _headers(context), context.time_remaining(), traces)
             version, status = answered.version, 200
             said = [("deprecation", "true")] if answered.is_deprecated else []
             said += [] if answered.is_logged else [("headwater-logged", "false")]
@@ -113,12 +115,21 @@ class InferenceService:
             raise
         finally:
             self._front.counted(product, version, status, begun)
+            for trace in traces:
+                trace.end(f"{_NAME}/ModelInfer", product=product, version=version, status=status)
 
     async def _answer(
-        self, request: pb.ModelInferRequest, raw: bytes, headers: Mapping[bytes, bytes], remaining: float | None
+        self,
+        request: pb.ModelInferRequest,
+        raw: bytes,
+        headers: Mapping[bytes, bytes],
+        remaining: float | None,
+        traces: list[RequestTrace],
     ) -> Answered:
         product, version = request.model_name, request.model_version
         caller = caller_of(headers, self._keys.caller(headers, Role.PREDICT, product))
+        trace = self._front.begin(caller, headers)
+        traces += [] if trace is None else [trace]
         wanted: frozenset[str] = frozenset()
 
         def read(engine: Engine) -> Sequence[Asked]:
@@ -133,7 +144,7 @@ class InferenceService:
 
         id = request.id or caller.id
         digest = digest_of("grpc", raw) if id else b""
-        return await self._front.answer(product, id, digest, remaining, read=read, write=write)
+        return await self._front.answer(product, id, digest, remaining, read=read, write=write, trace=trace)
 
     async def _engine(self, context: _Context, product: str, version: str) -> Engine:
         await self._allowed(context, product)

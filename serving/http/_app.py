@@ -47,6 +47,7 @@ _DEPRECATED: Final = (b"deprecation", b"true")
 _UNLOGGED: Final = (b"headwater-logged", b"false")
 _USUAL: Final = [False, True]
 _CLOSE: Final = (b"connection", b"close")
+_LONGEST: Final = 200
 _Get = Callable[[], tuple[int, Any]]
 _Read = Callable[[Engine, dict[str, Any], Caller], Sequence[Asked]]
 
@@ -182,31 +183,34 @@ class App:
     ) -> None:
         """One request for predictions, counted however it ends."""
         begun = time.perf_counter()
-        version, status, request_id, body = "", 500, "", b""
+        version, status, request_id, body, trace = "", 500, "", b"", None
         out_headers: Headers | None = None
         try:
             _only(scope, "POST")
             caller = caller_of(headers, self._keys.caller(headers, Role.PREDICT, product))
-            request_id = caller.id
+            request_id, trace = caller.id, self._front.begin(caller, headers)
             raw = await read_body(receive, headers, self._body_limit)
             parsed = read_json(raw, headers)
             name = parsed.get("id", caller.id)
             request_id = name if isinstance(name, str) else ""
-            version, body, *said = await self._front.answer(
+            version, body, *marks = await self._front.answer(
                 product,
                 request_id,
                 digest_of(scope["path"], raw) if request_id else b"",
                 _deadline(headers),
                 read=lambda engine: read(engine, parsed, caller),
                 write=write,
+                trace=trace,
             )
-            status, out_headers = 200, None if said == _USUAL else _headers_of(*said)
+            status, out_headers = 200, None if marks == _USUAL else _headers_of(*marks)
         except (Problem, ServingError, asyncio.CancelledError) as error:
             problem = _problem(error)
             said = request_id if len(request_id) <= LONGEST_ID else ""
             status, body, out_headers = problem.status, problem.body(said), _headers(problem, headers)
         finally:
             self._front.counted(product, version, status, begun)
+            if trace is not None:
+                trace.end(f"POST {scope['path'][:_LONGEST]}", product=product, version=version, status=status)
         await (respond(send, status, body) if out_headers is None else respond(send, status, body, out_headers))
 
     async def _get(self, scope: Scope, path: str, headers: Mapping[bytes, bytes], send: Send) -> None:
@@ -321,6 +325,8 @@ class App:
             for product, engine in live.engines.items()
             for version in engine.models
         }
+        for product, engine in live.engines.items():
+            metrics.begin(product, [view.name for view in engine.live.views])
         show(metrics.deployed, {**dict.fromkeys(self._shown, 0), **dict.fromkeys(deployed, 1)})
         self._shown = deployed
         show(

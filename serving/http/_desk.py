@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, perf_counter_ns
 from typing import Final
 
 from headwater.features.errors import FeatureError
 from headwater.product import LogFull
-from serving.engine import Answer, Asked, Engine
+from serving.engine import Answer, Asked, Engine, Step
 from serving.errors import ServingError
 from serving.http._metrics import Metrics
 from serving.http._wire import Problem
@@ -58,7 +58,7 @@ def _nobody(answers: list[Answer] | None) -> None:
 class _Waiting:
     """One request with its instances."""
 
-    __slots__ = ("asked", "at_log", "deadline", "done", "engine", "records", "settled")
+    __slots__ = ("asked", "at_log", "deadline", "done", "engine", "records", "settled", "steps")
 
     def __init__(
         self,
@@ -67,8 +67,10 @@ class _Waiting:
         done: "asyncio.Future[list[Answer]]",
         deadline: float,
         settled: Settled,
+        steps: list[Step] | None,
     ) -> None:
         self.engine, self.asked, self.done, self.deadline, self.settled = engine, asked, done, deadline, settled
+        self.steps = steps
         self.records: list[Answer] = []
         self.at_log = False
         """Whether a thread writes it now: what becomes of it shows later, whatever its caller was told."""
@@ -122,7 +124,12 @@ class Desk:
         return self._count
 
     async def ask(
-        self, engine: Engine, asked: Sequence[Asked], deadline: float | None = None, settled: Settled = _nobody
+        self,
+        engine: Engine,
+        asked: Sequence[Asked],
+        deadline: float | None = None,
+        settled: Settled = _nobody,
+        steps: list[Step] | None = None,
     ) -> list[Answer]:
         """The answers to one request's instances, durable in the log.
 
@@ -131,6 +138,7 @@ class Desk:
             asked: The instances.
             deadline: Seconds from now, if less than the service's own.
             settled: Told once how it ended, however that is; of a request that was too late, when its records are written.
+            steps: Gets what was done for it, for who wants to know.
 
         Raises:
             Problem: Too many wait, it took too long, the log is full, or the online features are away.
@@ -141,7 +149,7 @@ class Desk:
             raise self._refused(len(asked))
         loop = self._loop = self._loop or asyncio.get_running_loop()
         allowed = self._limits.deadline if deadline is None else min(deadline, self._limits.deadline)
-        one = _Waiting(engine, asked, loop.create_future(), loop.time() + allowed, settled)
+        one = _Waiting(engine, asked, loop.create_future(), loop.time() + allowed, settled, steps)
         self._waiting.append(one)
         self._count += len(asked)
         if self._in_thread:
@@ -160,7 +168,9 @@ class Desk:
         if not missing:
             return {}
         failed = await asyncio.get_running_loop().run_in_executor(self._thread, self._opened, missing)
-        return {product: str(error) for product, error in failed.items() if not _may_go_unlogged(engines[product], error)}
+        return {
+            product: str(error) for product, error in failed.items() if not _may_go_unlogged(engines[product], error)
+        }
 
     def close(self) -> None:
         """Ends the logs."""
@@ -211,8 +221,9 @@ class Desk:
         """Works out the answers of requests to one engine; what goes wrong goes to whose it is."""
         asked = [item for one in group for item in one.asked]
         self._metrics.batch.observe(len(asked))
+        steps: list[Step] | None = [] if any(one.steps is not None for one in group) else None
         try:
-            answers = group[0].engine.answer(asked)
+            answers = group[0].engine.answer(asked, steps)
         except FeatureError as error:  # the store is away, or somebody emptied it
             for one in group:
                 said = f"Features cannot be looked up: {error}"
@@ -220,6 +231,8 @@ class Desk:
             return
         start = 0
         for one in group:
+            if steps is not None and one.steps is not None:
+                one.steps += steps
             own, start = answers[start : start + len(one.asked)], start + len(one.asked)
             wrong = [(place, answer) for place, answer in enumerate(own) if isinstance(answer, ServingError)]
             if wrong:
@@ -252,11 +265,15 @@ class Desk:
             if known is not None and begun < known[0] and all(_may_go_unlogged(one.engine, known[1]) for one in group):
                 failed[product] = known[1]
                 continue
+            traced = [one.steps for one in group if one.steps is not None]
+            first = perf_counter_ns() if traced else 0
             try:
                 self._log_of(product).append([answer.record for one in group for answer in one.records])
             except LogError as error:
                 failed[product] = error
                 self._full[product] = (begun + _FULL, error)
+            for steps in traced:
+                steps.append(Step("log", first, perf_counter_ns(), {"headwater.turn_requests": len(group)}))
         taken = perf_counter() - begun
         self._is_slow = taken > (_QUICK if self._is_slow else _SLOW)
         self._metrics.sync.observe(taken)

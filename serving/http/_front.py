@@ -1,15 +1,17 @@
 """Where requests for predictions come in, whatever protocol they speak: who asks the same twice, what is counted, who answers."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from headwater.tracing import Tracer
 from serving.engine import Answer, Asked, Engine, RequestError, VersionNotServedError, VersionRetiredError
 from serving.errors import ProductNotServedError, ServingError
 from serving.http._desk import Desk
 from serving.http._memory import Memory
 from serving.http._metrics import Metrics
-from serving.http._v1 import LONGEST_ID
+from serving.http._trace import RequestTrace
+from serving.http._v1 import LONGEST_ID, Caller
 from serving.http._wire import Problem
 from serving.live import LiveProducts
 from serving.policies import Ensemble
@@ -40,7 +42,9 @@ class Answered(NamedTuple):
 class Front:
     """One worker's way from a request to the bytes of its answer."""
 
-    def __init__(self, *, live: LiveProducts, desk: Desk, metrics: Metrics, deadline: float) -> None:
+    def __init__(
+        self, *, live: LiveProducts, desk: Desk, metrics: Metrics, deadline: float, tracer: Tracer | None = None
+    ) -> None:
         """Prepares.
 
         Args:
@@ -48,7 +52,9 @@ class Front:
             desk: Where requests are answered.
             metrics: What is counted.
             deadline: Seconds within which a request is answered.
+            tracer: Where traces go, None for nowhere.
         """
+        self._tracer = tracer
         self._live, self._desk, self._metrics, self._deadline = live, desk, metrics, deadline
         self._memory: Final = Memory()
 
@@ -62,8 +68,20 @@ class Front:
             raise problem_of(error) from error
         return engine
 
+    def begin(self, caller: Caller, headers: Mapping[bytes, bytes]) -> RequestTrace | None:
+        """Begins the trace of a request, None when nobody wants any."""
+        return None if self._tracer is None else RequestTrace(self._tracer, caller, headers)
+
     async def answer(
-        self, product: str, id: str, digest: bytes, deadline: float | None, *, read: Read, write: Write
+        self,
+        product: str,
+        id: str,
+        digest: bytes,
+        deadline: float | None,
+        *,
+        read: Read,
+        write: Write,
+        trace: RequestTrace | None = None,
     ) -> Answered:
         """The answer to a request.
 
@@ -74,15 +92,19 @@ class Front:
             deadline: Seconds that the caller waits, None for as long as the service does.
             read: Makes instances of the request.
             write: Makes bytes of the answers.
+            trace: Its trace.
 
         Raises:
             Problem: It cannot be answered.
             ServingError: The request is wrong.
         """
         engine = self.engine(product)
+        steps = trace.steps if trace is not None else None
         if not id or len(id) > LONGEST_ID:  # the latter is refused where it is read
-            answers = await self._desk.ask(engine, read(engine), deadline)
+            answers = await self._desk.ask(engine, read(engine), deadline, steps=steps)
             self._count(engine, answers)
+            if trace is not None:
+                trace.answered(engine, answers)
             return Answered(answers[0].version, write(answers, engine), *_said(engine, answers))
         name, patience = (product, id), self._deadline if deadline is None else min(deadline, self._deadline)
         if body := await self._memory.find(name, digest, patience):
@@ -104,7 +126,9 @@ class Front:
         except BaseException:
             settled(None)
             raise
-        answers = await self._desk.ask(engine, asked, deadline, settled)
+        answers = await self._desk.ask(engine, asked, deadline, settled, steps)
+        if trace is not None:
+            trace.answered(engine, answers)
         return Answered(answers[0].version, written, *_said(engine, answers))
 
     def counted(self, product: str, version: str, status: int, begun: float) -> None:

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 PROCESSES: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where workers share their metrics, as prometheus_client names it."""
+_FAILURES: Final = (429, 500, 503, 504)
 _SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -74,6 +75,14 @@ class Metrics:
         self.lake_away = _gauge(registry, "headwater_lake_away", "1 while the lake cannot be read.")
         self.refreshed = _gauge(registry, "headwater_refreshed_timestamp_seconds", "When the lake was last looked at.")
         self.ready = _gauge(registry, "headwater_ready", "1 while the service is ready.")
+
+    def begin(self, product: str, views: Sequence[str]) -> None:
+        """Shows what may go wrong of a product as zero, so that the first time is an increase."""
+        for status in _FAILURES:
+            self.of_request(product, "", status)
+        for view in views:
+            self.defaulted.labels(product, view, "stale")
+        self.unlogged.labels(product)
 
     def of_request(self, product: str, version: str, status: int) -> tuple[Counter, Histogram]:
         """The counter and the histogram of requests that ended so; finding them by their labels takes longer than counting."""

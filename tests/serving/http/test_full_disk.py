@@ -100,7 +100,12 @@ def test_a_product_that_declares_so_is_answered_with_a_flag_and_counted(
     assert (named.json["logged"], service.predict(id="again").json["logged"]) == (False, False)
     tensors = [
         {"name": name, "shape": [1], "datatype": kind, "data": [value]}
-        for name, kind, value in (("who", "BYTES", "ann"), ("x", "INT64", 3), ("kind", "BYTES", "a"), ("order", "INT64", 5))
+        for name, kind, value in (
+            ("who", "BYTES", "ann"),
+            ("x", "INT64", 3),
+            ("kind", "BYTES", "a"),
+            ("order", "INT64", 5),
+        )
     ]
     infer = service.ask("POST", f"/v2/models/{PRODUCT}/infer", {"inputs": tensors})
     assert (infer.status, infer.json["parameters"]["logged"]) == (200, False)
