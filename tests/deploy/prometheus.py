@@ -42,7 +42,11 @@ def firing(folder: Path, *frames: tuple[int, Scrape]) -> set[str]:
         "input_series": [{"series": name, "values": values} for name, values in _lines(frames).items()],
         # Nothing is expected, so that what there is stands in the answer.
         "promql_expr_test": [
-            {"expr": 'count by (alertname) (ALERTS{alertstate="firing"})', "eval_time": f"{minutes - 1}m", "exp_samples": []}
+            {
+                "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+                "eval_time": f"{minutes - 1}m",
+                "exp_samples": [],
+            }
         ],
     }
     file = folder / "alerts.test.yml"
