@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
 _PATH: Final = "/v1/traces"
+_TRACE: Final = re.compile(r"(?=.*[1-9a-f])[0-9a-f]{32}")
 _OF_BATCH: Final = re.compile(r"#[0-9]+\Z")
 _PATIENCE: Final = 5.0
 MOST_LINKS: Final = 128
@@ -44,7 +45,6 @@ class Span:
         trace: Trace id, 32 hex digits; empty begins a trace.
         id: Its own id, 16 hex digits; empty takes a random one.
         parent: Id of the span of another process that asked for it, empty for none.
-        is_sampled: Whether the parent is recorded.
         is_server: Whether it answers somebody.
         links: Trace id and span id of what it continues, of other traces.
         error: What went wrong, empty when nothing did.
@@ -58,7 +58,6 @@ class Span:
     trace: str = ""
     id: str = ""
     parent: str = ""
-    is_sampled: bool = True
     is_server: bool = False
     links: tuple[tuple[str, str], ...] = ()
     error: str = ""
@@ -95,7 +94,7 @@ class Tracer:
 
         root = context.Context()
         if span.parent:
-            remote = trace.NonRecordingSpan(_context(span.trace, span.parent, is_sampled=span.is_sampled))
+            remote = trace.NonRecordingSpan(_context(span.trace, span.parent))
             root = trace.set_span_in_context(remote, root)
         self._record(span, root)
 
@@ -112,7 +111,7 @@ class Tracer:
             context=parent,
             kind=trace.SpanKind.SERVER if span.is_server else trace.SpanKind.INTERNAL,
             attributes={name: value for name, value in span.attributes.items() if value is not None},
-            links=[trace.Link(_context(*link, is_sampled=True)) for link in span.links],
+            links=[trace.Link(_context(*link)) for link in span.links],
             start_time=span.start,
         )
         if span.error:
@@ -144,7 +143,7 @@ def links_of(answered: Sequence[tuple[str, str, str]]) -> Iterator[tuple[str, st
     seen = set()
     for product, id, trace in answered:
         link = (trace, span_of(product, request_of(id)))
-        if trace and link not in seen:
+        if _TRACE.fullmatch(trace) and link not in seen:
             seen.add(link)
             yield link
 
@@ -154,10 +153,10 @@ def request_of(id: str) -> str:
     return _OF_BATCH.sub("", id)
 
 
-def _context(trace: str, span: str, *, is_sampled: bool) -> "SpanContext":
+def _context(trace: str, span: str) -> "SpanContext":
     from opentelemetry import trace as api
 
-    flags = api.TraceFlags(api.TraceFlags.SAMPLED if is_sampled else api.TraceFlags.DEFAULT)
+    flags = api.TraceFlags(api.TraceFlags.SAMPLED)
     return api.SpanContext(int(trace, 16), int(span, 16), is_remote=True, trace_flags=flags)
 
 

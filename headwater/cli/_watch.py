@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,8 +14,6 @@ from headwater.errors import HeadwaterError
 from headwater.watching import ProductReader, Sample, exposition, read_disk
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance
-
     from headwater.heartbeats import Heartbeat, WatchedSensor
     from resources.settings import Settings
 
@@ -119,12 +117,12 @@ class Watch:
 
 
 def _tried(part: _Part) -> tuple[Sequence[Sample], str]:
-    from dagster._core.errors import DagsterError
-    from sqlalchemy.exc import SQLAlchemyError
+    from resources.dagster_home import storage_errors
 
+    known = (HeadwaterError, OSError, ValueError, KeyError, *storage_errors())
     try:
         return part(), ""
-    except (HeadwaterError, OSError, ValueError, KeyError, SQLAlchemyError, DagsterError) as error:
+    except known as error:
         return (), str(error) or type(error).__name__
 
 
@@ -160,7 +158,7 @@ def _watched() -> "tuple[WatchedSensor, ...]":
     return watched_sensors(list(defs.sensors or ()))
 
 
-def _sensors(instance: "DagsterInstance", watched: "Sequence[WatchedSensor]", began: datetime) -> Iterator[Sample]:
+def _sensors(instance: Any, watched: "Sequence[WatchedSensor]", began: datetime) -> Iterator[Sample]:
     """The sensors' pulses; what Dagster does not show of them yet is told to it."""
     from sensors.heartbeat import changed_checks, daemon_heartbeats, heartbeats
 

@@ -94,11 +94,11 @@ class InferenceService:
     async def _infer(self, raw: bytes, context: _Context) -> bytes:
         """One request for predictions, counted however it ends."""
         begun = time.perf_counter()
-        product, version, status = "", "", 500
+        product, version, status, request_id = "", "", 500, ""
         traces: list[RequestTrace] = []
         try:
             request = _message(raw)
-            product = request.model_name
+            product, request_id = request.model_name, request.id
             answered = await self._answer(request, raw, _headers(context), context.time_remaining(), traces)
             version, status = answered.version, 200
             said = [("deprecation", "true")] if answered.is_deprecated else []
@@ -109,6 +109,7 @@ class InferenceService:
         except (Problem, ServingError) as error:
             problem = error if isinstance(error, Problem) else problem_of(error)
             status = problem.status
+            self._front.told(product, request_id, "", problem)
             await _abort(context, problem)
         except asyncio.CancelledError:  # by the caller, or by the caller's deadline
             status = 504

@@ -185,6 +185,7 @@ class App:
         begun = time.perf_counter()
         version, status, request_id, body, trace = "", 500, "", b"", None
         out_headers: Headers | None = None
+        caller: Caller | None = None
         try:
             _only(scope, "POST")
             caller = caller_of(headers, self._keys.caller(headers, Role.PREDICT, product))
@@ -205,6 +206,7 @@ class App:
             status, out_headers = 200, None if marks == _USUAL else _headers_of(*marks)
         except (Problem, ServingError, asyncio.CancelledError) as error:
             problem = _problem(error)
+            self._front.told(product, request_id, caller.trace if caller is not None else "", problem)
             said = request_id if len(request_id) <= LONGEST_ID else ""
             status, body, out_headers = problem.status, problem.body(said), _headers(problem, headers)
         finally:
@@ -326,7 +328,7 @@ class App:
             for version in engine.models
         }
         for product, engine in live.engines.items():
-            metrics.begin(product, [view.name for view in engine.live.views])
+            metrics.begin(product, engine.models, [view.name for view in engine.live.views])
         show(metrics.deployed, {**dict.fromkeys(self._shown, 0), **dict.fromkeys(deployed, 1)})
         self._shown = deployed
         show(

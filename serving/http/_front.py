@@ -1,5 +1,6 @@
 """Where requests for predictions come in, whatever protocol they speak: who asks the same twice, what is counted, who answers."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -10,12 +11,14 @@ from serving.errors import ProductNotServedError, ServingError
 from serving.http._desk import Desk
 from serving.http._memory import Memory
 from serving.http._metrics import Metrics
-from serving.http._trace import RequestTrace
+from serving.http._trace import RequestTrace, is_wanted
 from serving.http._v1 import LONGEST_ID, Caller
 from serving.http._wire import Problem
 from serving.live import LiveProducts
 from serving.policies import Ensemble
 
+_LOG: Final = logging.getLogger("headwater.serving")
+_FAILED: Final = 500
 _MARKS: Final = {(False, True): b"0", (True, True): b"1", (False, False): b"2", (True, False): b"3"}
 """Before a remembered answer: whether a deprecated version gave it, and whether it stands in the log."""
 _SAID: Final = {mark: said for said, mark in _MARKS.items()}
@@ -70,7 +73,9 @@ class Front:
 
     def begin(self, caller: Caller, headers: Mapping[bytes, bytes]) -> RequestTrace | None:
         """Begins the trace of a request, None when nobody wants any."""
-        return None if self._tracer is None else RequestTrace(self._tracer, caller, headers)
+        if self._tracer is None or not is_wanted(caller, headers):
+            return None
+        return RequestTrace(self._tracer, caller, headers)
 
     async def answer(
         self,
@@ -130,6 +135,12 @@ class Front:
         if trace is not None:
             trace.answered(engine, answers)
         return Answered(answers[0].version, written, *_said(engine, answers))
+
+    def told(self, product: str, request_id: str, trace: str, problem: Problem) -> None:
+        """Logs a fault of the service's own, so that its traceback in the log can be told from others; a refusal is no news."""
+        if problem.status == _FAILED:
+            said = {"product": product, "request_id": request_id, "trace": trace, "code": problem.code}
+            _LOG.error("a request failed", extra=said)
 
     def counted(self, product: str, version: str, status: int, begun: float) -> None:
         """Counts a request that ended, with the clock that measures when it came."""

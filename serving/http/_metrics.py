@@ -1,7 +1,7 @@
 """What the service counts, for Prometheus. The names are a promise to dashboards and alerts."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -76,13 +76,16 @@ class Metrics:
         self.refreshed = _gauge(registry, "headwater_refreshed_timestamp_seconds", "When the lake was last looked at.")
         self.ready = _gauge(registry, "headwater_ready", "1 while the service is ready.")
 
-    def begin(self, product: str, views: Sequence[str]) -> None:
-        """Shows what may go wrong of a product as zero, so that the first time is an increase."""
+    def begin(self, product: str, versions: Iterable[str], views: Iterable[str]) -> None:
+        """Shows what has not happened yet as zero, so that the first time is an increase."""
         for status in _FAILURES:
             self.of_request(product, "", status)
         for view in views:
             self.defaulted.labels(product, view, "stale")
+        for version in versions:
+            self.positives.labels(product, version)
         self.unlogged.labels(product)
+        self.log_full.labels(product)
 
     def of_request(self, product: str, version: str, status: int) -> tuple[Counter, Histogram]:
         """The counter and the histogram of requests that ended so; finding them by their labels takes longer than counting."""

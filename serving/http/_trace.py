@@ -9,6 +9,12 @@ from serving.engine import Answer, Engine, Step
 from serving.http._v1 import Caller
 
 _ERRORS: Final = 500
+_SAMPLED: Final = 1
+
+
+def is_wanted(caller: Caller, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a request is traced: unless its caller is in a trace that nobody records (W3C Trace Context, flag `sampled`)."""
+    return not caller.trace or bool(int(headers[b"traceparent"].split(b"-")[3][:2], 16) & _SAMPLED)
 
 
 class RequestTrace:
@@ -51,7 +57,6 @@ class RequestTrace:
             end=perf_counter_ns() + shift,
             trace=caller.trace,
             parent=self._parent[2] if self._parent else "",
-            is_sampled=not self._parent or bool(int(self._parent[3][:2], 16) & 1),
             id=span_of(product, self._request) if self._request else "",
             is_server=True,
             attributes={

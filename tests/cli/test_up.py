@@ -97,12 +97,22 @@ def wait_for(process: "subprocess.Popen[str]", *urls: str) -> None:
 @pytest.mark.parametrize("end", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy), signal.SIGKILL])
 def test_everything_is_open_on_loopback_alone_and_nothing_stays(workshop: Workshop, end: signal.Signals) -> None:
     # Once a killed `up` left Dagster and MLflow running for ever.
-    ui, mlflow, service = free_port(), free_port(), free_port()
-    with up(workshop, "--port", str(ui), "--mlflow-port", str(mlflow), "--serve-port", str(service)) as process:
-        opened = (f"{ui}/server_info", f"{mlflow}/health", f"{service}/v2/health/live")
+    ui, mlflow, service, watch = free_port(), free_port(), free_port(), free_port()
+    ports_of = (
+        "--port",
+        str(ui),
+        "--mlflow-port",
+        str(mlflow),
+        "--serve-port",
+        str(service),
+        "--watch-port",
+        str(watch),
+    )
+    with up(workshop, *ports_of) as process:
+        opened = (f"{ui}/server_info", f"{mlflow}/health", f"{service}/v2/health/live", f"{watch}/metrics")
         wait_for(process, *(f"http://127.0.0.1:{place}" for place in opened))
         ports = listening()
-        assert ports[ui] == ports[mlflow] == ports[service] == {"0100007F"}
+        assert ports[ui] == ports[mlflow] == ports[service] == ports[watch] == {"0100007F"}
         assert "runs already over" in workshop.run("up", "--port", str(free_port()), code=2).stderr
         if end is signal.SIGINT:
             os.killpg(process.pid, end)  # as a terminal's Ctrl-C reaches the whole group
@@ -110,14 +120,14 @@ def test_everything_is_open_on_loopback_alone_and_nothing_stays(workshop: Worksh
             os.kill(process.pid, end)
         process.wait(timeout=STOP_SECONDS)
         assert gone(workshop)
-        assert not {ui, mlflow, service} & listening().keys()
+        assert not {ui, mlflow, service, watch} & listening().keys()
         if end is not signal.SIGKILL:
             assert (process.returncode, "Stopped." in process.communicate()[0]) == (0, True)
 
 
 def test_a_killed_ui_takes_nothing_along_that_stays(workshop: Workshop) -> None:
     port = free_port()
-    with up(workshop, "--port", str(port), "--no-mlflow", "--no-serve") as process:
+    with up(workshop, "--port", str(port), "--no-mlflow", "--no-serve", "--no-watch") as process:
         deadline = time.monotonic() + START_SECONDS
         while len(processes_of(workshop)) < 3 and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -137,7 +137,7 @@ def test_a_lake_that_is_away_a_release_that_cannot_be_served_and_a_service_that_
     good = metrics(service)
     released.release("all-at-once", "9.9.9")
     service.until(lambda: PRODUCT in service.get("/v1/products").json.get("troubles", {}))
-    service.until(lambda: "headwater_release_not_served{product=\"toy\"} 1.0" in str(metrics(service)))
+    service.until(lambda: 'headwater_release_not_served{product="toy"} 1.0' in str(metrics(service)))
     assert firing(tmp_path, (5, good), (5, metrics(service))) == {"HeadwaterReleaseNotServed"}
     service.stop()
     assert firing(tmp_path, (5, good), (5, {SERVE: None})) == {"HeadwaterServiceAway"}
@@ -254,4 +254,6 @@ def test_every_alert_is_shown_to_fire_here() -> None:
     here, alerts = Path(__file__).read_text(), (FOLDER / "alerts.rules.yml").read_text()
     names = set(re.findall(r"alert: (\w+)", alerts))
     # A leak takes days: its rule differs from the burning one in its times alone, which another test compares.
-    assert {name for name in names if f'"{name}"' not in here} == {f"Headwater{kind}BudgetLeaking" for kind in ("Error", "Latency")}
+    assert {name for name in names if f'"{name}"' not in here} == {
+        f"Headwater{kind}BudgetLeaking" for kind in ("Error", "Latency")
+    }

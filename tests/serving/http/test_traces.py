@@ -1,11 +1,13 @@
 """Traces as a collector receives them: a real one, over HTTP, that decodes what it is sent."""
 
 import gzip
+import json
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from headwater.tracing import TracingError, open_tracer, span_of
 from tests.serving.conftest import PRODUCT, Released
+from tests.serving.http.campaign import with_disk
 from tests.serving.http.conftest import ENTITY, PREDICT, ROOT, TIME, Service
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -142,3 +145,24 @@ def test_without_the_setting_nothing_is_traced_and_nothing_of_it_is_loaded(
 def test_an_address_that_is_none_is_said_at_once() -> None:
     with pytest.raises(TracingError, match="no address"):
         open_tracer("collector", "headwater-serve")
+
+
+BROKEN = """
+    from serving.engine import Engine
+    def answer(self, asked, steps=None):
+        raise ZeroDivisionError("planted")
+    Engine.answer = answer
+"""
+
+
+def test_the_log_is_json_and_names_the_request_and_the_trace_that_a_fault_cost(
+    released: Released, start: Callable[..., Service], tmp_path: Path
+) -> None:
+    service = start(program=with_disk(tmp_path, BROKEN))
+    said = {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "unlucky"}
+    assert service.ask("POST", PREDICT, {"entity": ENTITY, "time": TIME}, said).status == 500
+    lines = [json.loads(line) for line in service.stop()[1].splitlines()]
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    (line,) = [line for line in lines if line["message"] == "a request failed"]
+    assert (line["request_id"], line["trace"], line["product"], line["level"]) == ("unlucky", TRACE, PRODUCT, "error")
+    assert any("planted" in one.get("exception", "") for one in lines)
