@@ -46,6 +46,10 @@ DAGSTER_FOLDER: Final = "dagster"
 MLFLOW_FOLDER: Final = "mlflow"
 LANDING_FOLDER: Final = "landing"
 PREDICTION_LOG_FOLDER: Final = "serving/log"
+STREAMS_FOLDER: Final = "streams"
+
+TARIFF_FILE: Final = "tariff.toml"
+"""The prices of what is used, in the checkout."""
 
 _SEGMENT = re.compile(r"^[a-z0-9][a-z0-9_.=-]{0,99}$")
 _COMMIT_ID = re.compile(r"^[0-9a-f]{64}$")

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from headwater.models import Gate
     from headwater.monitoring import PerformanceRules
     from headwater.replay import ReplaySource
+    from headwater.review import Review
+    from headwater.streams import StreamSource
 
 _ROWS_HELD: Final = 3_000_000
 _CHECK_NAME = re.compile(r"^[A-Za-z0-9_]+$")
@@ -596,6 +598,7 @@ class Product:
         assets: Its datasets and feature tables in Polars.
         dbt: Its datasets and feature tables in SQL.
         features: How feature tables join the labels, as of which time.
+        events: What comes in one by one and is taken from a log into a table of the lake.
         streams: Which feature views a stream carries on online, between two publications.
         on_demand: Features computed from a request and from what was looked up for it, in training and in service.
         labels, split, model, gates, drift: From training set to release; all or none.
@@ -604,6 +607,7 @@ class Product:
         retraining: When it is trained again; None trains whenever the training set changes.
         replay: Gives its past to play again, from a snapshot of the lake and its packaged files by source; None for no replay.
         rollout: How a new version comes in: all at once, in the shadow first, or by growing shares.
+        review: Which predictions wait for a person; None asks nobody.
         risk: Risk tier.
         intended_use, out_of_scope, limitations, licence: Texts for the cards.
     """
@@ -615,6 +619,7 @@ class Product:
     assets: tuple[Asset, ...] = ()
     dbt: DbtModels | None = None
     features: "tuple[FeatureView, ...]" = ()
+    events: "tuple[StreamSource, ...]" = ()
     streams: "tuple[StreamedView, ...]" = ()
     on_demand: "tuple[OnDemandFeatures, ...]" = ()
     labels: Labels | None = None
@@ -627,6 +632,7 @@ class Product:
     retraining: "Retraining | None" = None
     replay: "Callable[[Snapshot, Mapping[str, pl.DataFrame]], ReplaySource] | None" = None
     rollout: Rollout = field(default_factory=Rollout)
+    review: "Review | None" = None
     risk: Risk = Risk.LOW
     intended_use: str = ""
     out_of_scope: str = ""
@@ -646,12 +652,16 @@ class Product:
             raise DeclarationError(
                 what="Product", name=self.name, problem="nobody owns it.", remedy="Add owners=('team:<name>',)."
             )
-        for asset in self.assets:
-            if asset.product != self.name:
+        placed = [
+            *((asset.path, "asset") for asset in self.assets),
+            *((source.path, "stream") for source in self.events),
+        ]
+        for path, kind in placed:
+            if not path.startswith(f"{self.name}/"):
                 raise DeclarationError(
                     what="Product",
                     name=self.name,
-                    problem=f"asset {asset.path!r} lies outside its folder.",
+                    problem=f"{kind} {path!r} lies outside its folder.",
                     remedy=f"Start the path with '{self.name}/'.",
                 )
         self._check_streams()
@@ -661,6 +671,13 @@ class Product:
                 name=self.name,
                 problem="it has a model but no labels.",
                 remedy="Declare labels=Labels(...).",
+            )
+        if self.review is not None and self.model is None:
+            raise DeclarationError(
+                what="Product",
+                name=self.name,
+                problem="it has a review but no model.",
+                remedy="Declare model=Model(...), or take the review out.",
             )
         if self.labels and (hidden := sorted({*self.serving.redacted} & {*self.labels.key})):
             raise DeclarationError(

@@ -1,20 +1,16 @@
 """The table of a product's release orders: who ordered what of its release, and why. Only commands write it."""
 
 import json
-import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import polars as pl
 
-from headwater.code_version import code_version, compute_version
 from headwater.decisions import Order, OrderKind
-from headwater.lake import Entry, Lake, Snapshot
-from headwater.lake.errors import MergeConflictError
-from headwater.materialize import INPUTS_USABLE, definition_of
+from headwater.lake import Lake, Snapshot
 from headwater.product import Asset
-from headwater.provenance import CheckRecord, Output, Provenance
+from headwater.written_rows import TRIES, WrittenRow, write_row
 
 ORDERED: Final = "order"
 """The action in the provenance of an order's commit."""
@@ -27,8 +23,7 @@ SCHEMA: Final[Mapping[str, Any]] = {
     "reason": pl.String(),
     "actor": pl.String(),
 }
-_TRIES: Final = 20
-"""Of one order while others are given: each round leaves one fewer."""
+_TRIES: Final = TRIES
 
 
 def read_orders(rows: pl.LazyFrame) -> tuple[Order, ...]:
@@ -75,43 +70,19 @@ def give_order(
     Raises:
         MergeConflictError: Others were quicker every time.
     """
-    for left in reversed(range(_TRIES)):
-        id, started = secrets.token_hex(16), now().isoformat()
-        with lake.transaction(into=into, id=id, hint=asset.path) as tx:
-            order = make(tx.base, id)
-            added = write_orders(order)
-            rows = pl.concat([tx.base.table(asset.path).collect(), added]) if tx.base.has(asset.path) else added
-            entry = tx.write_table(asset.path, rows)
-            record = Provenance(
-                transaction=id,
-                action=ORDERED,
-                outputs=(_output(lake, tx.base, asset, entry, order),),
-                input_commit=tx.base.commit.id,
-                checks=(CheckRecord(name=INPUTS_USABLE, passed=True),),
-                started=started,
-                actor=order.actor,
-            )
-            about = f" {order.version}" if order.version else ""
-            message = f"Order: {order.order.value}{about} of {asset.product}: {order.reason}"
-            try:
-                tx.publish(message=message, provenance=record)
-            except MergeConflictError:
-                if not left:
-                    raise
-                continue
-            return order
-    raise AssertionError("the last try returns or raises")
+    given: list[Order] = []
 
+    def made(snapshot: Snapshot, id: str) -> WrittenRow:
+        order = make(snapshot, id)
+        given.append(order)
+        about = f" {order.version}" if order.version else ""
+        return WrittenRow(
+            rows=write_orders(order),
+            action=ORDERED,
+            actor=order.actor,
+            message=f"Order: {order.order.value}{about} of {asset.product}: {order.reason}",
+            facts={"order": order.to_json()},
+        )
 
-def _output(lake: Lake, base: Snapshot, asset: Asset, entry: Entry, order: Order) -> Output:
-    """What a build of the table would record, so that the table with one order more is fresh."""
-    return Output(
-        path=asset.path,
-        kind=asset.kind,
-        data_version=entry.data_version,
-        code_version=code_version(asset),
-        definition=definition_of(lake, base, compute_version(asset), asset.inputs),
-        rows=entry.rows,
-        bytes=entry.bytes,
-        facts={"order": order.to_json()},
-    )
+    write_row(lake, asset, made, into=into, now=now, tries=_TRIES)
+    return given[-1]

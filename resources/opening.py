@@ -14,6 +14,7 @@ from resources.settings import LAKEFS, Settings
 
 if TYPE_CHECKING:
     from headwater.lake.lakefs import LakeFSLake, LakeFSSettings
+    from headwater.streams import EventLog, StreamSource
 
 _log = logging.getLogger(__name__)
 _opened: Final[dict[tuple[int, "LakeFSSettings"], "LakeFSLake"]] = {}
@@ -83,6 +84,21 @@ def _still_there(lake: Lake) -> bool:
     except LakeError:  # opening it anew says what is wrong, or makes the repository again
         return False
     return True
+
+
+def open_event_log(settings: Settings, source: "StreamSource") -> "EventLog":
+    """The log that a stream's events come in by: a topic of the brokers that the settings name, or files of the state folder.
+
+    Raises:
+        EventLogError: It cannot be opened.
+    """
+    if settings.kafka:
+        from headwater.streams import KafkaLog
+
+        return KafkaLog(settings.kafka, source.path.replace("/", "."))
+    from headwater.streams import FileLog
+
+    return FileLog(settings.streams / source.path)
 
 
 def this_run(*, run_id: str | None = None, actor: str | None = None) -> Run:

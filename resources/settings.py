@@ -15,6 +15,8 @@ from headwater.names import (
     PREDICTION_LOG_FOLDER,
     SERVING_FOLDER,
     STATE_FOLDER,
+    STREAMS_FOLDER,
+    TARIFF_FILE,
 )
 from headwater.runtime import project_root
 
@@ -40,6 +42,8 @@ class Settings:
         lakefs_endpoint, lakefs_access_key, lakefs_secret_key, lakefs_repository: For `lakefs`.
         branch: Lake branch that builds publish into.
         traces: Where traces go (OTLP over HTTP), empty for nowhere.
+        kafka: Brokers with the logs of events, `host:port`, several with commas; empty keeps logs in files.
+        tariff: File of the prices that `headwater cost` uses.
     """
 
     state: Path
@@ -50,6 +54,8 @@ class Settings:
     lakefs_repository: str = "headwater"
     branch: str = "main"
     traces: str = ""
+    kafka: str = ""
+    tariff: Path = field(default_factory=lambda: project_root() / TARIFF_FILE)
 
     @property
     def lake_folder(self) -> Path:
@@ -80,6 +86,11 @@ class Settings:
     def prediction_log(self) -> Path:
         """The prediction log, one folder a product."""
         return self.state / PREDICTION_LOG_FOLDER
+
+    @property
+    def streams(self) -> Path:
+        """Logs of events that are kept in files, one folder a stream."""
+        return self.state / STREAMS_FOLDER
 
     @property
     def scratch(self) -> Path:
@@ -122,4 +133,6 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         lakefs_repository=env.get("HEADWATER_LAKEFS_REPOSITORY", "headwater"),
         branch=env.get("HEADWATER_BRANCH", "main"),
         traces=env.get("HEADWATER_TRACES", ""),
+        kafka=env.get("HEADWATER_KAFKA", ""),
+        tariff=Path(env.get("HEADWATER_TARIFF") or project_root() / TARIFF_FILE).expanduser(),
     )

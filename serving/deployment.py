@@ -10,10 +10,12 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
+
+import polars as pl
 
 from headwater.features.online import OnlineContent
 from headwater.features.online._content import read_content
@@ -45,6 +47,7 @@ class Deployment:
         ahead: How far ahead of the clock a prediction time may be.
         log_full: What becomes of requests while the prediction log has no room.
         deprecated: Versions whose callers are warned.
+        deprecated_since: From when on, in seconds since 1970 (UTC), where an order says so.
         retired: Versions that answer nobody any more, for an error that says so.
     """
 
@@ -58,6 +61,7 @@ class Deployment:
     ahead: timedelta = timedelta(days=1)
     log_full: LogFull = LogFull.REFUSE
     deprecated: tuple[str, ...] = ()
+    deprecated_since: Mapping[str, int] = field(default_factory=dict)
     retired: tuple[str, ...] = ()
 
     @property
@@ -74,6 +78,7 @@ class Deployment:
             "models": dict(self.models),
             "online": self.online,
             "deprecated": list(self.deprecated),
+            "deprecated_since": dict(self.deprecated_since),
             "retired": list(self.retired),
             **_rules_to_json(self),
         }
@@ -87,6 +92,7 @@ class Deployment:
             policy=from_json(raw["policy"]),
             models=dict(raw["models"]),
             online=raw["online"],
+            deprecated_since=dict(raw.get("deprecated_since", {})),
             **_withdrawn(raw),
             **_rules(raw),
         )
@@ -114,6 +120,7 @@ def read_deployment(lake: Lake, product: str, *, ref: str = MAIN) -> Deployment:
         statement = json.loads(file.read_text(encoding="utf-8"))
         policy = policy_of(statement)
         rules = {**_withdrawn(statement), **_rules(statement.get("serving", {}))}
+        rules["deprecated_since"] = _deprecated_since(snapshot, product, rules["deprecated"])
     online = f"{product}/online_features"
     return Deployment(
         product=product,
@@ -228,6 +235,16 @@ def policy_of(statement: Mapping[str, Any]) -> Policy:
 def _withdrawn(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Versions on their way out, as a release or a kept deployment names them."""
     return {name: tuple(sorted(raw.get(name, ()))) for name in ("deprecated", "retired")}
+
+
+def _deprecated_since(snapshot: Snapshot, product: str, versions: Sequence[str]) -> dict[str, int]:
+    """When each of some versions was deprecated, as far as orders say so: seconds since 1970."""
+    path = f"{product}/release_orders"
+    if not versions or not snapshot.has(path):
+        return {}
+    orders = snapshot.table(path).filter(pl.col("order") == "deprecate", pl.col("version").is_in(list(versions)))
+    newest = orders.group_by("version").agg(pl.col("time").max().dt.epoch("s")).sort("version").collect()
+    return dict(newest.iter_rows())
 
 
 def _rules_to_json(deployment: Deployment) -> dict[str, Any]:

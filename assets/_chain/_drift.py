@@ -10,6 +10,7 @@ import polars as pl
 from assets._chain._declare import declared_values
 from assets._chain._model import parts_of
 from assets._chain._paths import ChainPaths
+from assets._chain._reference import watched, watched_categories
 from assets._chain._training_set import TEST, TRAIN
 from headwater.drift import DriftLimits, EmptySampleError, drift_statistics, evidently_html, report_frame
 from headwater.lake import Kind
@@ -18,7 +19,6 @@ from headwater.product import (
     Audit,
     Check,
     Inputs,
-    Model,
     Product,
     RejectedInputError,
     Result,
@@ -66,20 +66,6 @@ def drift_assets(product: Product) -> tuple[Asset, Asset]:
     return report, page
 
 
-def watched(product: Product) -> tuple[str, ...]:
-    """Columns that the drift report compares: the declared ones, or all features."""
-    return product.drift.columns or _model(product).features
-
-
-def _model(product: Product) -> Model:
-    assert product.model is not None
-    return product.model
-
-
-def _categorical(product: Product) -> tuple[str, ...]:
-    return tuple(name for name in _model(product).categorical if name in watched(product))
-
-
 def _report(inputs: Inputs, *, product: Product) -> Result:
     paths = ChainPaths(product=product.name)
     train, test = parts_of(inputs, paths.training_set, TRAIN, TEST)
@@ -88,7 +74,7 @@ def _report(inputs: Inputs, *, product: Product) -> Result:
             train,
             test,
             columns=watched(product),
-            categorical=_categorical(product),
+            categorical=watched_categories(product),
             limits=DriftLimits(psi=product.drift.psi_limit, min_rows=product.drift.min_rows),
         )
     except EmptySampleError as error:
@@ -104,7 +90,7 @@ def _page(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         test,
         folder / PAGE_FILE,
         columns=watched(product),
-        categorical=_categorical(product),
+        categorical=watched_categories(product),
         row_limit=PAGE_ROWS,
     )
     rows = inputs.table(paths.drift_report).collect()

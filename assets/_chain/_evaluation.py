@@ -12,6 +12,7 @@ import polars as pl
 from assets._chain._declare import declared_values
 from assets._chain._model import baseline_of, parts_of, trained
 from assets._chain._paths import ChainPaths
+from assets._chain._reference import SCORES_FILE, kept_profile
 from assets._chain._release import RELEASE_FILE, RUN_FILE
 from assets._chain._training_set import TEST, TRAIN, VALIDATION
 from headwater.lake import Kind
@@ -29,6 +30,7 @@ from headwater.models import (
     read_label,
 )
 from headwater.models.errors import MissingColumnsError, NullInputError, WrongDtypeError
+from headwater.models.signature import SCORE
 from headwater.names import METRICS_FACT, VERSION_FACT
 from headwater.product import Asset, Audit, Check, Inputs, Model, Product, RejectedInputError, Result, Verdict
 
@@ -83,9 +85,11 @@ def _evaluate(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     except LabelError as error:
         raise RejectedInputError(f"The test part cannot be judged: {error}") from error
     champion, gap = _champion(inputs, paths, test)
+    scores = bundle.predict(test)
+    (folder / SCORES_FILE).write_bytes(kept_profile(pl.DataFrame({SCORE: scores})))
     result = evaluate(
         labels=truth,
-        scores=bundle.predict(test),
+        scores=scores,
         threshold=bundle.threshold,
         baseline=_baseline(product, train, validation, test),
         champion=champion,

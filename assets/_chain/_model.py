@@ -7,6 +7,7 @@ import polars as pl
 
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
+from assets._chain._reference import FEATURES_FILE, kept_profile, watched_categories, watched_features
 from assets._chain._training_set import SPLIT, TRAIN, VALIDATION
 from headwater.lake import Kind
 from headwater.models import (
@@ -61,6 +62,7 @@ def model_asset(product: Product) -> Asset:
         declaration=declared_values(
             labels=product.labels,
             features=product.features,
+            watched=watched_features(product),
             on_demand=[[one.name, one.path, one.inputs] for one in product.on_demand],
         ),
         covers=tuple(one.function for one in product.on_demand),
@@ -128,7 +130,10 @@ def _train(inputs: Inputs, folder: Path, *, declaration: ModelDeclaration, produ
     train, validation = parts_of(inputs, path, TRAIN, VALIDATION)
     model = trained(train, validation, declaration)
     request = _request(product, train.schema)
-    write_bundle(folder, model, request=request)
+    columns = watched_features(product)
+    read = train.select(pl.col(name).cast(model.preprocessing.schema[name]) for name in columns)
+    reference = kept_profile(read, categorical=watched_categories(product))
+    write_bundle(folder, model, request=request, extra_files={FEATURES_FILE: reference})
     signature = f"{model.signature.digest()} {request.digest()}"
     return Result(facts={SIGNATURE_FACT: signature, METRICS_FACT: dict(model.metrics)})
 

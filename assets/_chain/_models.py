@@ -6,6 +6,7 @@ from headwater.product import Asset, Product
 def model_chain(product: Product) -> tuple[Asset, ...]:
     """Dataset cards for every product; from training set and online features to release and predictions for one with a model."""
     from assets._chain._cards import dataset_cards_asset, model_card_asset
+    from assets._chain._causes import causes_asset
     from assets._chain._drift import drift_assets
     from assets._chain._evaluation import evaluation_asset
     from assets._chain._model import model_asset
@@ -16,6 +17,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
     from assets._chain._release import release_asset
     from assets._chain._release_orders import release_orders_asset
     from assets._chain._retraining import retraining_assets
+    from assets._chain._review_answers import review_answers_asset
     from assets._chain._training_set import training_set_asset
 
     cards = (dataset_cards_asset(product),) if any("/datasets/" in asset.path for asset in product.assets) else ()
@@ -35,7 +37,9 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         release_orders_asset(product),
         release_asset(product),
         predictions_asset(product),
+        *((review_answers_asset(product),) if product.review is not None else ()),
         outcomes_asset(product),
         performance_asset(product),
+        causes_asset(product),
         *retraining_assets(product),
     )

@@ -1,8 +1,10 @@
 """Outcomes: each prediction of the service beside its label, once that is known."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -12,19 +14,22 @@ from assets._chain._prediction_rows import COLUMNS
 from headwater.lake import Kind
 from headwater.product import Asset, Audit, Check, Inputs, Labels, Product, Result, Severity, Verdict
 
+if TYPE_CHECKING:
+    from headwater.monitoring import Outcomes
+
 _KEPT: Final = ("request_id", "at", "received", "latency_us", "version", "variant", "propensity", "score", "decision")
 _JOINED: Final = ("label", "label_known_at", "truth", "judged")
 
 
 def outcomes_asset(product: Product) -> Asset:
-    """The outcomes of a product with a model. New labels make them anew; predictions alone do not."""
+    """The outcomes of a product with a model. New labels and answers make them anew; predictions alone do not."""
     assert product.labels is not None
     paths = ChainPaths(product=product.name)
     return Asset(
         path=paths.outcomes,
         kind=Kind.TABLE,
         compute=partial(_outcomes, product=product),
-        inputs=(product.labels.path,),
+        inputs=(product.labels.path, *((paths.review_answers,) if product.review is not None else ())),
         previous=(paths.predictions,),
         checks=(
             Check(
@@ -35,7 +40,8 @@ def outcomes_asset(product: Product) -> Asset:
                 description="Requests gave the key of the event that they asked about: without it nobody ever knows its truth.",
             ),
         ),
-        description="Predictions beside the labels that came in since: what is known, what will never be, what is not yet known.",
+        description="Predictions beside the labels that came in since: what is known, what will never be, what is not yet known, "
+        "what a person said.",
         kinds=("polars",),
         declaration=declared_values(labels=product.labels, slices=slices_of(product)),
     )
@@ -64,7 +70,25 @@ def _outcomes(inputs: Inputs, *, product: Product) -> Result:
     extra = [name for name in slices_of(product) if name not in (*_KEPT, *labels.key)]
     frame = _with_slices(found.frame, truth, labels, extra)
     columns = dict.fromkeys((*_KEPT, *labels.key, *extra, *_JOINED))
-    return Result(data=frame.select(*columns), facts=found.to_json())
+    if product.review is None:
+        return Result(data=frame.select(*columns), facts=found.to_json())
+    return _with_answers(inputs, frame, columns, found, product)
+
+
+def _with_answers(
+    inputs: Inputs, frame: pl.DataFrame, columns: Iterable[str], found: "Outcomes", product: Product
+) -> Result:
+    """The outcomes with what people said, and how that stood beside the truth."""
+    from headwater.review import COLUMNS as REVIEWED
+    from headwater.review import agreements, read_answers, standing, with_answers
+
+    assert product.labels is not None
+    answered = standing(read_answers(inputs.table(ChainPaths(product=product.name).review_answers)))
+    rows = with_answers(frame, answered, key=product.labels.key, now=found.now)
+    people = [agreement.to_json() for agreement in agreements(rows, answered)]
+    return Result(
+        data=rows.select(*columns, *REVIEWED), facts={**replace(found, frame=rows).to_json(), "review": people}
+    )
 
 
 def _with_slices(frame: pl.DataFrame, truth: pl.DataFrame, labels: Labels, names: list[str]) -> pl.DataFrame:

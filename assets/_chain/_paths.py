@@ -30,6 +30,11 @@ class ChainPaths:
         return f"{self.product}/performance_report"
 
     @property
+    def performance_causes(self) -> str:
+        """Why the newest judged window did as it did."""
+        return f"{self.product}/performance_causes"
+
+    @property
     def retraining(self) -> str:
         """The decision whether to train again, with its evidence."""
         return f"{self.product}/retraining"
@@ -78,6 +83,11 @@ class ChainPaths:
     def release_orders(self) -> str:
         """What people ordered of the release, one row an order."""
         return f"{self.product}/release_orders"
+
+    @property
+    def review_answers(self) -> str:
+        """What people said of uncertain predictions, one row an answer."""
+        return f"{self.product}/review_answers"
 
     @property
     def release(self) -> str:

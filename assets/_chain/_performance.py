@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -10,18 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._declare import declared_values
-from assets._chain._drift import watched
 from assets._chain._outcomes import slices_of
 from assets._chain._paths import ChainPaths
 from assets._chain._performance_page import write_page
+from assets._chain._reference import LiveReference, live_reference, watched, watched_categories, watched_features
 from assets._chain._training_set import SPLIT, TRAIN
 from headwater.lake import Kind
 from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Severity, Verdict
 
 if TYPE_CHECKING:
-    from headwater.monitoring import PerformanceRules, WindowDrift
+    from headwater.monitoring import PerformanceRules, Span, WindowDrift, WindowPerformance
 
 REPORT_FILE: Final = "performance.json"
+FORMAT: Final = 2
 SETTLED: Final = timedelta(days=28)
 """So long after its end a window's report is what it is: labels that come in later do not change it."""
 
@@ -34,7 +36,14 @@ def performance_asset(product: Product) -> Asset:
         kind=Kind.FOLDER,
         compute=partial(_report, product=product),
         inputs=(paths.outcomes,),
-        previous=(paths.performance_report, paths.predictions, paths.training_set),
+        previous=(
+            paths.performance_report,
+            paths.predictions,
+            paths.release,
+            paths.model,
+            paths.evaluation,
+            paths.training_set,
+        ),
         identity=(REPORT_FILE,),
         checks=(
             Check(
@@ -79,10 +88,13 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         first: Any = open_rows["at"].min()
         last: Any = open_rows["at"].max()
         span = Span(start=first, end=max(last, first) + timedelta(microseconds=1))
-        drift = {item.start: item for item in _drift(inputs, product, span)}
+        moved = _moved(inputs, product, span)
         found = performance_windows(open_rows, rules=rules, now=now, span=span)
-        windows = settled + [{**item.to_json(), "drift": _shown(drift.get(item.start))} for item in found]
-    document = {"now": now.isoformat(), "declaration": declaration_of(product), "windows": windows}
+        calibration = _calibration(open_rows, found, moved.reference, rules)
+        windows = settled + [
+            {**item.to_json(), **moved.of(item.start), "calibration": calibration.get(item.start)} for item in found
+        ]
+    document = {"format": FORMAT, "now": now.isoformat(), "declaration": declaration_of(product), "windows": windows}
     (folder / REPORT_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
     write_page(folder, product.question, windows)
     judged = [window for window in windows if window["overall"]["judged"]]
@@ -101,39 +113,97 @@ def _settled(inputs: Inputs, paths: ChainPaths, now: datetime, product: Product)
     if before is None:
         return []
     document = json.loads((before.folder(paths.performance_report) / REPORT_FILE).read_text())
-    if document["declaration"] != declaration_of(product):
+    if (document.get("format"), document["declaration"]) != (FORMAT, declaration_of(product)):
         return []  # judged by other rules
     windows = document["windows"]
     return [window for window in windows if datetime.fromisoformat(window["end"]) + SETTLED <= now]
 
 
-def _drift(inputs: Inputs, product: Product, span: Any) -> "Sequence[WindowDrift]":
-    """How far what the model read in service lies from what it was trained on."""
-    from headwater.drift import DriftLimits
-    from headwater.monitoring import drift_windows
+@dataclass(frozen=True, kw_only=True)
+class _Moved:
+    """How far what came in and what was answered moved, by window.
 
-    paths, columns = ChainPaths(product=product.name), watched(product)
-    served, trained = inputs.previous(paths.predictions), inputs.previous(paths.training_set)
-    if served is None or trained is None:
-        return ()
-    assert product.model is not None
-    reference = trained.table(paths.training_set).filter(pl.col(SPLIT) == TRAIN).select(columns).collect()
+    Attributes:
+        reference: What it was compared with; None before the first release.
+        features, scores: By the window's first instant.
+    """
+
+    reference: LiveReference | None
+    features: "Mapping[datetime, WindowDrift]"
+    scores: "Mapping[datetime, WindowDrift]"
+
+    def of(self, start: datetime) -> dict[str, Any]:
+        """What the report says of a window."""
+        scores = self.scores.get(start)
+        return {
+            "compared_with": self.reference.version if self.reference else None,
+            "drift": _shown(self.features.get(start)),
+            "score_drift": None if scores is None else _shown(scores).get("score"),
+        }
+
+
+def _moved(inputs: Inputs, product: Product, span: "Span") -> _Moved:
+    """How far what the model read and answered in service lies from what it learned from and was judged on."""
+    from headwater.drift import DriftLimits
+    from headwater.monitoring import drift_windows, prediction_drift
+
+    paths, columns = ChainPaths(product=product.name), watched_features(product)
+    served, reference = inputs.previous(paths.predictions), live_reference(inputs, product)
+    if served is None or reference is None:
+        return _Moved(reference=reference, features={}, scores={})
+    windowing = rules_of(product).windowing
+    limits = DriftLimits(psi=product.drift.psi_limit, min_rows=product.drift.min_rows)
     rows = served.table(paths.predictions).filter(pl.col("at").is_between(span.start, span.end)).collect()
-    return drift_windows(
-        reference,
-        _read(rows, reference.schema),
-        columns=columns,
-        categorical=[name for name in product.model.categorical if name in columns],
-        windowing=rules_of(product).windowing,
-        limits=DriftLimits(psi=product.drift.psi_limit, min_rows=product.drift.min_rows),
-        span=span,
+    read = rows.select("at").hstack(reference.preprocessing.recorded(rows["features"]))
+    known = reference.features if reference.features is not None else _learned(inputs, product, reference)
+    features = () if known is None else drift_windows(
+        known, read, columns=columns, categorical=watched_categories(product), windowing=windowing, limits=limits, span=span
+    )  # fmt: skip
+    scores = (
+        ()
+        if reference.scores is None
+        else prediction_drift(reference.scores, rows, windowing=windowing, limits=limits, span=span)
+    )
+    return _Moved(
+        reference=reference,
+        features={item.start: item for item in features},
+        scores={item.start: item for item in scores},
     )
 
 
-def _read(predictions: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """What the model read, from the records: each column in the dtype that training had."""
-    decoded = predictions["features"].str.json_decode(pl.Struct(dict(schema))).struct.unnest()
-    return predictions.select("at").hstack(decoded)
+def _learned(inputs: Inputs, product: Product, reference: LiveReference) -> pl.DataFrame | None:
+    """The train part of the newest training set, for a bundle that has no profile of its own."""
+    path = ChainPaths(product=product.name).training_set
+    trained = inputs.previous(path)
+    if trained is None:
+        return None
+    schema = reference.preprocessing.schema
+    columns = [pl.col(name).cast(schema[name]) for name in watched_features(product)]
+    return trained.table(path).filter(pl.col(SPLIT) == TRAIN).select(columns).collect()
+
+
+def _calibration(
+    outcomes: pl.DataFrame,
+    windows: "Sequence[WindowPerformance]",
+    reference: LiveReference | None,
+    rules: "PerformanceRules",
+) -> Mapping[datetime, Mapping[str, Any]]:
+    """Whether the scores of each judged window still are probabilities."""
+    from headwater.monitoring import CalibrationLimits, calibration_drift
+
+    limits, found = CalibrationLimits(min_rows=rules.min_rows, bootstrap=rules.bootstrap), {}
+    for window in windows:
+        if not window.overall.judged:
+            continue
+        inside = pl.col("at").is_between(window.start, window.end, closed="left")
+        rows = outcomes.filter(inside, pl.col("judged"), pl.col("truth") == "known").sort("at", "request_id")
+        groups = rows[rules.clusters].to_numpy() if rules.clusters is not None else None
+        drift = calibration_drift(
+            rows["label"].to_numpy(), rows["score"].to_numpy(), clusters=groups, limits=limits,
+            reference=reference.calibration if reference else None,
+        )  # fmt: skip
+        found[window.start] = drift.to_json()
+    return found
 
 
 def _shown(drift: "WindowDrift | None") -> dict[str, float]:

@@ -56,7 +56,18 @@ def retraining_assets(product: Product) -> tuple[Asset, ...]:
 
 def as_of(order: Path) -> datetime:
     """Until when labels count, from the folder of a training order."""
-    return datetime.fromisoformat(json.loads((order / ORDER_FILE).read_text())["orders"][-1]["as_of"])
+    return datetime.fromisoformat(_newest(order)["as_of"])
+
+
+def newest_event(order: Path) -> datetime | None:
+    """The prediction time of the newest event that counts, from the folder of a training order; None in one of an older Headwater."""
+    found = _newest(order).get("newest_event")
+    return None if found is None else datetime.fromisoformat(found)
+
+
+def _newest(order: Path) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads((order / ORDER_FILE).read_text())["orders"][-1]
+    return found
 
 
 def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
@@ -151,16 +162,29 @@ def _order(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     assert labels is not None
     decision = json.loads((inputs.folder(paths.retraining) / DECISION_FILE).read_text())
     orders = _orders(inputs, paths)
-    known: Any = inputs.table(labels.path).select(pl.col(labels.known_at or labels.time).max()).collect().item()
+    rows = inputs.table(labels.path)
+    known: Any = rows.select(pl.col(labels.known_at or labels.time).max()).collect().item()
     if not orders:
-        orders = [{"as_of": _utc(known).isoformat(), "reason": "The first training takes what is there."}]
+        orders = [_ordered(rows, labels, _utc(known), "The first training takes what is there.")]
     elif decision["action"] == "retrain" and datetime.fromisoformat(decision["now"]) > datetime.fromisoformat(
         orders[-1]["as_of"]
     ):
-        orders = [*orders, {"as_of": decision["now"], "reason": decision["reason"]}]
+        orders = [*orders, _ordered(rows, labels, datetime.fromisoformat(decision["now"]), decision["reason"])]
     (folder / ORDER_FILE).write_text(json.dumps({"orders": orders}, indent=1, sort_keys=True))
     facts = {"as_of": orders[-1]["as_of"], "orders": len(orders), "labels_known_until": _utc(known).isoformat()}
     return Result(facts=facts)
+
+
+def _ordered(rows: pl.LazyFrame, labels: Labels, moment: datetime, reason: str) -> dict[str, Any]:
+    """An order that takes the labels known by a moment, of events up to the newest one of them.
+
+    Without the events' end, the first labels of the next month would join it when they come in, and be a test month of their own.
+    """
+    known = pl.col(labels.known_at or labels.time)
+    zone = getattr(rows.collect_schema()[labels.known_at or labels.time], "time_zone", None)
+    by_then = rows.filter(known <= pl.lit(moment if zone else moment.replace(tzinfo=None)))
+    newest: Any = by_then.filter(pl.col(labels.label).is_not_null()).select(pl.col(labels.time).max()).collect().item()
+    return {"as_of": moment.isoformat(), "newest_event": _utc(newest).isoformat(), "reason": reason}
 
 
 def _orders(inputs: Inputs, paths: ChainPaths) -> list[dict[str, Any]]:

@@ -1,7 +1,9 @@
 """The training set: labels joined with what was known at their time, split by time."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -61,8 +63,7 @@ def _training_set(inputs: Inputs, *, product: Product) -> Result:
     assert labels is not None
     rows = inputs.table(labels.path)
     if product.retraining is not None:
-        until = _until(inputs, ChainPaths(product=product.name), rows, labels)
-        rows = rows.filter(pl.col(labels.known_at or labels.time).is_null() | until)
+        rows = _ordered(inputs.folder(ChainPaths(product=product.name).training_order), rows, labels)
     known = rows.filter(pl.col(labels.label).is_not_null()).select(_label_columns(labels))
     tables = [FeatureTable(view=view, rows=inputs.table(view.path)) for view in product.features]
     joined = fill_defaults(point_in_time_join(known, tables, time=labels.time).collect(), product.features)
@@ -90,12 +91,19 @@ def _training_set(inputs: Inputs, *, product: Product) -> Result:
     return Result(data=frame, facts=facts)
 
 
-def _until(inputs: Inputs, paths: ChainPaths, rows: pl.LazyFrame, labels: Labels) -> pl.Expr:
-    """Whether a label was known when the training was ordered: what came in later waits for the next order."""
-    from assets._chain._retraining import as_of
+def _ordered(order: Path, rows: pl.LazyFrame, labels: Labels) -> pl.LazyFrame:
+    """The events that a training order takes: what came in later waits for the next one."""
+    from assets._chain._retraining import as_of, newest_event
 
     column = labels.known_at or labels.time
-    moment, dtype = as_of(inputs.folder(paths.training_order)), rows.collect_schema()[column]
+    taken = pl.col(column).is_null() | _up_to(rows, column, as_of(order))
+    if (newest := newest_event(order)) is not None:
+        taken &= _up_to(rows, labels.time, newest)
+    return rows.filter(taken)
+
+
+def _up_to(rows: pl.LazyFrame, column: str, moment: datetime) -> pl.Expr:
+    dtype = rows.collect_schema()[column]
     zone = getattr(dtype, "time_zone", None)
     return pl.col(column) <= pl.lit(moment if zone else moment.replace(tzinfo=None)).cast(dtype)
 

@@ -17,6 +17,8 @@ LANDED_AIRPORTS: Final = "flights/landing/airports"
 LANDED_AIRLINES: Final = "flights/landing/airlines"
 MOVEMENTS: Final = "flights/landing/movements"
 """A stream, not a landed file: departures and arrivals as they come in."""
+OBSERVATIONS: Final = "flights/landing/observations"
+"""A stream: the weather at the origins as it is reported."""
 
 FLIGHTS: Final = "flights/datasets/flights"
 WEATHER: Final = "flights/datasets/weather"

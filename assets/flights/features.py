@@ -101,16 +101,21 @@ def tail_history(inputs: Inputs) -> pl.LazyFrame:
 )
 def weather_observed(inputs: Inputs) -> pl.LazyFrame:
     """Weather at each origin as observed, known 15 minutes after the observation."""
-    return (
-        inputs.table(WEATHER)
-        .select(
-            "origin",
-            pl.col("time_hour").alias(EVENT_TIME),
-            (pl.col("time_hour") + REPORT_LAG).alias(KNOWN_AT),
-            *WEATHER_FEATURES,
-        )
-        .sort(KNOWN_AT, "origin")
-    )
+    return observed(inputs.table(WEATHER))
+
+
+def observed(weather: pl.LazyFrame) -> pl.LazyFrame:
+    """Observations as feature rows.
+
+    Args:
+        weather: Columns of the weather dataset.
+    """
+    return weather.select(
+        "origin",
+        pl.col("time_hour").alias(EVENT_TIME),
+        (pl.col("time_hour") + REPORT_LAG).alias(KNOWN_AT),
+        *WEATHER_FEATURES,
+    ).sort(KNOWN_AT, "origin")
 
 
 @table(

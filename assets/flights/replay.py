@@ -1,20 +1,21 @@
 """The flights of 2013 as they came: asked about two hours before departure, landed at the end of the day on which they were known."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from assets.flights._paths import AIRPORTS, PERIOD, TIMEZONE
-from assets.flights._schemas import FLIGHT_FIELDS
+from assets.flights._paths import AIRPORTS, MOVEMENTS, OBSERVATIONS, PERIOD, TIMEZONE
+from assets.flights._schemas import FLIGHT_FIELDS, WEATHER_FIELDS
 from assets.flights._times import add_instants
-from assets.flights.datasets import PREDICT_BEFORE
+from assets.flights.datasets import PREDICT_BEFORE, possible_winds
 from assets.flights.features import REPORT_LAG
+from assets.flights.streams import ARRIVES, MOVEMENT_EVENTS, WEATHER_EVENTS, events_of, messages, reports_of
 from headwater.lake import Snapshot
 from headwater.parsing import parse_text
-from headwater.replay import ReplayDay, ReplayRequest
+from headwater.replay import ReplayDay, ReplayEvent, ReplayRequest
 
 CANCELLED_KNOWN: Final = timedelta(hours=3)
 """A flight that has not left so long after its scheduled departure, and never will, is known to be cancelled."""
@@ -36,7 +37,10 @@ class FlightsReplay:
             packaged: The packaged files of `flights` and `weather`, each cell as text.
         """
         zones = snapshot.table(AIRPORTS).filter(pl.col("tzone").is_not_null()).collect()
-        self._flights = _with_known(packaged["flights"], zones)
+        flown = add_instants(parse_text(packaged["flights"], FLIGHT_FIELDS, name="flights.csv"), zones)
+        observed = parse_text(packaged["weather"], WEATHER_FIELDS, name="weather.csv").with_columns(possible_winds())
+        self._movements, self._reports = events_of(flown), reports_of(observed)
+        self._flights = _with_known(packaged["flights"], flown)
         self._weather = packaged["weather"].with_columns((_hour() + REPORT_LAG).alias(_KNOWN), _period().alias(PERIOD))
         self._zone = ZoneInfo(TIMEZONE)
 
@@ -47,8 +51,17 @@ class FlightsReplay:
             begin = datetime(day.year, day.month, day.day, tzinfo=self._zone).astimezone(UTC)
             after = day + timedelta(days=1)
             end = datetime(after.year, after.month, after.day, tzinfo=self._zone).astimezone(UTC)
-            yield ReplayDay(day=day, end=end, requests=self._requests(begin, end), files=dict(self._files(begin, end)))
+            requests, files = self._requests(begin, end), dict(self._files(begin, end))
+            yield ReplayDay(day=day, begin=begin, end=end, requests=requests, files=files)
             day = after
+
+    def events(self, start: datetime, end: datetime) -> Mapping[str, Sequence[ReplayEvent]]:
+        """Departures and arrivals when they happen, and observations when they are reported."""
+        came = pl.col(ARRIVES).is_between(start, end, closed="left")
+        return {
+            MOVEMENTS: [ReplayEvent(*each) for each in messages(self._movements.filter(came), MOVEMENT_EVENTS)],
+            OBSERVATIONS: [ReplayEvent(*each) for each in messages(self._reports.filter(came), WEATHER_EVENTS)],
+        }
 
     def _requests(self, begin: datetime, end: datetime) -> tuple[ReplayRequest, ...]:
         asked = self._flights.filter(pl.col("predict_at").is_between(begin, end, closed="left")).sort(
@@ -56,7 +69,7 @@ class FlightsReplay:
         )
         return tuple(_request(row) for row in asked.select("predict_at", *_FIELDS, *_TIMES).iter_rows(named=True))
 
-    def _files(self, begin: datetime, end: datetime) -> Iterator[tuple[tuple[str, str], pl.DataFrame]]:
+    def _files(self, begin: datetime, end: datetime) -> Iterator[tuple[tuple[str, str | None], pl.DataFrame]]:
         """Each month's file that gained rows on the day."""
         for source, rows in (("flights", self._flights), ("weather", self._weather)):
             known = rows.filter(pl.col(_KNOWN) < end)
@@ -79,9 +92,13 @@ def _request(row: Mapping[str, Any]) -> ReplayRequest:
     return ReplayRequest(id=f"{row['time_hour']}-{row['carrier']}-{number}", at=row["predict_at"], entity=entity)
 
 
-def _with_known(raw: pl.DataFrame, zones: pl.DataFrame) -> pl.DataFrame:
-    """The rows as they arrived, with the instant from which each was known."""
-    typed = add_instants(parse_text(raw, FLIGHT_FIELDS, name="flights.csv"), zones)
+def _with_known(raw: pl.DataFrame, typed: pl.DataFrame) -> pl.DataFrame:
+    """The rows as they arrived, with the instant from which each was known.
+
+    Args:
+        raw: Each cell as text.
+        typed: The same flights with their instants.
+    """
     key = ["time_hour", "carrier", "flight"]
     instants = typed.select(
         *(pl.col(name) for name in key),

@@ -1,4 +1,4 @@
-"""Departures and arrivals as they come in, and the histories that they carry on between two publications."""
+"""Departures, arrivals and the weather as they come in, and the features that they carry on between two publications."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -9,11 +9,11 @@ from typing import Final
 import polars as pl
 
 from assets.flights._history import HOURS, delay_history
-from assets.flights._paths import KEY, MOVEMENTS
-from assets.flights._schemas import UTC_TIME
+from assets.flights._paths import KEY, MOVEMENTS, OBSERVATIONS
+from assets.flights._schemas import UTC_TIME, WEATHER_COLUMNS
 from assets.flights._views import CARRIER_WINDOWS, ROUTE_WINDOWS
 from assets.flights.datasets import LATE_MINUTES
-from assets.flights.features import ORIGIN_WINDOWS, TAIL_WINDOWS
+from assets.flights.features import ORIGIN_WINDOWS, REPORT_LAG, TAIL_WINDOWS, WEATHER_FEATURES, observed
 from headwater.features import StreamedView
 from headwater.streams import StreamSource
 
@@ -44,6 +44,20 @@ MOVEMENT_EVENTS: Final = StreamSource(
     owners=("team:flights",),
     description="Each departure from New York and each arrival of such a flight, when it happens, with its delay in minutes.",
 )
+
+WEATHER_EVENTS: Final = StreamSource(
+    path=OBSERVATIONS,
+    columns=WEATHER_COLUMNS,
+    event_time="time_hour",
+    id=("origin", "time_hour"),
+    optional=WEATHER_FEATURES,
+    allowed_lateness=timedelta(minutes=10),
+    duplicate_horizon=timedelta(days=2),
+    idle_after=timedelta(hours=3),
+    owners=("team:flights",),
+    description="Each hourly observation at the three origins, when it is reported: a quarter of an hour later.",
+)
+EVENTS: Final = (MOVEMENT_EVENTS, WEATHER_EVENTS)
 
 
 def movement_histories(events: pl.LazyFrame, *, by: Sequence[str], windows: Sequence[str]) -> pl.LazyFrame:
@@ -94,9 +108,23 @@ def events_of(flights: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts).sort(ARRIVES, *KEY, "kind")
 
 
-def messages(events: pl.DataFrame) -> Iterator[tuple[datetime, bytes]]:
+def reports_of(weather: pl.DataFrame) -> pl.DataFrame:
+    """The events of observations.
+
+    Args:
+        weather: Rows of the weather dataset.
+
+    Returns:
+        The columns of the stream and `arrives`, in that order.
+    """
+    return weather.select(*WEATHER_COLUMNS, (pl.col("time_hour") + REPORT_LAG).alias(ARRIVES)).sort(
+        ARRIVES, "origin", maintain_order=True
+    )
+
+
+def messages(events: pl.DataFrame, source: StreamSource = MOVEMENT_EVENTS) -> Iterator[tuple[datetime, bytes]]:
     """Events as a log takes them: when each arrives, and its bytes."""
-    names = list(MOVEMENT_EVENTS.columns)
+    names = list(source.columns)
     for row in events.select(*names, ARRIVES).iter_rows(named=True):
         arrives = row.pop(ARRIVES)
         yield arrives, json.dumps({name: _plain(value) for name, value in row.items()}).encode()
@@ -125,4 +153,8 @@ STREAMS: Final = (
     _streamed("carrier_history", ("carrier", "origin"), CARRIER_WINDOWS),
     _streamed("route_history", ("origin", "dest"), ROUTE_WINDOWS),
     _streamed("tail_history", ("tailnum",), TAIL_WINDOWS),
+    # An observation is a row by itself: it looks back at no other.
+    StreamedView(
+        view="weather_observed", events=OBSERVATIONS, lookback=timedelta(hours=1), compute=observed, inclusive=True
+    ),
 )

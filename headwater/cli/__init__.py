@@ -13,6 +13,7 @@ from headwater.errors import HeadwaterError
 # Command to the module below this package and the object in it: a command loads only what it needs.
 _COMMANDS: Final = {
     "build": ("_build", "build"),
+    "cost": ("_cost", "cost"),
     "decisions": ("_decisions", "decisions"),
     "land": ("_land", "land"),
     "lake": ("_lake", "lake"),
@@ -23,6 +24,7 @@ _COMMANDS: Final = {
     "replay": ("_replay", "replay"),
     "release": ("_release", "release"),
     "sensors": ("_watch", "sensors"),
+    "review": ("_review", "review"),
     "serve": ("_serve", "serve"),
     "status": ("_build", "status"),
     "stream": ("_stream", "stream"),

@@ -63,11 +63,15 @@ def _held(product: "Product") -> "tuple[Stale, ...]":
 def _undeclared(product: str | None) -> list[dict[str, object]]:
     from assets._declared import all_declared
     from assets._plan import undeclared
+    from assets._products import products
+    from headwater.streams import assets_of
     from resources.opening import open_lake
     from resources.settings import load_settings
 
     settings = load_settings()
-    found = undeclared(open_lake(settings).at(settings.branch), all_declared(), product=product)
+    streamed = [asset for one in products() for source in one.events for asset in assets_of(source).values()]
+    snapshot = open_lake(settings).at(settings.branch)
+    found = undeclared(snapshot, [*all_declared(), *streamed], product=product)
     why = "waits: no declared asset makes or reads it; `headwater lake remove {}` takes it out of the lake"
     return [{"asset": path, "partition": None, "why": why.format(path), "waits": True} for path in found]
 

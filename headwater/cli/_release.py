@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _TRIES: Final = 8
 _STATUS: Final = ("product", "version", "policy", "since", "actor", "reason", "held", "waits", "waits_for")
 _HISTORY: Final = ("from", "until", "version", "policy", "what", "actor", "reason", "commit")
+_CALLERS: Final = ("version", "state", "caller", "answered", "refused", "first", "last")
 _Option = Callable[[Callable[..., None]], Callable[..., None]]
 
 _reason: Final = click.option("--reason", required=True, help="Why; kept with the order.")
@@ -124,6 +125,33 @@ def history(product: str, at: str | None, as_json: bool) -> None:
     shown = [{**row, "what": "; ".join(_what(order) for order in row["orders"])} for row in shown]
     empty = "Nothing was live then." if at else "Nothing was released yet."
     show_rows(rows if as_json else shown, _HISTORY, as_json=as_json, empty=empty)
+
+
+@release.command("callers")
+@click.argument("product")
+@click.option("--version", metavar="VERSION", help="This version alone.")
+@click.option("--since", metavar="TIME", help="Only calls from this instant on (ISO 8601; UTC without a zone).")
+@json_option
+def callers_(product: str, version: str | None, since: str | None, as_json: bool) -> None:
+    """Who calls which version, the last call first: answers that are in the lake, and refused calls of retired versions."""
+    from assets._products import product as find
+    from headwater.callers import callers
+    from headwater.registry import model_versions
+    from serving.retired_calls import RETIRED_FILE, read_retired_calls
+
+    settings, lake = _opened()
+    name = find(product).name
+    found = callers(
+        lake.at(settings.branch),
+        name,
+        read_retired_calls(settings.prediction_log / RETIRED_FILE, name),
+        {one.version: one.state.value for one in model_versions(lake, name, ref=settings.branch)},
+        version=version,
+        since=None if since is None else _instant(since, "--since"),
+    )
+    rows = [one.to_json() for one in found]
+    shown = [{**row, "caller": row["caller"] or "(no key)"} for row in rows]
+    show_rows(rows if as_json else shown, _CALLERS, as_json=as_json, empty="Nobody called.")
 
 
 def _order(
@@ -268,11 +296,11 @@ def _policy(said: str | None) -> dict[str, Any] | None:
     return to_json(from_json(raw))
 
 
-def _instant(text: str) -> datetime:
+def _instant(text: str, option: str = "--at") -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:
-        raise click.UsageError(f"--at {text!r} is no time such as 2013-07-01T12:00:00Z.") from error
+        raise click.UsageError(f"{option} {text!r} is no time such as 2013-07-01T12:00:00Z.") from error
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 

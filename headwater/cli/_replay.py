@@ -124,4 +124,4 @@ def summary_line(facts: dict[str, Any]) -> str:
         parts.append(f"AUC {facts['auc']:.3f} (week of {facts['auc_week']})")
     parts.append(f"{facts['decision']}")
     parts.append(f"{facts['seconds']:.0f} s")
-    return "  ".join(parts)
+    return "\n".join(["  ".join(parts), *(f"            refused  {error}" for error in facts["refused"])])

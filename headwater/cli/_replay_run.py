@@ -1,24 +1,19 @@
 """Plays the days of a replay: asks, lands, builds, looks at what was decided, and remembers how far it came."""
 
-import http.client
 import json
-import os
-import signal
 import statistics
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
 from headwater.cli._replay import summary_line
+from headwater.cli._replay_service import Service, service_of
 from headwater.lake import Lake
 from headwater.replay import ReplayDay, ReplayError, ReplayProgress, ReplaySource, read_progress, write_progress
 
@@ -26,13 +21,9 @@ if TYPE_CHECKING:
     from headwater.product import Product
     from resources.settings import Settings
 
-_CONNECTIONS: Final = 8
-_PATIENCE: Final = 120.0
-_HEADERS: Final = {"content-type": "application/json"}
-
-
-class ServiceLostError(ReplayError):
-    """The service of a replay ended, or answers otherwise than it should."""
+_ROUND: Final = timedelta(hours=6)
+"""The events of so long come in, then its requests are asked; each is answered with what was known at its time."""
+_MARGIN: Final = timedelta(days=1)
 
 
 def play(
@@ -52,6 +43,7 @@ def play(
         ReplayError: Nothing is released, another time is half played, or the service ended.
     """
     from headwater.cli._replay_story import tell
+    from resources.dbt_resource import kept_dbt
     from resources.lock import only_one_build
     from resources.opening import open_lake
     from resources.settings import load_settings
@@ -61,13 +53,15 @@ def play(
     progress = _begun(product, lake, settings, folder, first, last, restart=restart)
     told = (lambda line: None) if quiet else (lambda line: out.print(line, soft_wrap=True))
     told(f"{product.name}  {first} to {last}; {len(progress.days)} days were played before.")
-    with only_one_build(settings.state), _service(settings, product.name) as service:
+    with only_one_build(settings.state), kept_dbt(), service_of(settings, product.name) as service:
         try:
             for day in source.days(first, last):
                 if day.day.isoformat() in progress.days:
                     continue
+                if not progress.days:
+                    _begin_streams(product, lake, settings, source, day.begin)
                 next(pace)
-                facts = _play_day(product, lake, settings, service, day)
+                facts = _play_day(product, lake, settings, service, source, day)
                 progress = replace(progress, days={**progress.days, day.day.isoformat(): facts})
                 write_progress(progress, folder)
                 told(summary_line(facts))
@@ -97,11 +91,51 @@ def _begun(
     )
 
 
+def _begin_streams(product: "Product", lake: Lake, settings: "Settings", source: ReplaySource, begin: datetime) -> None:
+    """The events of before the first day, as far back as a feature reads."""
+    if product.streams:
+        back = max(streamed.lookback + streamed.settles for streamed in product.streams)
+        _stream(product, lake, settings, source, begin - back - _MARGIN, begin)
+
+
+def _stream(
+    product: "Product", lake: Lake, settings: "Settings", source: ReplaySource, start: datetime, end: datetime
+) -> None:
+    """What comes in meanwhile goes into the logs, the lake and the online features. What is there already counts once."""
+    from headwater.cli._stream import ingested, refreshed
+    from resources.opening import open_event_log
+
+    came, streams = source.events(start, end), {stream.path: stream for stream in product.events}
+    for path, events in came.items():
+        log = open_event_log(settings, streams[path])
+        try:
+            for hour, part in groupby(
+                events, key=lambda event: event.arrives.replace(minute=0, second=0, microsecond=0)
+            ):
+                log.append([event.data for event in part], partition=0, at=hour + timedelta(hours=1))
+        finally:
+            log.close()
+    ingested(product, lake, settings)
+    refreshed(product, lake, settings, until=end)
+
+
+def _rounds(product: "Product", day: ReplayDay) -> Iterator[tuple[datetime, datetime]]:
+    start = day.begin
+    while start < day.end:
+        end = min(start + _ROUND, day.end) if product.streams else day.end
+        yield start, end
+        start = end
+
+
 def _play_day(
-    product: "Product", lake: Lake, settings: "Settings", service: "_Service", day: ReplayDay
+    product: "Product", lake: Lake, settings: "Settings", service: Service, source: ReplaySource, day: ReplayDay
 ) -> dict[str, Any]:
     begun = time.perf_counter()
-    seconds = service.ask(day)
+    seconds: list[float] = []
+    for start, end in _rounds(product, day):
+        if product.streams:
+            _stream(product, lake, settings, source, start, end)
+        seconds += service.ask(day, start, end)
     _land(product, settings, day)
     errors = _build(product, settings)
     service.follow(lake.resolve(settings.branch).id)
@@ -181,108 +215,3 @@ def _state(product: "Product", lake: Lake, settings: "Settings") -> dict[str, An
     if judged and (metric := metric_of(judged[-1], "auc")) is not None:
         found |= {"auc": metric["value"], "auc_week": judged[-1]["start"][:10]}
     return found
-
-
-class _Service:
-    """The real service in a process of its own."""
-
-    def __init__(self, process: "subprocess.Popen[str]", port: int, product: str) -> None:
-        self._process, self._port, self._product = process, port, product
-
-    def ask(self, day: ReplayDay) -> list[float]:
-        """Asks everything of a day over several connections; seconds of each answer. Raises ServiceLostError."""
-        taken: list[float] = []
-        problems: list[str] = []
-        askers = [
-            threading.Thread(target=self._ask, args=(day.requests[place::_CONNECTIONS], taken, problems))
-            for place in range(_CONNECTIONS)
-        ]
-        for asker in askers:
-            asker.start()
-        for asker in askers:
-            asker.join()
-        if problems:
-            raise ServiceLostError(
-                f"{len(problems)} of {len(day.requests)} requests of {day.day} were not answered. The first: {problems[0]}"
-            )
-        return taken
-
-    def _ask(self, requests: Sequence[Any], taken: list[float], problems: list[str]) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        try:
-            for request in requests:
-                body = {"entity": request.entity, "time": request.at.isoformat(), "id": request.id}
-                begun = time.perf_counter()
-                connection.request("POST", f"/v1/{self._product}:predict", json.dumps(body), _HEADERS)
-                answer = connection.getresponse()
-                said = answer.read()
-                taken.append(time.perf_counter() - begun)
-                if answer.status != 200:
-                    problems.append(f"{request.id}: {answer.status} {said[:300].decode(errors='replace')}")
-        except OSError as error:
-            problems.append(str(error))
-        finally:
-            connection.close()
-
-    def follow(self, commit: str) -> None:
-        """Waits until the service has looked at a commit. Raises ServiceLostError."""
-        end = time.monotonic() + _PATIENCE
-        while time.monotonic() < end:
-            found = self._products()
-            if found.get("seen") == commit:
-                if troubles := found.get("troubles"):
-                    raise ServiceLostError(f"The service cannot serve the newest release: {troubles}")
-                return
-            time.sleep(0.05)
-        raise ServiceLostError(f"The service did not look at commit {commit[:12]} within {_PATIENCE:.0f} s.")
-
-    def _products(self) -> Mapping[str, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        try:
-            connection.request("GET", "/v1/products")
-            found: Mapping[str, Any] = json.loads(connection.getresponse().read())
-            return found
-        except OSError as error:
-            raise ServiceLostError(f"The service ended: {error}.") from error
-        finally:
-            connection.close()
-
-
-@contextmanager
-def _service(settings: "Settings", product: str) -> Iterator[_Service]:
-    logs = settings.state / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "headwater.cli", "serve", "--port", "0", "--product", product, "--follow", "0.2"]
-    environment = {**os.environ, "HEADWATER_STATE": str(settings.state), "PYTHONUNBUFFERED": "1"}
-    with (logs / "replay-service.log").open("a", encoding="utf-8") as log:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
-        try:
-            yield _Service(process, _port(process, logs / "replay-service.log"), product)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.communicate(timeout=30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-
-
-def _port(process: "subprocess.Popen[str]", log: Path) -> int:
-    """The port that the service says, once it is ready."""
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if "http://" not in line:
-        raise ServiceLostError(f"The service did not start. Its log is {log}.")
-    port, end = int(line.split(":")[2].split()[0]), time.monotonic() + _PATIENCE
-    while time.monotonic() < end:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", "/v2/health/ready")
-            if connection.getresponse().status == 200:
-                return port
-        except OSError:
-            pass
-        finally:
-            connection.close()
-        time.sleep(0.1)
-    raise ServiceLostError(f"The service was not ready within {_PATIENCE:.0f} s. Its log is {log}.")

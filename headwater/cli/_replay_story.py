@@ -93,7 +93,7 @@ def _auc(labels: np.ndarray, scores: pl.Series) -> float | None:
 
 def _never(lake: Lake, settings: "Settings", progress: ReplayProgress, rows: pl.DataFrame) -> list[pl.Series]:
     bundle = _bundle(lake, settings, progress.product, progress.version)
-    scores = bundle.predict(_read(rows, bundle))
+    scores = bundle.predict(bundle.preprocessing.recorded(rows["features"]))
     return [pl.Series("never", scores), pl.Series("never_decision", bundle.decide(scores))]
 
 
@@ -106,7 +106,7 @@ def _always(
         bundle = _bundle(lake, settings, product.name, version)
         later = (rows["at"] >= since).to_numpy() if since is not None else np.ones(rows.height, dtype=bool)
         if later.any():
-            found = bundle.predict(_read(rows.filter(pl.Series(later)), bundle))
+            found = bundle.predict(bundle.preprocessing.recorded(rows.filter(pl.Series(later))["features"]))
             scores[later], decided[later] = found, bundle.decide(found)
     return [pl.Series("always", scores), pl.Series("always_decision", decided)]
 
@@ -135,20 +135,6 @@ def _bundle(lake: Lake, settings: "Settings", product: str, version: str) -> "Bu
 
     there = model_version(lake, f"{product}@{version}", ref=settings.branch)
     return read_bundle(lake.at(there.commit).folder(there.path))
-
-
-def _read(rows: pl.DataFrame, bundle: "Bundle") -> pl.DataFrame:
-    """What the model read in service, in dtypes that it takes."""
-    from headwater.models.preprocessing import InputType
-
-    dtypes = {
-        InputType.INT64: pl.Int64,
-        InputType.FLOAT64: pl.Float64,
-        InputType.STRING: pl.String,
-        InputType.BOOLEAN: pl.Boolean,
-    }
-    schema = {feature.name: dtypes[feature.dtype] for feature in bundle.preprocessing.features}
-    return rows["features"].str.json_decode(pl.Struct(schema)).struct.unnest()
 
 
 def _costs(lake: Lake, progress: ReplayProgress, settings: "Settings") -> Mapping[str, Mapping[str, float]]:

@@ -1,4 +1,4 @@
-"""`headwater up`: the Dagster UI, the daemon with its sensors, the prediction service, the watch and MLflow, on loopback, until Ctrl-C."""
+"""`headwater up`: Dagster UI, daemon with its sensors, prediction service, review page, watch and MLflow, on loopback, until Ctrl-C."""
 
 import fcntl
 import os
@@ -19,6 +19,8 @@ from headwater.errors import HeadwaterError
 
 LOOPBACK: Final = "127.0.0.1"
 _GUARD: Final = "headwater.cli._guard"
+_OPTIONAL: Final = ("review",)
+"""What may end without taking everything else along: a product that cannot be loaded has its place in the Dagster UI."""
 _PORT = click.IntRange(1, 65535)
 
 
@@ -54,12 +56,22 @@ class ServiceEndedError(HeadwaterError):
 @click.option("--no-mlflow", is_flag=True, help="Leave MLflow out.")
 @click.option("--serve-port", default=8080, type=_PORT, show_default=True, help="Port of the prediction service.")
 @click.option("--no-serve", is_flag=True, help="Leave the prediction service out.")
+@click.option("--review-port", default=8081, type=_PORT, show_default=True, help="Port of the review page.")
+@click.option("--no-review", is_flag=True, help="Leave the review page out.")
 @click.option("--watch-port", default=9108, type=_PORT, show_default=True, help="Port of the watch's /metrics.")
 @click.option("--no-watch", is_flag=True, help="Leave the watch out.")
 def up(
-    port: int, mlflow_port: int, no_mlflow: bool, serve_port: int, no_serve: bool, watch_port: int, no_watch: bool
+    port: int,
+    mlflow_port: int,
+    no_mlflow: bool,
+    serve_port: int,
+    no_serve: bool,
+    review_port: int,
+    no_review: bool,
+    watch_port: int,
+    no_watch: bool,
 ) -> None:
-    """Opens the Dagster UI, the daemon with its sensors, the prediction service, the watch and MLflow. Ctrl-C stops all of it."""
+    """Opens Dagster UI, daemon with its sensors, prediction service, review page, watch and MLflow. Ctrl-C stops all of it."""
     from resources.dagster_home import prepare_dagster_home
     from resources.settings import load_settings
 
@@ -77,6 +89,9 @@ def up(
         if not no_watch:
             _check_port(watch_port, "--watch-port")
             ports["Watch"], commands["watch"] = watch_port, _watch(watch_port)
+        if not no_review:
+            _check_port(review_port, "--review-port")
+            ports["Review"], commands["review"] = review_port, _review(review_port)
         home = prepare_dagster_home(settings.dagster_home)
         logs = settings.state / "logs"
         logs.mkdir(exist_ok=True)
@@ -114,6 +129,10 @@ def _service(port: int) -> list[str]:
 
 def _watch(port: int) -> list[str]:
     return [sys.executable, "-m", "headwater.cli", "watch", "--port", str(port)]
+
+
+def _review(port: int) -> list[str]:
+    return [sys.executable, "-m", "headwater.cli", "review", "open", "--port", str(port)]
 
 
 def _mlflow(port: int, folder: Path) -> list[str]:
@@ -169,9 +188,14 @@ def _run_until_stopped(
                 running[name] = _start(command, environment, logs / f"{name}.log", guard)
             while not stopping:
                 time.sleep(0.2)
-                for name, process in running.items():
-                    if (code := process.poll()) is not None:
-                        raise ServiceEndedError(name=name, code=code, log=logs / f"{name}.log")
+                for name, process in list(running.items()):
+                    if (code := process.poll()) is None:
+                        continue
+                    ended = ServiceEndedError(name=name, code=code, log=logs / f"{name}.log")
+                    if name not in _OPTIONAL:
+                        raise ended
+                    click.echo(f"{ended} All else goes on; `headwater {name} open` opens it again.", err=True)
+                    del running[name]
                 for name in [name for name, port in silent.items() if _answers(port)]:
                     click.echo(f"{name} answers.")
                     del silent[name]

@@ -119,7 +119,7 @@ class Watch:
 def _tried(part: _Part) -> tuple[Sequence[Sample], str]:
     from resources.dagster_home import storage_errors
 
-    known = (HeadwaterError, OSError, ValueError, KeyError, *storage_errors())
+    known: tuple[type[Exception], ...] = (HeadwaterError, OSError, ValueError, KeyError, *storage_errors())
     try:
         return part(), ""
     except known as error:

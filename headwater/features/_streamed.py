@@ -3,17 +3,22 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 import polars as pl
 
 from headwater.features.errors import FeatureViewError
+
+_INSTANT: Final = timedelta(microseconds=1)
+"""Times are whole microseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedView:
     """A feature view whose newest rows come from a stream.
 
-    A row of event time T counts events from `T - lookback` up to, but not at T, and is known at T or later.
+    A row of event time T counts events from `T - lookback` up to, but not at T, and is known at T or later. With `inclusive` it
+    counts those at T too, as a row does that is one event.
 
     Attributes:
         view: Name of the feature view.
@@ -24,6 +29,7 @@ class StreamedView:
         windows: Lengths of the windows that it counts over.
         settles: So long before the newest published row, published rows may still lack events, as when a day's file lacks
             arrivals after midnight: from then on the stream's rows take their place. Those before are final.
+        inclusive: Whether a row counts events of its own event time.
     """
 
     view: str
@@ -32,6 +38,7 @@ class StreamedView:
     compute: Callable[[pl.LazyFrame], pl.LazyFrame]
     windows: tuple[timedelta, ...] = ()
     settles: timedelta = timedelta(0)
+    inclusive: bool = False
 
     def __post_init__(self) -> None:
         if self.lookback <= timedelta(0):
@@ -43,6 +50,11 @@ class StreamedView:
             )
         if self.settles < timedelta(0):
             self._refuse(f"its settles is {self.settles}.", "Give zero or more.")
+
+    @property
+    def after_row(self) -> timedelta:
+        """How long after its event time the events that a row counts have an end."""
+        return _INSTANT if self.inclusive else timedelta(0)
 
     def _refuse(self, problem: str, remedy: str) -> None:
         raise FeatureViewError(view=self.view, problem=problem, remedy=remedy)

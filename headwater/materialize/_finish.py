@@ -11,6 +11,7 @@ from typing import Any
 
 from headwater.code_version import code_version, compute_version
 from headwater.lake import Commit, Entry, Lake, Snapshot, Transaction
+from headwater.lake._tables import live_files
 from headwater.materialize._inputs import built_by
 from headwater.materialize._verdicts import by_name, claim
 from headwater.models.versions import VersionFacts, next_version, parse_version
@@ -140,7 +141,7 @@ def finish(
         git_dirty=run.git_dirty,
         environment=run.environment,
         started=watch.started,
-        cost=watch.cost(sum({item.asset.path: item.entry.bytes for item in written if item.entry}.values())),
+        cost=watch.cost(_bytes_written(tx, written)),
         actor=run.actor,
     )
     names = _names(written)
@@ -160,6 +161,23 @@ def finish(
         for item in written
     )
     return tuple(replace(outcome, into=into) for outcome in found)
+
+
+def _bytes_written(tx: Transaction, written: Sequence[Written]) -> int:
+    """What really came in: of a table that was added to, or of which a partition was replaced, the files that are new."""
+    found = {}
+    for item in written:
+        path, entry = item.asset.path, item.entry
+        if entry is None:
+            continue
+        adds = item.partition is not None or item.asset.feed is not None
+        if not adds or not tx.base.has(path) or tx.base.entry(path).kind is not entry.kind:
+            found[path] = entry.bytes
+            continue
+        before = live_files(tx.base.delta(path))
+        now = live_files(tx.staged().delta(path))
+        found[path] = sum(size for name, size in now.items() if name not in before)
+    return sum(found.values())
 
 
 def _same(base: Snapshot, item: Written) -> bool:

@@ -33,6 +33,19 @@ class InputType(StrEnum):
     STRING = "String"
     BOOLEAN = "Boolean"
 
+    @property
+    def polars(self) -> pl.DataType:
+        """The widest dtype of the family."""
+        return _WIDEST[self]
+
+
+_WIDEST: Final[Mapping[InputType, pl.DataType]] = {
+    InputType.INT64: pl.Int64(),
+    InputType.FLOAT64: pl.Float64(),
+    InputType.STRING: pl.String(),
+    InputType.BOOLEAN: pl.Boolean(),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
@@ -128,6 +141,15 @@ class Preprocessing:
     def names(self) -> tuple[str, ...]:
         """Column names in matrix order."""
         return tuple(feature.name for feature in self.features)
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Column names with the widest dtype of each, in matrix order."""
+        return {feature.name: feature.dtype.polars for feature in self.features}
+
+    def recorded(self, features: pl.Series) -> pl.DataFrame:
+        """Model inputs as rows, from what a prediction log says of each: a JSON object by name, in `schema`'s dtypes."""
+        return features.str.json_decode(pl.Struct(self.schema)).struct.unnest()
 
     @property
     def categorical(self) -> tuple[str, ...]:

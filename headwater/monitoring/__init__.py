@@ -6,6 +6,7 @@ from headwater.monitoring._calibration import (
     CalibrationReference,
     calibration_drift,
 )
+from headwater.monitoring._causes import ChangeKind, UpstreamChange, Writing, upstream_changes
 from headwater.monitoring._concept import Adwin, Alarm, Alarms, Ddm, Detector, PageHinkley, concept_alarms
 from headwater.monitoring._costs import DecisionCosts
 from headwater.monitoring._drift import MovedFeature, WindowDrift, drift_windows, moved_features, prediction_drift
@@ -56,6 +57,7 @@ __all__ = [
     "CalibrationDrift",
     "CalibrationLimits",
     "CalibrationReference",
+    "ChangeKind",
     "ColumnTypeError",
     "Ddm",
     "DecisionCosts",
@@ -83,11 +85,13 @@ __all__ = [
     "Span",
     "TooManyWindowsError",
     "Truth",
+    "UpstreamChange",
     "VariantDifference",
     "VariantResult",
     "WindowDrift",
     "WindowPerformance",
     "Windowing",
+    "Writing",
     "accuracy_dropped",
     "burning",
     "calibration_drift",
@@ -105,4 +109,5 @@ __all__ = [
     "rows_for_proportions",
     "sample_ratio",
     "service_windows",
+    "upstream_changes",
 ]

@@ -40,6 +40,8 @@ class Truth(StrEnum):
     """It will never have a label, such as a flight that was cancelled."""
     PENDING = "pending"
     """Nobody can know yet, or nobody has said."""
+    REVIEWED = "reviewed"
+    """Pending, but a person said what it is: a label that stands in for the truth. Performance is not judged on it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

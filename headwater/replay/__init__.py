@@ -1,12 +1,13 @@
 """Replays: a past time played again through the real parts, so that everybody can see what the loop would have done."""
 
 from headwater.replay._progress import ReplayError, ReplayProgress, read_progress, write_progress
-from headwater.replay._source import ReplayDay, ReplayRequest, ReplaySource
+from headwater.replay._source import ReplayDay, ReplayEvent, ReplayRequest, ReplaySource
 from headwater.replay._story import Story, Week, conclusion, write_story
 
 __all__ = [
     "ReplayDay",
     "ReplayError",
+    "ReplayEvent",
     "ReplayProgress",
     "ReplayRequest",
     "ReplaySource",

@@ -101,7 +101,7 @@ class InferenceService:
             product, request_id = request.model_name, request.id
             answered = await self._answer(request, raw, _headers(context), context.time_remaining(), traces)
             version, status = answered.version, 200
-            said = [("deprecation", "true")] if answered.is_deprecated else []
+            said = [("deprecation", answered.deprecation)] if answered.deprecation else []
             said += [] if answered.is_logged else [("headwater-logged", "false")]
             if said:
                 context.set_trailing_metadata(tuple(said))
@@ -128,7 +128,8 @@ class InferenceService:
         traces: list[RequestTrace],
     ) -> Answered:
         product, version = request.model_name, request.model_version
-        caller = caller_of(headers, self._keys.caller(headers, Role.PREDICT, product))
+        name = self._keys.caller(headers, Role.PREDICT, product)
+        caller = caller_of(headers, name)
         trace = self._front.begin(caller, headers)
         traces += [] if trace is None else [trace]
         wanted: frozenset[str] = frozenset()
@@ -145,7 +146,11 @@ class InferenceService:
 
         id = request.id or caller.id
         digest = digest_of("grpc", raw) if id else b""
-        return await self._front.answer(product, id, digest, remaining, read=read, write=write, trace=trace)
+        try:
+            return await self._front.answer(product, id, digest, remaining, read=read, write=write, trace=trace)
+        except (Problem, ServingError) as error:
+            self._front.note_retired(error, name)
+            raise
 
     async def _engine(self, context: _Context, product: str, version: str) -> Engine:
         await self._allowed(context, product)

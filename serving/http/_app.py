@@ -34,6 +34,7 @@ from serving.http._wire import (
     respond,
 )
 from serving.live import LiveProducts
+from serving.retired_calls import RetiredCalls
 
 if TYPE_CHECKING:
     from serving.grpc import GrpcServer
@@ -41,11 +42,11 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger("headwater.serving")
 _PATIENCE: Final = 5.0
 """Seconds that the first look at the lake may take; then what was taken last is served until the lake answers."""
+_KEEP: Final = 1.0
+"""Seconds of counts of refused calls that a kill may lose."""
 _TEXT: Final = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 _HTML: Final = [(b"content-type", b"text/html; charset=utf-8")]
-_DEPRECATED: Final = (b"deprecation", b"true")
 _UNLOGGED: Final = (b"headwater-logged", b"false")
-_USUAL: Final = [False, True]
 _CLOSE: Final = (b"connection", b"close")
 _LONGEST: Final = 200
 _Get = Callable[[], tuple[int, Any]]
@@ -68,6 +69,7 @@ class App:
         follow: float,
         exposition: Callable[[], bytes],
         grpc: "GrpcServer | None" = None,
+        retired: RetiredCalls | None = None,
     ) -> None:
         """Prepares.
 
@@ -82,7 +84,9 @@ class App:
             follow: Seconds between two looks at the lake.
             exposition: Metrics as Prometheus reads them.
             grpc: The same over gRPC, started and ended with the rest.
+            retired: Calls of retired versions, made durable again and again.
         """
+        self._retired = retired
         self._live, self._desk, self._front, self._metrics, self._keys = live, desk, front, metrics, keys
         self._body_limit, self._most, self._follow, self._exposition = body_limit, most_instances, follow, exposition
         self._grpc = grpc
@@ -91,6 +95,7 @@ class App:
         self._log_troubles: dict[str, str] = {}
         self._shown: set[tuple[str, ...]] = set()
         self._following: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._is_ending, self._has_looked = False, asyncio.Event()
         self._gets: dict[str, _Get] = {
             "/v2/health/live": lambda: (200, {"live": True}),
@@ -183,18 +188,19 @@ class App:
     ) -> None:
         """One request for predictions, counted however it ends."""
         begun = time.perf_counter()
-        version, status, request_id, body, trace = "", 500, "", b"", None
+        version, status, request_id, body, name, trace = "", 500, "", b"", "", None
         out_headers: Headers | None = None
         caller: Caller | None = None
         try:
             _only(scope, "POST")
-            caller = caller_of(headers, self._keys.caller(headers, Role.PREDICT, product))
+            name = self._keys.caller(headers, Role.PREDICT, product)
+            caller = caller_of(headers, name)
             request_id, trace = caller.id, self._front.begin(caller, headers)
             raw = await read_body(receive, headers, self._body_limit)
             parsed = read_json(raw, headers)
-            name = parsed.get("id", caller.id)
-            request_id = name if isinstance(name, str) else ""
-            version, body, *marks = await self._front.answer(
+            id = parsed.get("id", caller.id)
+            request_id = id if isinstance(id, str) else ""
+            version, body, deprecation, is_logged = await self._front.answer(
                 product,
                 request_id,
                 digest_of(scope["path"], raw) if request_id else b"",
@@ -203,8 +209,11 @@ class App:
                 write=write,
                 trace=trace,
             )
-            status, out_headers = 200, None if marks == _USUAL else _headers_of(*marks)
+            status = 200
+            if deprecation or not is_logged:
+                out_headers = _headers_of(deprecation, is_logged)
         except (Problem, ServingError, asyncio.CancelledError) as error:
+            self._front.note_retired(error, name)
             problem = _problem(error)
             self._front.told(product, request_id, caller.trace if caller is not None else "", problem)
             said = request_id if len(request_id) <= LONGEST_ID else ""
@@ -265,6 +274,7 @@ class App:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self._following = asyncio.create_task(self._follow_lake())
+                self._keeping = asyncio.create_task(self._keep_counts())
                 try:
                     await asyncio.wait_for(self._has_looked.wait(), _PATIENCE)
                 except TimeoutError:
@@ -276,13 +286,16 @@ class App:
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 self._is_ending = True
-                if self._following is not None:
-                    self._following.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await self._following
+                for task in (self._following, self._keeping):
+                    if task is not None:
+                        task.cancel()
+                        with suppress(asyncio.CancelledError):
+                            await task
                 if self._grpc is not None:
                     await self._grpc.ended()
                 self._desk.close()
+                if self._retired is not None:
+                    self._retired.keep()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -294,6 +307,12 @@ class App:
             self._show()
             self._has_looked.set()
             await asyncio.sleep(self._follow)
+
+    async def _keep_counts(self) -> None:
+        """Makes the counts of refused calls durable, in a thread: a slow disk holds nothing up."""
+        while self._retired is not None:
+            await asyncio.sleep(_KEEP)
+            await asyncio.get_running_loop().run_in_executor(None, self._retired.keep)
 
     async def _look(self) -> None:
         """One look, in a thread that the process does not wait for at its end: a lake that hangs holds nothing up.
@@ -366,11 +385,11 @@ def _problem(error: BaseException) -> Problem:
     return Problem(503, "ending", "The service ends, and the request took too long. Ask again.", retry_after=1)
 
 
-def _headers_of(is_deprecated: bool, is_logged: bool) -> list[tuple[bytes, bytes]]:
+def _headers_of(deprecation: str, is_logged: bool) -> list[tuple[bytes, bytes]]:
     """Of an answer with something to say beside it."""
     found = [(b"content-type", JSON)]
-    if is_deprecated:
-        found.append(_DEPRECATED)
+    if deprecation:
+        found.append((b"deprecation", deprecation.encode()))
     if not is_logged:
         found.append(_UNLOGGED)
     return found

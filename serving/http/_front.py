@@ -16,12 +16,16 @@ from serving.http._v1 import LONGEST_ID, Caller
 from serving.http._wire import Problem
 from serving.live import LiveProducts
 from serving.policies import Ensemble
+from serving.retired_calls import RetiredCalls
 
 _LOG: Final = logging.getLogger("headwater.serving")
 _FAILED: Final = 500
-_MARKS: Final = {(False, True): b"0", (True, True): b"1", (False, False): b"2", (True, False): b"3"}
-"""Before a remembered answer: whether a deprecated version gave it, and whether it stands in the log."""
-_SAID: Final = {mark: said for said, mark in _MARKS.items()}
+_MARK: Final = b"\n"
+"""Ends what stands before a remembered answer: when the version that gave it was deprecated, empty for one that was not."""
+_UNLOGGED: Final = b"!"
+"""Stands before that of an answer that does not stand in the log."""
+_SINCE_UNKNOWN: Final = "true"
+"""What the header said before RFC 9745 gave it a time; no order says when the version was deprecated."""
 Read = Callable[[Engine], Sequence[Asked]]
 Write = Callable[[Sequence[Answer], Engine], bytes]
 
@@ -32,13 +36,14 @@ class Answered(NamedTuple):
     Attributes:
         version: The version that answered; empty for an answer that was given before.
         body: The answer's bytes.
-        is_deprecated: Whether a deprecated version gave it.
+        deprecation: Its `Deprecation` header: empty for a version that is not deprecated, else when it was (RFC 9745), such as
+            `@1735689600`.
         is_logged: Whether it stands in the log.
     """
 
     version: str
     body: bytes
-    is_deprecated: bool = False
+    deprecation: str = ""
     is_logged: bool = True
 
 
@@ -46,7 +51,14 @@ class Front:
     """One worker's way from a request to the bytes of its answer."""
 
     def __init__(
-        self, *, live: LiveProducts, desk: Desk, metrics: Metrics, deadline: float, tracer: Tracer | None = None
+        self,
+        *,
+        live: LiveProducts,
+        desk: Desk,
+        metrics: Metrics,
+        deadline: float,
+        retired: RetiredCalls | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """Prepares.
 
@@ -55,9 +67,10 @@ class Front:
             desk: Where requests are answered.
             metrics: What is counted.
             deadline: Seconds within which a request is answered.
+            retired: Where calls of retired versions are counted durably; None counts them in the metrics alone.
             tracer: Where traces go, None for nowhere.
         """
-        self._tracer = tracer
+        self._retired, self._tracer = retired, tracer
         self._live, self._desk, self._metrics, self._deadline = live, desk, metrics, deadline
         self._memory: Final = Memory()
 
@@ -113,7 +126,8 @@ class Front:
             return Answered(answers[0].version, write(answers, engine), *_said(engine, answers))
         name, patience = (product, id), self._deadline if deadline is None else min(deadline, self._deadline)
         if body := await self._memory.find(name, digest, patience):
-            return Answered("", body[1:], *_SAID[body[:1]])
+            mark, _, given = body.partition(_MARK)
+            return Answered("", given, mark.removeprefix(_UNLOGGED).decode(), not mark.startswith(_UNLOGGED))
         written = b""
 
         def settled(answers: list[Answer] | None) -> None:
@@ -123,8 +137,8 @@ class Front:
                     self._count(engine, answers)
                     written = write(answers, engine)
             finally:
-                mark = _MARKS[_said(engine, answers)] if answers is not None else b""
-                self._memory.settle(name, mark + written if written else b"")
+                mark = b"" if answers is None else _mark(*_said(engine, answers))
+                self._memory.settle(name, mark + _MARK + written if written else b"")
 
         try:
             asked = read(engine)
@@ -149,6 +163,14 @@ class Front:
         counted[0].inc()
         counted[1].observe(time.perf_counter() - begun)
 
+    def note_retired(self, error: BaseException, caller: str) -> None:
+        """Counts a call of a retired version, whatever it became; anything else is none."""
+        cause = error.__cause__ if isinstance(error, Problem) else error
+        if isinstance(cause, VersionRetiredError):
+            self._metrics.retired.labels(cause.product, cause.version, caller).inc()
+            if self._retired is not None:
+                self._retired.note(cause.product, cause.version, caller)
+
     def _count(self, engine: Engine, answers: Sequence[Answer]) -> None:
         for answer in answers:
             for view, reason in answer.reasons.items():
@@ -159,18 +181,24 @@ class Front:
                 self._metrics.unlogged.labels(engine.product).inc()
 
 
-def _said(engine: Engine, answers: Sequence[Answer]) -> tuple[bool, bool]:
-    """Whether a deprecated version answered, and whether all answers stand in the log."""
-    return _is_deprecated(engine, answers), all(answer.logged for answer in answers)
+def _said(engine: Engine, answers: Sequence[Answer]) -> tuple[str, bool]:
+    """When the version that answered was deprecated, and whether all answers stand in the log."""
+    return _deprecation(engine, answers), all(answer.logged for answer in answers)
 
 
-def _is_deprecated(engine: Engine, answers: Sequence[Answer]) -> bool:
-    """Whether one of the answers comes from a deprecated version."""
+def _mark(deprecation: str, is_logged: bool) -> bytes:
+    return (b"" if is_logged else _UNLOGGED) + deprecation.encode()
+
+
+def _deprecation(engine: Engine, answers: Sequence[Answer]) -> str:
+    """When the first of the deprecated versions among those that answered was; empty when none of them is."""
     deprecated = engine.deployment.deprecated
     if not deprecated:
-        return False
+        return ""
     combined = engine.models if engine.deployment.policy.kind == Ensemble.kind else ()
-    return not {*combined, *(answer.version for answer in answers)}.isdisjoint(deprecated)
+    found = {*combined, *(answer.version for answer in answers)}.intersection(deprecated)
+    since = [engine.deployment.deprecated_since[name] for name in found if name in engine.deployment.deprecated_since]
+    return (f"@{min(since)}" if since else _SINCE_UNKNOWN) if found else ""
 
 
 def problem_of(error: ServingError) -> Problem:

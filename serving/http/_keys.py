@@ -1,4 +1,4 @@
-"""API keys: who may ask for predictions, and who may read metrics. Only digests of the keys are kept."""
+"""API keys: who may ask for predictions, who may read metrics, who may answer what waits for a person. Only digests of the keys are kept."""
 
 import hashlib
 import json
@@ -17,6 +17,7 @@ class Role(StrEnum):
 
     PREDICT = "predict"
     METRICS = "metrics"
+    REVIEW = "review"
 
 
 class KeysError(ServingError):

@@ -63,6 +63,10 @@ class Metrics:
         self.log_full = _gauge(
             registry, "headwater_log_full", "1 while the prediction log has no room for another answer.", ["product"]
         )
+        self.retired = Counter(
+            "headwater_retired_calls_total", "Calls of retired versions, which were refused.", ["product", "version", "caller"],
+            registry=registry,
+        )  # fmt: skip
         self.deployed = _gauge(
             registry, "headwater_deployment_info", "1 for what is live.", ["product", "version", "policy", "commit"]
         )

@@ -23,6 +23,7 @@ from serving.http._desk import Desk, Limits
 from serving.http._keys import Keys, UnprotectedError
 from serving.live import LiveProducts
 from serving.prediction_log import LogWriter
+from serving.retired_calls import RETIRED_FILE, RetiredCalls
 
 if TYPE_CHECKING:
     from serving.grpc import GrpcServer
@@ -135,7 +136,10 @@ def run(
         limits=settings.limits,
         metrics=metrics,
     )
-    front = Front(live=live, desk=desk, metrics=metrics, deadline=settings.limits.deadline, tracer=tracer)
+    retired = RetiredCalls(settings.log / RETIRED_FILE)
+    front = Front(
+        live=live, desk=desk, metrics=metrics, deadline=settings.limits.deadline, retired=retired, tracer=tracer
+    )
     server = _grpc_server(settings, front, keys, live, reserved.getsockname()[1] if reserved else settings.grpc_port)
     app = App(
         live=live,
@@ -148,6 +152,7 @@ def run(
         most_instances=settings.limits.instances,
         follow=settings.follow,
         exposition=exposition,
+        retired=retired,
     )
     config = uvicorn.Config(
         app,
@@ -284,7 +289,7 @@ def checked_keys(settings: ServerSettings) -> Keys:
     """The keys. Raises UnprotectedError, KeysError."""
     if settings.keys is not None:
         return Keys.read(settings.keys)
-    if not _is_loopback(settings.host):
+    if not is_loopback(settings.host):
         raise UnprotectedError(host=settings.host)
     return Keys()
 
@@ -315,7 +320,7 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

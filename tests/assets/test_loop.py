@@ -9,19 +9,27 @@ from typing import Any
 import polars as pl
 import pytest
 
+from assets._chain._causes import CAUSES_FILE, causes_asset
+from assets._chain._causes_page import PAGE_FILE as CAUSES_PAGE
+from assets._chain._evaluation import EVALUATION_FILE
 from assets._chain._models import model_chain
 from assets._chain._outcomes import outcomes_asset
 from assets._chain._paths import ChainPaths
 from assets._chain._performance import REPORT_FILE, SETTLED, performance_asset
 from assets._chain._performance_page import PAGE_FILE, PLOT_FILE
 from assets._chain._prediction_rows import COLUMNS
+from assets._chain._reference import FEATURES_FILE, SCORES_FILE, kept_profile
+from assets._chain._release import RELEASE_FILE, RUN_FILE
 from assets._chain._retraining import DECISION_FILE, ORDER_FILE, retraining_assets
 from assets._chain._training_set import training_set_asset
 from headwater.decisions import Retraining
+from headwater.models import evaluate
+from headwater.models.bundle import PREPROCESSING_FILE
 from headwater.models.evaluation_bootstrap import Bootstrap
+from headwater.models.preprocessing import Preprocessing
 from headwater.monitoring import DecisionCosts, PerformanceRules, Windowing
 from headwater.names import DECISION_FACT
-from headwater.product import Labels, Model, Product, Split
+from headwater.product import DriftWatch, Labels, Model, Product, Split
 from headwater.testing.frames import HeldInputs, HeldSnapshot, audit_of, verdicts
 
 START = datetime(2013, 1, 7, tzinfo=UTC)  # a Monday
@@ -36,7 +44,7 @@ PRODUCT = Product(
     name="shop", question="Will they leave?", owners=("team:shop",),
     labels=Labels(path=LABELS, key=("customer",), time="at", label="left", columns=("plan",), known_at="known"),
     model=Model(features=("plan", "calls"), categorical=("plan",)), split=Split(validation_months=1, test_months=1),
-    performance=RULES, retraining=Retraining(windows=2, needed=2, min_rows=10, every=28 * DAY, cool_down=DAY),
+    drift=DriftWatch(psi_limit=0.25, min_rows=50), performance=RULES, retraining=Retraining(windows=2, needed=2, min_rows=10, every=28 * DAY, cool_down=DAY),
 )  # fmt: skip
 
 
@@ -73,15 +81,47 @@ def outcomes(labels: pl.DataFrame, predictions: pl.DataFrame | None, product: Pr
     return outcomes_asset(product)(HeldInputs({LABELS: labels}, previous=past))
 
 
-def report(folder: Path, rows: pl.DataFrame, predictions: pl.DataFrame, before: Path | None = None) -> dict[str, Any]:
-    folder.mkdir()
-    training = truth(30).select(
+def learned() -> pl.DataFrame:
+    return truth(30).select(
         "plan", pl.col("customer").mod(5).cast(pl.Float64).alias("calls"), pl.lit("train").alias("split")
     )
+
+
+def released(folder: Path, *, is_old: bool = False) -> dict[str, HeldSnapshot]:
+    """What is live, with what was kept with it; an older Headwater kept no profiles."""
+    train, labels = learned(), truth(30)
+    for name in ("release", "model", "evaluation"):
+        (folder / name).mkdir(parents=True)
+    (folder / "release" / RELEASE_FILE).write_text('{"version": "1.0.0"}')
+    (folder / "release" / RUN_FILE).write_text('{"model_commit": "m", "evaluation_commit": "e"}')
+    fitted = Preprocessing.fit(train, features=("plan", "calls"), categorical=("plan",))
+    (folder / "model" / PREPROCESSING_FILE).write_text(json.dumps(fitted.to_json()))
+    scores = answers(labels)["score"]
+    made = evaluate(
+        labels=labels["left"].to_numpy(), scores=scores.to_numpy(), threshold=0.5, baseline=None, champion=None,
+        bootstrap=RULES.bootstrap,
+    )  # fmt: skip
+    (folder / "evaluation" / EVALUATION_FILE).write_text(json.dumps({"evaluation": made.to_json()}))
+    if not is_old:
+        (folder / "model" / FEATURES_FILE).write_bytes(kept_profile(train.drop("split"), categorical=("plan",)))
+        (folder / "evaluation" / SCORES_FILE).write_bytes(kept_profile(scores.to_frame()))
+    found = {PATHS.release: "release", PATHS.model: "model", PATHS.evaluation: "evaluation"}
+    return {path: HeldSnapshot({path: folder / name}) for path, name in found.items()}
+
+
+def report(
+    folder: Path,
+    rows: pl.DataFrame,
+    predictions: pl.DataFrame,
+    before: Path | None = None,
+    live: dict[str, HeldSnapshot] | None = None,
+) -> dict[str, Any]:
+    folder.mkdir()
     past = {
         PATHS.predictions: HeldSnapshot({PATHS.predictions: predictions}),
-        PATHS.training_set: HeldSnapshot({PATHS.training_set: training}),
+        PATHS.training_set: HeldSnapshot({PATHS.training_set: learned()}),
         **({PATHS.performance_report: HeldSnapshot({PATHS.performance_report: before})} if before else {}),
+        **(live or {}),
     }
     performance_asset(PRODUCT)(HeldInputs({PATHS.outcomes: rows}, previous=past), folder)
     found: dict[str, Any] = json.loads((folder / REPORT_FILE).read_text())
@@ -138,6 +178,73 @@ def test_a_week_is_judged_when_it_is_over_and_its_labels_are_in(tmp_path: Path) 
     page = (tmp_path / "report" / PAGE_FILE).read_text()
     assert "2013-01-14" in page
     assert (tmp_path / "report" / PLOT_FILE).read_text().startswith("<?xml")
+
+
+def test_what_came_in_is_compared_with_what_is_kept_with_the_live_version(tmp_path: Path) -> None:
+    labels = truth(16)
+    moved = answers(labels).with_columns(pl.col("features").str.replace("gold", "basic"), pl.col("score") * 0.5)
+    rows = outcomes(labels, moved).data
+    new, old = released(tmp_path / "new"), released(tmp_path / "old", is_old=True)
+    found = report(tmp_path / "report", rows, moved, live=new)["windows"][0]
+    assert found["compared_with"] == "1.0.0"
+    assert found["drift"]["plan"] > 1 > 0.2 > found["drift"]["calls"]
+    assert found["score_drift"] > 1
+    calibration = found["calibration"]
+    assert calibration["lost"]
+    assert calibration["reference"]["bias"] == pytest.approx(0.3 + 0.4 / 3 + 0.003 - 1 / 3, abs=0.01)
+    assert "calibration" in calibration["reason"] or "bias" in calibration["reason"]
+    before = report(tmp_path / "before", rows, moved, live=old)["windows"][0]
+    assert before["drift"] == pytest.approx(found["drift"], abs=1e-6)
+    assert before["score_drift"] is None
+    alone = report(tmp_path / "alone", rows, moved)["windows"][0]
+    assert (alone["compared_with"], alone["drift"], alone["score_drift"]) == (None, {}, None)
+
+
+def causes(folder: Path, found: dict[str, Any], rows: pl.DataFrame, past: dict[str, HeldSnapshot]) -> dict[str, Any]:
+    held = folder / "held"
+    held.mkdir(parents=True)
+    (held / REPORT_FILE).write_text(json.dumps(found))
+    (folder / "causes").mkdir()
+    asset = causes_asset(PRODUCT)
+    asset(HeldInputs({PATHS.performance_report: held, PATHS.outcomes: rows}, previous=past), folder / "causes")
+    document: dict[str, Any] = json.loads((folder / "causes" / CAUSES_FILE).read_text())
+    return document
+
+
+def test_the_cause_of_a_bad_week_is_the_feature_and_the_slice_in_which_it_was_planted(tmp_path: Path) -> None:
+    labels, bad = truth(31), START + 21 * DAY
+    rows = answers(labels).with_columns(
+        pl.when((pl.col("at") >= bad) & pl.col("features").str.contains("gold"))
+        .then(1 - pl.col("score")).otherwise("score").alias("score"),
+        pl.when(pl.col("at") >= bad)
+        .then(pl.col("features").str.replace(r'"calls": \d', '"calls": 9')).otherwise("features").alias("features"),
+    )  # fmt: skip
+    judged, live = outcomes(labels, rows).data, released(tmp_path / "live")
+    found = report(tmp_path / "report", judged, rows, live=live)
+    past = {PATHS.predictions: HeldSnapshot({PATHS.predictions: rows}), **live}
+    told = causes(tmp_path / "causes", found, judged, past)
+    assert told["window"]["start"].startswith("2013-01-28")
+    assert len(told["before"]) == 3
+    assert told["moved"][0]["column"] == "calls"
+    assert told["moved"][0]["against_before"]["effect"] > 1 > told["moved"][1]["against_before"]["effect"]
+    by_plan = next(shift for shift in told["shifts"] if shift["column"] == "plan")
+    assert by_plan["slices"][0]["value"] == "gold"
+    assert by_plan["slices"][0]["within_change"] == pytest.approx(by_plan["change"], rel=0.05)
+    page = (tmp_path / "causes" / "causes" / CAUSES_PAGE).read_text()
+    assert page.index("<td>calls</td>") < page.index("<td>plan</td>")
+    assert "class='worse'" in page
+
+
+@pytest.mark.parametrize(
+    ("days", "said"), [(3, "No window is judged yet."), (8, "There is no judged window before it.")]
+)
+def test_without_anything_to_compare_the_causes_say_so(tmp_path: Path, days: int, said: str) -> None:
+    labels = truth(days)
+    judged = outcomes(labels, answers(labels)).data
+    found = report(tmp_path / "report", judged, answers(labels))
+    told = causes(tmp_path / "causes", found, judged, {})
+    assert told["reason"] == said
+    assert said in (tmp_path / "causes" / "causes" / CAUSES_PAGE).read_text()
 
 
 def test_a_report_of_nothing_says_that_nothing_is_judged(tmp_path: Path) -> None:
@@ -227,6 +334,21 @@ def test_a_training_set_knows_what_its_order_allows_and_no_more(tmp_path: Path) 
     assert then.sort("customer").equals(later.sort("customer"))
     free = training_set_asset(replace(PRODUCT, retraining=None))
     assert free(HeldInputs({LABELS: truth(160)})).data.height > then.height
+
+
+def test_the_first_labels_of_the_next_month_wait_for_the_next_order(tmp_path: Path) -> None:
+    """A flight of July that arrived before the last one of June had: seven of them were a test month of their own."""
+    hold = {"action": "hold", "now": START.isoformat(), "reason": ""}
+    order = ordered(tmp_path, hold, truth(100), None)
+    asset = training_set_asset(PRODUCT)
+    then = asset(HeldInputs({LABELS: truth(100), PATHS.training_order: order})).data
+    last = truth(100)["known"].max()
+    early = truth(160).with_columns(pl.min_horizontal("known", pl.lit(last)).alias("known"))
+    assert early.filter(pl.col("known") <= last).height > then.height
+    later = asset(
+        HeldInputs({LABELS: pl.concat([truth(100), early.tail(-truth(100).height)]), PATHS.training_order: order})
+    )
+    assert then.sort("customer").equals(later.data.sort("customer"))
 
 
 @pytest.mark.parametrize("is_declared", [True, False])

@@ -7,11 +7,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
 from headwater.cli import cli
 from headwater.errors import HeadwaterError
+from headwater.lake import Retention
+from headwater.registry import model_version
+from serving.retired_calls import RETIRED_FILE, RetiredCalls
 from tests.release_scene import GATE, PRODUCT, Scene
 
 ROOT = Path(__file__).parents[2]
@@ -180,3 +184,40 @@ def test_before_the_first_release_nothing_can_be_ordered(tmp_path: Path, monkeyp
     (row,) = said("release", "status", PRODUCT)
     assert row["version"] is None
     assert said("release", "history", PRODUCT) == []
+
+
+def test_who_still_calls_a_version_is_known_whether_it_answers_or_not(scene: Scene) -> None:
+    assert said("release", "callers", PRODUCT) == []
+    assert "Nobody called." in call("release", "callers", PRODUCT).stdout
+    order("deprecate", "--version", "1.1.0")
+    order("retire", "--version", "1.0.0")
+    start = datetime(2026, 5, 1, tzinfo=UTC)
+    rows = [("1.1.0", "desk", 1), ("1.1.0", "desk", 2), ("1.1.0", "", 3), ("1.0.0", "desk", 0)]
+    frame = pl.DataFrame([{"version": v, "caller": c, "received": start + timedelta(hours=h)} for v, c, h in rows])
+    with scene.lake.transaction() as tx:
+        tx.write_table(f"{PRODUCT}/predictions", frame)
+        tx.publish(message="answers", provenance=None)
+    refused = RetiredCalls(scene.state / "serving" / "log" / RETIRED_FILE)
+    for _ in range(2):
+        refused.note(PRODUCT, "1.0.0", "desk")
+    refused.keep()
+    found = [
+        (row["version"], row["caller"], row["state"], row["answered"], row["refused"])
+        for row in said("release", "callers", PRODUCT)
+    ]
+    assert found == [("1.0.0", "desk", "retired", 1, 2), ("1.1.0", "", "live", 1, 0), ("1.1.0", "desk", "live", 2, 0)]
+    (row,) = said("release", "callers", PRODUCT, "--version", "1.1.0", "--since", "2026-05-01T02:30:00")
+    assert (row["caller"], row["answered"]) == ("", 1)
+    assert "(no key)" in call("release", "callers", PRODUCT).stdout
+    assert call("release", "callers", PRODUCT, "--since", "soon").exit_code == 2
+
+
+def test_a_retired_version_is_kept_by_every_retention(scene: Scene) -> None:
+    order("retire", "--version", "1.0.0")
+    for number in range(5):
+        scene.version(f"1.2.{number}", build=False)
+    scene.lake.gc(grace=timedelta(0), retention=Retention(keep_commits=1))
+    there = model_version(scene.lake, f"{PRODUCT}@1.0.0")
+    assert there.state == "retired"
+    assert "1.0.0" in (scene.lake.at(there.commit).folder(f"{PRODUCT}/model") / "content.json").read_text()
+    assert scene.lake.verify().clean

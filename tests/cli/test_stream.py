@@ -1,17 +1,25 @@
-"""`headwater stream refresh` over a lake that holds the online features of flights and a few days of departures and arrivals."""
+"""`headwater stream` over a lake that holds the online features of flights and a few days of departures and arrivals."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from assets.flights._paths import MOVEMENTS
+from assets.flights._paths import MOVEMENTS, OBSERVATIONS
+from assets.flights.streams import ARRIVES, EVENTS, messages
 from headwater.cli import cli
+from headwater.cli._stream import NoEventsError
 from headwater.features.online._content import write_content
-from headwater.lake.errors import PathNotFoundError
-from tests.assets.flights.test_streams import BEFORE, JULY, Replay, daily
+from headwater.product import Product
+from headwater.streams import FileLog
+from tests.assets.flights.test_streams import BEFORE, JULY, STREAMED, Replay, daily
 
 ONLINE = "flights/online_features"
 
@@ -30,15 +38,50 @@ def replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Replay:
 
 
 def test_a_round_says_what_it_added_and_the_next_one_that_there_is_nothing_new(replay: Replay) -> None:
-    with pytest.raises(PathNotFoundError, match=MOVEMENTS):
-        CliRunner().invoke(cli, ["stream", "refresh", "flights"], catch_exceptions=False)
+    before = CliRunner().invoke(cli, ["stream", "refresh", "flights"], catch_exceptions=False)
+    assert f"origin_history: the stream {MOVEMENTS} has no events yet" in before.output
     replay.arrive(JULY - BEFORE, JULY + timedelta(hours=12))
     done = CliRunner().invoke(cli, ["stream", "refresh", "flights", "--json"], catch_exceptions=False)
     said = json.loads(done.stdout)
     assert said["is_changed"]
     assert said["commit"] == replay.lake.resolve("main").id
-    assert set(said["views"]) == {"origin_history", "carrier_history", "route_history", "tail_history"}
-    assert all(view["rows"] > 50 and not view["waits_for"] for view in said["views"].values())
+    assert set(said["views"]) == {view.name for view in STREAMED}
+    assert all(view["rows"] > 20 and not view["waits_for"] for view in said["views"].values())
     again = CliRunner().invoke(cli, ["stream", "refresh", "flights"], catch_exceptions=False)
     assert again.output.endswith("Nothing new.\n")
     assert "origin_history: " in again.output
+
+
+def test_what_waits_in_the_logs_of_the_state_folder_is_taken_once(replay: Replay, tmp_path: Path) -> None:
+    logs = {source.path: FileLog(tmp_path / "streams" / source.path) for source in EVENTS}
+    rows = replay.events.filter(pl.col(ARRIVES) >= JULY).head(30)
+    logs[MOVEMENTS].append([body for _, body in messages(rows)], partition=0, at=JULY + timedelta(days=1))
+    logs[OBSERVATIONS].append([b"no event"], partition=0, at=JULY + timedelta(days=1))
+    said = json.loads(CliRunner().invoke(cli, ["stream", "ingest", "flights", "--json"], catch_exceptions=False).stdout)
+    assert said[MOVEMENTS] == {"taken": 30, "late": 0, "duplicates": 0, "rejected": 0}
+    assert said[OBSERVATIONS] == {"taken": 0, "late": 0, "duplicates": 0, "rejected": 1}
+    again = CliRunner().invoke(cli, ["stream", "ingest", "flights"], catch_exceptions=False)
+    assert f"{MOVEMENTS}: 0 taken, 0 late, 0 duplicates, 0 rejected" in again.output
+    assert replay.lake.at("main").table(MOVEMENTS).collect().height == 30
+
+
+def test_who_follows_takes_what_comes_in_and_may_be_killed(replay: Replay, tmp_path: Path) -> None:
+    log = FileLog(tmp_path / "streams" / MOVEMENTS)
+    rows = replay.events.filter(pl.col(ARRIVES) >= JULY)
+    command = [sys.executable, "-m", "headwater.cli", "stream", "follow", "flights", "--every", "1"]
+    for start in (0, 20):
+        data = [body for _, body in messages(rows.slice(start, 20))]
+        log.append(data, partition=0, at=JULY + timedelta(days=1))
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        ) as process:
+            assert process.stdout is not None
+            assert "20 events" in process.stdout.readline()
+            process.send_signal(signal.SIGKILL)
+    assert replay.lake.at("main").table(MOVEMENTS).collect().height == 40
+
+
+def test_a_product_without_events_has_none_to_take(monkeypatch: pytest.MonkeyPatch, replay: Replay) -> None:
+    monkeypatch.setattr("assets._products.product", lambda name: Product(name=name, question="?", owners=("team:x",)))
+    with pytest.raises(NoEventsError, match="declares no events"):
+        CliRunner().invoke(cli, ["stream", "ingest", "toy"], catch_exceptions=False)

@@ -126,7 +126,7 @@ def test_no_predictions_and_no_labels_are_empty_outcomes() -> None:
     found = joined(predictions(), labels())
     assert found.frame.height == 0
     assert {"label", "label_known_at", "truth", "judged"} <= set(found.frame.columns)
-    assert json.loads(json.dumps(found.to_json()))["truth"] == {"known": 0, "none": 0, "pending": 0}
+    assert json.loads(json.dumps(found.to_json()))["truth"] == {"known": 0, "none": 0, "pending": 0, "reviewed": 0}
     assert joined(predictions(prediction("a", 1)), labels()).to_json()["truth"]["pending"] == 1
 
 

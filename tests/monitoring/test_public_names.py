@@ -21,6 +21,7 @@ def test_the_public_names_are_these() -> None:
             "CalibrationDrift",
             "CalibrationLimits",
             "CalibrationReference",
+            "ChangeKind",
             "ColumnTypeError",
             "Ddm",
             "DecisionCosts",
@@ -48,11 +49,13 @@ def test_the_public_names_are_these() -> None:
             "Span",
             "TooManyWindowsError",
             "Truth",
+            "UpstreamChange",
             "VariantDifference",
             "VariantResult",
             "WindowDrift",
             "WindowPerformance",
             "Windowing",
+            "Writing",
             "accuracy_dropped",
             "burning",
             "calibration_drift",
@@ -70,6 +73,7 @@ def test_the_public_names_are_these() -> None:
             "rows_for_proportions",
             "sample_ratio",
             "service_windows",
+            "upstream_changes",
         ]
     )
 

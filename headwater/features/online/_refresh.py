@@ -35,7 +35,8 @@ class ViewRefreshed:
         after: The rows behind this event time were made; None when nothing could be.
         until: Up to this one: the watermark.
         rows: How many rows there were. Some of them may be in the store already.
-        waits_for: Why there are none: the stream's first events are not a lookback old yet, or it has no watermark. Empty otherwise.
+        waits_for: Why there are none: nothing of the stream was read yet, its first events are not a lookback old yet, or it has no
+            watermark. Empty otherwise.
     """
 
     after: datetime | None
@@ -82,7 +83,6 @@ def refresh_online(
 
     Raises:
         NotPublishedError: Nothing is published under the name, or it lacks a streamed view.
-        PathNotFoundError: Nothing of a stream was ever read.
         StreamStateError: A stream's state cannot be read.
         OnlineTypeError, MissingColumnError: A function makes other columns than the published ones.
         VersionChangedError: Others published or extended in each of several tries.
@@ -122,7 +122,7 @@ def _made(
 ) -> tuple[pl.DataFrame | None, ViewRefreshed]:
     """The rows for one view as a store takes them, None when there are none."""
     if stream.end is None or stream.first is None:
-        waits_for = f"the stream {streamed.events} has no watermark yet"
+        waits_for = f"the stream {streamed.events} has no {'events' if stream.first is None else 'watermark'} yet"
         return None, ViewRefreshed(after=None, until=stream.end, rows=0, waits_for=waits_for)
     covered = stream.first + streamed.lookback
     after = max(_there(version, version.views[view.name], streamed), covered)
@@ -140,10 +140,11 @@ def _made(
 
 
 def _there(version: OnlineVersion, view: OnlineView, streamed: StreamedView) -> datetime:
-    """The event time up to which rows are there and final."""
+    """The instant up to which the events of rows that are there and final go."""
     if view.newest is None:  # a row of before the window may still answer in it
         return _EPOCH + timedelta(microseconds=version.since) - streamed.lookback
-    return _EPOCH + timedelta(microseconds=in_microseconds(view.newest, view.unit)) - streamed.settles
+    newest = _EPOCH + timedelta(microseconds=in_microseconds(view.newest, view.unit))
+    return newest + streamed.after_row - streamed.settles
 
 
 class _Stream:
@@ -155,14 +156,17 @@ class _Stream:
     """
 
     def __init__(self, snapshot: Snapshot, path: str, until: datetime | None) -> None:
-        self.end = until or watermark_of(snapshot, path)
+        self.first: datetime | None = None
+        self.end: datetime | None = None
         self._snapshot, self._path = snapshot, path
+        self._read: tuple[datetime, Events] | None = None
         state = read_state(snapshot, path)
-        assert state is not None
+        if state is None:
+            return
+        self.end = until or watermark_of(snapshot, path)
         self._time = pl.col(state.event_time)
         self._name = state.event_time
-        self.first: datetime | None = snapshot.table(path).select(self._time.min()).collect().item()
-        self._read: tuple[datetime, Events] | None = None
+        self.first = snapshot.table(path).select(self._time.min()).collect().item()
 
     def events(self, start: datetime, end: datetime) -> Events:
         """Events from one instant on at least, up to another."""

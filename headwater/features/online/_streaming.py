@@ -1,6 +1,6 @@
 """From a stream's events to the feature rows that they make. Pure.
 
-A row is made once the watermark has passed its event time: no event is awaited any more that it would count. An event that comes
+A row is made once the watermark has passed its event time (and has left it behind, if the row counts events at that very time): no event is awaited any more that it would count. An event that comes
 in later missed a watermark. It is counted by rows of event times behind that one, and changes none that was made by then; but
 of each entity that it concerns, the newest row made by then gets a corrected one of the same event time, which is known from
 the arrival on, of all that missed one watermark from the last one's arrival on. That is made once the watermark has moved. So the
@@ -105,5 +105,5 @@ def _rows(
     names = events.timely.collect_schema().names()
     there = pl.concat([events.timely, late.lazy().select(names)]) if late.height else events.timely
     read = there.filter(time >= after - streamed.lookback, time < until)
-    event = pl.col(view.event_time)
+    event = pl.col(view.event_time) + streamed.after_row
     return streamed.compute(read).filter(event > after, event <= until).collect()

@@ -1,4 +1,4 @@
-"""Histories from departures and arrivals: at any instant what the batch tables of the whole period say, at the seams too."""
+"""Features from events as they come in: at any instant what the batch tables of the whole period say, at the seams too."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -10,10 +10,20 @@ import polars as pl
 import pytest
 
 from assets.flights._history import delay_history
-from assets.flights._paths import FLIGHTS, MOVEMENTS
+from assets.flights._paths import FLIGHTS, MOVEMENTS, OBSERVATIONS, WEATHER
 from assets.flights._views import VIEWS
+from assets.flights.features import observed
 from assets.flights.product import PRODUCT
-from assets.flights.streams import ARRIVES, MOVEMENT_EVENTS, STREAMS, events_of, messages
+from assets.flights.streams import (
+    ARRIVES,
+    EVENTS,
+    MOVEMENT_EVENTS,
+    STREAMS,
+    WEATHER_EVENTS,
+    events_of,
+    messages,
+    reports_of,
+)
 from headwater.features import FeatureTable
 from headwater.features.online import OnlineContent, OnlineStore, prepare, refresh_online
 from headwater.features.online._lmdb_store import EmbeddedOnlineStore
@@ -29,8 +39,8 @@ JULY = datetime(2013, 7, 1, 4, tzinfo=UTC)
 """Midnight in New York."""
 BEFORE = timedelta(days=8)
 """So long before, the stream has events: the longest window, and a day."""
-HISTORIES = tuple(view for view in VIEWS if view.name in {streamed.view for streamed in STREAMS})
-TOY = Product(name="flights", question="?", owners=("team:flights",), features=HISTORIES, streams=STREAMS)
+STREAMED = tuple(view for view in VIEWS if view.name in {streamed.view for streamed in STREAMS})
+TOY = Product(name="flights", question="?", owners=("team:flights",), features=STREAMED, events=EVENTS, streams=STREAMS)
 RUN = Run(actor="user:ada")
 WINDOW = timedelta(days=7)
 
@@ -42,13 +52,21 @@ def flown() -> pl.DataFrame:
 
 
 @cache
+def reported() -> pl.DataFrame:
+    """Weather of late June and July."""
+    return datasets(7)[WEATHER].filter(pl.col("time_hour") > JULY - BEFORE - timedelta(days=8))
+
+
+@cache
 def tables() -> list[FeatureTable]:
     """The batch tables of the whole period."""
-    return [FeatureTable(view=view, rows=_history(flown(), view.name)) for view in HISTORIES]
+    return [FeatureTable(view=view, rows=_table(flown(), reported(), view.name)) for view in STREAMED]
 
 
-def _history(flights: pl.DataFrame, name: str) -> pl.DataFrame:
-    view = next(view for view in HISTORIES if view.name == name)
+def _table(flights: pl.DataFrame, weather: pl.DataFrame, name: str) -> pl.DataFrame:
+    if name == "weather_observed":
+        return observed(weather.lazy()).collect()
+    view = next(view for view in STREAMED if view.name == name)
     windows = tuple(column.removeprefix("arrivals_") for column in view.features if column.startswith("arrivals_"))
     return delay_history(flights.lazy(), by=view.entity, windows=windows).collect()
 
@@ -56,7 +74,8 @@ def _history(flights: pl.DataFrame, name: str) -> pl.DataFrame:
 def daily(day: datetime) -> OnlineContent:
     """What is published of the files up to a day: its flights with all that became of them, and none of the next day's."""
     known = flown().filter(pl.col("scheduled_departure") < day)
-    made = [(FeatureTable(view=view, rows=_history(known, view.name)), str(day)) for view in HISTORIES]
+    weather = reported().filter(pl.col("time_hour") < day)
+    made = [(FeatureTable(view=view, rows=_table(known, weather, view.name)), str(day)) for view in STREAMED]
     newest = max(table.rows["known_at"].max() for table, _ in made)
     return prepare(made, since=newest - WINDOW)
 
@@ -81,20 +100,22 @@ def compared(store: OnlineStore, start: datetime, end: datetime, *, count: int, 
 
 
 class Replay:
-    """A lake and a log into which the events of July come when they came."""
+    """A lake and logs into which the events of July come when they came."""
 
     def __init__(self, folder: Path) -> None:
         self.lake = EmbeddedLake.open(folder / "lake")
-        self.log = FileLog(folder / "log")
+        self.logs = {source.path: FileLog(folder / source.path) for source in EVENTS}
         self.events = events_of(flown()).filter(pl.col(ARRIVES) >= JULY - BEFORE)
+        self.reports = reports_of(reported()).filter(pl.col(ARRIVES) >= JULY - BEFORE)
 
     def arrive(self, start: datetime, end: datetime) -> None:
         """What comes in from one instant up to another is in the lake."""
-        known = self.events.filter(pl.col(ARRIVES) >= start, pl.col(ARRIVES) < end)
-        for moment, rows in known.group_by(pl.col(ARRIVES).dt.truncate("1h"), maintain_order=True):
-            data = [body for _, body in messages(rows)]
-            self.log.append(data, partition=0, at=moment[0] + timedelta(hours=1))
-        catch_up(self.lake, MOVEMENT_EVENTS, self.log, run=RUN, now=end + timedelta(days=1))
+        for source, came in ((MOVEMENT_EVENTS, self.events), (WEATHER_EVENTS, self.reports)):
+            log, known = self.logs[source.path], came.filter(pl.col(ARRIVES) >= start, pl.col(ARRIVES) < end)
+            for moment, rows in known.group_by(pl.col(ARRIVES).dt.truncate("1h"), maintain_order=True):
+                data = [body for _, body in messages(rows, source)]
+                log.append(data, partition=0, at=moment[0] + timedelta(hours=1))
+            catch_up(self.lake, source, log, run=RUN, now=end + timedelta(days=1))
 
 
 def play(folder: Path, store: OnlineStore, *, days: int, step: timedelta, count: int) -> list[Parity]:
@@ -109,8 +130,9 @@ def play(folder: Path, store: OnlineStore, *, days: int, step: timedelta, count:
         if start < noon <= end:
             store.publish("flights", daily(end.replace(hour=4)), commit=str(end))
         refresh_online(replay.lake, TOY, store)
-        until = watermark_of(replay.lake.at("main"), MOVEMENTS)
-        assert until is not None
+        snapshot = replay.lake.at("main")
+        watermarks = [watermark_of(snapshot, source.path) for source in EVENTS]
+        until = min(moment for moment in watermarks if moment is not None)
         since = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=store.version("flights").since)
         recent = max(since, until - timedelta(hours=4))
         found.append(compared(store, recent, until, count=count, seed=number))
@@ -142,11 +164,12 @@ def test_a_day_s_files_alone_answer_otherwise_than_the_stream() -> None:
     assert compared(store, JULY + timedelta(hours=8), JULY + timedelta(hours=12), count=300, seed=1).different > 0
 
 
-def test_events_make_the_rows_that_flights_make() -> None:
-    flights = flown()
+def test_events_make_the_rows_that_flights_and_weather_make() -> None:
+    flights, weather = flown(), reported()
+    events = {MOVEMENTS: events_of(flights), OBSERVATIONS: reports_of(weather)}
     for streamed in STREAMS:
-        wanted = _history(flights, streamed.view)
-        found = streamed.compute(events_of(flights).lazy()).collect()
+        wanted = _table(flights, weather, streamed.view)
+        found = streamed.compute(events[streamed.events].lazy()).collect()
         assert wanted.equals(found), streamed.view
 
 
@@ -176,8 +199,11 @@ def test_every_real_event_is_well_formed_and_on_time(tmp_path: Path) -> None:
 
 def test_each_history_is_streamed_with_its_longest_window() -> None:
     assert PRODUCT.streams == STREAMS
-    for streamed, view in zip(STREAMS, HISTORIES, strict=True):
+    for streamed, view in zip(STREAMS, STREAMED, strict=True):
         assert streamed.view == view.name
-        assert streamed.lookback == max(streamed.windows) == timedelta(days=7)
-        made = streamed.compute(events_of(flown().head(50)).lazy()).collect_schema().names()
-        assert made == list(view.columns)
+        is_history = streamed.events == MOVEMENTS
+        assert streamed.inclusive is not is_history
+        if is_history:
+            assert streamed.lookback == max(streamed.windows) == timedelta(days=7)
+        events = events_of(flown().head(50)) if is_history else reports_of(reported().head(50))
+        assert streamed.compute(events.lazy()).collect_schema().names() == list(view.columns)

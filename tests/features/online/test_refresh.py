@@ -15,7 +15,6 @@ from headwater.features.online import Lookup, OnlineStore, OnlineVersion, prepar
 from headwater.features.online._lmdb_store import EmbeddedOnlineStore
 from headwater.features.online._memory_store import MemoryOnlineStore
 from headwater.lake import EmbeddedLake
-from headwater.lake.errors import PathNotFoundError
 from headwater.materialize import Run
 from headwater.product import Product
 from headwater.streams import FileLog, StreamSource, catch_up
@@ -136,8 +135,9 @@ def test_what_is_missing_is_named(world: World) -> None:
     with pytest.raises(NotPublishedError, match="toy"):
         refresh_online(world.lake, PRODUCT, world.store)
     world.publish()
-    with pytest.raises(PathNotFoundError, match="toy/events"):
-        refresh_online(world.lake, PRODUCT, world.store)
+    nothing = refresh_online(world.lake, PRODUCT, world.store)
+    assert not nothing.is_changed
+    assert nothing.views["history"].waits_for == "the stream toy/events has no events yet"
     world.happen(("a", 1, 9), ("a", 8.5, 2), ("a", 10.5, 4), arrives=10.5)
     other = FeatureView(name="other", path="toy/other", entity=("who",), features=("count",))
     streamed = StreamedView(view="other", events="toy/events", lookback=timedelta(hours=3), compute=history)

@@ -1,6 +1,7 @@
 """Windowed features from events: added hour by hour they are the batch table's, and late events change nothing that was final."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -203,3 +204,19 @@ def test_a_product_streams_views_that_it_has_and_each_once() -> None:
         Product(**product, streams=(STREAMED,))
     with pytest.raises(DeclarationError, match="streamed twice"):
         Product(**product, features=(VIEW,), streams=(STREAMED, STREAMED))
+
+
+def test_a_row_that_is_one_event_is_made_once_the_watermark_has_left_it_behind() -> None:
+    def readings(found: pl.LazyFrame) -> pl.LazyFrame:
+        return found.select("who", pl.col("at").alias("event_time"), pl.col("at").alias("known_at"), "value")
+
+    view = FeatureView(name="readings", path="toy/readings", entity=("who",), features=("value",))
+    streamed = StreamedView(
+        view="readings", events="toy/events", lookback=timedelta(hours=1), compute=readings, inclusive=True
+    )
+    came = events([Event("a", 7, 1), Event("a", 8, 2), Event("a", 8.5, 3), Event("a", 9, 4)])
+    first = streamed_rows(streamed, view, came, after=hour(7) + streamed.after_row, until=hour(9))
+    assert first["value"].to_list() == [2, 3]
+    second = streamed_rows(streamed, view, came, after=hour(8.5) + streamed.after_row, until=hour(10))
+    assert second["value"].to_list() == [4]
+    assert replace(streamed, inclusive=False).after_row == timedelta(0)

@@ -5,10 +5,13 @@ from pathlib import Path
 from headwater.decisions import OrderKind
 from headwater.product import Labels, Model, Product
 from serving.deployment import Deployment, read_deployment
-from tests.release_scene import Scene
+from serving.retired_calls import RETIRED_FILE, read_retired_calls
+from tests.release_scene import NOW, Scene
 from tests.serving.conftest import PRODUCT, Released, bundle
 from tests.serving.http.conftest import Service
 
+SINCE = f"@{int(NOW.timestamp())}"
+"""When the order was given that deprecates, as RFC 9745 has it."""
 TOY = Product(
     name=PRODUCT,
     question="Is it late?",
@@ -33,9 +36,9 @@ def test_a_running_service_follows_a_roll_back_and_says_what_is_retired(tmp_path
         scene.give(OrderKind.DEPRECATE, "1.1.0")
         scene.give(OrderKind.RETIRE, "1.2.0")
         scene.build()
-        service.until(lambda: service.predict().headers.get("deprecation") == "true")
+        service.until(lambda: service.predict().headers.get("deprecation") == SINCE)
         again = [service.predict(id="twice") for _ in range(2)]
-        assert [reply.headers.get("deprecation") for reply in again] == ["true", "true"], "also when it is asked again"
+        assert [reply.headers.get("deprecation") for reply in again] == [SINCE, SINCE], "also when it is asked again"
         asked = {
             f"/v1/{PRODUCT}/versions/1.2.0:predict": "entity",
             f"/v2/models/{PRODUCT}/versions/1.2.0/infer": "inputs",
@@ -45,12 +48,19 @@ def test_a_running_service_follows_a_roll_back_and_says_what_is_retired(tmp_path
             assert (reply.status, reply.json["code"]) == (410, "retired")
             assert "1.1.0" in reply.json["error"]
         assert service.get(f"/v2/models/{PRODUCT}/versions/1.2.0").status == 410
+        counted = f'headwater_retired_calls_total{{caller="",product="{PRODUCT}",version="1.2.0"}} 2.0'
+        assert counted in service.get("/metrics").body.decode()
         scene.give(OrderKind.PROMOTE, "1.0.0")
         scene.build()
         service.until(lambda: service.predict().json["version"] == "1.0.0")
         assert "deprecation" not in service.predict().headers
     finally:
         assert service.stop()[0] == 0
+    (refused,) = read_retired_calls(tmp_path / "serving" / "log" / RETIRED_FILE, PRODUCT)
+    assert (refused.version, refused.caller, refused.calls) == ("1.2.0", "", 2), (
+        "who still asks is known when it has ended"
+    )
     found = read_deployment(scene.lake, PRODUCT)
+    assert found.deprecated_since == {"1.1.0": int(NOW.timestamp())}
     assert (found.deprecated, found.retired) == (("1.1.0",), ("1.2.0",))
     assert Deployment.from_json(found.to_json()) == found

@@ -1,0 +1,217 @@
+"""The root-cause view: why the newest judged window did better or worse than those before it."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from assets._chain._causes_page import write_page
+from assets._chain._declare import declared_values
+from assets._chain._paths import ChainPaths
+from assets._chain._performance import REPORT_FILE, rules_of
+from assets._chain._reference import live_reference, watched_categories, watched_features
+from headwater.lake import Commit, Kind
+from headwater.product import Asset, Inputs, Product, Result
+from headwater.provenance import verdicts_on
+
+if TYPE_CHECKING:
+    from headwater.drift import DriftReport
+    from headwater.monitoring import LossShift, Writing
+
+CAUSES_FILE: Final = "causes.json"
+BEFORE: Final = 4
+"""So many judged windows before it are what the newest one is compared with."""
+_Window = Mapping[str, Any]
+
+
+def causes_asset(product: Product) -> Asset:
+    """The root-cause view of a product with a model."""
+    paths = ChainPaths(product=product.name)
+    return Asset(
+        path=paths.performance_causes,
+        kind=Kind.FOLDER,
+        compute=partial(_causes, product=product),
+        inputs=(paths.performance_report, paths.outcomes),
+        previous=(
+            paths.performance_report,
+            paths.predictions,
+            paths.release,
+            paths.model,
+            paths.evaluation,
+            *upstream_of(product),
+        ),
+        identity=(CAUSES_FILE,),
+        description="Why the newest judged window did better or worse: features that moved, slices that carry the loss, what changed upstream.",
+        kinds=("json",),
+        declaration=declared_values(rules=rules_of(product), features=watched_features(product)),
+    )
+
+
+def upstream_of(product: Product) -> tuple[str, ...]:
+    """Everything that a model is made from."""
+    landed = [f"{product.name}/landing/{source.name}" for source in product.sources]
+    modelled = list(product.dbt.models.values()) if product.dbt else []
+    return (
+        *landed,
+        *(asset.path for asset in product.assets),
+        *modelled,
+        ChainPaths(product=product.name).training_set,
+    )
+
+
+def _causes(inputs: Inputs, folder: Path, *, product: Product) -> Result:
+    paths = ChainPaths(product=product.name)
+    report = json.loads((inputs.folder(paths.performance_report) / REPORT_FILE).read_text())
+    inputs.entry(paths.outcomes)  # looked at as soon as there is something to compare
+    judged = [window for window in report["windows"] if window["overall"]["judged"]]
+    document: dict[str, Any] = {"window": None, "reason": "No window is judged yet."}
+    if judged:
+        newest, before = judged[-1], judged[-1 - BEFORE : -1]
+        document = {
+            "window": newest,
+            "before": before,
+            "reason": "" if before else "There is no judged window before it.",
+            "compared_with": newest["compared_with"],
+            "moved": _moved(inputs, product, newest, before),
+            "shifts": [shift.to_json() for shift in _shifts(inputs, product, newest, before)],
+            "upstream": _upstream(inputs, product, len(judged)) if before else [],
+        }
+    (folder / CAUSES_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
+    write_page(folder, product.question, document)
+    return Result(facts={"window": document["window"] and document["window"]["start"]})
+
+
+def _inside(windows: Sequence[_Window]) -> pl.Expr:
+    moments = [(datetime.fromisoformat(window["start"]), datetime.fromisoformat(window["end"])) for window in windows]
+    return pl.any_horizontal(*(pl.col("at").is_between(*span, closed="left") for span in moments))
+
+
+def _shifts(inputs: Inputs, product: Product, newest: _Window, before: Sequence[_Window]) -> "Sequence[LossShift]":
+    from headwater.monitoring import Loss, loss_shifts
+
+    rules = rules_of(product)
+    if not before or not rules.slices:
+        return ()
+    outcomes = inputs.table(ChainPaths(product=product.name).outcomes).collect()
+    sides = outcomes.filter(_inside(before)), outcomes.filter(_inside([newest]))
+    return loss_shifts(*sides, columns=rules.slices, loss=Loss.LOG)
+
+
+def _moved(inputs: Inputs, product: Product, newest: _Window, before: Sequence[_Window]) -> list[dict[str, Any]]:
+    """Each watched feature's move against the windows before, and against training; the largest first."""
+    from headwater.monitoring import moved_features
+
+    paths, columns = ChainPaths(product=product.name), watched_features(product)
+    served, reference = inputs.previous(paths.predictions), live_reference(inputs, product)
+    if served is None or reference is None:
+        return []
+    rows = served.table(paths.predictions).filter(_inside([newest, *before])).select("at", "features").collect()
+    read = rows.select("at").hstack(reference.preprocessing.recorded(rows["features"]))
+    now = read.filter(_inside([newest])).select(columns)
+    earlier = read.filter(_inside(before)).select(columns) if before else None
+    lately, since = (
+        {} if report is None else {one.column: one for one in moved_features(report)}
+        for report in (_drift(product, earlier, now), _drift(product, reference.features, now))
+    )  # fmt: skip
+    found = [
+        {
+            "column": name,
+            "against_before": lately[name].to_json() if name in lately else None,
+            "against_training": since[name].to_json() if name in since else None,
+        }
+        for name in columns
+    ]
+    first = "against_before" if lately else "against_training"
+    return sorted(found, key=lambda one: (-(one[first]["effect"] if one[first] else 0.0), one["column"]))
+
+
+def _drift(product: Product, reference: Any, current: pl.DataFrame) -> "DriftReport | None":
+    from headwater.drift import DriftLimits, drift_statistics
+
+    if reference is None or current.is_empty() or (isinstance(reference, pl.DataFrame) and reference.is_empty()):
+        return None
+    return drift_statistics(
+        reference,
+        current,
+        columns=current.columns,
+        categorical=[name for name in watched_categories(product) if name in current.columns],
+        limits=DriftLimits(psi=product.drift.psi_limit, min_rows=product.drift.min_rows),
+        threads=1,
+    )
+
+
+def _upstream(inputs: Inputs, product: Product, judged: int) -> list[dict[str, Any]]:
+    """What was published between the report that first judged the window before and the one that first judged the newest."""
+    from headwater.monitoring import upstream_changes
+
+    paths = ChainPaths(product=product.name)
+    ends = _first_judged(inputs, paths, judged)
+    if ends is None:
+        return []
+    asked = (*upstream_of(product), paths.model, paths.release)
+    history = {path: writings for path in asked if (writings := list(_writings(inputs, path, *ends)))}
+    return [change.to_json() for change in upstream_changes(history)]
+
+
+def _first_judged(inputs: Inputs, paths: ChainPaths, judged: int) -> tuple[datetime, datetime] | None:
+    """When the report first judged one window fewer, and when it first judged as many as now."""
+    now: datetime | None = None
+    before: datetime | None = None
+    for commit in inputs.history(paths.performance_report):
+        output = commit.provenance.output(paths.performance_report) if commit.provenance else None
+        count = output.facts.get("judged") if output else None
+        if count is None:
+            continue
+        if count >= judged:
+            now = commit.created
+        elif count == judged - 1:
+            before = commit.created
+        else:
+            break
+    return None if now is None or before is None else (before, now)
+
+
+def _writings(inputs: Inputs, path: str, start: datetime, end: datetime) -> "Iterator[Writing]":
+    """How an asset stood at one moment, and each commit that wrote it up to another, oldest first."""
+    found: list[Writing] = []
+    is_known = False
+    for commit in inputs.history(path):
+        if commit.created > end:
+            continue
+        found.append(_writing(inputs, commit, path))
+        if commit.created <= start:
+            is_known = True
+            break
+    if found and not is_known:
+        found.append(_nothing(start))
+    yield from reversed(found)
+
+
+def _writing(inputs: Inputs, commit: Commit, path: str) -> "Writing":
+    from headwater.monitoring import Writing
+
+    record = commit.provenance
+    output = record.output(path) if record else None
+    there = inputs.previous(path, commit=commit.id)
+    entry = there.entry(path) if there is not None else None
+    checks = verdicts_on(record.checks, path) if record else ()
+    return Writing(
+        commit=commit.id,
+        time=commit.created,
+        actor=record.actor if record else "",
+        data_version=entry.data_version if entry else "",
+        code_version=output.code_version if output else "",
+        schema=entry.schema if entry else {},
+        rows=output.rows if output else None,
+        failed=tuple(check.name for check in checks if not check.passed),
+    )
+
+
+def _nothing(moment: datetime) -> "Writing":
+    from headwater.monitoring import Writing
+
+    return Writing(commit="", time=moment, actor="", data_version="", code_version="", schema={})

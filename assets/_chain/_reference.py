@@ -1,0 +1,117 @@
+"""What is kept with a model to compare its service with: distributions of what it learned from, and of what it was judged on."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from assets._chain._paths import ChainPaths
+from assets._chain._release import RELEASE_FILE, RUN_FILE
+from headwater.models.bundle import PREPROCESSING_FILE
+from headwater.models.preprocessing import Preprocessing
+from headwater.product import Inputs, Model, Product
+
+if TYPE_CHECKING:
+    from headwater.drift import ReferenceProfile
+    from headwater.monitoring import CalibrationReference
+
+FEATURES_FILE: Final = "drift_reference.parquet"
+"""In the bundle: profile of the watched features of the train part."""
+SCORES_FILE: Final = "scores.parquet"
+"""In the evaluation: profile of the scores of the test part."""
+_POINTS: Final = 2_000
+"""Values kept of a numeric column: cumulative shares are off by 1/2000 at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveReference:
+    """What is known of the version that is live.
+
+    Attributes:
+        version: The version.
+        preprocessing: The model's inputs.
+        features: Profile of its training features; None in a bundle that an older Headwater wrote.
+        scores: Profile of its scores on its test rows; None likewise.
+        calibration: How well it was calibrated on them; None where that is undefined.
+    """
+
+    version: str
+    preprocessing: Preprocessing
+    features: "ReferenceProfile | None"
+    scores: "ReferenceProfile | None"
+    calibration: "CalibrationReference | None"
+
+
+def watched(product: Product) -> tuple[str, ...]:
+    """Columns whose drift is watched: the declared ones, or all features."""
+    return product.drift.columns or model_of(product).features
+
+
+def watched_categories(product: Product) -> tuple[str, ...]:
+    """Those of them whose numbers are codes."""
+    return tuple(name for name in model_of(product).categorical if name in watched(product))
+
+
+def watched_features(product: Product) -> tuple[str, ...]:
+    """Those of them that the model reads, so that a prediction says them."""
+    return tuple(name for name in watched(product) if name in model_of(product).features)
+
+
+def model_of(product: Product) -> Model:
+    """The declared model of a product that has one."""
+    assert product.model is not None
+    return product.model
+
+
+def kept_profile(rows: pl.DataFrame, *, categorical: Sequence[str] = ()) -> bytes:
+    """The profile of all columns, as a file's bytes."""
+    from headwater.drift import profile, write_profile
+
+    with tempfile.TemporaryDirectory(prefix="profile-") as name:
+        file = Path(name) / "profile.parquet"
+        write_profile(profile(rows, categorical=categorical).compress(_POINTS), file)
+        return file.read_bytes()
+
+
+def live_reference(inputs: Inputs, product: Product) -> LiveReference | None:
+    """The reference of the released version, from its own bundle and evaluation; None before the first release.
+
+    Args:
+        inputs: Of an asset that names release, model and evaluation as `previous`.
+    """
+    paths = ChainPaths(product=product.name)
+    released = inputs.previous(paths.release)
+    if released is None:
+        return None
+    folder = released.folder(paths.release)
+    run: dict[str, Any] = json.loads((folder / RUN_FILE).read_text())
+    bundle = inputs.previous(paths.model, commit=run["model_commit"])
+    if bundle is None:
+        return None
+    model = bundle.folder(paths.model)
+    evaluated = inputs.previous(paths.evaluation, commit=run.get("evaluation_commit"))
+    evaluation = evaluated.folder(paths.evaluation) if evaluated is not None else None
+    return LiveReference(
+        version=json.loads((folder / RELEASE_FILE).read_text())["version"],
+        preprocessing=Preprocessing.from_json(json.loads((model / PREPROCESSING_FILE).read_text())),
+        features=_profile(model / FEATURES_FILE),
+        scores=None if evaluation is None else _profile(evaluation / SCORES_FILE),
+        calibration=None if evaluation is None else _calibration(evaluation),
+    )
+
+
+def _profile(file: Path) -> "ReferenceProfile | None":
+    from headwater.drift import read_profile
+
+    return read_profile(file) if file.is_file() else None
+
+
+def _calibration(folder: Path) -> "CalibrationReference | None":
+    from assets._chain._evaluation import read_evaluation
+    from headwater.monitoring import CalibrationReference
+
+    return CalibrationReference.of(read_evaluation(folder))

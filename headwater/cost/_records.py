@@ -1,0 +1,118 @@
+"""What was used, as it stands on record: commits, rebuilds that came out equal, refusals, and answers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
+
+import polars as pl
+
+from headwater.lake import Commit, Lake
+from headwater.provenance import Provenance
+
+
+class Kind(StrEnum):
+    """How a materialization ended."""
+
+    PUBLISHED = "published"
+    UNCHANGED = "unchanged"
+    """It came out equal. Of each path the lake keeps the newest few records only."""
+    REFUSED = "refused"
+    """A check failed. On record as long as its branch is there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """One transaction and what it used.
+
+    Attributes:
+        record: Its provenance.
+        kind: How it ended.
+        time: When, UTC.
+        commit: Its commit; empty for one that came out equal.
+    """
+
+    record: Provenance
+    kind: Kind
+    time: datetime
+    commit: str = ""
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """The products that it wrote for."""
+        return tuple(sorted({output.path.split("/", 1)[0] for output in self.record.outputs}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What one version answered on one day.
+
+    Attributes:
+        product, version: Who.
+        day: UTC day of the requests' receipt.
+        requests: Predictions.
+        seconds: From receipt to record, all together.
+    """
+
+    product: str
+    version: str
+    day: date
+    requests: int
+    seconds: float
+
+
+def spent(lake: Lake, branch: str) -> tuple[Spent, ...]:
+    """Every transaction on record, oldest first; each once.
+
+    A commit without a record was made by others, and nobody knows what it cost. A run that failed before it wrote anything has
+    none either.
+
+    Args:
+        lake: The lake.
+        branch: Whose history.
+    """
+    found: dict[str, Spent] = {}
+    for one in (*_published(lake, branch), *_refused(lake), *_unchanged(lake, branch)):
+        found.setdefault(one.record.transaction, one)
+    return tuple(sorted(found.values(), key=lambda one: (one.time, one.record.transaction)))
+
+
+def answered(lake: Lake, product: str, branch: str) -> tuple[Answered, ...]:
+    """What each version of a product answered, by day, of the predictions that are in the lake."""
+    snapshot, path = lake.at(branch), f"{product}/predictions"
+    if not snapshot.has(path):
+        return ()
+    rows = snapshot.table(path).group_by("version", day=pl.col("received").dt.convert_time_zone("UTC").dt.date())
+    counted = rows.agg(requests=pl.len(), seconds=pl.col("latency_us").sum() / 1e6).sort("day", "version").collect()
+    return tuple(Answered(product=product, **row) for row in counted.to_dicts())
+
+
+def _published(lake: Lake, branch: str) -> Iterator[Spent]:
+    for commit in lake.log(branch):
+        if (record := commit.provenance) is not None:
+            yield _of(commit, record, Kind.PUBLISHED)
+
+
+def _refused(lake: Lake) -> Iterator[Spent]:
+    for ref in lake.branches():
+        if ref.name.startswith("tx-"):
+            commit = lake.resolve(ref.commit)
+            if commit.provenance is not None and commit.provenance.action == "refuse":
+                yield _of(commit, commit.provenance, Kind.REFUSED)
+
+
+def _unchanged(lake: Lake, branch: str) -> Iterator[Spent]:
+    for path in lake.at(branch).paths():
+        for record in lake.attestations(path):
+            yield Spent(record=record, kind=Kind.UNCHANGED, time=_started(record))
+
+
+def _of(commit: Commit, record: Provenance, kind: Kind) -> Spent:
+    return Spent(record=record, kind=kind, time=commit.created, commit=commit.id)
+
+
+def _started(record: Provenance) -> datetime:
+    if not record.started:
+        return datetime(1970, 1, 1, tzinfo=UTC)
+    found = datetime.fromisoformat(record.started)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

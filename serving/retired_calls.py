@@ -1,0 +1,123 @@
+"""Who still calls retired versions: counts by product, version, caller and day, kept in one small file for all of a service's processes.
+
+A refused call is no prediction, so the log has none of it, and a metric is gone with its process. Counts are bounded by what there is to
+count: whoever calls again and again adds to one row.
+"""
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+RETIRED_FILE: Final = "retired_calls.db"
+"""Beside the prediction logs of the products."""
+_LOG: Final = logging.getLogger("headwater.serving")
+_PATIENCE: Final = 5.0
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS calls (product TEXT, version TEXT, caller TEXT, day TEXT, calls INTEGER NOT NULL, first INTEGER NOT NULL,
+last INTEGER NOT NULL, PRIMARY KEY (product, version, caller, day)) WITHOUT ROWID
+"""
+_ADD: Final = """
+INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+calls = calls + excluded.calls, first = min(first, excluded.first), last = max(last, excluded.last)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetiredCall:
+    """The calls of one version by one caller on one day.
+
+    Attributes:
+        product, version: What was called.
+        caller: Name of the caller's key, empty without.
+        day: UTC day, `YYYY-MM-DD`.
+        calls: How many.
+        first, last: When, UTC.
+    """
+
+    product: str
+    version: str
+    caller: str
+    day: str
+    calls: int
+    first: datetime
+    last: datetime
+
+
+class RetiredCalls:
+    """Counts in memory, added to the file whenever `keep` is called. Threads may note and keep at once."""
+
+    def __init__(self, file: Path) -> None:
+        """Uses a file, which need not be there yet."""
+        self._file, self._lock = file, threading.Lock()
+        self._counts: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
+        self._has_failed = False
+
+    def note(self, product: str, version: str, caller: str) -> None:
+        """Counts one call that is refused now."""
+        now = time.time_ns() // 1_000
+        day = datetime.fromtimestamp(now / 1e6, UTC).date().isoformat()
+        self._add((product, version, caller, day), (1, now, now))
+
+    def keep(self) -> None:
+        """Adds what was counted since to the file. What cannot be written now is kept for the next time, and said once."""
+        with self._lock:
+            counts, self._counts = self._counts, {}
+        if not counts:
+            return
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with _opened(self._file) as connection, connection:
+                connection.execute(_TABLE)
+                connection.executemany(_ADD, [(*key, *found) for key, found in counts.items()])
+            self._has_failed = False
+        except (sqlite3.Error, OSError) as error:
+            for key, found in counts.items():
+                self._add(key, found)
+            if not self._has_failed:
+                _LOG.warning("Calls of retired versions are not kept in %s for now: %s", self._file, error)
+            self._has_failed = True
+
+    def _add(self, key: tuple[str, str, str, str], found: tuple[int, int, int]) -> None:
+        with self._lock:
+            calls, first, last = self._counts.get(key, (0, found[1], found[2]))
+            self._counts[key] = (calls + found[0], min(first, found[1]), max(last, found[2]))
+
+
+def read_retired_calls(file: Path, product: str) -> tuple[RetiredCall, ...]:
+    """The calls of a product's retired versions that are on this machine's record, by version, caller and day.
+
+    Raises:
+        sqlite3.Error: The file cannot be read.
+    """
+    if not file.is_file():
+        return ()
+    with _opened(file) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'calls'").fetchone():
+            return ()
+        rows = connection.execute(
+            "SELECT * FROM calls WHERE product = ? ORDER BY version, caller, day", (product,)
+        ).fetchall()
+    return tuple(
+        RetiredCall(
+            product=of, version=version, caller=caller, day=day, calls=calls, first=_moment(first), last=_moment(last)
+        )
+        for of, version, caller, day, calls, first, last in rows
+    )
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(file, timeout=_PATIENCE)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        yield connection
+
+
+def _moment(at: int) -> datetime:
+    return datetime.fromtimestamp(at / 1e6, UTC)
