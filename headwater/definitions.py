@@ -11,14 +11,13 @@ with collector_paused():
     from assets._products import products
     from resources.dbt_resource import DbtCommand
     from resources.lake import LakeResource
-    from sensors import all_sensors
+    from sensors import all_sensors, heartbeat_asset, heartbeat_checks
 
+    _sensors = all_sensors(all_declared(), [paths for product in products() if (paths := built_by_dbt(product))])
     defs = dg.Definitions(
-        assets=with_automation(dagster_assets()),
+        assets=[*with_automation(dagster_assets()), heartbeat_asset()],
+        asset_checks=[heartbeat_checks(_sensors)],
         resources={"lake": LakeResource(), "dbt": DbtCommand()},
-        sensors=all_sensors(
-            all_declared(),
-            [paths for product in products() if (paths := built_by_dbt(product))],
-        ),
+        sensors=_sensors,
         executor=dg.in_process_executor,
     )

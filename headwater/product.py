@@ -514,6 +514,13 @@ class Model:
     positive_rate: float | None = None
 
 
+class LogFull(StrEnum):
+    """What a service does with a request whose answer the prediction log has no room for."""
+
+    REFUSE = "refuse"
+    ANSWER = "answer"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Serving:
     """How a model answers requests.
@@ -528,6 +535,8 @@ class Serving:
             the labels' key, so that one event gets one version however often it is asked for.
         redacted: Request fields and features that the prediction log must not hold.
         ahead: How far ahead of the clock a prediction time may be.
+        log_full: What becomes of requests while the log's disk is full: `refuse` gives no answer (503), so that none is lost; `answer`
+            gives one that says that it is not logged.
     """
 
     window: timedelta = timedelta(days=7)
@@ -538,8 +547,18 @@ class Serving:
     assign_by: tuple[str, ...] = ()
     redacted: tuple[str, ...] = ()
     ahead: timedelta = timedelta(days=1)
+    log_full: LogFull = LogFull.REFUSE
 
     def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "log_full", LogFull(self.log_full))
+        except ValueError as error:
+            raise DeclarationError(
+                what="Serving",
+                name="log_full",
+                problem=f"it is {self.log_full!r}.",
+                remedy="Give 'refuse' or 'answer'.",
+            ) from error
         for name in ("window", "keep", "unique_for", "longest_wait", "least_records"):
             value = getattr(self, name)
             if value is not None and value <= (0 if name == "least_records" else timedelta(0)):

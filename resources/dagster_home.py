@@ -74,6 +74,14 @@ def dagster_instance(settings: Settings) -> Iterator["DagsterInstance"]:
         event.remove(Engine, "connect", relax)
 
 
+def storage_errors() -> tuple[type[Exception], ...]:
+    """What reading Dagster's storage can raise."""
+    from dagster._core.errors import DagsterError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return DagsterError, SQLAlchemyError
+
+
 def _write_without_waiting(connection: Any, home: Path) -> None:
     """Spares Dagster's SQLite files the wait for the disk at each of thousands of events.
 

@@ -14,6 +14,7 @@ from resources.opening import open_lake, this_run
 from resources.pictures import pictures
 from resources.progress import telling_start, told
 from resources.settings import Settings, load_settings
+from resources.tracing import traced
 from resources.verdicts import recorded_verdicts, standing
 
 ONLY_STALE_TAG: Final = "headwater/only_stale"
@@ -56,17 +57,20 @@ class LakeResource(dg.ConfigurableResource):
             if fresh is not None:
                 return told(fresh)
         telling_start(asset.path, partition)
-        outcome = materialize(
-            lake,
-            asset,
-            run=self.run(run_id=run_id, tags=tags),
-            partition=partition,
-            landing=settings.landing,
-            scratch=settings.scratch,
-            state=settings.state,
-            branch=settings.branch,
-        )
-        return told(outcome)
+
+        def build() -> Outcome:
+            return materialize(
+                lake,
+                asset,
+                run=self.run(run_id=run_id, tags=tags),
+                partition=partition,
+                landing=settings.landing,
+                scratch=settings.scratch,
+                state=settings.state,
+                branch=settings.branch,
+            )
+
+        return told(traced(build, asset=asset, partition=partition, run_id=run_id, lake=lake, settings=settings))
 
     def partition_rows(self, asset: Asset, outcome: Outcome) -> int | None:
         """Rows of the partition that an outcome is about, None when it is about no partition."""

@@ -41,6 +41,7 @@ class Settings:
         lake: `embedded` or `lakefs`.
         lakefs_endpoint, lakefs_access_key, lakefs_secret_key, lakefs_repository: For `lakefs`.
         branch: Lake branch that builds publish into.
+        traces: Where traces go (OTLP over HTTP), empty for nowhere.
         kafka: Brokers with the logs of events, `host:port`, several with commas; empty keeps logs in files.
         tariff: File of the prices that `headwater cost` uses.
     """
@@ -52,6 +53,7 @@ class Settings:
     lakefs_secret_key: str = field(default="", repr=False)
     lakefs_repository: str = "headwater"
     branch: str = "main"
+    traces: str = ""
     kafka: str = ""
     tariff: Path = field(default_factory=lambda: project_root() / TARIFF_FILE)
 
@@ -130,6 +132,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         lakefs_secret_key=env.get(needed[2], ""),
         lakefs_repository=env.get("HEADWATER_LAKEFS_REPOSITORY", "headwater"),
         branch=env.get("HEADWATER_BRANCH", "main"),
+        traces=env.get("HEADWATER_TRACES", ""),
         kafka=env.get("HEADWATER_KAFKA", ""),
         tariff=Path(env.get("HEADWATER_TARIFF") or project_root() / TARIFF_FILE).expanduser(),
     )

@@ -1,4 +1,5 @@
-"""What starts runs from outside the graph: landed files, waiting records, outside commits, reconciliation. All on by default."""
+"""What starts runs from outside the graph: landed files, waiting records, outside commits, reconciliation; and what tells whether they
+live. All on by default."""
 
 from collections.abc import Sequence
 
@@ -7,12 +8,23 @@ import dagster as dg
 from assets._automation import automation_sensors
 from headwater.product import Asset
 from sensors.compaction import compaction_sensor
+from sensors.heartbeat import heartbeat_asset, heartbeat_checks, heartbeat_sensor
 from sensors.landed import landed_sensor
 from sensors.mlflow_mirror import mlflow_sensor
 from sensors.outside import outside_sensor
 from sensors.reconcile import reconcile_sensor
 
-__all__ = ["all_sensors", "compaction_sensor", "landed_sensor", "mlflow_sensor", "outside_sensor", "reconcile_sensor"]
+__all__ = [
+    "all_sensors",
+    "compaction_sensor",
+    "heartbeat_asset",
+    "heartbeat_checks",
+    "heartbeat_sensor",
+    "landed_sensor",
+    "mlflow_sensor",
+    "outside_sensor",
+    "reconcile_sensor",
+]
 
 
 def all_sensors(assets: Sequence[Asset], together: Sequence[frozenset[str]] = ()) -> list[dg.SensorDefinition]:
@@ -24,4 +36,5 @@ def all_sensors(assets: Sequence[Asset], together: Sequence[frozenset[str]] = ()
     """
     own = [landed_sensor(assets), outside_sensor(assets), reconcile_sensor(assets, together), mlflow_sensor()]
     fed = [compaction_sensor(assets)] if any(asset.feed is not None for asset in assets) else []
-    return [*automation_sensors(together), *own, *fed]
+    found: list[dg.SensorDefinition] = [*automation_sensors(together), *own, *fed]
+    return [*found, heartbeat_sensor(found)]

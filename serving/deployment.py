@@ -23,6 +23,7 @@ from headwater.lake import Lake, Snapshot, digest_folder
 from headwater.lake._files import sync, sync_all
 from headwater.models import IDENTITY, Bundle, read_bundle
 from headwater.names import MAIN
+from headwater.product import LogFull
 from headwater.registry import model_version
 from serving.errors import NotHeldError, NotReleasedError, StatementError, TamperedError
 from serving.policies import AllAtOnce, Policy, from_json, to_json, versions
@@ -44,6 +45,7 @@ class Deployment:
         assign_by: Request fields whose values an assignment is drawn by; empty draws by the request's id.
         redacted: Request fields and features that are not kept in the log.
         ahead: How far ahead of the clock a prediction time may be.
+        log_full: What becomes of requests while the prediction log has no room.
         deprecated: Versions whose callers are warned.
         deprecated_since: From when on, in seconds since 1970 (UTC), where an order says so.
         retired: Versions that answer nobody any more, for an error that says so.
@@ -57,6 +59,7 @@ class Deployment:
     assign_by: tuple[str, ...] = ()
     redacted: tuple[str, ...] = ()
     ahead: timedelta = timedelta(days=1)
+    log_full: LogFull = LogFull.REFUSE
     deprecated: tuple[str, ...] = ()
     deprecated_since: Mapping[str, int] = field(default_factory=dict)
     retired: tuple[str, ...] = ()
@@ -77,7 +80,7 @@ class Deployment:
             "deprecated": list(self.deprecated),
             "deprecated_since": dict(self.deprecated_since),
             "retired": list(self.retired),
-            **_rules_to_json(self.assign_by, self.redacted, self.ahead),
+            **_rules_to_json(self),
         }
 
     @classmethod
@@ -244,8 +247,13 @@ def _deprecated_since(snapshot: Snapshot, product: str, versions: Sequence[str])
     return dict(newest.iter_rows())
 
 
-def _rules_to_json(assign_by: Sequence[str], redacted: Sequence[str], ahead: timedelta) -> dict[str, Any]:
-    return {"assign_by": list(assign_by), "redacted": list(redacted), "ahead_seconds": ahead.total_seconds()}
+def _rules_to_json(deployment: Deployment) -> dict[str, Any]:
+    return {
+        "assign_by": list(deployment.assign_by),
+        "redacted": list(deployment.redacted),
+        "ahead_seconds": deployment.ahead.total_seconds(),
+        "log_full": deployment.log_full.value,
+    }
 
 
 def _rules(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,6 +261,8 @@ def _rules(raw: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {name: tuple(raw[name]) for name in ("assign_by", "redacted") if name in raw}
     if "ahead_seconds" in raw:
         found["ahead"] = timedelta(seconds=raw["ahead_seconds"])
+    if "log_full" in raw:
+        found["log_full"] = LogFull(raw["log_full"])
     return found
 
 

@@ -194,6 +194,7 @@ def _serving(product: Product) -> dict[str, Any]:
         "assign_by": list(assign_by),
         "redacted": list(rules.redacted),
         "ahead_seconds": rules.ahead.total_seconds(),
+        "log_full": rules.log_full.value,
     }
 
 

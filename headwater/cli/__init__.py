@@ -23,11 +23,13 @@ _COMMANDS: Final = {
     "mlflow": ("_mlflow", "mlflow"),
     "replay": ("_replay", "replay"),
     "release": ("_release", "release"),
+    "sensors": ("_watch", "sensors"),
     "review": ("_review", "review"),
     "serve": ("_serve", "serve"),
     "status": ("_build", "status"),
     "stream": ("_stream", "stream"),
     "up": ("_up", "up"),
+    "watch": ("_watch", "watch"),
 }
 
 

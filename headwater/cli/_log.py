@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from headwater.cli._output import json_option, show_rows
-from headwater.materialize import Status
+from headwater.materialize import Outcome, Status
 
 if TYPE_CHECKING:
     from headwater.lake import Lake
@@ -33,7 +33,7 @@ def status(product: str | None, as_json: bool) -> None:
 
     settings = load_settings()
     lake = open_lake(settings)
-    rows = [_waiting(lake, settings, asset) for asset in _fed(product)]
+    rows = [_waiting(lake, settings, asset) for asset in fed_assets(product)]
     show_rows(rows, _COLUMNS, as_json=as_json, empty="No product has a prediction log.")
     if any(row["damaged"] for row in rows):
         raise click.exceptions.Exit(1)
@@ -44,14 +44,15 @@ def status(product: str | None, as_json: bool) -> None:
 @json_option
 def compact(product: str | None, as_json: bool) -> None:
     """Takes what waits into each product's predictions. Exit code 1 when something was refused."""
-    rows = [row for asset in _fed(product) for row in _compact(asset)]
+    rows = [row for asset in fed_assets(product) for row in _compact(asset)]
     columns = ("path", "status", "appended", "repeated", "contrary", "unreadable", "dropped", "rows")
     show_rows(rows, columns, as_json=as_json, empty="No product has a prediction log.")
     if any(row["status"] == Status.REFUSED for row in rows):
         raise click.exceptions.Exit(1)
 
 
-def _fed(name: str | None) -> "list[Asset]":
+def fed_assets(name: str | None) -> "list[Asset]":
+    """The predictions of one product, or of all that have some."""
     from assets._chain._paths import ChainPaths
     from assets._declared import declared
     from assets._products import product as find
@@ -86,13 +87,16 @@ def _compact(asset: "Asset") -> Iterator[dict[str, Any]]:
     from headwater.materialize import materialize
     from resources.opening import open_lake, this_run
     from resources.settings import load_settings
+    from resources.tracing import traced
 
     settings = load_settings()
     lake, run, more = open_lake(settings), this_run(), True
+
+    def build() -> Outcome:
+        return materialize(lake, asset, run=run, scratch=settings.scratch, state=settings.state, branch=settings.branch)
+
     while more:
-        outcome = materialize(
-            lake, asset, run=run, scratch=settings.scratch, state=settings.state, branch=settings.branch
-        )
+        outcome = traced(build, asset=asset, partition=None, run_id="", lake=lake, settings=settings)
         refused = outcome.status is Status.REFUSED
         more = not refused and bool(outcome.facts.get("more"))
         rows = outcome.entry.rows if outcome.entry and not refused else None

@@ -65,7 +65,7 @@ def serve(
     from serving.http import Limits, ServerSettings, run
     from serving.http._server import run_workers
 
-    logging.basicConfig(level=logging.INFO, handlers=[_handler()])
+    log_as_json()
     settings = load_settings()
     server = ServerSettings(
         cache=settings.serving / "cache",
@@ -79,6 +79,7 @@ def serve(
         limits=Limits(waiting=waiting, deadline=deadline),
         follow=follow,
         sync=not no_sync,
+        traces=settings.traces,
     )
     if socket_fd is None and workers > 1:
         command = [sys.executable, "-m", "headwater.cli", *sys.argv[1:], "--parent", str(os.getpid())]
@@ -110,9 +111,10 @@ def _tell(host: str, port: int, grpc_port: int) -> None:
     click.echo(f"Serving on http://{place}:{port} (process {os.getpid()}); /docs shows how to ask.{also}")
 
 
-def _handler() -> logging.Handler:
+def log_as_json() -> None:
+    """Sends the log of a process that serves to standard error, one JSON object a line."""
     from serving.http._logs import JsonFormatter
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
-    return handler
+    logging.basicConfig(level=logging.INFO, handlers=[handler])

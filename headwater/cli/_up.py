@@ -1,4 +1,4 @@
-"""`headwater up`: the Dagster UI, the daemon with its sensors, the prediction service, the review page and MLflow, on loopback, until Ctrl-C."""
+"""`headwater up`: Dagster UI, daemon with its sensors, prediction service, review page, watch and MLflow, on loopback, until Ctrl-C."""
 
 import fcntl
 import os
@@ -58,6 +58,8 @@ class ServiceEndedError(HeadwaterError):
 @click.option("--no-serve", is_flag=True, help="Leave the prediction service out.")
 @click.option("--review-port", default=8081, type=_PORT, show_default=True, help="Port of the review page.")
 @click.option("--no-review", is_flag=True, help="Leave the review page out.")
+@click.option("--watch-port", default=9108, type=_PORT, show_default=True, help="Port of the watch's /metrics.")
+@click.option("--no-watch", is_flag=True, help="Leave the watch out.")
 def up(
     port: int,
     mlflow_port: int,
@@ -66,8 +68,10 @@ def up(
     no_serve: bool,
     review_port: int,
     no_review: bool,
+    watch_port: int,
+    no_watch: bool,
 ) -> None:
-    """Opens the Dagster UI, the daemon with its sensors, the prediction service, the review page and MLflow. Ctrl-C stops all of it."""
+    """Opens Dagster UI, daemon with its sensors, prediction service, review page, watch and MLflow. Ctrl-C stops all of it."""
     from resources.dagster_home import prepare_dagster_home
     from resources.settings import load_settings
 
@@ -82,6 +86,9 @@ def up(
         if not no_serve:
             _check_port(serve_port, "--serve-port")
             ports["Service"], commands["service"] = serve_port, _service(serve_port)
+        if not no_watch:
+            _check_port(watch_port, "--watch-port")
+            ports["Watch"], commands["watch"] = watch_port, _watch(watch_port)
         if not no_review:
             _check_port(review_port, "--review-port")
             ports["Review"], commands["review"] = review_port, _review(review_port)
@@ -118,6 +125,10 @@ def _dagster(port: int) -> list[str]:
 
 def _service(port: int) -> list[str]:
     return [sys.executable, "-m", "headwater.cli", "serve", "--port", str(port)]
+
+
+def _watch(port: int) -> list[str]:
+    return [sys.executable, "-m", "headwater.cli", "watch", "--port", str(port)]
 
 
 def _review(port: int) -> list[str]:

@@ -1,6 +1,6 @@
 """From requests to answers: fields checked, features looked up and computed, models scored, without HTTP around it."""
 
-from serving.engine._answers import Answer, Asked, Explanation
+from serving.engine._answers import Answer, Asked, Explanation, Step
 from serving.engine._engine import Engine
 from serving.engine._fields import RequestFields, shown
 from serving.engine._loaded import LoadedModel, load_model
@@ -27,6 +27,7 @@ __all__ = [
     "RequestError",
     "RequestFields",
     "RequestTimeError",
+    "Step",
     "UnfitModelError",
     "VersionNotServedError",
     "VersionRetiredError",

@@ -30,6 +30,22 @@ class Asked(NamedTuple):
     trace: str = ""
 
 
+class Step(NamedTuple):
+    """Something that was done for requests, for who traces them.
+
+    Attributes:
+        name: What.
+        start: When it began, in nanoseconds on the clock that measures.
+        end: When it was over.
+        facts: What is known of it.
+    """
+
+    name: str
+    start: int
+    end: int
+    facts: Mapping[str, Any] = {}
+
+
 class Explanation(NamedTuple):
     """How much each feature moved the log odds.
 
@@ -56,6 +72,7 @@ class Answer(NamedTuple):
         reasons: By view, why its features read as their defaults: `unknown` or `stale`.
         explanation: When it was asked for.
         record: The record for the log, encoded.
+        logged: Whether it stands in the log when it is given.
     """
 
     id: str
@@ -68,3 +85,4 @@ class Answer(NamedTuple):
     reasons: Mapping[str, str]
     explanation: Explanation | None
     record: bytes
+    logged: bool = True

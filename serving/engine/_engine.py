@@ -9,7 +9,7 @@ from headwater.features.errors import EntityValueError, TimeBeforeWindowError, T
 from headwater.features.online import Lookup, OnlineRow, OnlineStore, OnlineVersion
 from headwater.features.online._rows import microseconds
 from serving.deployment import Deployment
-from serving.engine._answers import Answer, Asked, Explanation
+from serving.engine._answers import Answer, Asked, Explanation, Step
 from serving.engine._loaded import LoadedModel, check_fits
 from serving.engine.errors import (
     ExplanationError,
@@ -95,15 +95,25 @@ class Engine:
             said = f"is more than {self.deployment.ahead} ahead of the service's clock"
             raise RequestTimeError(time=_iso(at), problem=said)
 
-    def answer(self, asked: Sequence[Asked]) -> list[Answer | ServingError]:
+    def answer(self, asked: Sequence[Asked], steps: list[Step] | None = None) -> list[Answer | ServingError]:
         """An answer, or what is wrong with the request, for each in its place.
+
+        Args:
+            asked: The requests.
+            steps: Gets what was done, for who wants to know.
 
         Raises:
             OnlineStoreError: The online features are away.
         """
         answers: list[Answer | ServingError | None] = [None] * len(asked)
+        began = perf_counter_ns() if steps is not None else 0
         rows, version = self._rows(asked, answers)
+        between = perf_counter_ns() if steps is not None else 0
         scores = self._scores(rows, answers)
+        if steps is not None:
+            content = {"headwater.online_commit": version.source} if version is not None else {}
+            steps.append(Step("features", began, between, {"headwater.turn_instances": len(asked), **content}))
+            steps.append(Step("score", between, perf_counter_ns(), {"headwater.turn_instances": len(asked)}))
         for row in rows:
             if answers[row.place] is None:
                 answers[row.place] = self._answer(row, scores[row.place], version)

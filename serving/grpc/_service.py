@@ -12,9 +12,10 @@ from serving.engine import Answer, Asked, Engine
 from serving.errors import ServingError
 from serving.grpc import _tensors
 from serving.grpc._proto import open_inference_pb2 as pb
-from serving.http._front import Front, problem_of
+from serving.http._front import Answered, Front, problem_of
 from serving.http._keys import Keys, Role
 from serving.http._memory import digest_of
+from serving.http._trace import RequestTrace
 from serving.http._v1 import caller_of, read_request
 from serving.http._v2 import model_metadata, read_instances, server_metadata, wanted_outputs
 from serving.http._wire import Problem
@@ -93,32 +94,44 @@ class InferenceService:
     async def _infer(self, raw: bytes, context: _Context) -> bytes:
         """One request for predictions, counted however it ends."""
         begun = time.perf_counter()
-        product, version, status = "", "", 500
+        product, version, status, request_id = "", "", 500, ""
+        traces: list[RequestTrace] = []
         try:
             request = _message(raw)
-            product = request.model_name
-            answered = await self._answer(request, raw, _headers(context), context.time_remaining())
-            version, found, deprecation = answered
-            if deprecation:
-                context.set_trailing_metadata((("deprecation", deprecation),))
-            status = 200
-            return found
+            product, request_id = request.model_name, request.id
+            answered = await self._answer(request, raw, _headers(context), context.time_remaining(), traces)
+            version, status = answered.version, 200
+            said = [("deprecation", answered.deprecation)] if answered.deprecation else []
+            said += [] if answered.is_logged else [("headwater-logged", "false")]
+            if said:
+                context.set_trailing_metadata(tuple(said))
+            return answered.body
         except (Problem, ServingError) as error:
             problem = error if isinstance(error, Problem) else problem_of(error)
             status = problem.status
+            self._front.told(product, request_id, "", problem)
             await _abort(context, problem)
         except asyncio.CancelledError:  # by the caller, or by the caller's deadline
             status = 504
             raise
         finally:
             self._front.counted(product, version, status, begun)
+            for trace in traces:
+                trace.end(f"{_NAME}/ModelInfer", product=product, version=version, status=status)
 
     async def _answer(
-        self, request: pb.ModelInferRequest, raw: bytes, headers: Mapping[bytes, bytes], remaining: float | None
-    ) -> tuple[str, bytes, str]:
+        self,
+        request: pb.ModelInferRequest,
+        raw: bytes,
+        headers: Mapping[bytes, bytes],
+        remaining: float | None,
+        traces: list[RequestTrace],
+    ) -> Answered:
         product, version = request.model_name, request.model_version
         name = self._keys.caller(headers, Role.PREDICT, product)
         caller = caller_of(headers, name)
+        trace = self._front.begin(caller, headers)
+        traces += [] if trace is None else [trace]
         wanted: frozenset[str] = frozenset()
 
         def read(engine: Engine) -> Sequence[Asked]:
@@ -134,7 +147,7 @@ class InferenceService:
         id = request.id or caller.id
         digest = digest_of("grpc", raw) if id else b""
         try:
-            return await self._front.answer(product, id, digest, remaining, read=read, write=write)
+            return await self._front.answer(product, id, digest, remaining, read=read, write=write, trace=trace)
         except (Problem, ServingError) as error:
             self._front.note_retired(error, name)
             raise

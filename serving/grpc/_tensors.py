@@ -82,7 +82,10 @@ def write_message(answers: Sequence[Answer], engine: Engine, version: str, wante
         else:
             _fill(tensor.contents, output["datatype"], output["data"])
     for name, value in body.get("parameters", {}).items():
-        found.parameters[name].string_param = encode_json(value).decode()
+        if isinstance(value, bool):
+            found.parameters[name].bool_param = value
+        else:
+            found.parameters[name].string_param = encode_json(value).decode()
     return found.SerializeToString()
 
 

@@ -46,7 +46,9 @@ _KEEP: Final = 1.0
 """Seconds of counts of refused calls that a kill may lose."""
 _TEXT: Final = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 _HTML: Final = [(b"content-type", b"text/html; charset=utf-8")]
+_UNLOGGED: Final = (b"headwater-logged", b"false")
 _CLOSE: Final = (b"connection", b"close")
+_LONGEST: Final = 200
 _Get = Callable[[], tuple[int, Any]]
 _Read = Callable[[Engine, dict[str, Any], Caller], Sequence[Asked]]
 
@@ -186,35 +188,40 @@ class App:
     ) -> None:
         """One request for predictions, counted however it ends."""
         begun = time.perf_counter()
-        version, status, request_id, body, name = "", 500, "", b"", ""
+        version, status, request_id, body, name, trace = "", 500, "", b"", "", None
         out_headers: Headers | None = None
+        caller: Caller | None = None
         try:
             _only(scope, "POST")
             name = self._keys.caller(headers, Role.PREDICT, product)
             caller = caller_of(headers, name)
-            request_id = caller.id
+            request_id, trace = caller.id, self._front.begin(caller, headers)
             raw = await read_body(receive, headers, self._body_limit)
             parsed = read_json(raw, headers)
             id = parsed.get("id", caller.id)
             request_id = id if isinstance(id, str) else ""
-            version, body, deprecation = await self._front.answer(
+            version, body, deprecation, is_logged = await self._front.answer(
                 product,
                 request_id,
                 digest_of(scope["path"], raw) if request_id else b"",
                 _deadline(headers),
                 read=lambda engine: read(engine, parsed, caller),
                 write=write,
+                trace=trace,
             )
             status = 200
-            if deprecation:
-                out_headers = [(b"content-type", JSON), (b"deprecation", deprecation.encode())]
+            if deprecation or not is_logged:
+                out_headers = _headers_of(deprecation, is_logged)
         except (Problem, ServingError, asyncio.CancelledError) as error:
             self._front.note_retired(error, name)
             problem = _problem(error)
+            self._front.told(product, request_id, caller.trace if caller is not None else "", problem)
             said = request_id if len(request_id) <= LONGEST_ID else ""
             status, body, out_headers = problem.status, problem.body(said), _headers(problem, headers)
         finally:
             self._front.counted(product, version, status, begun)
+            if trace is not None:
+                trace.end(f"POST {scope['path'][:_LONGEST]}", product=product, version=version, status=status)
         await (respond(send, status, body) if out_headers is None else respond(send, status, body, out_headers))
 
     async def _get(self, scope: Scope, path: str, headers: Mapping[bytes, bytes], send: Send) -> None:
@@ -339,6 +346,8 @@ class App:
             for product, engine in live.engines.items()
             for version in engine.models
         }
+        for product, engine in live.engines.items():
+            metrics.begin(product, engine.models, [view.name for view in engine.live.views])
         show(metrics.deployed, {**dict.fromkeys(self._shown, 0), **dict.fromkeys(deployed, 1)})
         self._shown = deployed
         show(
@@ -374,6 +383,16 @@ def _problem(error: BaseException) -> Problem:
     if isinstance(error, ServingError):
         return problem_of(error)
     return Problem(503, "ending", "The service ends, and the request took too long. Ask again.", retry_after=1)
+
+
+def _headers_of(deprecation: str, is_logged: bool) -> list[tuple[bytes, bytes]]:
+    """Of an answer with something to say beside it."""
+    found = [(b"content-type", JSON)]
+    if deprecation:
+        found.append((b"deprecation", deprecation.encode()))
+    if not is_logged:
+        found.append(_UNLOGGED)
+    return found
 
 
 def _headers(problem: Problem, headers: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:

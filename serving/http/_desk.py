@@ -7,14 +7,15 @@ is done in the loop; on a disk that takes longer it goes to a thread, so that he
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, perf_counter_ns
 from typing import Final
 
 from headwater.features.errors import FeatureError
-from serving.engine import Answer, Asked, Engine
+from headwater.product import LogFull
+from serving.engine import Answer, Asked, Engine, Step
 from serving.errors import ServingError
 from serving.http._metrics import Metrics
 from serving.http._wire import Problem
@@ -23,6 +24,8 @@ from serving.prediction_log import LogError, LogFullError, LogWriter
 _SLOW: Final = 0.02
 """Seconds of a sync from which on the next ones are done in a thread, until one is quick again."""
 _QUICK: Final = 0.005
+_FULL: Final = 1.0
+"""Seconds for which a full log counts as full before room is looked for again, where answers go on without it."""
 _TICK: Final = 0.001
 """Seconds by which a loop's timer may ring early."""
 
@@ -55,7 +58,7 @@ def _nobody(answers: list[Answer] | None) -> None:
 class _Waiting:
     """One request with its instances."""
 
-    __slots__ = ("asked", "at_log", "deadline", "done", "engine", "records", "settled")
+    __slots__ = ("asked", "at_log", "deadline", "done", "engine", "records", "settled", "steps")
 
     def __init__(
         self,
@@ -64,14 +67,16 @@ class _Waiting:
         done: "asyncio.Future[list[Answer]]",
         deadline: float,
         settled: Settled,
+        steps: list[Step] | None,
     ) -> None:
         self.engine, self.asked, self.done, self.deadline, self.settled = engine, asked, done, deadline, settled
+        self.steps = steps
         self.records: list[Answer] = []
         self.at_log = False
         """Whether a thread writes it now: what becomes of it shows later, whatever its caller was told."""
 
     def answer(self) -> None:
-        """Its records are durable."""
+        """Its records are durable, or say that they are not."""
         settled, self.settled = self.settled, _nobody
         settled(self.records)
         if not self.done.done():
@@ -108,6 +113,8 @@ class Desk:
         self._count, self._is_called, self._in_thread = 0, False, False
         self._is_slow = True  # the first turn makes a segment
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
+        self._full: dict[str, tuple[float, LogError]] = {}
+        self._shown_full: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prediction-log")
 
@@ -117,7 +124,12 @@ class Desk:
         return self._count
 
     async def ask(
-        self, engine: Engine, asked: Sequence[Asked], deadline: float | None = None, settled: Settled = _nobody
+        self,
+        engine: Engine,
+        asked: Sequence[Asked],
+        deadline: float | None = None,
+        settled: Settled = _nobody,
+        steps: list[Step] | None = None,
     ) -> list[Answer]:
         """The answers to one request's instances, durable in the log.
 
@@ -126,6 +138,7 @@ class Desk:
             asked: The instances.
             deadline: Seconds from now, if less than the service's own.
             settled: Told once how it ended, however that is; of a request that was too late, when its records are written.
+            steps: Gets what was done for it, for who wants to know.
 
         Raises:
             Problem: Too many wait, it took too long, the log is full, or the online features are away.
@@ -136,7 +149,7 @@ class Desk:
             raise self._refused(len(asked))
         loop = self._loop = self._loop or asyncio.get_running_loop()
         allowed = self._limits.deadline if deadline is None else min(deadline, self._limits.deadline)
-        one = _Waiting(engine, asked, loop.create_future(), loop.time() + allowed, settled)
+        one = _Waiting(engine, asked, loop.create_future(), loop.time() + allowed, settled, steps)
         self._waiting.append(one)
         self._count += len(asked)
         if self._in_thread:
@@ -149,12 +162,15 @@ class Desk:
         finally:
             self._count -= len(asked)
 
-    async def prepare(self, products: Iterable[str]) -> dict[str, str]:
-        """Opens the logs of products that may be asked next; why one cannot be, by product."""
-        missing = [product for product in products if product not in self._logs]
+    async def prepare(self, engines: Mapping[str, Engine]) -> dict[str, str]:
+        """Opens the logs of products that may be asked next; why one cannot be answered for its log, by product."""
+        missing = [product for product in engines if product not in self._logs]
         if not missing:
             return {}
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._opened, missing)
+        failed = await asyncio.get_running_loop().run_in_executor(self._thread, self._opened, missing)
+        return {
+            product: str(error) for product, error in failed.items() if not _may_go_unlogged(engines[product], error)
+        }
 
     def close(self) -> None:
         """Ends the logs."""
@@ -205,8 +221,9 @@ class Desk:
         """Works out the answers of requests to one engine; what goes wrong goes to whose it is."""
         asked = [item for one in group for item in one.asked]
         self._metrics.batch.observe(len(asked))
+        steps: list[Step] | None = [] if any(one.steps is not None for one in group) else None
         try:
-            answers = group[0].engine.answer(asked)
+            answers = group[0].engine.answer(asked, steps)
         except FeatureError as error:  # the store is away, or somebody emptied it
             for one in group:
                 said = f"Features cannot be looked up: {error}"
@@ -214,6 +231,8 @@ class Desk:
             return
         start = 0
         for one in group:
+            if steps is not None and one.steps is not None:
+                one.steps += steps
             own, start = answers[start : start + len(one.asked)], start + len(one.asked)
             wrong = [(place, answer) for place, answer in enumerate(own) if isinstance(answer, ServingError)]
             if wrong:
@@ -221,13 +240,13 @@ class Desk:
             else:
                 one.records = own  # type: ignore[assignment]
 
-    def _opened(self, products: Iterable[str]) -> dict[str, str]:
+    def _opened(self, products: Iterable[str]) -> dict[str, LogError]:
         found = {}
         for product in products:
             try:
                 self._log_of(product)
             except LogError as error:
-                found[product] = str(error)
+                found[product] = error
         return found
 
     def _log_of(self, product: str) -> LogWriter:
@@ -242,10 +261,19 @@ class Desk:
         failed: dict[str, LogError] = {}
         begun = perf_counter()
         for product, group in ready.items():
+            known = self._full.get(product)
+            if known is not None and begun < known[0] and all(_may_go_unlogged(one.engine, known[1]) for one in group):
+                failed[product] = known[1]
+                continue
+            traced = [one.steps for one in group if one.steps is not None]
+            first = perf_counter_ns() if traced else 0
             try:
                 self._log_of(product).append([answer.record for one in group for answer in one.records])
             except LogError as error:
                 failed[product] = error
+                self._full[product] = (begun + _FULL, error)
+            for steps in traced:
+                steps.append(Step("log", first, perf_counter_ns(), {"headwater.turn_requests": len(group)}))
         taken = perf_counter() - begun
         self._is_slow = taken > (_QUICK if self._is_slow else _SLOW)
         self._metrics.sync.observe(taken)
@@ -305,11 +333,25 @@ class Desk:
     def _finish(self, ready: dict[str, list[_Waiting]], failed: dict[str, LogError]) -> None:
         for product, group in ready.items():
             error = failed.get(product)
+            if isinstance(error, LogFullError) or product in self._shown_full:
+                self._show_full(product, isinstance(error, LogFullError))
             for one in group:
                 if error is None:
                     one.answer()
+                elif _may_go_unlogged(one.engine, error):
+                    one.records = [answer._replace(logged=False) for answer in one.records]
+                    one.answer()
                 else:
                     one.fail(_unlogged(error))
+
+    def _show_full(self, product: str, is_full: bool) -> None:
+        self._metrics.log_full.labels(product).set(is_full)
+        (self._shown_full.add if is_full else self._shown_full.discard)(product)
+
+
+def _may_go_unlogged(engine: Engine, error: LogError) -> bool:
+    """Whether a product declares that it answers all the same: without room, and for nothing else that is wrong with the log."""
+    return isinstance(error, LogFullError) and engine.deployment.log_full is LogFull.ANSWER
 
 
 def _failed() -> Problem:

@@ -1,26 +1,50 @@
 """Where requests for predictions come in, whatever protocol they speak: who asks the same twice, what is counted, who answers."""
 
+import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
+from headwater.tracing import Tracer
 from serving.engine import Answer, Asked, Engine, RequestError, VersionNotServedError, VersionRetiredError
 from serving.errors import ProductNotServedError, ServingError
 from serving.http._desk import Desk
 from serving.http._memory import Memory
 from serving.http._metrics import Metrics
-from serving.http._v1 import LONGEST_ID
+from serving.http._trace import RequestTrace, is_wanted
+from serving.http._v1 import LONGEST_ID, Caller
 from serving.http._wire import Problem
 from serving.live import LiveProducts
 from serving.policies import Ensemble
 from serving.retired_calls import RetiredCalls
 
+_LOG: Final = logging.getLogger("headwater.serving")
+_FAILED: Final = 500
 _MARK: Final = b"\n"
 """Ends what stands before a remembered answer: when the version that gave it was deprecated, empty for one that was not."""
+_UNLOGGED: Final = b"!"
+"""Stands before that of an answer that does not stand in the log."""
 _SINCE_UNKNOWN: Final = "true"
 """What the header said before RFC 9745 gave it a time; no order says when the version was deprecated."""
 Read = Callable[[Engine], Sequence[Asked]]
 Write = Callable[[Sequence[Answer], Engine], bytes]
+
+
+class Answered(NamedTuple):
+    """How a request was answered.
+
+    Attributes:
+        version: The version that answered; empty for an answer that was given before.
+        body: The answer's bytes.
+        deprecation: Its `Deprecation` header: empty for a version that is not deprecated, else when it was (RFC 9745), such as
+            `@1735689600`.
+        is_logged: Whether it stands in the log.
+    """
+
+    version: str
+    body: bytes
+    deprecation: str = ""
+    is_logged: bool = True
 
 
 class Front:
@@ -34,6 +58,7 @@ class Front:
         metrics: Metrics,
         deadline: float,
         retired: RetiredCalls | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """Prepares.
 
@@ -43,8 +68,9 @@ class Front:
             metrics: What is counted.
             deadline: Seconds within which a request is answered.
             retired: Where calls of retired versions are counted durably; None counts them in the metrics alone.
+            tracer: Where traces go, None for nowhere.
         """
-        self._retired = retired
+        self._retired, self._tracer = retired, tracer
         self._live, self._desk, self._metrics, self._deadline = live, desk, metrics, deadline
         self._memory: Final = Memory()
 
@@ -58,12 +84,24 @@ class Front:
             raise problem_of(error) from error
         return engine
 
-    async def answer(
-        self, product: str, id: str, digest: bytes, deadline: float | None, *, read: Read, write: Write
-    ) -> tuple[str, bytes, str]:
-        """The version that answered, empty for an answer that was given before, the answer's bytes, and its `Deprecation` header.
+    def begin(self, caller: Caller, headers: Mapping[bytes, bytes]) -> RequestTrace | None:
+        """Begins the trace of a request, None when nobody wants any."""
+        if self._tracer is None or not is_wanted(caller, headers):
+            return None
+        return RequestTrace(self._tracer, caller, headers)
 
-        That is empty for a version that is not deprecated, else when it was (RFC 9745), such as `@1735689600`.
+    async def answer(
+        self,
+        product: str,
+        id: str,
+        digest: bytes,
+        deadline: float | None,
+        *,
+        read: Read,
+        write: Write,
+        trace: RequestTrace | None = None,
+    ) -> Answered:
+        """The answer to a request.
 
         Args:
             product: Who is asked.
@@ -72,20 +110,24 @@ class Front:
             deadline: Seconds that the caller waits, None for as long as the service does.
             read: Makes instances of the request.
             write: Makes bytes of the answers.
+            trace: Its trace.
 
         Raises:
             Problem: It cannot be answered.
             ServingError: The request is wrong.
         """
         engine = self.engine(product)
+        steps = trace.steps if trace is not None else None
         if not id or len(id) > LONGEST_ID:  # the latter is refused where it is read
-            answers = await self._desk.ask(engine, read(engine), deadline)
+            answers = await self._desk.ask(engine, read(engine), deadline, steps=steps)
             self._count(engine, answers)
-            return answers[0].version, write(answers, engine), _deprecation(engine, answers)
+            if trace is not None:
+                trace.answered(engine, answers)
+            return Answered(answers[0].version, write(answers, engine), *_said(engine, answers))
         name, patience = (product, id), self._deadline if deadline is None else min(deadline, self._deadline)
         if body := await self._memory.find(name, digest, patience):
             mark, _, given = body.partition(_MARK)
-            return "", given, mark.decode()
+            return Answered("", given, mark.removeprefix(_UNLOGGED).decode(), not mark.startswith(_UNLOGGED))
         written = b""
 
         def settled(answers: list[Answer] | None) -> None:
@@ -95,7 +137,7 @@ class Front:
                     self._count(engine, answers)
                     written = write(answers, engine)
             finally:
-                mark = b"" if answers is None else _deprecation(engine, answers).encode()
+                mark = b"" if answers is None else _mark(*_said(engine, answers))
                 self._memory.settle(name, mark + _MARK + written if written else b"")
 
         try:
@@ -103,8 +145,16 @@ class Front:
         except BaseException:
             settled(None)
             raise
-        answers = await self._desk.ask(engine, asked, deadline, settled)
-        return answers[0].version, written, _deprecation(engine, answers)
+        answers = await self._desk.ask(engine, asked, deadline, settled, steps)
+        if trace is not None:
+            trace.answered(engine, answers)
+        return Answered(answers[0].version, written, *_said(engine, answers))
+
+    def told(self, product: str, request_id: str, trace: str, problem: Problem) -> None:
+        """Logs a fault of the service's own, so that its traceback in the log can be told from others; a refusal is no news."""
+        if problem.status == _FAILED:
+            said = {"product": product, "request_id": request_id, "trace": trace, "code": problem.code}
+            _LOG.error("a request failed", extra=said)
 
     def counted(self, product: str, version: str, status: int, begun: float) -> None:
         """Counts a request that ended, with the clock that measures when it came."""
@@ -127,6 +177,17 @@ class Front:
                 self._metrics.defaulted.labels(engine.product, view, reason).inc()
             if answer.decision:
                 self._metrics.positives.labels(engine.product, answer.version).inc()
+            if not answer.logged:
+                self._metrics.unlogged.labels(engine.product).inc()
+
+
+def _said(engine: Engine, answers: Sequence[Answer]) -> tuple[str, bool]:
+    """When the version that answered was deprecated, and whether all answers stand in the log."""
+    return _deprecation(engine, answers), all(answer.logged for answer in answers)
+
+
+def _mark(deprecation: str, is_logged: bool) -> bytes:
+    return (b"" if is_logged else _UNLOGGED) + deprecation.encode()
 
 
 def _deprecation(engine: Engine, answers: Sequence[Answer]) -> str:

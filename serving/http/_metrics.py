@@ -1,13 +1,14 @@
 """What the service counts, for Prometheus. The names are a promise to dashboards and alerts."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 PROCESSES: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where workers share their metrics, as prometheus_client names it."""
+_FAILURES: Final = (429, 500, 503, 504)
 _SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -53,6 +54,15 @@ class Metrics:
         self.positives = Counter(
             "headwater_positive_decisions_total", "Positive decisions.", ["product", "version"], registry=registry
         )
+        self.unlogged = Counter(
+            "headwater_unlogged_answers_total",
+            "Answers that were given although the log had no room for them.",
+            ["product"],
+            registry=registry,
+        )
+        self.log_full = _gauge(
+            registry, "headwater_log_full", "1 while the prediction log has no room for another answer.", ["product"]
+        )
         self.retired = Counter(
             "headwater_retired_calls_total", "Calls of retired versions, which were refused.", ["product", "version", "caller"],
             registry=registry,
@@ -69,6 +79,17 @@ class Metrics:
         self.lake_away = _gauge(registry, "headwater_lake_away", "1 while the lake cannot be read.")
         self.refreshed = _gauge(registry, "headwater_refreshed_timestamp_seconds", "When the lake was last looked at.")
         self.ready = _gauge(registry, "headwater_ready", "1 while the service is ready.")
+
+    def begin(self, product: str, versions: Iterable[str], views: Iterable[str]) -> None:
+        """Shows what has not happened yet as zero, so that the first time is an increase."""
+        for status in _FAILURES:
+            self.of_request(product, "", status)
+        for view in views:
+            self.defaulted.labels(product, view, "stale")
+        for version in versions:
+            self.positives.labels(product, version)
+        self.unlogged.labels(product)
+        self.log_full.labels(product)
 
     def of_request(self, product: str, version: str, status: int) -> tuple[Counter, Histogram]:
         """The counter and the histogram of requests that ended so; finding them by their labels takes longer than counting."""

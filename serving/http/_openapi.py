@@ -235,6 +235,7 @@ def _answer() -> dict[str, Any]:
             "score": {"type": "number", "minimum": 0, "maximum": 1}, "decision": {"type": "boolean"},
             "threshold": {"type": "number"}, "time": {"type": "string", "format": "date-time"},
             "defaulted": {"type": "object", "additionalProperties": {"enum": ["unknown", "stale"]}},
+            "logged": {"const": False, "description": "There when the log was full: the answer does not stand in it."},
             "explanation": _exactly(
                 {
                     "unit": {"type": "string"}, "base": {"type": "number"},

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from headwater.features.online import OnlineStore
 from headwater.lake import Lake
+from headwater.tracing import open_tracer
 from serving.deployment import DeploymentCache
 from serving.errors import ServingError
 from serving.http._desk import Desk, Limits
@@ -57,6 +58,7 @@ class ServerSettings:
         follow: Seconds between two looks at the lake.
         drain: Seconds that requests have to end in after SIGTERM.
         sync: Whether an answer waits for the disk itself.
+        traces: Where traces go (OTLP over HTTP), empty for nowhere.
     """
 
     cache: Path
@@ -71,6 +73,7 @@ class ServerSettings:
     follow: float = 1.0
     drain: float = 10.0
     sync: bool = True
+    traces: str = ""
 
 
 def run(
@@ -96,6 +99,7 @@ def run(
         UnprotectedError: Others could reach it, and there are no keys.
         KeysError: The file of keys cannot be used.
         ListenError: The port is taken.
+        TracingError: Traces cannot be sent where the settings say.
     """
     import uvicorn
     from prometheus_client import CollectorRegistry, generate_latest, multiprocess
@@ -106,6 +110,7 @@ def run(
     from serving.http._protocol import OneWriteProtocol
 
     keys = checked_keys(settings)
+    tracer = open_tracer(settings.traces, "headwater-serve")
     sock = inherited or listen(settings.host, settings.port)
     reserved = _reserved(settings) if inherited is None else None
     registry = CollectorRegistry()
@@ -132,7 +137,9 @@ def run(
         metrics=metrics,
     )
     retired = RetiredCalls(settings.log / RETIRED_FILE)
-    front = Front(live=live, desk=desk, metrics=metrics, deadline=settings.limits.deadline, retired=retired)
+    front = Front(
+        live=live, desk=desk, metrics=metrics, deadline=settings.limits.deadline, retired=retired, tracer=tracer
+    )
     server = _grpc_server(settings, front, keys, live, reserved.getsockname()[1] if reserved else settings.grpc_port)
     app = App(
         live=live,
@@ -184,6 +191,8 @@ def run(
     try:
         service.run(sockets=[sock])
     finally:
+        if tracer is not None:
+            tracer.close()
         store.close()
         sock.close()
         if reserved is not None:

@@ -117,6 +117,8 @@ def write_answer(answer: Answer, product: str) -> dict[str, Any]:
         found["defaulted"] = answer.reasons
     if answer.explanation is not None:
         found["explanation"] = write_explanation(answer.explanation)
+    if not answer.logged:
+        found["logged"] = False
     return found
 
 

@@ -129,8 +129,11 @@ def write_response(answers: Sequence[Answer], engine: Engine, version: str, want
             if answer.explanation is not None
         },
     }
-    if any(parameters.values()):
-        found["parameters"] = {name: value for name, value in parameters.items() if value}
+    said: dict[str, Any] = {name: value for name, value in parameters.items() if value}
+    if not all(answer.logged for answer in answers):
+        said["logged"] = False
+    if said:
+        found["parameters"] = said
     return found
 
 

@@ -97,7 +97,7 @@ def wait_for(process: "subprocess.Popen[str]", *urls: str) -> None:
 @pytest.mark.parametrize("end", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy), signal.SIGKILL])
 def test_everything_is_open_on_loopback_alone_and_nothing_stays(workshop: Workshop, end: signal.Signals) -> None:
     # Once a killed `up` left Dagster and MLflow running for ever.
-    ui, mlflow, service, review = free_port(), free_port(), free_port(), free_port()
+    ui, mlflow, service, review, watch = free_port(), free_port(), free_port(), free_port(), free_port()
     words = (
         "--port",
         str(ui),
@@ -107,12 +107,20 @@ def test_everything_is_open_on_loopback_alone_and_nothing_stays(workshop: Worksh
         str(service),
         "--review-port",
         str(review),
+        "--watch-port",
+        str(watch),
     )
     with up(workshop, *words) as process:
-        opened = (f"{ui}/server_info", f"{mlflow}/health", f"{service}/v2/health/live", f"{review}/")
-        wait_for(process, *(f"http://127.0.0.1:{place}" for place in opened))
+        places = (
+            f"{ui}/server_info",
+            f"{mlflow}/health",
+            f"{service}/v2/health/live",
+            f"{review}/",
+            f"{watch}/metrics",
+        )
+        wait_for(process, *(f"http://127.0.0.1:{place}" for place in places))
         ports = listening()
-        assert ports[ui] == ports[mlflow] == ports[service] == ports[review] == {"0100007F"}
+        assert ports[ui] == ports[mlflow] == ports[service] == ports[review] == ports[watch] == {"0100007F"}
         assert "runs already over" in workshop.run("up", "--port", str(free_port()), code=2).stderr
         if end is signal.SIGINT:
             os.killpg(process.pid, end)  # as a terminal's Ctrl-C reaches the whole group
@@ -120,14 +128,14 @@ def test_everything_is_open_on_loopback_alone_and_nothing_stays(workshop: Worksh
             os.kill(process.pid, end)
         process.wait(timeout=STOP_SECONDS)
         assert gone(workshop)
-        assert not {ui, mlflow, service, review} & listening().keys()
+        assert not {ui, mlflow, service, review, watch} & listening().keys()
         if end is not signal.SIGKILL:
             assert (process.returncode, "Stopped." in process.communicate()[0]) == (0, True)
 
 
 def test_a_killed_ui_takes_nothing_along_that_stays(workshop: Workshop) -> None:
     port = free_port()
-    with up(workshop, "--port", str(port), "--no-mlflow", "--no-serve", "--no-review") as process:
+    with up(workshop, "--port", str(port), "--no-mlflow", "--no-serve", "--no-review", "--no-watch") as process:
         deadline = time.monotonic() + START_SECONDS
         while len(processes_of(workshop)) < 3 and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -150,3 +158,5 @@ def test_a_taken_port_is_named_with_its_option(workshop: Workshop) -> None:
         assert "--serve-port" in workshop.run("up", *free, "--serve-port", port, code=2).stderr
         free = (*free, "--no-serve")
         assert "--review-port" in workshop.run("up", *free, "--review-port", port, code=2).stderr
+        free = (*free, "--no-review")
+        assert "--watch-port" in workshop.run("up", *free, "--watch-port", port, code=2).stderr

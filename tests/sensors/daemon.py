@@ -53,6 +53,16 @@ class Daemon:
         self.failing: set[str] = set()
         self.lake = EmbeddedLake.open(state / "lake")
 
+    @property
+    def now(self) -> datetime:
+        """The clock of the newest tick."""
+        return self._now
+
+    @property
+    def workspace(self) -> WorkspaceProcessContext:
+        """The code location as the daemon has it."""
+        return self._workspace
+
     def land(self, *values: int, name: str = "toy/numbers.csv") -> None:
         """Puts a file of numbers where the landing asset looks for it."""
         file = self.state / "landing" / name

@@ -8,7 +8,7 @@ from assets._bridge import dagster_asset
 from assets._chain._landing import landing_asset
 from headwater.product import Audit, Check, Inputs, Product, Source, Verdict, table
 from resources.lake import LakeResource
-from sensors import all_sensors
+from sensors import all_sensors, heartbeat_asset, heartbeat_checks
 
 PRODUCT = Product(name="toy", question="Does it follow?", owners=("team:toy",))
 numbers = landing_asset(
@@ -41,9 +41,11 @@ def report(inputs: Inputs) -> pl.DataFrame:
 
 
 ASSETS = [numbers, doubled, total, report]
+SENSORS = [sensor for sensor in all_sensors(ASSETS) if sensor.name != "mlflow_mirror"]  # it knows real products
 defs = dg.Definitions(
-    assets=with_automation([dagster_asset(asset, PRODUCT) for asset in ASSETS]),
+    assets=[*with_automation([dagster_asset(asset, PRODUCT) for asset in ASSETS]), heartbeat_asset()],
+    asset_checks=[heartbeat_checks(SENSORS)],
     resources={"lake": LakeResource()},
-    sensors=[sensor for sensor in all_sensors(ASSETS) if sensor.name != "mlflow_mirror"],  # it knows real products
+    sensors=SENSORS,
     executor=dg.in_process_executor,
 )

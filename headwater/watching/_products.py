@@ -1,0 +1,154 @@
+"""What the lake says of products, read again only where it changed."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+from headwater.lake import Lake, Snapshot
+from headwater.materialize import record_of
+from headwater.names import DECISION_FACT, METRICS_FACT
+from headwater.watching._samples import Sample
+
+ROLLED_BACK: Final = "rolled back"
+"""How the reason begins for which a release bars a version that was live."""
+_Read: TypeAlias = Callable[[Lake, Snapshot, str, str], Iterator[Sample]]
+
+
+class ProductReader:
+    """Reads the newest commit; of what stands there as before, nothing is read twice."""
+
+    def __init__(self, lake: Lake, products: Sequence[str], *, branch: str) -> None:
+        """Prepares.
+
+        Args:
+            lake: The lake.
+            products: Names of the products.
+            branch: Whose newest commit counts.
+        """
+        self._lake, self._products, self._branch = lake, tuple(products), branch
+        self._held: dict[str, tuple[str, tuple[Sample, ...]]] = {}
+        self._refusals: dict[str, str] = {}
+
+    def read(self) -> Iterator[Sample]:
+        """Samples of every product.
+
+        Raises:
+            HeadwaterError: The lake cannot be read.
+        """
+        now = self._lake.at(self._branch)
+        yield Sample(name="lake_commit_timestamp_seconds", value=now.commit.created.timestamp())
+        refused = self._refused()
+        for product in self._products:
+            yield Sample(name="refused_builds", value=refused.count(product), labels={"product": product})
+            for name, read in _READERS.items():
+                path = f"{product}/{name}"
+                if now.has(path):
+                    yield from self._once(path, read, now, product)
+
+    def _once(self, path: str, read: _Read, now: Snapshot, product: str) -> tuple[Sample, ...]:
+        version = now.entry(path).data_version
+        held = self._held.get(path)
+        if held is None or held[0] != version:
+            held = self._held[path] = (version, tuple(read(self._lake, now, path, product)))
+        return held[1]
+
+    def _refused(self) -> list[str]:
+        """The product of each branch that a refused build left."""
+        for branch in self._lake.branches():
+            if branch.commit not in self._refusals:
+                record = self._lake.resolve(branch.commit).provenance if branch.name != self._branch else None
+                refused = record is not None and record.action == "refuse" and record.outputs
+                self._refusals[branch.commit] = record.outputs[0].path.split("/")[0] if record and refused else ""
+        there = {branch.commit for branch in self._lake.branches()}
+        self._refusals = {commit: product for commit, product in self._refusals.items() if commit in there}
+        return list(self._refusals.values())
+
+
+def _drift(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:
+    facts = _facts(lake, now, path)
+    labels = {"product": product}
+    if "shifted" in facts:
+        yield Sample(name="drift_shifted_columns", value=len(facts["shifted"]), labels=labels)
+        yield Sample(name="drift_watched_columns", value=facts["columns"], labels=labels)
+
+
+def _performance(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:
+    windows = _json(now, path, "performance.json")["windows"]
+    judged = [window for window in windows if window["overall"]["judged"]]
+    yield Sample(name="windows_judged", value=len(judged), labels={"product": product})
+    if windows and windows[-1]["overall"]["coverage"] is not None:
+        coverage = windows[-1]["overall"]["coverage"]
+        yield Sample(name="window_label_coverage", value=coverage, labels={"product": product})
+    for column, effect in (windows[-1].get("drift") or {}).items() if windows else ():
+        yield Sample(name="window_drift_effect", value=effect, labels={"product": product, "column": column})
+    if judged:
+        yield Sample(
+            name="window_end_timestamp_seconds", value=_seconds(judged[-1]["end"]), labels={"product": product}
+        )
+        for metric in judged[-1]["overall"]["metrics"]:
+            if metric["value"] is not None:
+                labels = {"product": product, "metric": metric["name"]}
+                yield Sample(name="window_metric", value=metric["value"], labels=labels)
+
+
+def _evaluation(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:
+    for name, metric in _facts(lake, now, path).get(METRICS_FACT, {}).items():
+        if metric["value"] is not None:
+            yield Sample(name="evaluation_metric", value=metric["value"], labels={"product": product, "metric": name})
+
+
+def _release(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:
+    said, labels = _json(now, path, "release.json"), {"product": product}
+    policy = said["policy"] if isinstance(said["policy"], str) else said["policy"]["kind"]
+    yield Sample(
+        name="release_info", value=1, labels={"product": product, "version": said["version"], "policy": policy}
+    )
+    for version, share in said.get("traffic", {}).items():
+        yield Sample(name="release_traffic_share", value=share, labels={"product": product, "version": version})
+    back = sum(reason.startswith(ROLLED_BACK) for reason in said.get("barred", {}).values())
+    yield Sample(name="release_rolled_back_versions", value=back, labels=labels)
+    yield Sample(name="release_held", value=bool(said.get("held")), labels=labels)
+    record = record_of(lake, now, path)
+    if record is not None:
+        yield Sample(name="release_timestamp_seconds", value=record.commit.created.timestamp(), labels=labels)
+
+
+def _retraining(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:
+    decision = _facts(lake, now, path).get(DECISION_FACT)
+    if decision is not None:
+        labels = {"product": product, "action": str(decision["action"])}
+        yield Sample(name="retraining_info", value=1, labels=labels)
+        seconds = _seconds(decision["now"])
+        yield Sample(name="retraining_timestamp_seconds", value=seconds, labels={"product": product})
+
+
+def _online(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:
+    for view in _json(now, path, "online.json")["views"]:
+        if view.get("newest") is not None:
+            labels = {"product": product, "view": view["name"]}
+            yield Sample(name="online_view_newest_timestamp_seconds", value=view["newest"] / 1e6, labels=labels)
+
+
+_READERS: Final[Mapping[str, _Read]] = {
+    "drift_report": _drift,
+    "performance_report": _performance,
+    "evaluation": _evaluation,
+    "release": _release,
+    "retraining": _retraining,
+    "online_features": _online,
+}
+
+
+def _facts(lake: Lake, now: Snapshot, path: str) -> Mapping[str, Any]:
+    """What the build that made it told, empty for what no build made."""
+    record = record_of(lake, now, path)
+    return record.output.facts if record is not None and record.output is not None else {}
+
+
+def _json(now: Snapshot, path: str, file: str) -> Any:
+    return json.loads((now.folder(path) / file).read_text(encoding="utf-8"))
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()

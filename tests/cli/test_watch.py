@@ -1,0 +1,79 @@
+"""Builds as spans, and the watch's own conduct."""
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from headwater.cli._watch import Watch, WatchPortError, _listen
+from headwater.errors import HeadwaterError
+from headwater.tracing import open_tracer, request_of, span_of
+from headwater.watching import Sample, UnknownSampleError, exposition
+from resources.settings import Settings
+from resources.tracing import SERVICE, traced
+from tests.compaction.scene import PATH, Scene, record
+from tests.serving.http.test_traces import Collector, facts
+
+
+def test_a_compaction_is_a_span_with_its_commit_and_links_to_the_requests_it_took_in(tmp_path: Path) -> None:
+    scene, collector = Scene(tmp_path), Collector()
+    scene.label()
+    settings = Settings(state=tmp_path, traces=collector.address)
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    scene.answer([record("no trace id"), record("b#0", trace=trace), record("b#1", trace=trace)])
+    outcome = traced(scene.compact, asset=scene.asset, partition=None, run_id="r", lake=scene.lake, settings=settings)
+    tracer = open_tracer(collector.address, SERVICE)
+    assert tracer is not None
+    tracer.close()
+    (span,) = collector.named(f"materialize {PATH}")
+    told = facts(span)
+    assert (told["headwater.commit"], told["headwater.status"], told["headwater.appended"]) == (
+        outcome.commit,
+        "published",
+        3,
+    )
+    (link,) = span.links
+    assert (link.trace_id.hex(), link.span_id.hex()) == (trace, span_of("toy", "b"))
+    collector.server.shutdown()
+    collector.server.server_close()
+
+
+def test_a_request_id_is_found_in_that_of_its_record() -> None:
+    assert [request_of(id) for id in ("a", "a#0", "a#b", "a#1#22")] == ["a", "a", "a#b", "a#1"]
+
+
+def test_a_part_that_cannot_be_seen_shows_no_numbers_and_says_so() -> None:
+    watch, away = Watch(), threading.Event()
+
+    def part() -> list[Sample]:
+        if away.is_set():
+            raise HeadwaterError("away")
+        return [Sample(name="disk_free_bytes", value=5)]
+
+    watch.parts = {"disk": (0.0, part)}
+    watch.look()
+    assert "headwater_disk_free_bytes 5.0" in exposition(watch.samples()).decode()
+    away.set()
+    watch.look()
+    said = exposition(watch.samples()).decode()
+    assert 'headwater_watch_failed{part="disk"} 1.0' in said
+    assert "headwater_disk_free_bytes 5.0" not in said
+    away.clear()
+    watch.look()
+    assert 'headwater_watch_failed{part="disk"} 0.0' in exposition(watch.samples()).decode()
+
+
+def test_a_number_that_no_catalogue_has_cannot_be_made() -> None:
+    with pytest.raises(UnknownSampleError, match="'speed'"):
+        Sample(name="speed", value=1)
+    with pytest.raises(UnknownSampleError, match="stale_assets"):
+        Sample(name="stale_assets", value=1)
+
+
+def test_a_taken_port_is_said() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(WatchPortError, match="--port"):
+            _listen(taken.getsockname()[1], Watch())
