@@ -46,6 +46,7 @@ DAGSTER_FOLDER: Final = "dagster"
 MLFLOW_FOLDER: Final = "mlflow"
 LANDING_FOLDER: Final = "landing"
 PREDICTION_LOG_FOLDER: Final = "serving/log"
+FAILURE_LOG_FOLDER: Final = "serving/failures"
 
 _SEGMENT = re.compile(r"^[a-z0-9][a-z0-9_.=-]{0,99}$")
 _COMMIT_ID = re.compile(r"^[0-9a-f]{64}$")

@@ -8,6 +8,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
     from assets._chain._cards import dataset_cards_asset, model_card_asset
     from assets._chain._drift import drift_assets
     from assets._chain._evaluation import evaluation_asset
+    from assets._chain._failures import failures_asset
     from assets._chain._model import model_asset
     from assets._chain._online import online_asset
     from assets._chain._outcomes import outcomes_asset
@@ -16,6 +17,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
     from assets._chain._release import release_asset
     from assets._chain._release_orders import release_orders_asset
     from assets._chain._retraining import retraining_assets
+    from assets._chain._rollout import rollout_assets
     from assets._chain._training_set import training_set_asset
 
     cards = (dataset_cards_asset(product),) if any("/datasets/" in asset.path for asset in product.assets) else ()
@@ -33,6 +35,8 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         model_card_asset(product),
         *drift_assets(product),
         release_orders_asset(product),
+        failures_asset(product),
+        *rollout_assets(product),
         release_asset(product),
         predictions_asset(product),
         outcomes_asset(product),

@@ -43,15 +43,16 @@ def status(product: str | None, as_json: bool) -> None:
 @click.option("--product", help="This product's log alone.")
 @json_option
 def compact(product: str | None, as_json: bool) -> None:
-    """Takes what waits into each product's predictions. Exit code 1 when something was refused."""
-    rows = [row for asset in _fed(product) for row in _compact(asset)]
+    """Takes what waits into each product's predictions, and its failures into theirs. Exit code 1 when something was refused."""
+    rows = [row for asset in _fed(product, all=True) for row in _compact(asset)]
     columns = ("path", "status", "appended", "repeated", "contrary", "unreadable", "dropped", "rows")
     show_rows(rows, columns, as_json=as_json, empty="No product has a prediction log.")
     if any(row["status"] == Status.REFUSED for row in rows):
         raise click.exceptions.Exit(1)
 
 
-def _fed(name: str | None) -> "list[Asset]":
+def _fed(name: str | None, *, all: bool = False) -> "list[Asset]":
+    """The predictions of some products; with `all` also what the service could not answer."""
     from assets._chain._paths import ChainPaths
     from assets._declared import declared
     from assets._products import product as find
@@ -59,6 +60,8 @@ def _fed(name: str | None) -> "list[Asset]":
 
     chosen = [find(name)] if name else list(products())
     paths = {ChainPaths(product=product.name).predictions for product in chosen}
+    if all:
+        paths |= {ChainPaths(product=product.name).service_failures for product in chosen}
     return [asset for product in chosen for asset in declared(product) if asset.path in paths]
 
 

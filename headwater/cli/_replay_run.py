@@ -139,6 +139,7 @@ def _build(product: "Product", settings: "Settings") -> Sequence[str]:
 
     assets, paths = declared(product), ChainPaths(product=product.name)
     trained = below(frozenset({paths.training_set}), assets) if product.retraining is not None else frozenset()
+    trained -= {paths.release}  # it also follows the steps of a rollout
     lake = open_lake(settings)
     errors: list[str] = []
     quiet = Listener(started=lambda path, partition: None, ended=lambda outcome: None)

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Versus
+from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Traffic, Versus
 from headwater.decisions._rollout import RolloutRules, RolloutStep, StepAction
-from headwater.decisions._sequential import FLOOR, Effect, exceeds, highest
+from headwater.decisions._sequential import FLOOR, Effect, RunningMean, exceeds, highest
 
 _ALARMS: Final = 3
 """Errors, latency and losses may each alarm in each stage: they share the chance of a false alarm."""
 _MOST: Final = 10_000_000
+"""Labels beyond which nobody waits."""
 
 
 class RolloutAction(StrEnum):
@@ -42,6 +43,9 @@ class RolloutRule(StrEnum):
     NOT_WORSE = "not_worse"
     OVERDUE = "overdue"
     WATCH = "watch"
+
+
+_WENT: Final = {RolloutRule.ERRORS: "failed", RolloutRule.LATENCY: "took longer than promised"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,15 +185,13 @@ def _alarms(
     rules: RolloutRules, evidence: RolloutEvidence, standing: Standing, compared: Comparison
 ) -> Iterator[tuple[RolloutRule, str]]:
     """Why it goes back, the gravest first."""
-    level, asked = alarm_level(rules, standing), evidence.answering
-    for rule, bad, count, allowed, before in (
-        (RolloutRule.ERRORS, asked.failed, asked.requests, evidence.errors_allowed, evidence.before.failures),
-        (RolloutRule.LATENCY, asked.slow, asked.answered, evidence.slow_allowed, evidence.before.slowness),
-    ):
+    level = alarm_level(rules, standing)
+    for asked, rule, found, allowed, before in _promises(evidence):
         limit = max(allowed, highest(before, alpha=level) if before.count >= FLOOR else 0.0)
-        if exceeds(bad, count, limit=limit, alpha=level):
-            what = "failed" if rule is RolloutRule.ERRORS else "took longer than promised"
-            yield rule, f"{bad} of {count} requests to {asked.version} {what}, certainly more than {limit:.2%}"
+        bad = round(found.total)
+        if exceeds(bad, found.count, limit=limit, alpha=level):
+            said = f"{bad} of {found.count} requests to {asked.version} {_WENT[rule]}"
+            yield rule, f"{said}, certainly more than {limit:.2%}"
     if not evidence.mismatch and compared.alarm.low > 0:
         how = "on the same requests" if compared.versus.is_paired else "beside it"
         yield (
@@ -204,6 +206,13 @@ def _alarms(
                 RolloutRule.ACCURACY,
                 f"{round(found.total)} of {found.count} decisions were wrong, certainly more than {wrong:.1%}",
             )
+
+
+def _promises(evidence: RolloutEvidence) -> Iterator[tuple[Traffic, RolloutRule, RunningMean, float, RunningMean]]:
+    """Each promise of each version that counts: how often it was broken, how often it may be, how often it was before."""
+    for asked in evidence.asked:
+        yield asked, RolloutRule.ERRORS, asked.failures, evidence.errors_allowed, evidence.before.failures
+        yield asked, RolloutRule.LATENCY, asked.slowness, evidence.slow_allowed, evidence.before.slowness
 
 
 def _hindrances(
@@ -223,13 +232,10 @@ def _hindrances(
             RolloutRule.REQUESTS,
             f"{found.requests} of {rules.min_requests} requests reached {standing.candidate} in {standing.where}{missed}",
         )
-    asked = evidence.answering
-    for what, share, allowed, before in (
-        ("failed", asked.failures, evidence.errors_allowed, evidence.before.failures),
-        ("took longer than promised", asked.slowness, evidence.slow_allowed, evidence.before.slowness),
-    ):
-        if share.mean > max(allowed, before.mean):
-            yield RolloutRule.PROMISES, f"{share.mean:.2%} of its requests {what}, {allowed:.2%} may"
+    for asked, rule, seen, allowed, before in _promises(evidence):
+        if seen.mean > max(allowed, before.mean):
+            said = f"{seen.mean:.2%} of the requests to {asked.version} {_WENT[rule]}, {allowed:.2%} may"
+            yield RolloutRule.PROMISES, said
     if compared.versus.labels < rules.min_labels:
         yield (
             RolloutRule.LABELS,

@@ -63,7 +63,7 @@ class Traffic:
     Attributes:
         version: The version; empty for all that were live.
         answered: Requests that it answered, or only scored.
-        failed: Requests that were drawn for it and got no answer.
+        failed: Requests that were drawn for it and got no answer; in the shadow, those that it could not score.
         slow: Answers that took longer than promised.
         wrong: Of settled windows with known labels: 1 for a wrong decision.
         loss: Of the same: the loss.
@@ -196,9 +196,10 @@ class RolloutEvidence:
         return max(self.now - self.first, timedelta(0))
 
     @property
-    def answering(self) -> Traffic:
-        """Whose promises are looked at: of a candidate in the shadow, those of the version that waits for its scores."""
-        return self.other if self.standing is not None and self.standing.share <= 0 else self.candidate
+    def asked(self) -> tuple[Traffic, ...]:
+        """Whose promises are looked at: of a candidate in the shadow also those of the version that waits for its scores."""
+        is_shadow = self.standing is not None and self.standing.share <= 0
+        return (self.candidate, self.other) if is_shadow else (self.candidate,)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, to be kept with the decision."""

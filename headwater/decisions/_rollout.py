@@ -92,7 +92,8 @@ class RolloutRules:
         """The rules that `to_json` wrote; what they do not say is as usual. Raises RolloutError."""
         usual = cls()
         times = {name for name in raw if isinstance(getattr(usual, name), timedelta)}
-        return cls(**{name: timedelta(seconds=value) if name in times else value for name, value in raw.items()})
+        read: dict[str, Any] = {**raw, **{name: timedelta(seconds=raw[name]) for name in times}}
+        return cls(**read)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from typing import Final
 
 from serving.engine import Answer, Asked, Engine, RequestError, VersionNotServedError, VersionRetiredError
 from serving.errors import ProductNotServedError, ServingError
-from serving.http._desk import Desk
+from serving.http._desk import Desk, Settled, nobody
+from serving.http._failures import Failures
 from serving.http._memory import Memory
 from serving.http._metrics import Metrics
 from serving.http._v1 import LONGEST_ID
@@ -16,6 +17,8 @@ from serving.policies import Ensemble
 
 _PLAIN, _WARNED = b"0", b"1"
 """Before a remembered answer: whether a deprecated version gave it."""
+_TOO_LARGE: Final = 413
+"""More instances than may ever wait: the caller's doing."""
 Read = Callable[[Engine], Sequence[Asked]]
 Write = Callable[[Sequence[Answer], Engine], bytes]
 
@@ -23,16 +26,20 @@ Write = Callable[[Sequence[Answer], Engine], bytes]
 class Front:
     """One worker's way from a request to the bytes of its answer."""
 
-    def __init__(self, *, live: LiveProducts, desk: Desk, metrics: Metrics, deadline: float) -> None:
+    def __init__(
+        self, *, live: LiveProducts, desk: Desk, metrics: Metrics, failures: Failures, deadline: float
+    ) -> None:
         """Prepares.
 
         Args:
             live: What is live.
             desk: Where requests are answered.
             metrics: What is counted.
+            failures: What could not be answered, for who decides about versions.
             deadline: Seconds within which a request is answered.
         """
         self._live, self._desk, self._metrics, self._deadline = live, desk, metrics, deadline
+        self._failures = failures
         self._memory: Final = Memory()
 
     def engine(self, product: str, version: str = "") -> Engine:
@@ -64,7 +71,7 @@ class Front:
         """
         engine = self.engine(product)
         if not id or len(id) > LONGEST_ID:  # the latter is refused where it is read
-            answers = await self._desk.ask(engine, read(engine), deadline)
+            answers = await self._ask(engine, read(engine), deadline)
             self._count(engine, answers)
             return answers[0].version, write(answers, engine), _is_deprecated(engine, answers)
         name, patience = (product, id), self._deadline if deadline is None else min(deadline, self._deadline)
@@ -87,7 +94,7 @@ class Front:
         except BaseException:
             settled(None)
             raise
-        answers = await self._desk.ask(engine, asked, deadline, settled)
+        answers = await self._ask(engine, asked, deadline, settled)
         return answers[0].version, written, _is_deprecated(engine, answers)
 
     def counted(self, product: str, version: str, status: int, begun: float) -> None:
@@ -96,6 +103,19 @@ class Front:
         counted = self._metrics.of_request(known, version, status)
         counted[0].inc()
         counted[1].observe(time.perf_counter() - begun)
+
+    async def _ask(
+        self, engine: Engine, asked: Sequence[Asked], deadline: float | None, settled: Settled = nobody
+    ) -> list[Answer]:
+        """The desk's answers. What was read well and gets none is a failure of the version that was drawn for it."""
+        try:
+            return await self._desk.ask(engine, asked, deadline, settled)
+        except (Problem, ServingError) as error:
+            problem = error if isinstance(error, Problem) else problem_of(error)
+            if problem.status != _TOO_LARGE:
+                wrong = [asked[place] for place in problem.places]
+                self._failures.note(engine, wrong or asked, problem.code)
+            raise
 
     def _count(self, engine: Engine, answers: Sequence[Answer]) -> None:
         for answer in answers:

@@ -43,9 +43,11 @@ def test_the_public_names_are_these() -> None:
             "SampleRatio",
             "ServiceLevels",
             "ServiceWindow",
+            "SettledWindow",
             "SlicePerformance",
             "SliceShift",
             "Span",
+            "StageCounts",
             "TooManyWindowsError",
             "Truth",
             "VariantDifference",
@@ -67,9 +69,12 @@ def test_the_public_names_are_these() -> None:
             "performance_windows",
             "power_of_proportions",
             "prediction_drift",
+            "price_of",
             "rows_for_proportions",
             "sample_ratio",
             "service_windows",
+            "stage_counts",
+            "traffic_before",
         ]
     )
 
