@@ -19,6 +19,7 @@ from headwater.decisions import (
     next_release,
 )
 from headwater.lake import Kind
+from headwater.lake.errors import PathNotFoundError
 from headwater.models import Gate
 from headwater.names import GATES_FACT, INTRODUCED_FACT, METRICS_FACT, RELEASED_FACT, STATEMENT_FACT
 from headwater.product import Asset, Audit, Check, Inputs, Product, RejectedInputError, Result, Verdict
@@ -116,8 +117,16 @@ def _given(inputs: Inputs, product: Product, versions: Versions, previous: Relea
         judged={name: one for name in sorted(named) if (one := versions.judged(name)) is not None},
         orders=orders,
         rollout=product.rollout,
-        step=read_step(inputs.folder(paths.rollout_step)),
+        step=_newest_step(inputs, paths),
     )
+
+
+def _newest_step(inputs: Inputs, paths: ChainPaths) -> RolloutStep | None:
+    """The newest step. Orders are followed also where nobody built the decisions yet, after an older Headwater."""
+    try:
+        return read_step(inputs.folder(paths.rollout_step))
+    except PathNotFoundError:
+        return None
 
 
 def read_step(folder: Path) -> RolloutStep | None:

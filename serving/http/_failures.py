@@ -35,6 +35,8 @@ class Failures:
 
     def note(self, engine: Engine, asked: Sequence[Asked], code: str) -> None:
         """Counts requests that got no answer. Those that named their version were not drawn, and count for none."""
+        if self._open_log is None:
+            return
         now = time.time_ns() // 1_000
         with self._lock:
             for one in asked:
@@ -54,9 +56,11 @@ class Failures:
         for product in sorted({key[0] for key in counts}):
             own = {key: found for key, found in counts.items() if key[0] == product}
             log = self._log_of(product)
+            if log is None:
+                self._keep(own)
+                continue
             try:
-                if log is not None:
-                    log.append([_record(key, *found) for key, found in own.items()])
+                log.append([_record(key, *found) for key, found in own.items()])
             except LogError as error:
                 _LOG.error("failures cannot be written", extra={"product": product, "reason": str(error)})
                 self._keep(own)
