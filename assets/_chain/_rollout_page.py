@@ -82,11 +82,11 @@ def _losses(document: Mapping[str, Any]) -> str:
     said = (
         f"On {how}: {loss['candidate']:,} labels of the candidate, {loss['live']:,} of the other version; {evidence['unsettled']:,} events "
         f"wait. It goes on when the interval of the loss lies below {margin:g}"
-        f"{f', at about {needed:,} labels if all stays as it looks' if needed else ''}; it goes back when it lies above 0. "
-        "The intervals hold at every look."
+        f"{f', at about {needed:,} labels if all stays as it looks' if needed else ''}; it goes back when the wider one, {_interval(document['alarm'])}, "
+        "lies above 0: all alarms of the rollout share one chance of a false one. The intervals hold at every look."
     )
     table = _table(["", "candidate", "other", "difference"], rows)
-    return f"{_drawing(loss, margin)}{table}<p>{html.escape(said)}</p>"
+    return f"{_drawing(loss, document['alarm'], margin)}{table}<p>{html.escape(said)}</p>"
 
 
 def _sides(versus: Mapping[str, Any]) -> list[str]:
@@ -94,9 +94,9 @@ def _sides(versus: Mapping[str, Any]) -> list[str]:
     return [_number(side["total"] / side["count"] if side["count"] else None) for side in sides]
 
 
-def _drawing(loss: Mapping[str, Any], margin: float) -> str:
-    """The interval of the difference between what sends back and what lets go on."""
-    most = max(abs(loss["low"]), abs(loss["high"]), margin) * 1.1
+def _drawing(loss: Mapping[str, Any], alarm: Mapping[str, Any], margin: float) -> str:
+    """The intervals of the difference, between what sends back and what lets go on."""
+    most = max(abs(alarm["low"]), abs(alarm["high"]), margin) * 1.1
 
     def x(value: float) -> float:
         return (value / most + 1) / 2 * _WIDTH
@@ -105,6 +105,7 @@ def _drawing(loss: Mapping[str, Any], margin: float) -> str:
         f"<line class='axis' x1='{x(0):.1f}' x2='{x(0):.1f}' y1='4' y2='40'/><text x='{x(0) + 4:.1f}' y='54' font-size='12'>as good</text>",
         f"<line class='limit' x1='{x(margin):.1f}' x2='{x(margin):.1f}' y1='4' y2='40'/>"
         f"<text x='{x(margin) + 4:.1f}' y='68' font-size='12' fill='#cf222e'>margin {margin:g}</text>",
+        f"<line x1='{x(alarm['low']):.1f}' x2='{x(alarm['high']):.1f}' y1='22' y2='22' stroke='#54aeff' stroke-width='2'/>",
         f"<line x1='{x(loss['low']):.1f}' x2='{x(loss['high']):.1f}' y1='22' y2='22' stroke='#0969da' stroke-width='4'/>",
         f"<circle cx='{x(loss['estimate']):.1f}' cy='22' r='5' fill='#0969da'/>",
     ]

@@ -45,6 +45,8 @@ class RolloutRule(StrEnum):
     WATCH = "watch"
 
 
+_MORE_LABELS: Final = (RolloutRule.LABELS, RolloutRule.NOT_WORSE, RolloutRule.OVERDUE)
+"""What more labels may help."""
 _WENT: Final = {RolloutRule.ERRORS: "failed", RolloutRule.LATENCY: "took longer than promised"}
 
 
@@ -147,7 +149,7 @@ class Comparison:
 
     def decision(self, action: RolloutAction, rule: RolloutRule, reason: str) -> RolloutDecision:
         """A decision beside what it compared."""
-        needed = self._needed() if action is RolloutAction.WAIT else None
+        needed = self._needed() if rule in _MORE_LABELS else None
         return RolloutDecision(
             action=action, rule=rule, reason=f"{reason}.", loss=self.loss, alarm=self.alarm, labels_needed=needed
         )
@@ -163,6 +165,8 @@ class Comparison:
     def _needed(self) -> int | None:
         """By doubling: the interval's width falls with every label more."""
         low, room = self.versus.labels, self.margin - self.loss.estimate
+        if self.loss.high < self.margin:
+            return None
         if room <= 0 or low < FLOOR:
             return None
         count = low
