@@ -68,10 +68,10 @@ def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     paths, rules = ChainPaths(product=product.name), product.rollout.rules
     for path in (paths.predictions, paths.outcomes, paths.service_failures):
         inputs.entry(path)
-    evidence = rollout_evidence(inputs, product)
+    before = _before(inputs, paths)
+    evidence = rollout_evidence(inputs, product, watched=before["evidence"].get("watched", "") if before else "")
     decision = decide_rollout(rules, evidence)
     document = _document(product, evidence, decision)
-    before = _before(inputs, paths)
     if before is not None and _says_the_same(before, document, rules.recorded_every.total_seconds()):
         document = before
     (folder / DECISION_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))

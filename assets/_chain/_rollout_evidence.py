@@ -35,7 +35,7 @@ class _Rows:
         failures: Requests that got no answer since.
         before: Answers of the time before the rollout.
         failures_before: Requests that got none then.
-        outcomes: Of all predictions.
+        outcomes: Of the answers since.
         now: The newest instant that they know of.
     """
 
@@ -48,20 +48,31 @@ class _Rows:
     now: datetime
 
 
-def rollout_evidence(inputs: Inputs, product: Product) -> RolloutEvidence:
-    """What a decision about the product's rollout looks at."""
+def rollout_evidence(inputs: Inputs, product: Product, *, watched: str = "") -> RolloutEvidence:
+    """What a decision about the product's rollout looks at.
+
+    Args:
+        inputs: As the decision reads them.
+        product: The product.
+        watched: The commit that began a watch of which the decision before knew that it is over: nothing of it is read again.
+    """
     stood = standing_of(inputs, product)
     if stood.standing is None:
         return RolloutEvidence(standing=None, idle=stood.idle)
+    if stood.standing.since_commit == watched:
+        return _over(stood.standing)
     rows = _rows(inputs, product, stood, stood.standing)
     if rows is None:
         return RolloutEvidence(standing=stood.standing)
     first: datetime | None = rows.seen["at"][0] if rows.seen.height else None
     rules, standing = product.rollout.rules, stood.standing
     is_over = standing.is_watch and not standing.is_compared and first is not None and rows.now - first >= rules.watch
-    if is_over:
-        return RolloutEvidence(standing=None, idle=f"{standing.candidate} answers everything, and its watch is over.")
-    return _measured(inputs, product, standing, rows, first)
+    return _over(standing) if is_over else _measured(inputs, product, standing, rows, first)
+
+
+def _over(standing: Standing) -> RolloutEvidence:
+    said = f"{standing.candidate} answers everything, and its watch is over."
+    return RolloutEvidence(standing=None, idle=said, watched=standing.since_commit)
 
 
 def _measured(
@@ -130,7 +141,7 @@ def _rows(inputs: Inputs, product: Product, stood: Stood, standing: Standing) ->
     assert stood.release is not None
     assert begun is not None
     table, failures = inputs.table(paths.predictions), inputs.table(paths.service_failures)
-    outcomes = inputs.table(paths.outcomes).collect()
+    told = inputs.table(paths.outcomes)
     newest: Any = table.select(pl.col("at").max()).collect().item()
     if newest is None and not (failures.select(pl.len()).collect().item()):
         return None
@@ -141,14 +152,14 @@ def _rows(inputs: Inputs, product: Product, stood: Stood, standing: Standing) ->
     commits = served_under(inputs, paths.release, stood.release, seen["commit"].unique().sort().to_list())
     answers = seen.filter(pl.col("commit").is_in(commits) & pl.col("propensity").is_not_null())
     past = pl.col("received").is_between(begun - BEFORE, begun, closed="left")
-    moments = [newest, outcomes["at"].max(), outcomes["label_known_at"].max()]
+    moments = [newest, *told.select(pl.col("at").max(), pl.col("label_known_at").max()).collect().row(0)]
     return _Rows(
         seen=seen,
         answers=answers,
         failures=failures.filter(pl.col("received") >= since).collect(),
         before=table.select("received", "latency_us").filter(past).collect(),
         failures_before=failures.filter(past).collect(),
-        outcomes=outcomes,
+        outcomes=told.filter(pl.col("received") >= since).collect(),
         now=max((one for one in moments if one is not None), default=since),
     )
 

@@ -79,10 +79,14 @@ def _losses(document: Mapping[str, Any]) -> str:
         rows.append([unit, _number(business["candidate"]), _number(business["other"]), _interval({**loss, **scaled})])
     needed = document["labels_needed"]
     how = "the same requests" if is_paired else "requests of its own"
+    goes_on = f"It goes on when the interval of the loss lies below {margin:g}"
+    if needed:
+        goes_on += f", at about {needed:,} labels if all stays as it looks"
+    if evidence["standing"]["is_watch"]:
+        goes_on = "It stays when its time has passed"
     said = (
         f"On {how}: {loss['candidate']:,} labels of the candidate, {loss['live']:,} of the other version; {evidence['unsettled']:,} events "
-        f"wait. It goes on when the interval of the loss lies below {margin:g}"
-        f"{f', at about {needed:,} labels if all stays as it looks' if needed else ''}; it goes back when the wider one, {_interval(document['alarm'])}, "
+        f"wait. {goes_on}; it goes back when the wider one, {_interval(document['alarm'])}, "
         "lies above 0: all alarms of the rollout share one chance of a false one. The intervals hold at every look."
     )
     table = _table(["", "candidate", "other", "difference"], rows)

@@ -155,6 +155,7 @@ class RolloutEvidence:
     Attributes:
         standing: The stage; None when there is nothing to decide.
         idle: Then why not.
+        watched: Then the commit that began a watch that is over; empty without.
         now: The newest instant that the data know of, None where there are none.
         first: Prediction time of the first request since the stage began, under whatever policy; None without one.
         seen: Requests since the stage began, under whatever policy.
@@ -173,6 +174,7 @@ class RolloutEvidence:
 
     standing: Standing | None
     idle: str = ""
+    watched: str = ""
     now: datetime | None = None
     first: datetime | None = None
     seen: int = 0
@@ -204,7 +206,11 @@ class RolloutEvidence:
     def to_json(self) -> dict[str, Any]:
         """JSON values, to be kept with the decision."""
         if self.standing is None:
-            return {"standing": None, "idle": self.idle}  # the same however many requests come in
+            return {
+                "standing": None,
+                "idle": self.idle,
+                "watched": self.watched,
+            }  # the same however many requests come in
         plain = ("seen", "unsettled", "split_p", "mismatch", "errors_allowed", "slow_allowed", "wrong_allowed")
         return {
             "standing": self.standing.to_json(),

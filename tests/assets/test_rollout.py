@@ -220,6 +220,19 @@ def test_labels_that_never_come_hold_a_stage_and_a_check_says_so(begun: Begun) -
     assert "until somebody promotes or rolls back" in scene.decision()["reason"]
 
 
+def test_a_watch_that_is_over_stays_over_and_changes_nothing(begun: Begun) -> None:
+    scene = begun(Rollout(rules=RULES))
+    scene.answers(range(10), NEW)
+    scene.settle()
+    assert said(scene) == ("wait", "watch")
+    scene.answers([20], NEW, at=AT + 8 * DAY)
+    scene.settle()
+    assert scene.decision()["reason"] == "1.1.0 answers everything, and its watch is over."
+    scene.answers(range(30, 40), NEW)
+    scene.failures(NEW, 50)
+    assert [one.status for one in scene.settle()][3:] == [Status.UNCHANGED] * 3
+
+
 def test_waiting_for_the_same_is_put_on_record_once_an_hour(begun: Begun) -> None:
     scene = begun()
     commits = []
