@@ -9,10 +9,11 @@ import polars as pl
 from assets._chain._paths import ChainPaths
 from assets._chain._prediction_rows import REJECTED
 from assets._chain._predictions import MOST_RECORDS
+from headwater.checks import columns_as_declared
 from headwater.feeds import Appended, Backlog, Feed, Positions
 from headwater.lake import Kind
 from headwater.names import FAILURE_LOG_FOLDER
-from headwater.product import Asset, Inputs, Product
+from headwater.product import Asset, Audit, Check, Inputs, Product, Severity, Verdict
 
 SCHEMA: Final = {
     "received": pl.Datetime("us", "UTC"), "version": pl.String(), "code": pl.String(), "count": pl.Int64(), "commit": pl.String(),
@@ -30,6 +31,16 @@ def failures_asset(product: Product) -> Asset:
         kind=Kind.TABLE,
         compute=_compact,
         previous=(path,),
+        checks=(
+            columns_as_declared(SCHEMA),
+            Check(
+                name="failures_are_readable",
+                judge=_are_readable,
+                blocking=False,
+                severity=Severity.WARN,
+                description="Every record of the log of failures is one.",
+            ),
+        ),
         description="Requests that got no answer, by version and by how they failed: what the prediction log cannot hold.",
         kinds=("polars",),
         feed=Feed(
@@ -66,6 +77,12 @@ def _compact(inputs: Inputs) -> Appended:
         rejected=pl.DataFrame(aside, schema=REJECTED, orient="row"),
         facts={"appended": len(rows), "unreadable": len(aside), "more": not taken.is_all},
     )
+
+
+def _are_readable(audit: Audit) -> Verdict:
+    unreadable = int(audit.facts.get("unreadable", 0))
+    said = f"{unreadable} records are kept in the table of rejected ones." if unreadable else ""
+    return Verdict(passed=not unreadable, facts={"unreadable": unreadable}, description=said)
 
 
 def _backlog(folder: Path, positions: Positions, most: int) -> Backlog:

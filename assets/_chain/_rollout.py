@@ -58,6 +58,13 @@ def rollout_assets(product: Product) -> tuple[Asset, Asset]:
         compute=partial(_step, product=product),
         inputs=(paths.rollout,),
         previous=(paths.rollout_step,),
+        checks=(
+            Check(
+                name="step_can_be_taken",
+                judge=_can_be_taken,
+                description="A step names a version, an advance or an abort, and why.",
+            ),
+        ),
         description="The newest step that a release takes: changed by a decision to go on or back, and by nothing else.",
         kinds=("json",),
     )
@@ -130,6 +137,12 @@ def _step(inputs: Inputs, folder: Path, *, product: Product) -> Result:
 def _standing_step(inputs: Inputs, paths: ChainPaths) -> RolloutStep | None:
     past = inputs.previous(paths.rollout_step)
     return read_step(past.folder(paths.rollout_step)) if past is not None else None
+
+
+def _can_be_taken(audit: Audit) -> Verdict:
+    step = read_step(audit.staged.folder(audit.path))
+    is_whole = step is None or bool(step.id and step.candidate and step.reason)
+    return Verdict(passed=is_whole, facts={"step": step.id if step is not None else None})
 
 
 def _is_not_overdue(audit: Audit) -> Verdict:

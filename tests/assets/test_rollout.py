@@ -298,6 +298,7 @@ def test_what_is_no_failure_is_kept_aside(begun: Begun) -> None:
     scene.failures(NEW, 1)
     found = materialize(scene.lake, failures_asset(scene.product), run=Run(actor="automation"), state=scene.state)
     assert (found.facts["appended"], found.facts["unreadable"]) == (1, 1)
+    assert [check.name for check in found.checks if not check.passed] == ["failures_are_readable"]
     assert scene.lake.at("main").table(f"{NAME}/service_failures.rejected").collect().height == 1
     again = materialize(scene.lake, failures_asset(scene.product), run=Run(actor="automation"), state=scene.state)
     assert again.status is Status.UNCHANGED
