@@ -237,7 +237,8 @@ def _hindrances(
             f"{found.requests} of {rules.min_requests} requests reached {standing.candidate} in {standing.where}{missed}",
         )
     for asked, rule, seen, allowed, before in _promises(evidence):
-        if seen.mean > max(allowed, before.mean):
+        usual = highest(before, alpha=rules.alpha) if before.count >= FLOOR else 0.0
+        if seen.mean > max(allowed, usual):
             said = f"{seen.mean:.2%} of the requests to {asked.version} {_WENT[rule]}, {allowed:.2%} may"
             yield RolloutRule.PROMISES, said
     if compared.versus.labels < rules.min_labels:
