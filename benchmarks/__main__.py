@@ -22,6 +22,7 @@ QUICK: Final[Mapping[str, Sequence[str]]] = {
     "point_in_time": ("--rows", "80000", "--repetitions", "2", "--dask-labels", "2000"),
     "drift": ("--rows", "80000", "--repeats", "1"),
     "concept_drift": ("--streams", "10"),
+    "rollout": ("--rollouts", "20"),
     "startup": ("--repetitions", "2"),
     "build": ("--repetitions", "1"),
     "online": ("--entities", "5000", "--rounds", "1"),

@@ -46,6 +46,7 @@ DAGSTER_FOLDER: Final = "dagster"
 MLFLOW_FOLDER: Final = "mlflow"
 LANDING_FOLDER: Final = "landing"
 PREDICTION_LOG_FOLDER: Final = "serving/log"
+FAILURE_LOG_FOLDER: Final = "serving/failures"
 STREAMS_FOLDER: Final = "streams"
 
 TARIFF_FILE: Final = "tariff.toml"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from headwater.decisions import Retraining
     from headwater.features import FeatureView, OnDemandFeatures, StreamedView
     from headwater.models import Gate
-    from headwater.monitoring import PerformanceRules
+    from headwater.monitoring import PerformanceRules, ServiceLevels
     from headwater.replay import ReplaySource
     from headwater.review import Review
     from headwater.streams import StreamSource
@@ -604,6 +604,7 @@ class Product:
         labels, split, model, gates, drift: From training set to release; all or none.
         serving: How the model answers requests.
         performance: How the model in service is judged; None takes weeks and the model's slices.
+        service_levels: What the service promises; None takes the usual: 95% of answers within 100 ms, 1% of errors.
         retraining: When it is trained again; None trains whenever the training set changes.
         replay: Gives its past to play again, from a snapshot of the lake and its packaged files by source; None for no replay.
         rollout: How a new version comes in: all at once, in the shadow first, or by growing shares.
@@ -629,6 +630,7 @@ class Product:
     drift: DriftWatch = field(default_factory=DriftWatch)
     serving: Serving = field(default_factory=Serving)
     performance: "PerformanceRules | None" = None
+    service_levels: "ServiceLevels | None" = None
     retraining: "Retraining | None" = None
     replay: "Callable[[Snapshot, Mapping[str, pl.DataFrame]], ReplaySource] | None" = None
     rollout: Rollout = field(default_factory=Rollout)

@@ -147,6 +147,15 @@ def release_statement(lake: Lake, product: str, *, ref: str = MAIN) -> Mapping[s
     return found
 
 
+def rollout_decision(lake: Lake, product: str, *, ref: str = MAIN) -> Mapping[str, Any]:
+    """The newest recorded decision about a product's rollout, empty before the first one."""
+    snapshot, path = lake.at(ref), f"{product}/rollout"
+    if not snapshot.has(path):
+        return {}
+    found: dict[str, Any] = json.loads((snapshot.folder(path) / "decision.json").read_text())
+    return found
+
+
 def _evaluations(lake: Lake, product: str, ref: str) -> dict[str, Mapping[str, Any]]:
     """The newest evaluation's metrics of each version."""
     found: dict[str, Mapping[str, Any]] = {}

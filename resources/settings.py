@@ -9,6 +9,7 @@ from typing import Final
 from headwater.errors import HeadwaterError
 from headwater.names import (
     DAGSTER_FOLDER,
+    FAILURE_LOG_FOLDER,
     LAKE_FOLDER,
     LANDING_FOLDER,
     MLFLOW_FOLDER,
@@ -86,6 +87,11 @@ class Settings:
     def prediction_log(self) -> Path:
         """The prediction log, one folder a product."""
         return self.state / PREDICTION_LOG_FOLDER
+
+    @property
+    def failure_log(self) -> Path:
+        """The logs of requests that got no answer, one folder a product."""
+        return self.state / FAILURE_LOG_FOLDER
 
     @property
     def streams(self) -> Path:

@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ import polars as pl
 
 from assets._chain._evaluation import EVALUATION_FILE
 from assets._chain._ordering import checked_order
-from assets._chain._release import release_asset
+from assets._chain._release import STEP_FILE, release_asset
 from assets._chain._release_orders import release_orders_asset
-from assets.flights.product import PRODUCT as FLIGHTS
-from headwater.decisions import Order, OrderKind, Rollout
+from assets.flights.product import PRODUCT as DECLARED
+from headwater.decisions import Order, OrderKind, Rollout, RolloutStep
 from headwater.lake import EmbeddedLake, Entry, Kind, Snapshot, Transaction
 from headwater.materialize import Outcome, RecordingInputs, Run, materialize
 from headwater.models import IDENTITY
@@ -24,6 +25,8 @@ from headwater.product import Product
 from headwater.provenance import Output, Provenance
 from headwater.release_orders import give_order
 
+FLIGHTS = replace(DECLARED, rollout=Rollout())
+"""All at once, unless a test declares a rollout."""
 PRODUCT = FLIGHTS.name
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 GATE = "auc_is_surely_at_least_0_68"
@@ -48,12 +51,15 @@ class Scene:
         self.state, self.product = state, product
         self.lake = EmbeddedLake.open(state / "lake")
         self.declare()
+        self.step(None)
+
+    def step(self, step: RolloutStep | None) -> None:
+        """What the decisions about a rollout say, for the next build of the release."""
+        self._folder("rollout_step", {"step": step.to_json() if step is not None else None}, {}, STEP_FILE)
 
     def declare(self, rollout: Rollout | None = None) -> None:
         """The product with another rollout."""
-        more = {"rollout": rollout} if rollout is not None else {}
-        fields = {name: getattr(self.product, name) for name in self.product.__dataclass_fields__}
-        self.product = Product(**{**fields, **more})
+        self.product = self.product if rollout is None else replace(self.product, rollout=rollout)
         self.orders, self.released = release_orders_asset(self.product), release_asset(self.product)
 
     def version(

@@ -9,6 +9,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
     from assets._chain._causes import causes_asset
     from assets._chain._drift import drift_assets
     from assets._chain._evaluation import evaluation_asset
+    from assets._chain._failures import failures_asset
     from assets._chain._model import model_asset
     from assets._chain._online import online_asset
     from assets._chain._outcomes import outcomes_asset
@@ -18,6 +19,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
     from assets._chain._release_orders import release_orders_asset
     from assets._chain._retraining import retraining_assets
     from assets._chain._review_answers import review_answers_asset
+    from assets._chain._rollout import rollout_assets
     from assets._chain._training_set import training_set_asset
 
     cards = (dataset_cards_asset(product),) if any("/datasets/" in asset.path for asset in product.assets) else ()
@@ -35,6 +37,8 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         model_card_asset(product),
         *drift_assets(product),
         release_orders_asset(product),
+        failures_asset(product),
+        *rollout_assets(product),
         release_asset(product),
         predictions_asset(product),
         *((review_answers_asset(product),) if product.review is not None else ()),

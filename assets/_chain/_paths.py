@@ -80,6 +80,21 @@ class ChainPaths:
         return f"{self.product}/predictions"
 
     @property
+    def service_failures(self) -> str:
+        """What the service could not answer, counted by version."""
+        return f"{self.product}/service_failures"
+
+    @property
+    def rollout(self) -> str:
+        """The decision whether the version that came in last goes on, back, or waits, with its evidence."""
+        return f"{self.product}/rollout"
+
+    @property
+    def rollout_step(self) -> str:
+        """The newest step that a release has to take: changed by a decision to go on or back, and by nothing else."""
+        return f"{self.product}/rollout_step"
+
+    @property
     def release_orders(self) -> str:
         """What people ordered of the release, one row an order."""
         return f"{self.product}/release_orders"

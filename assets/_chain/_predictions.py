@@ -56,7 +56,7 @@ def predictions_asset(product: Product) -> Asset:
             backlog=_backlog,
             settle=_settle,
             least_records=serving.least_records,
-            longest_wait=serving.longest_wait,
+            longest_wait=min(serving.longest_wait, product.rollout.rules.check_every),
         ),
     )
 

@@ -9,8 +9,17 @@ from typing import Any, Final
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
 from assets._chain._versions import Versions
-from headwater.decisions import Judged, NextRelease, NothingToReleaseError, Release, ReleaseInput, next_release
+from headwater.decisions import (
+    Judged,
+    NextRelease,
+    NothingToReleaseError,
+    Release,
+    ReleaseInput,
+    RolloutStep,
+    next_release,
+)
 from headwater.lake import Kind
+from headwater.lake.errors import PathNotFoundError
 from headwater.models import Gate
 from headwater.names import GATES_FACT, INTRODUCED_FACT, METRICS_FACT, RELEASED_FACT, STATEMENT_FACT
 from headwater.product import Asset, Audit, Check, Inputs, Product, RejectedInputError, Result, Verdict
@@ -20,6 +29,7 @@ RELEASE_FILE: Final = "release.json"
 RUN_FILE: Final = "run.json"
 DECISION_FILE: Final = "decision.json"
 """The whole input of the decision, beside what was decided."""
+STEP_FILE: Final = "step.json"
 _JUDGED: Final = "judged"
 _TOLD: Final = ("policy", "traffic", "reason", "actor", "waits", "waits_for", "held")
 """What of a statement its commit tells, so that a history needs no files."""
@@ -32,7 +42,14 @@ def release_asset(product: Product) -> Asset:
         path=paths.release,
         kind=Kind.FOLDER,
         compute=partial(_release, product=product),
-        inputs=(paths.model, paths.evaluation, paths.model_card, paths.drift_report, paths.release_orders),
+        inputs=(
+            paths.model,
+            paths.evaluation,
+            paths.model_card,
+            paths.drift_report,
+            paths.release_orders,
+            paths.rollout_step,
+        ),
         previous=(paths.release, paths.model, paths.evaluation, paths.model_card, paths.release_orders),
         identity=(RELEASE_FILE,),
         checks=(
@@ -51,7 +68,7 @@ def release_asset(product: Product) -> Asset:
         description="Which versions answer, under which policy, by whose word, on which evidence.",
         kinds=("json",),
         declaration=declared_values(
-            risk=product.risk, gates=product.gates, rollout=product.rollout, serving=_serving(product)
+            risk=product.risk, gates=product.gates, rollout=_shape(product), serving=_serving(product)
         ),
     )
 
@@ -88,9 +105,10 @@ def _release(inputs: Inputs, folder: Path, *, product: Product) -> Result:
 
 
 def _given(inputs: Inputs, product: Product, versions: Versions, previous: Release | None) -> ReleaseInput:
-    """What the decision looks at: of the orders those that no release has heard. No asset decides on steps of a rollout yet."""
+    """What the decision looks at: of the orders those that no release has heard."""
     heard = previous.heard if previous else ()
-    table = inputs.table(ChainPaths(product=product.name).release_orders)
+    paths = ChainPaths(product=product.name)
+    table = inputs.table(paths.release_orders)
     orders = tuple(order for order in read_orders(table) if order.id not in heard)
     named = {name for order in orders for name in named_versions(order.version, order.policy)}
     return ReleaseInput(
@@ -99,7 +117,27 @@ def _given(inputs: Inputs, product: Product, versions: Versions, previous: Relea
         judged={name: one for name in sorted(named) if (one := versions.judged(name)) is not None},
         orders=orders,
         rollout=product.rollout,
+        step=_newest_step(inputs, paths),
     )
+
+
+def _newest_step(inputs: Inputs, paths: ChainPaths) -> RolloutStep | None:
+    """The newest step. Orders are followed also where nobody built the decisions yet, after an older Headwater."""
+    try:
+        return read_step(inputs.folder(paths.rollout_step))
+    except PathNotFoundError:
+        return None
+
+
+def read_step(folder: Path) -> RolloutStep | None:
+    """The newest step, from the folder that the decisions about a rollout write; None before the first."""
+    raw = json.loads((folder / STEP_FILE).read_text())["step"]
+    return None if raw is None else RolloutStep.from_json(raw)
+
+
+def _shape(product: Product) -> dict[str, Any]:
+    """How a new version comes in; the rules of evidence belong to who decides by them."""
+    return {name: value for name, value in product.rollout.to_json().items() if name != "rules"}
 
 
 def _is_same(before: Mapping[str, Any], release: Release) -> bool:

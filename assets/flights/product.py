@@ -12,7 +12,7 @@ from assets.flights.labels import LABEL, LABEL_KNOWN_AT, PREDICT_AT, labels
 from assets.flights.on_demand import ON_DEMAND
 from assets.flights.replay import FlightsReplay
 from assets.flights.streams import EVENTS, STREAMS
-from headwater.decisions import Retraining
+from headwater.decisions import Retraining, Rollout, RolloutKind, RolloutRules
 from headwater.models import Gate, MetricName, beats_baseline, not_worse_than_champion
 from headwater.models.evaluation_bootstrap import Bootstrap
 from headwater.monitoring import DecisionCosts, PerformanceRules, Windowing
@@ -147,6 +147,22 @@ PRODUCT: Final = Product(
         performance_drop=0.05,
         every=timedelta(days=28),
         cool_down=timedelta(days=7),
+    ),
+    rollout=Rollout(
+        kind=RolloutKind.CANARY,
+        # About 900 flights a day. In the shadow both versions score all of them: two to three days tell half a minute of cost a
+        # flight. Shares of 5 or 10% would need weeks for anything, so that the canary only guards against what is grossly wrong.
+        shadow_first=True,
+        steps=(0.25, 0.5, 1.0),
+        keep_replaced=True,
+        rules=RolloutRules(
+            min_requests=200,
+            min_labels=200,
+            margin=0.015,
+            canary_margin=0.1,
+            max_wait=timedelta(days=14),
+            watch=timedelta(days=7),
+        ),
     ),
     replay=FlightsReplay,
     # Around the decision threshold, 0.31: where a word from the ground staff decides more than the model does.

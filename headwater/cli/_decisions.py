@@ -15,7 +15,7 @@ from headwater.names import DECISION_FACT, INTRODUCED_FACT, RELEASED_FACT, STATE
 @click.option("--limit", type=click.IntRange(1), help="Only the newest so many.")
 @json_option
 def decisions(name: str, limit: int | None, as_json: bool) -> None:
-    """Every decision to train again or not, and every release or refusal, oldest first.
+    """Every decision to train again or not, to go on with a rollout or back, and every release or refusal, oldest first.
 
     Each names its lake commit: `headwater lake` shows what it read. A refused release stands on the branch that it left.
     """
@@ -41,7 +41,8 @@ def recorded_decisions(lake: Lake, product: str, branch: str) -> list[dict[str, 
 
 def _recorded(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
     """Decisions that reached the branch."""
-    for path, kind in ((f"{product}/retraining", "retraining"), (f"{product}/release", "release")):
+    for kind in ("retraining", "rollout", "release"):
+        path = f"{product}/{kind}"
         if not lake.at(branch).has(path):
             continue
         for commit in lake.log(branch, path=path):
@@ -51,7 +52,7 @@ def _recorded(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]
                 continue
             facts = dict(output.facts)
             decision = dict(facts.get(DECISION_FACT, {})) or _of_release(facts)
-            version = facts.get(RELEASED_FACT)
+            version = facts.get(RELEASED_FACT) or decision.get("candidate")
             yield _row(commit, kind, version, decision, default="release", actor=record.actor, inputs=record.inputs)
 
 

@@ -43,23 +43,30 @@ def status(product: str | None, as_json: bool) -> None:
 @click.option("--product", help="This product's log alone.")
 @json_option
 def compact(product: str | None, as_json: bool) -> None:
-    """Takes what waits into each product's predictions. Exit code 1 when something was refused."""
+    """Takes what waits into each product's predictions, and its failures into theirs. Exit code 1 when something was refused."""
     rows = [row for asset in fed_assets(product) for row in _compact(asset)]
+    rows += [row for asset in fed_assets(product, failures=True) for row in _compact(asset) if _is_told(row)]
     columns = ("path", "status", "appended", "repeated", "contrary", "unreadable", "dropped", "rows")
     show_rows(rows, columns, as_json=as_json, empty="No product has a prediction log.")
     if any(row["status"] == Status.REFUSED for row in rows):
         raise click.exceptions.Exit(1)
 
 
-def fed_assets(name: str | None) -> "list[Asset]":
-    """The predictions of one product, or of all that have some."""
+def _is_told(row: dict[str, Any]) -> bool:
+    """Whether there were failures at all."""
+    return row["status"] == Status.REFUSED or bool(row.get("appended") or row.get("unreadable"))
+
+
+def fed_assets(name: str | None, *, failures: bool = False) -> "list[Asset]":
+    """The predictions of some products, or what the service could not answer."""
     from assets._chain._paths import ChainPaths
     from assets._declared import declared
     from assets._products import product as find
     from assets._products import products
 
     chosen = [find(name)] if name else list(products())
-    paths = {ChainPaths(product=product.name).predictions for product in chosen}
+    every = [ChainPaths(product=product.name) for product in chosen]
+    paths = {one.service_failures if failures else one.predictions for one in every}
     return [asset for product in chosen for asset in declared(product) if asset.path in paths]
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from resources.settings import Settings
 
 _TRIES: Final = 8
-_STATUS: Final = ("product", "version", "policy", "since", "actor", "reason", "held", "waits", "waits_for")
+_STATUS: Final = (
+    "product", "version", "policy", "since", "actor", "reason", "stage", "stage_waits_for", "held", "waits", "waits_for",
+)  # fmt: skip
 _HISTORY: Final = ("from", "until", "version", "policy", "what", "actor", "reason", "commit")
 _CALLERS: Final = ("version", "state", "caller", "answered", "refused", "first", "last")
 _Option = Callable[[Callable[..., None]], Callable[..., None]]
@@ -251,7 +253,28 @@ def _status_row(lake: "Lake", product: str, branch: str) -> dict[str, Any]:
     row = {"product": product, **{name: statement.get(name) for name in (*told, *more)}}
     row |= {"since": since.start.isoformat(timespec="seconds"), "since_commit": since.commit}
     row["actor"] = statement.get("actor") or since.actor
-    return row
+    return {**row, **_stage(lake, product, branch, statement)}
+
+
+def _stage(lake: "Lake", product: str, branch: str, statement: Mapping[str, Any]) -> dict[str, str]:
+    """Where a rollout, or the watch of the live version, stands, and what it waits for as of the newest decision."""
+    from headwater.registry import rollout_decision
+
+    rolling, decided = statement.get("rollout"), rollout_decision(lake, product, ref=branch)
+    candidate = rolling["candidate"] if rolling else statement["version"]
+    is_newest = decided.get("candidate") == candidate and decided["where"] is not None
+    if rolling is None:
+        return {
+            "stage": decided["where"] if is_newest else "",
+            "stage_waits_for": decided["reason"] if is_newest else "",
+        }
+    share = rolling["stages"][min(rolling["stage"], len(rolling["stages"]) - 1)]
+    stage = "watch" if share >= 1 else f"{share:.0%}" if share else "shadow"
+    is_here = is_newest and decided["share"] == share
+    return {
+        "stage": f"{candidate}: {stage}",
+        "stage_waits_for": decided["reason"] if is_here else "No answer of this stage was looked at yet.",
+    }
 
 
 def _assets(product: "Product") -> "tuple[Asset, Asset]":

@@ -181,12 +181,15 @@ def _build(product: "Product", settings: "Settings") -> Sequence[str]:
         answered = frozenset({paths.predictions})
         errors += run_assets(defs, instance, answered, partition=None, actor=user(), only_stale=False).errors
         for is_last in (False, True):
-            before = _entry(lake, settings, paths.training_order)
+            before, stood = (_entry(lake, settings, path) for path in (paths.training_order, paths.rollout_step))
             stale = stale_assets(lake, assets, branch=settings.branch, landing=settings.landing)
             for key, chosen in waves(stale, assets):
                 chosen = chosen if is_last else chosen - trained
                 if chosen:
                     errors += run_assets(defs, instance, chosen, partition=key, actor=user()).errors
+            if not is_last and _entry(lake, settings, paths.rollout_step) != stood:
+                step = frozenset({paths.release})
+                errors += run_assets(defs, instance, step, partition=None, actor=user()).errors
             if _entry(lake, settings, paths.training_order) == before:
                 break
     return errors

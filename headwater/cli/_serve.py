@@ -70,6 +70,7 @@ def serve(
     server = ServerSettings(
         cache=settings.serving / "cache",
         log=settings.prediction_log,
+        failures=settings.failure_log,
         host=host,
         port=port,
         grpc_port=grpc_port,

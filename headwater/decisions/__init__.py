@@ -1,5 +1,7 @@
 """Decisions about models as pure functions: everything they look at is an argument, and what they say comes with its reason."""
 
+from headwater.decisions._advance import RolloutAction, RolloutDecision, RolloutRule, decide_rollout
+from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Traffic, Versus
 from headwater.decisions._orders import Order, OrderError, OrderKind
 from headwater.decisions._policies import TrafficError, policy_traffic, policy_versions
 from headwater.decisions._release import (
@@ -11,8 +13,8 @@ from headwater.decisions._release import (
     next_release,
 )
 from headwater.decisions._retraining import Action, Decision, Evidence, Retraining, Window, decide_retraining
-from headwater.decisions._rollout import Rollout, RolloutError, RolloutKind, RolloutStep, StepAction
-from headwater.decisions._sequential import Effect, RunningMean, effect
+from headwater.decisions._rollout import Rollout, RolloutError, RolloutKind, RolloutRules, RolloutStep, StepAction
+from headwater.decisions._sequential import Effect, RunningMean, effect, exceeds, paired_effect
 from headwater.decisions._statement import Judged, Release, Rolling
 
 __all__ = [
@@ -32,17 +34,28 @@ __all__ = [
     "Retraining",
     "Rolling",
     "Rollout",
+    "RolloutAction",
+    "RolloutDecision",
     "RolloutError",
+    "RolloutEvidence",
     "RolloutKind",
+    "RolloutRule",
+    "RolloutRules",
     "RolloutStep",
     "RunningMean",
+    "Standing",
     "StepAction",
+    "Traffic",
     "TrafficError",
+    "Versus",
     "Window",
     "decide_retraining",
+    "decide_rollout",
     "effect",
+    "exceeds",
     "heed",
     "next_release",
+    "paired_effect",
     "policy_traffic",
     "policy_versions",
 ]

@@ -27,12 +27,17 @@ def all_at_once(version: str) -> dict[str, Any]:
     return {"kind": ALL_AT_ONCE, "live": version}
 
 
+def shadowed(live: str, shadow: str) -> dict[str, Any]:
+    """One version answers everything, and another one scores beside it."""
+    return {"kind": SHADOW, "live": live, "shadows": [shadow]}
+
+
 def policy_at(share: float, *, live: str, candidate: str) -> dict[str, Any]:
     """The policy under which a candidate answers a share: 0 only watches, 1 is all."""
     if share >= 1:
         return all_at_once(candidate)
     if share <= 0:
-        return {"kind": SHADOW, "live": live, "shadows": [candidate]}
+        return shadowed(live, candidate)
     salt = f"{live} to {candidate}"  # one rollout is drawn independently of the next; its steps are drawn alike
     return {"kind": CANARY, "live": live, "candidate": candidate, "share": share, "salt": salt}
 

@@ -4,12 +4,19 @@ Orders are heard once each, in their order of time. Then a step of the rollout i
 A promote or a roll-back is a choice over the newest version too: that one stays out until somebody promotes it, or a later one comes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from headwater.decisions._orders import Order, OrderKind
-from headwater.decisions._policies import TrafficError, all_at_once, policy_at, policy_traffic, policy_versions
+from headwater.decisions._policies import (
+    TrafficError,
+    all_at_once,
+    policy_at,
+    policy_traffic,
+    policy_versions,
+    shadowed,
+)
 from headwater.decisions._rollout import Rollout, RolloutStep, StepAction
 from headwater.decisions._statement import Judged, Release, Rolling
 from headwater.errors import HeadwaterError
@@ -106,7 +113,7 @@ def next_release(given: ReleaseInput) -> NextRelease:
     now = previous or _first(candidate)  # type: ignore[arg-type]
     fresh = _unheard(now, given.orders)
     now, chosen = _hear(now, fresh, candidate, given.judged)
-    stepped = _step(now, given.step)
+    stepped = _step(now, given.step, chosen=chosen)
     has_acted = bool(fresh) or stepped != now
     now = _settle(stepped, candidate, given.rollout, has_acted=has_acted)
     if previous is None or now.versions != stepped.versions:
@@ -271,10 +278,15 @@ _FOLLOW: Final[Mapping[OrderKind, _Follow]] = {
 }
 
 
-def _step(now: Release, step: RolloutStep | None) -> Release:
-    """The release after a step of its rollout, taken once. An abort is taken while a hold is in force too."""
+def _step(now: Release, step: RolloutStep | None, *, chosen: Collection[str] = ()) -> Release:
+    """The release after a step of its rollout, taken once. An abort is taken while a hold is in force too.
+
+    What somebody promotes with the same build was chosen after the evidence was seen: a step about it is done with.
+    """
     if step is None or step.id == now.step:
         return now
+    if step.candidate in chosen:
+        return replace(now, step=step.id)
     rolling = now.rollout if now.rollout is not None and now.rollout.candidate == step.candidate else None
     if step.action is StepAction.ADVANCE:
         if now.held:
@@ -289,9 +301,12 @@ def _step(now: Release, step: RolloutStep | None) -> Release:
 def _staged(now: Release, rolling: Rolling, *, reason: str, actor: str = "") -> Release:
     """The release with a candidate at one of its stages."""
     share, candidate = rolling.share, rolling.candidate
-    policy, is_done = policy_at(share, live=now.version, candidate=candidate), share >= 1
-    live = candidate if is_done else now.version
-    return now.live(live, policy, reason=reason, actor=actor, rollout=None if is_done else rolling)
+    live = candidate if share >= 1 else now.version
+    if rolling.is_watch:
+        policy = shadowed(candidate, rolling.replaced)
+    else:
+        policy = policy_at(share, live=now.version, candidate=candidate)
+    return now.live(live, policy, reason=reason, actor=actor, rollout=None if rolling.is_done else rolling)
 
 
 def _settle(now: Release, candidate: Judged | None, rollout: Rollout, *, has_acted: bool) -> Release:
@@ -301,7 +316,8 @@ def _settle(now: Release, candidate: Judged | None, rollout: Rollout, *, has_act
         return now
     if why := _hindrance(now, candidate, has_acted=has_acted):
         return replace(now, waits=candidate.version, waits_for=why)
-    begun = Rolling(candidate=candidate.version, stage=0, stages=rollout.stages)
+    replaced = now.version if rollout.keep_replaced else ""
+    begun = Rolling(candidate=candidate.version, stage=0, stages=rollout.stages, replaced=replaced)
     problem = candidate.problem
     reason = f"{candidate.version} is the newest version{f', but {problem}' if problem else ' and its gates hold'}."
     return _staged(now, begun, reason=f"{now.reason} Then: {reason}" if has_acted else reason)

@@ -1,10 +1,12 @@
 """How a product lets a new version in: at once, or by degrees."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from headwater.decisions._sequential import FLOOR
 from headwater.errors import HeadwaterError
 
 STEPS: Final = (0.05, 0.10, 0.25, 0.50, 1.0)
@@ -28,6 +30,73 @@ class RolloutKind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RolloutRules:
+    """On which evidence a rollout goes on, or back. A loss is the declared cost of a decision over the range of costs, from 0 to 1;
+    without costs 1 for a wrong decision.
+
+    Attributes:
+        alpha: Chance that a candidate worse by the margin ever passes a stage, and chance that one as good is ever sent back over
+            the whole rollout, however often one looks.
+        min_requests: Requests of the candidate in a stage before it may go on.
+        min_labels: Of them with a known label; of both versions where each has its own.
+        min_coverage: Share of a window's events whose label is known, below which the window counts for nothing: the first
+            labels to come in are of other events than the rest.
+        window: Length of such a window: whole days, or a part of a day that fills it evenly.
+        margin: Mean loss by which a candidate may be worse than the version it replaces, seen on the same requests.
+        canary_margin: The same where each version has requests of its own. That takes about ten times as many labels, so it is
+            there for what is grossly wrong.
+        max_wait: So long a stage may last, by the time of the requests. Then it waits for a person, and says so.
+        watch: So long a version that got everything is watched, by the time of the requests.
+        check_every: How often what happened comes to be looked at: answers and failures are taken into the lake after so long.
+        recorded_every: How often waiting for the same thing is put on record, by the time of the requests.
+    """
+
+    alpha: float = 0.05
+    min_requests: int = 500
+    min_labels: int = 200
+    min_coverage: float = 0.95
+    window: timedelta = timedelta(days=1)
+    margin: float = 0.02
+    canary_margin: float = 0.1
+    max_wait: timedelta = timedelta(days=14)
+    watch: timedelta = timedelta(days=7)
+    check_every: timedelta = timedelta(minutes=1)
+    recorded_every: timedelta = timedelta(hours=1)
+
+    def __post_init__(self) -> None:
+        day, none = timedelta(days=1), timedelta(0)
+        even = self.window > none and not (self.window % day and day % self.window)
+        self._check("alpha", 0 < self.alpha < 1, "between 0 and 1")
+        self._check("min_requests", self.min_requests >= 1, "1 or more")
+        self._check("min_labels", self.min_labels >= FLOOR, f"{FLOOR} or more: below that no interval holds")
+        self._check("min_coverage", 0 <= self.min_coverage <= 1, "from 0 to 1")
+        self._check("window", even, "whole days, or a part of a day that fills it evenly")
+        for name in ("margin", "canary_margin"):
+            self._check(name, 0 < getattr(self, name) < 1, "between 0 and 1")
+        for name in ("max_wait", "check_every"):
+            self._check(name, getattr(self, name) > none, "more than zero")
+        for name in ("watch", "recorded_every"):
+            self._check(name, getattr(self, name) >= none, "zero or more")
+
+    def _check(self, what: str, holds: bool, wanted: str) -> None:
+        if not holds:
+            raise RolloutError(what=f"rules.{what}", value=getattr(self, what), wanted=wanted)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that `from_json` reads back: durations in seconds."""
+        raw = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in raw.items()}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "RolloutRules":
+        """The rules that `to_json` wrote; what they do not say is as usual. Raises RolloutError."""
+        usual = cls()
+        times = {name for name in raw if isinstance(getattr(usual, name), timedelta)}
+        read: dict[str, Any] = {**raw, **{name: timedelta(seconds=raw[name]) for name in times}}
+        return cls(**read)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rollout:
     """How a product lets a new version in.
 
@@ -35,11 +104,16 @@ class Rollout:
         kind: All at once; shadow (it only scores before it answers everything); canary (it answers growing shares).
         steps: Shares of a canary: above 0, growing, the last one 1.
         shadow_first: Whether a canary only scores before its first share.
+        keep_replaced: Whether the version that it replaces goes on scoring beside it while it is watched, so that both are
+            compared on the same requests.
+        rules: On which evidence it goes on, or back.
     """
 
     kind: RolloutKind = RolloutKind.ALL_AT_ONCE
     steps: tuple[float, ...] = STEPS
     shadow_first: bool = False
+    keep_replaced: bool = False
+    rules: RolloutRules = field(default_factory=RolloutRules)
 
     def __post_init__(self) -> None:
         if self.kind not in list(RolloutKind):
@@ -59,12 +133,19 @@ class Rollout:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back."""
-        return {"kind": str(self.kind), "steps": list(self.steps), "shadow_first": self.shadow_first}
+        return {
+            "kind": str(self.kind),
+            "steps": list(self.steps),
+            "shadow_first": self.shadow_first,
+            "keep_replaced": self.keep_replaced,
+            "rules": self.rules.to_json(),
+        }
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Rollout":
         """The rollout that `to_json` wrote. Raises RolloutError."""
-        return cls(**{**raw, "kind": RolloutKind(raw["kind"]), "steps": tuple(raw["steps"])})
+        read = {"kind": RolloutKind(raw["kind"]), "steps": tuple(raw["steps"])}
+        return cls(**{**raw, **read, "rules": RolloutRules.from_json(raw.get("rules", {}))})
 
 
 class StepAction(StrEnum):
@@ -83,6 +164,7 @@ class RolloutStep:
         candidate: The version that it is about.
         action: Advance to the next share; or abort: back to what was live before.
         share: The share at which the evidence was seen: an advance from another one does nothing. Without meaning for abort.
+            An advance from 1 ends the watch of the version that got everything.
         reason: Why.
     """
 

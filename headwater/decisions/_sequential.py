@@ -109,6 +109,73 @@ def effect(
     return Effect(candidate=candidate.count, live=live.count, estimate=estimate, low=low, high=high)
 
 
+def paired_effect(
+    differences: RunningMean, *, alpha: float = 0.05, floor: int = FLOOR, tuned_for: int = _TUNED_FOR
+) -> Effect:
+    """The difference of two versions that judged the same requests, at every look: what makes one day unlike the next cancels out.
+
+    Args:
+        differences: Outcome of the candidate less that of the live version, from -1 to 1, mapped to 0 to 1: `(d + 1) / 2`.
+        alpha: The chance that the interval ever misses the truth, between 0 and 1.
+        floor: Requests below which nothing is judged.
+        tuned_for: Requests at which the interval shall be narrowest, >= 1.
+
+    Raises:
+        EffectError: The level is none.
+    """
+    if not 0 < alpha < 1:
+        raise EffectError(what="alpha", value=alpha, wanted="between 0 and 1")
+    count, estimate = differences.count, 2 * differences.mean - 1 if differences.count else 0.0
+    if count < max(floor, 1):
+        return Effect(candidate=count, live=count, estimate=estimate, low=-1.0, high=1.0)
+    half = 2 * differences.deviation * radius(count, alpha=alpha, tuned_for=tuned_for)
+    low, high = max(estimate - half, -1.0), min(estimate + half, 1.0)
+    return Effect(candidate=count, live=count, estimate=estimate, low=low, high=high)
+
+
+def highest(outcomes: RunningMean, *, alpha: float = 0.05, floor: int = FLOOR, tuned_for: int = _TUNED_FOR) -> float:
+    """Upper end of the interval of a mean outcome, at every look; 1 where fewer than `floor` were seen."""
+    if outcomes.count < max(floor, 1):
+        return 1.0
+    return min(outcomes.mean + outcomes.deviation * radius(outcomes.count, alpha=alpha, tuned_for=tuned_for), 1.0)
+
+
+_STRENGTHS: Final = tuple(2.0**-power for power in range(1, 11))
+
+
+def exceeds(bad: int, count: int, *, limit: float, alpha: float = 0.05) -> bool:
+    """Whether the share of something bad certainly lies above a limit: exact, at any count, at every look.
+
+    A mixture of likelihood ratios of ten shares above the limit against the limit itself. While the true share is at most the
+    limit, it is a non-negative supermartingale that begins at 1, and by Ville's inequality (1939) reaches `1 / alpha` with a
+    chance of `alpha` at most. Three failures in three requests are enough, where one in a hundred is allowed.
+
+    Args:
+        bad: How often it was bad, from 0 to `count`.
+        count: Of how many.
+        limit: The share that may be; nothing exceeds one of 1.
+        alpha: The chance of a false alarm over all looks, between 0 and 1.
+
+    Raises:
+        EffectError: The counts, the limit or the level cannot be.
+    """
+    if not 0 < alpha < 1:
+        raise EffectError(what="alpha", value=alpha, wanted="between 0 and 1")
+    if not 0 <= bad <= count:
+        raise EffectError(what="bad", value=bad, wanted=f"from 0 to {count}")
+    if not 0 < limit <= 1:
+        raise EffectError(what="limit", value=limit, wanted="above 0, 1 at most")
+    if limit >= 1:
+        return False
+    logs = []
+    for strength in _STRENGTHS:
+        share = limit + (1 - limit) * strength
+        logs.append(bad * math.log(share / limit) + (count - bad) * math.log1p(-strength))
+    most = max(logs)
+    total = most + math.log(math.fsum(math.exp(log - most) for log in logs) / len(logs))
+    return total >= -math.log(alpha)
+
+
 def radius(count: int, *, alpha: float, tuned_for: int) -> float:
     """Half the width of the interval for outcomes of variance 1."""
     log = -2 * math.log(alpha)

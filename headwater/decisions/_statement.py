@@ -47,16 +47,38 @@ class Rolling:
         candidate: The version that comes in.
         stage: Which of `stages` it is at.
         stages: Shares one after the other, as declared when it began: another declaration is the next rollout's.
+        replaced: The version that goes on scoring beside it once it has everything, until its watch is over; empty without.
     """
 
     candidate: str
     stage: int
     stages: tuple[float, ...]
+    replaced: str = ""
 
     @property
     def share(self) -> float:
-        """Its share now."""
-        return self.stages[self.stage]
+        """Its share now; behind the last stage it has everything."""
+        return self.stages[min(self.stage, len(self.stages) - 1)]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing of it is left: it has everything, and nobody scores beside it."""
+        return self.stage >= len(self.stages) or (self.share >= 1 and not self.replaced)
+
+    @property
+    def is_watch(self) -> bool:
+        """Whether it has everything, and what it replaced scores beside it."""
+        return self.share >= 1 and not self.is_done
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that `from_json` reads back."""
+        more = {"replaced": self.replaced} if self.replaced else {}
+        return {"candidate": self.candidate, "stage": self.stage, "stages": list(self.stages), **more}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Rolling":
+        """The rollout that `to_json` wrote."""
+        return cls(**{**raw, "stages": tuple(raw["stages"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +149,6 @@ class Release:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back: the decided part of a release's statement."""
-        rollout = self.rollout
         return {
             "version": self.version,
             "policy": ALL_AT_ONCE if self.is_whole else dict(self.policy),
@@ -136,9 +157,7 @@ class Release:
             "actor": self.actor,
             "order": self.order,
             "is_ordered": self.is_ordered,
-            "rollout": None
-            if rollout is None
-            else {"candidate": rollout.candidate, "stage": rollout.stage, "stages": list(rollout.stages)},
+            "rollout": None if self.rollout is None else self.rollout.to_json(),
             "before": list(self.before),
             "barred": dict(self.barred),
             "deprecated": dict(self.deprecated),
@@ -158,8 +177,5 @@ class Release:
         policy = all_at_once(raw["version"]) if said == ALL_AT_ONCE else dict(said)
         known = {name: raw[name] for name in cls.__dataclass_fields__ if name in raw}
         known |= {name: tuple(raw.get(name, ())) for name in ("before", "heard")}
-        rollout = None
-        if rolling is not None:
-            stages = tuple(rolling["stages"])
-            rollout = Rolling(candidate=rolling["candidate"], stage=rolling["stage"], stages=stages)
+        rollout = None if rolling is None else Rolling.from_json(rolling)
         return cls(**{"reason": "", **known, "policy": policy, "rollout": rollout})

@@ -30,6 +30,7 @@ from headwater.monitoring._performance import (
     WindowPerformance,
     performance_windows,
 )
+from headwater.monitoring._rollout import SettledWindow, StageCounts, price_of, stage_counts, traffic_before
 from headwater.monitoring._service import accuracy_dropped, burning, freshness, service_windows
 from headwater.monitoring._service_levels import Budget, Burning, BurnRule, Freshness, ServiceLevels, ServiceWindow
 from headwater.monitoring._windows import Span, Windowing
@@ -80,9 +81,11 @@ __all__ = [
     "SampleRatio",
     "ServiceLevels",
     "ServiceWindow",
+    "SettledWindow",
     "SlicePerformance",
     "SliceShift",
     "Span",
+    "StageCounts",
     "TooManyWindowsError",
     "Truth",
     "UpstreamChange",
@@ -106,8 +109,11 @@ __all__ = [
     "performance_windows",
     "power_of_proportions",
     "prediction_drift",
+    "price_of",
     "rows_for_proportions",
     "sample_ratio",
     "service_windows",
+    "stage_counts",
+    "traffic_before",
     "upstream_changes",
 ]

@@ -89,6 +89,10 @@ class Engine:
             raise VersionNotServedError(product=self.product, version=version, served=tuple(self.models))
         return self.models[version]
 
+    def variant(self, one: Asked) -> str:
+        """What answers a request, or would have."""
+        return self._drawn(one).variant
+
     def check_time(self, at: int, now: int) -> None:
         """Raises RequestTimeError for a time too far ahead of the clock, both in microseconds since 1970."""
         if at - now > self._ahead:
@@ -150,7 +154,7 @@ class Engine:
 
     def _drawn(self, one: Asked) -> Assignment:
         if one.version:
-            return Assignment(variant=one.version, weights={one.version: 1.0})
+            return Assignment(variant=one.version, weights={one.version: 1.0}, propensity=None)  # nobody drew it
         key = "\x1f".join([str(one.fields.get(name)) for name in self.deployment.assign_by]) or one.id
         return assign(self.deployment.policy, key)
 
@@ -163,7 +167,11 @@ class Engine:
         questions, places = [], []
         for place, (one, who) in enumerate(zip(asked, drawn, strict=True)):
             for view, keys in self._looks_up((*who.weights, *who.shadows)):
-                questions.append(Lookup(view, tuple([one.fields[key] for key in keys]), one.at))
+                try:
+                    entity = tuple([one.fields[key] for key in keys])
+                except KeyError:  # another version read the request; whoever needs the field says so
+                    continue
+                questions.append(Lookup(view, entity, one.at))
                 places.append(place)
         found: list[dict[str, OnlineRow]] = [{} for _ in asked]
         try:

@@ -20,6 +20,7 @@ from serving.engine._answers import Explanation
 from serving.engine._fields import RequestFields
 from serving.engine.errors import (
     ExplanationError,
+    FieldsError,
     FunctionChangedError,
     NotServableError,
     RequestError,
@@ -107,13 +108,18 @@ class LoadedModel:
             found: What was looked up, by view.
 
         Raises:
-            RequestError: A function cannot use the values.
+            RequestError: A function cannot use the values, or another version read the request and a field of this one's is missing.
         """
         plan, reasons = self.plan, {}
-        values = [fields[name] for name in plan.fields]
+        try:
+            values = [fields[name] for name in plan.fields]
+        except KeyError as error:
+            raise self._lacks(str(error.args[0])) from error
         values.append(self.fields.moment(at) if plan.needs_time else None)
         for view in self.schema.views:
-            row = found[view.name]
+            row = found.get(view.name)
+            if row is None:
+                raise self._lacks(", ".join(view.keys))
             values += row.values
             if row.answer is not Found.FOUND:
                 reasons[view.name] = row.answer.value
@@ -127,6 +133,10 @@ class LoadedModel:
             except OnDemandValueError as error:
                 raise RequestError(str(error)) from error
         return tuple([values[place] for place in plan.inputs]), reasons
+
+    def _lacks(self, field: str) -> RequestError:
+        said = f"is missing, which {self.product}@{self.version} needs"
+        return FieldsError(product=self.product, fields={field: said})
 
     def matrix(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
         """The matrix of some rows of inputs. Raises RequestError."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from serving.engine import Answer, Asked, Engine
 from serving.errors import ServingError
 from serving.http._desk import Desk
+from serving.http._failures import Failures
 from serving.http._front import Front, Write, problem_of
 from serving.http._keys import Keys, Role
 from serving.http._memory import digest_of
@@ -62,6 +63,7 @@ class App:
         live: LiveProducts,
         desk: Desk,
         front: Front,
+        failures: Failures,
         metrics: Metrics,
         keys: Keys,
         body_limit: int,
@@ -77,6 +79,7 @@ class App:
             live: What is live.
             desk: Where requests are answered; its logs are closed at the end.
             front: The way to it.
+            failures: What could not be answered; written down beside the requests.
             metrics: What is counted.
             keys: Who may ask.
             body_limit: Bytes of a body.
@@ -89,7 +92,7 @@ class App:
         self._retired = retired
         self._live, self._desk, self._front, self._metrics, self._keys = live, desk, front, metrics, keys
         self._body_limit, self._most, self._follow, self._exposition = body_limit, most_instances, follow, exposition
-        self._grpc = grpc
+        self._grpc, self._failures = grpc, failures
         self._looks: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = SimpleQueue()
         self._looker = threading.Thread()
         self._log_troubles: dict[str, str] = {}
@@ -296,6 +299,7 @@ class App:
                 self._desk.close()
                 if self._retired is not None:
                     self._retired.keep()
+                self._failures.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -304,6 +308,7 @@ class App:
         while True:
             await self._look()
             self._log_troubles = await self._desk.prepare(self._live.engines)
+            await asyncio.get_running_loop().run_in_executor(None, self._write_failures, tuple(self._live.engines))
             self._show()
             self._has_looked.set()
             await asyncio.sleep(self._follow)
@@ -313,6 +318,10 @@ class App:
         while self._retired is not None:
             await asyncio.sleep(_KEEP)
             await asyncio.get_running_loop().run_in_executor(None, self._retired.keep)
+
+    def _write_failures(self, products: Sequence[str]) -> None:
+        self._failures.prepare(products)
+        self._failures.write()
 
     async def _look(self) -> None:
         """One look, in a thread that the process does not wait for at its end: a lake that hangs holds nothing up.

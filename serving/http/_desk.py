@@ -51,7 +51,7 @@ Settled = Callable[[list[Answer] | None], None]
 """Told once of every request how it ended: with answers that stand in the log, or with none."""
 
 
-def _nobody(answers: list[Answer] | None) -> None:
+def nobody(answers: list[Answer] | None) -> None:
     """For requests that nobody asks for again."""
 
 
@@ -77,14 +77,14 @@ class _Waiting:
 
     def answer(self) -> None:
         """Its records are durable, or say that they are not."""
-        settled, self.settled = self.settled, _nobody
+        settled, self.settled = self.settled, nobody
         settled(self.records)
         if not self.done.done():
             self.done.set_result(self.records)
 
     def fail(self, error: BaseException) -> None:
         """It stands not in the log, and never will."""
-        settled, self.settled = self.settled, _nobody
+        settled, self.settled = self.settled, nobody
         settled(None)
         self.tell(error)
 
@@ -128,7 +128,7 @@ class Desk:
         engine: Engine,
         asked: Sequence[Asked],
         deadline: float | None = None,
-        settled: Settled = _nobody,
+        settled: Settled = nobody,
         steps: list[Step] | None = None,
     ) -> list[Answer]:
         """The answers to one request's instances, durable in the log.
@@ -377,4 +377,5 @@ def _combined(wrong: list[tuple[int, ServingError]], count: int) -> BaseExceptio
         "invalid",
         f"{len(wrong)} of {count} instances cannot be answered, so none is. The first: {first}",
         fields=fields,
+        places=[place for place, _ in wrong],
     )

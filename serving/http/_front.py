@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from headwater.tracing import Tracer
-from serving.engine import Answer, Asked, Engine, RequestError, VersionNotServedError, VersionRetiredError
+from serving.engine import Answer, Asked, Engine, RequestError, Step, VersionNotServedError, VersionRetiredError
 from serving.errors import ProductNotServedError, ServingError
-from serving.http._desk import Desk
+from serving.http._desk import Desk, Settled, nobody
+from serving.http._failures import Failures
 from serving.http._memory import Memory
 from serving.http._metrics import Metrics
 from serving.http._trace import RequestTrace, is_wanted
@@ -26,6 +27,8 @@ _UNLOGGED: Final = b"!"
 """Stands before that of an answer that does not stand in the log."""
 _SINCE_UNKNOWN: Final = "true"
 """What the header said before RFC 9745 gave it a time; no order says when the version was deprecated."""
+_TOO_LARGE: Final = 413
+"""More instances than may ever wait: the caller's doing."""
 Read = Callable[[Engine], Sequence[Asked]]
 Write = Callable[[Sequence[Answer], Engine], bytes]
 
@@ -56,6 +59,7 @@ class Front:
         live: LiveProducts,
         desk: Desk,
         metrics: Metrics,
+        failures: Failures,
         deadline: float,
         retired: RetiredCalls | None = None,
         tracer: Tracer | None = None,
@@ -66,12 +70,14 @@ class Front:
             live: What is live.
             desk: Where requests are answered.
             metrics: What is counted.
+            failures: What could not be answered, for who decides about versions.
             deadline: Seconds within which a request is answered.
             retired: Where calls of retired versions are counted durably; None counts them in the metrics alone.
             tracer: Where traces go, None for nowhere.
         """
         self._retired, self._tracer = retired, tracer
         self._live, self._desk, self._metrics, self._deadline = live, desk, metrics, deadline
+        self._failures = failures
         self._memory: Final = Memory()
 
     def engine(self, product: str, version: str = "") -> Engine:
@@ -119,7 +125,7 @@ class Front:
         engine = self.engine(product)
         steps = trace.steps if trace is not None else None
         if not id or len(id) > LONGEST_ID:  # the latter is refused where it is read
-            answers = await self._desk.ask(engine, read(engine), deadline, steps=steps)
+            answers = await self._ask(engine, read(engine), deadline, steps=steps)
             self._count(engine, answers)
             if trace is not None:
                 trace.answered(engine, answers)
@@ -145,7 +151,7 @@ class Front:
         except BaseException:
             settled(None)
             raise
-        answers = await self._desk.ask(engine, asked, deadline, settled, steps)
+        answers = await self._ask(engine, asked, deadline, settled, steps)
         if trace is not None:
             trace.answered(engine, answers)
         return Answered(answers[0].version, written, *_said(engine, answers))
@@ -170,6 +176,24 @@ class Front:
             self._metrics.retired.labels(cause.product, cause.version, caller).inc()
             if self._retired is not None:
                 self._retired.note(cause.product, cause.version, caller)
+
+    async def _ask(
+        self,
+        engine: Engine,
+        asked: Sequence[Asked],
+        deadline: float | None,
+        settled: Settled = nobody,
+        steps: list[Step] | None = None,
+    ) -> list[Answer]:
+        """The desk's answers. What was read well and gets none is a failure of the version that was drawn for it."""
+        try:
+            return await self._desk.ask(engine, asked, deadline, settled, steps)
+        except (Problem, ServingError) as error:
+            problem = error if isinstance(error, Problem) else problem_of(error)
+            if problem.status != _TOO_LARGE:
+                wrong = [asked[place] for place in problem.places]
+                self._failures.note(engine, wrong or asked, problem.code)
+            raise
 
     def _count(self, engine: Engine, answers: Sequence[Answer]) -> None:
         for answer in answers:

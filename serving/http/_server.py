@@ -48,6 +48,7 @@ class ServerSettings:
     Attributes:
         cache: Folder for copies of what is served, and for the embedded online store.
         log: Folder of the prediction log; one below it for each product.
+        failures: Folder of the logs of failures, likewise.
         host: Address to listen on. Other than loopback it needs keys.
         port: Port; 0 takes a free one.
         grpc_port: Port for gRPC on the same address; 0 takes a free one, None offers none.
@@ -63,6 +64,7 @@ class ServerSettings:
 
     cache: Path
     log: Path
+    failures: Path
     host: str = "127.0.0.1"
     port: int = 8080
     grpc_port: int | None = None
@@ -105,6 +107,7 @@ def run(
     from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 
     from serving.http._app import App
+    from serving.http._failures import SEGMENT_BYTES, Failures
     from serving.http._front import Front
     from serving.http._metrics import PROCESSES, Metrics
     from serving.http._protocol import OneWriteProtocol
@@ -137,14 +140,24 @@ def run(
         metrics=metrics,
     )
     retired = RetiredCalls(settings.log / RETIRED_FILE)
+    failures = Failures(
+        lambda product: LogWriter(settings.failures / product, segment_bytes=SEGMENT_BYTES, sync=settings.sync)
+    )
     front = Front(
-        live=live, desk=desk, metrics=metrics, deadline=settings.limits.deadline, retired=retired, tracer=tracer
+        live=live,
+        desk=desk,
+        metrics=metrics,
+        failures=failures,
+        deadline=settings.limits.deadline,
+        retired=retired,
+        tracer=tracer,
     )
     server = _grpc_server(settings, front, keys, live, reserved.getsockname()[1] if reserved else settings.grpc_port)
     app = App(
         live=live,
         desk=desk,
         front=front,
+        failures=failures,
         grpc=server,
         metrics=metrics,
         keys=keys,

@@ -75,10 +75,12 @@ def test_status_shows_what_waits_and_since_when_something_is_live(scene: Scene) 
     since = [commit.id for commit in scene.lake.log("main", path=f"{PRODUCT}/release")][2]
     assert (row["version"], row["waits"], row["since_commit"]) == ("1.1.0", "1.2.0", since)
     assert "holds it: because" in row["waits_for"]
-    assert order("resume")["version"] == "1.2.0"
+    row = order("resume")
+    assert (row["version"], row["stage"]) == ("1.1.0", "1.2.0: shadow"), "flights lets a version in by degrees"
+    assert row["stage_waits_for"] == "No answer of this stage was looked at yet."
     table = call("release", "status", PRODUCT).stdout
     assert "1.2.0" in table
-    assert "all-at-once" in table
+    assert "shadow" in table
 
 
 def test_history_tells_each_change_and_what_was_live_then(scene: Scene) -> None:

@@ -38,11 +38,19 @@ SERVED = replace(VIEW, defaults={"value": -1})
 """The view as a product declares it: what is not known reads as -1."""
 
 
-def bundle(folder: Path, *, slope: int, schema: bool = True, views: Sequence[FeatureView] = (SERVED,)) -> Path:
-    """A bundle that was trained on sixty rows; another slope gives other weights."""
+def bundle(
+    folder: Path,
+    *,
+    slope: float,
+    schema: bool = True,
+    views: Sequence[FeatureView] = (SERVED,),
+    more: Sequence[str] = (),
+) -> Path:
+    """A bundle that was trained on sixty rows; another slope gives other weights. It may want `more` fields of a request."""
     late = pl.Series("late", [int(n * slope % 60 > 30) for n in range(60)])
     given = add_on_demand(fill_defaults(TRAINING, [SERVED]), [TWICE]).with_columns(late)
-    features = ("x", "kind", "h_value", "twice", "is_known")
+    given = given.with_columns(pl.lit(1.0).alias(name) for name in more)
+    features = ("x", "kind", "h_value", "twice", "is_known", *more)
     declared = LogisticBaseline(features=features, categorical=("kind",), label="late")
     request = request_schema(given.schema, features=features, time="at", key=("order",), views=views, on_demand=[TWICE])
     write_bundle(folder, train_model(given, given, declared), request=request if schema else None)

@@ -1,0 +1,97 @@
+"""Service failures: what the service could not answer, by version, taken out of a log of its own exactly once. See docs/adr/0014."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from assets._chain._paths import ChainPaths
+from assets._chain._prediction_rows import REJECTED
+from assets._chain._predictions import MOST_RECORDS
+from headwater.checks import columns_as_declared
+from headwater.feeds import Appended, Backlog, Feed, Positions
+from headwater.lake import Kind
+from headwater.names import FAILURE_LOG_FOLDER
+from headwater.product import Asset, Audit, Check, Inputs, Product, Severity, Verdict
+
+SCHEMA: Final = {
+    "received": pl.Datetime("us", "UTC"), "version": pl.String(), "code": pl.String(), "count": pl.Int64(), "commit": pl.String(),
+}  # fmt: skip
+_FEW: Final = 10
+"""Records that do not wait for others: a service that fails writes about one a second."""
+_LAST_TIME: Final = 253_402_300_799_999_999
+
+
+def failures_asset(product: Product) -> Asset:
+    """The service failures of a product with a model."""
+    path = ChainPaths(product=product.name).service_failures
+    return Asset(
+        path=path,
+        kind=Kind.TABLE,
+        compute=_compact,
+        previous=(path,),
+        checks=(
+            columns_as_declared(SCHEMA),
+            Check(
+                name="failures_are_readable",
+                judge=_are_readable,
+                blocking=False,
+                severity=Severity.WARN,
+                description="Every record of the log of failures is one.",
+            ),
+        ),
+        description="Requests that got no answer, by version and by how they failed: what the prediction log cannot hold.",
+        kinds=("polars",),
+        feed=Feed(
+            folder=f"{FAILURE_LOG_FOLDER}/{product.name}",
+            backlog=_backlog,
+            settle=_settle,
+            least_records=_FEW,
+            longest_wait=product.rollout.rules.check_every,
+        ),
+    )
+
+
+def _compact(inputs: Inputs) -> Appended:
+    from serving.prediction_log import RecordFormatError, decode_failure, take
+
+    taken = take(inputs.feed, inputs.positions, most=MOST_RECORDS)
+    rows: list[dict[str, Any]] = []
+    aside: list[tuple[Any, ...]] = []
+    for placed in taken.records:
+        try:
+            record = decode_failure(placed.data)
+        except RecordFormatError as error:
+            aside.append((placed.segment, placed.end, str(error), placed.data))
+            continue
+        if not (0 <= record.at <= _LAST_TIME and 0 < record.count < 2**63):
+            aside.append((placed.segment, placed.end, "Its time or its count cannot be.", placed.data))
+            continue
+        at = datetime.fromtimestamp(record.at / 1e6, UTC)
+        told = {"version": record.version, "code": record.code, "count": record.count, "commit": record.commit}
+        rows.append({"received": at, **told})
+    return Appended(
+        data=pl.DataFrame(rows, schema=SCHEMA, orient="row"),
+        positions=taken.positions,
+        rejected=pl.DataFrame(aside, schema=REJECTED, orient="row"),
+        facts={"appended": len(rows), "unreadable": len(aside), "more": not taken.is_all},
+    )
+
+
+def _are_readable(audit: Audit) -> Verdict:
+    unreadable = int(audit.facts.get("unreadable", 0))
+    said = f"{unreadable} records are kept in the table of rejected ones." if unreadable else ""
+    return Verdict(passed=not unreadable, facts={"unreadable": unreadable}, description=said)
+
+
+def _backlog(folder: Path, positions: Positions, most: int) -> Backlog:
+    from serving.prediction_log import backlog
+
+    return backlog(folder, positions, most)
+
+
+def _settle(folder: Path, positions: Positions) -> None:
+    from serving.prediction_log import settle
+
+    settle(folder, positions)

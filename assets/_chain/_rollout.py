@@ -1,0 +1,151 @@
+"""Whether a rollout goes on, goes back or waits, decided and recorded; and the step that a release takes. See docs/adr/0014."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from assets._chain._declare import declared_values
+from assets._chain._paths import ChainPaths
+from assets._chain._release import STEP_FILE, read_step
+from assets._chain._rollout_evidence import rollout_evidence
+from assets._chain._rollout_page import PAGE_FILE, write_page
+from headwater.decisions import (
+    RolloutAction,
+    RolloutDecision,
+    RolloutEvidence,
+    RolloutRule,
+    RolloutStep,
+    decide_rollout,
+)
+from headwater.lake import Kind
+from headwater.names import DECISION_FACT
+from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Severity, Verdict
+
+DECISION_FILE: Final = "decision.json"
+
+
+def rollout_assets(product: Product) -> tuple[Asset, Asset]:
+    """The decision and the step of a product with a model."""
+    paths = ChainPaths(product=product.name)
+    decision = Asset(
+        path=paths.rollout,
+        kind=Kind.FOLDER,
+        compute=partial(_decide, product=product),
+        inputs=(paths.predictions, paths.outcomes, paths.service_failures),
+        previous=(paths.rollout, paths.release, paths.evaluation),
+        identity=(DECISION_FILE,),
+        checks=(
+            Check(
+                name="rollout_is_not_overdue",
+                judge=_is_not_overdue,
+                blocking=False,
+                severity=Severity.WARN,
+                description="No stage waits for evidence that does not come: then a person has to decide.",
+            ),
+        ),
+        description="Whether the version that came in last goes on, goes back, or waits: each decision with its evidence and reason.",
+        kinds=("json",),
+        declaration=declared_values(
+            rollout=product.rollout.to_json(), levels=product.service_levels, performance=product.performance
+        ),
+    )
+    step = Asset(
+        path=paths.rollout_step,
+        kind=Kind.FOLDER,
+        compute=partial(_step, product=product),
+        inputs=(paths.rollout,),
+        previous=(paths.rollout_step,),
+        checks=(
+            Check(
+                name="step_can_be_taken",
+                judge=_can_be_taken,
+                description="A step names a version, an advance or an abort, and why.",
+            ),
+        ),
+        description="The newest step that a release takes: changed by a decision to go on or back, and by nothing else.",
+        kinds=("json",),
+    )
+    return decision, step
+
+
+def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
+    paths, rules = ChainPaths(product=product.name), product.rollout.rules
+    for path in (paths.predictions, paths.outcomes, paths.service_failures):
+        inputs.entry(path)
+    before = _before(inputs, paths)
+    evidence = rollout_evidence(inputs, product, watched=before["evidence"].get("watched", "") if before else "")
+    decision = decide_rollout(rules, evidence)
+    document = _document(product, evidence, decision)
+    if before is not None and _says_the_same(before, document, rules.recorded_every.total_seconds()):
+        document = before
+    (folder / DECISION_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
+    write_page(folder / PAGE_FILE, product.question, document)
+    told = ("action", "rule", "reason", "now", "candidate", "share")
+    return Result(facts={DECISION_FACT: {name: document[name] for name in told if document[name] is not None}})
+
+
+def _document(product: Product, evidence: RolloutEvidence, decision: RolloutDecision) -> dict[str, Any]:
+    standing = evidence.standing
+    step = decision.step(standing) if standing is not None else None
+    return {
+        "kind": "rollout",
+        **decision.to_json(),
+        "now": evidence.now.isoformat() if standing is not None and evidence.now is not None else None,
+        "candidate": standing.candidate if standing is not None else None,
+        "share": standing.share if standing is not None else None,
+        "where": standing.where if standing is not None else None,
+        "step": step.to_json() if step is not None else None,
+        "rules": product.rollout.rules.to_json(),
+        "evidence": evidence.to_json(),
+    }
+
+
+def _before(inputs: Inputs, paths: ChainPaths) -> dict[str, Any] | None:
+    past = inputs.previous(paths.rollout)
+    if past is None:
+        return None
+    found: dict[str, Any] = json.loads((past.folder(paths.rollout) / DECISION_FILE).read_text())
+    return found
+
+
+def _says_the_same(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> bool:
+    """Whether it waits for the same as a short while ago: that is on record, and is not put there with every request."""
+    if not before["action"] == now["action"] == RolloutAction.WAIT.value:
+        return False
+    same = ("rule", "candidate", "share", "rules")
+    if any(before[name] != now[name] for name in same) or before["now"] is None or now["now"] is None:
+        return False
+    if before["evidence"]["standing"]["since_commit"] != now["evidence"]["standing"]["since_commit"]:
+        return False
+    gone = datetime.fromisoformat(now["now"]) - datetime.fromisoformat(before["now"])
+    return 0 <= gone.total_seconds() < seconds
+
+
+def _step(inputs: Inputs, folder: Path, *, product: Product) -> Result:
+    """The decided step; while a decision waits, the one that stands."""
+    paths = ChainPaths(product=product.name)
+    decided = json.loads((inputs.folder(paths.rollout) / DECISION_FILE).read_text())["step"]
+    step = RolloutStep.from_json(decided) if decided is not None else _standing_step(inputs, paths)
+    raw = step.to_json() if step is not None else None
+    (folder / STEP_FILE).write_text(json.dumps({"step": raw}, indent=1, sort_keys=True))
+    return Result(facts={"step": raw})
+
+
+def _standing_step(inputs: Inputs, paths: ChainPaths) -> RolloutStep | None:
+    past = inputs.previous(paths.rollout_step)
+    return read_step(past.folder(paths.rollout_step)) if past is not None else None
+
+
+def _can_be_taken(audit: Audit) -> Verdict:
+    step = read_step(audit.staged.folder(audit.path))
+    is_whole = step is None or bool(step.id and step.candidate and step.reason)
+    return Verdict(passed=is_whole, facts={"step": step.id if step is not None else None})
+
+
+def _is_not_overdue(audit: Audit) -> Verdict:
+    decision = dict(audit.facts.get(DECISION_FACT, {}))
+    is_overdue = decision.get("rule") == RolloutRule.OVERDUE.value
+    return Verdict(passed=not is_overdue, facts=decision, description=decision["reason"] if is_overdue else "")

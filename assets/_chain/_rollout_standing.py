@@ -1,0 +1,177 @@
+"""Which stage a rollout stands at, and since when, as the release and its history say it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from assets._chain._paths import ChainPaths
+from assets._chain._release import RELEASE_FILE
+from headwater.decisions import Release, Standing, policy_versions
+from headwater.lake import Commit
+from headwater.lake.errors import CollectedCommitError, LakeError
+from headwater.names import RELEASED_FACT, STATEMENT_FACT, InvalidNameError
+from headwater.product import Inputs, Product
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stood:
+    """What is decided about, and the times that matter to it.
+
+    Attributes:
+        standing: The stage, None when there is nothing to decide.
+        idle: Then why not.
+        release: What the release says, None before the first.
+        begun: When the candidate came in at all, by the lake's clock.
+    """
+
+    standing: Standing | None
+    idle: str = ""
+    release: Release | None = None
+    begun: datetime | None = None
+
+
+def standing_of(inputs: Inputs, product: Product) -> Stood:
+    """The stage of the rollout in progress, or the watch of the version that got everything last."""
+    path = ChainPaths(product=product.name).release
+    found = inputs.previous(path)
+    if found is None:
+        return Stood(standing=None, idle="Nothing is released yet.")
+    release = Release.from_json(json.loads((found.folder(path) / RELEASE_FILE).read_text()))
+    if release.rollout is None and not release.is_whole:
+        return Stood(
+            standing=None, release=release, idle=f"{release.actor} ordered the policy {release.policy['kind']}."
+        )
+    history = _history(inputs, path, release)
+    candidate = release.rollout.candidate if release.rollout is not None else release.version
+    other = release.version if release.rollout is not None else release.back_to()
+    if release.rollout is not None and release.rollout.is_watch:
+        other = release.rollout.replaced
+    if other is None:
+        return Stood(
+            standing=None, release=release, idle=f"{candidate} answers everything, and nothing can be gone back to."
+        )
+    if release.rollout is None and (why := _not_new(inputs, path, release, history)):
+        return Stood(standing=None, release=release, idle=why)
+    return Stood(
+        standing=_standing(product, release, candidate, other, history.since),
+        release=release,
+        begun=history.begun.created,
+    )
+
+
+def _standing(product: Product, release: Release, candidate: str, other: str, since: Commit) -> Standing:
+    rolling = release.rollout
+    stages = rolling.stages if rolling is not None else product.rollout.stages
+    return Standing(
+        candidate=candidate,
+        other=other,
+        share=rolling.share if rolling is not None else 1.0,
+        since=since.created,
+        since_commit=since.id,
+        stages=len(stages) + 1,
+        is_watch=rolling is None or rolling.is_watch,
+        is_compared=rolling is not None and rolling.is_watch,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _History:
+    """Commits of the release that matter.
+
+    Attributes:
+        since: The first with the policy that stands.
+        begun: The first whose policy names the newest version of it.
+        before: The one before `since`, None when that is the first.
+    """
+
+    since: Commit
+    begun: Commit
+    before: Commit | None
+
+
+def _history(inputs: Inputs, path: str, release: Release) -> _History:
+    """Read backwards. What a commit does not tell (a revert, a merge) ends the search: evidence begins with it."""
+    said = release.to_json()
+    now = (said["version"], said["policy"])
+    candidate = release.rollout.candidate if release.rollout is not None else release.version
+    since: Commit | None = None
+    begun: Commit | None = None
+    before: Commit | None = None
+    for commit, told in _told(inputs, path):
+        if since is None or (before is None and (told.get("version"), told.get("policy")) == now):
+            since = begun = commit
+            continue
+        before = before or commit
+        if candidate not in _versions(told):
+            break
+        begun = commit
+    assert since is not None  # the release stands, so that a commit wrote it
+    assert begun is not None
+    return _History(since=since, begun=begun, before=before)
+
+
+def _told(inputs: Inputs, path: str) -> Iterator[tuple[Commit, Mapping[str, Any]]]:
+    for commit in inputs.history(path):
+        output = commit.provenance.output(path) if commit.provenance is not None else None
+        facts = output.facts if output is not None else {}
+        said = facts.get(STATEMENT_FACT)
+        yield commit, {**said, "version": facts[RELEASED_FACT]} if said is not None else {}
+
+
+def _versions(told: Mapping[str, Any]) -> tuple[str, ...]:
+    policy = told.get("policy")
+    if isinstance(policy, Mapping):
+        return policy_versions(policy)
+    return (str(told["version"]),) if told else ()
+
+
+def _not_new(inputs: Inputs, path: str, release: Release, history: _History) -> str:
+    """Why a version that answers everything is not watched, empty when it is."""
+    version = release.version
+    if history.before is None:
+        return f"{version} was the first version."
+    past = _release_at(inputs, path, history.before)
+    if past is None:
+        return f"What was live before {version} is not kept any more."
+    if past.version == version:
+        return f"{version} answers everything, and its watch is over."
+    if version in past.before:
+        return f"{version} was live before, and was gone back to."
+    return ""
+
+
+def _release_at(inputs: Inputs, path: str, commit: Commit) -> Release | None:
+    try:
+        found = inputs.previous(path, commit=commit.id)
+    except CollectedCommitError:
+        return None
+    if found is None:
+        return None
+    return Release.from_json(json.loads((found.folder(path) / RELEASE_FILE).read_text()))
+
+
+def served_under(inputs: Inputs, path: str, release: Release, commits: list[str]) -> list[str]:
+    """Of the commits that services followed, those whose release has the policy that stands.
+
+    A service follows a moment late, and says with each answer which commit it followed.
+    """
+    now = (release.version, release.policy)
+    found: dict[str, Release] = {}
+    kept = []
+    for commit in commits:
+        try:
+            past = inputs.previous(path, commit=commit)
+        except (LakeError, InvalidNameError):  # collected, or no commit of this lake
+            continue
+        if past is None:
+            continue
+        version = past.entry(path).data_version
+        if version not in found:
+            found[version] = Release.from_json(json.loads((past.folder(path) / RELEASE_FILE).read_text()))
+        then = found[version]
+        if (then.version, then.policy) == now:
+            kept.append(commit)
+    inputs.previous(path)  # on record is what stands
+    return kept

@@ -1,0 +1,260 @@
+"""Whole rollouts whose truth is known: which come through, which are sent back, how often wrongly, and after how many days.
+
+    python -m benchmarks.rollout                  # 10,000 rollouts of each kind
+    python -m benchmarks.rollout --rollouts 200
+
+900 requests a day, looked at three times a day; labels come a day later. A shadow, shares of 25% and 50%, a watch of seven days, each
+stage decided by `decide_rollout` on the counts so far, at alpha 5%. Of 100 decisions of the live version 20 are wrong. In the shadow and
+the watch the versions decide differently about 10% of the requests. A day's weather makes each day's rate of errors its own (standard
+deviation 0.06), for both versions alike. The margin is 0.02 on the same requests and 0.10 on requests of each version's own. One request
+in a hundred may fail and one in twenty may be slow.
+"""
+
+import argparse
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks._measure import Bar, Report
+from headwater.decisions import (
+    RolloutAction,
+    RolloutEvidence,
+    RolloutRules,
+    RunningMean,
+    Standing,
+    Traffic,
+    Versus,
+    decide_rollout,
+)
+
+DAILY: Final = 900
+LOOKS: Final = 3
+WRONG: Final = 0.20
+STORM: Final = 0.06
+DIFFERENT: Final = 0.10
+STAGES: Final = (0.0, 0.25, 0.5, 1.0)
+LONGEST: Final = 21
+RULES: Final = RolloutRules(min_requests=200, min_labels=200, margin=0.02, canary_margin=0.10)
+_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What a candidate is like.
+
+    Attributes:
+        worse: Mean loss of the candidate less that of the live version.
+        fails: Share of its requests that fail; of the live version's it is `live_fails`.
+        slow: Share of its answers that are slow; of the live version's it is `live_slow`.
+        live_fails: See `fails`; also before the rollout.
+        live_slow: See `slow`; also before the rollout.
+        belated: Whether it is `worse` only once it has everything, as in a season that it does not know.
+    """
+
+    worse: float = 0.0
+    fails: float = 0.003
+    slow: float = 0.02
+    live_fails: float = 0.003
+    live_slow: float = 0.02
+    belated: bool = False
+
+
+KINDS: Final[Mapping[str, Truth]] = {
+    "as good": Truth(),
+    "better by 0.02": Truth(worse=-0.02),
+    "worse by half the margin": Truth(worse=0.01),
+    "worse by the margin": Truth(worse=0.02),
+    "worse by twice the margin": Truth(worse=0.04),
+    "worse by 0.04 once it has everything": Truth(worse=0.04, belated=True),
+    "as good, on a service at its limits": Truth(fails=0.01, slow=0.05, live_fails=0.01, live_slow=0.05),
+    "as good, on a service that was slow and failing before": Truth(
+        fails=0.03, slow=0.10, live_fails=0.03, live_slow=0.10
+    ),
+    "fails in 5% of its requests": Truth(fails=0.05),
+    "slow in 20% of its answers": Truth(slow=0.20),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """How one rollout ended.
+
+    Attributes:
+        came: `through`, `back` or `waits`.
+        stage: Which stage it ended in.
+        reached: Whether it ever got everything.
+        days: Since it began.
+    """
+
+    came: str
+    stage: int
+    reached: bool
+    days: float
+
+
+def rollout(truth: Truth, draw: np.random.Generator) -> End:
+    """One rollout, looked at until it ends."""
+    days = 0.0
+    before = _before(truth, draw)
+    for stage, share in enumerate(STAGES):
+        is_watch = share >= 1
+        found = _stage(truth, draw, stage, before)
+        days += found[1]
+        if found[0] is not RolloutAction.ADVANCE:
+            came = "back" if found[0] is RolloutAction.ABORT else "waits"
+            return End(came=came, stage=stage, reached=is_watch, days=days)
+    return End(came="through", stage=len(STAGES) - 1, reached=True, days=days)
+
+
+def _stage(truth: Truth, draw: np.random.Generator, stage: int, before: Traffic) -> tuple[RolloutAction, float]:
+    share = STAGES[stage]
+    standing = Standing(
+        candidate="2", other="1", share=share, since=_START, since_commit="c", stages=len(STAGES),
+        is_watch=share >= 1, is_compared=share >= 1,
+    )  # fmt: skip
+    is_paired = standing.is_compared or share <= 0
+    worse = truth.worse if standing.is_watch or not truth.belated else 0.0
+    counts = _Counts(truth)
+    waiting: list[tuple[float, RunningMean, RunningMean, RunningMean]] = []
+    rate = 0.0
+    for look in range(LONGEST * LOOKS):
+        now = (look + 1) / LOOKS
+        if look % LOOKS == 0:
+            rate = float(np.clip(draw.normal(WRONG, STORM), 0.08, 0.5))
+        counts.requests(draw, share)
+        waiting.append((now + 1, *_losses(draw, share, rate, worse, is_paired=is_paired)))
+        while waiting and waiting[0][0] <= now:
+            counts.labels(*waiting.pop(0)[1:])
+        decided = decide_rollout(RULES, counts.evidence(standing, before, now, is_paired=is_paired)).action
+        if decided is not RolloutAction.WAIT:
+            return decided, now
+    return RolloutAction.WAIT, float(LONGEST)
+
+
+class _Counts:
+    """What was seen of a stage so far."""
+
+    def __init__(self, truth: Truth) -> None:
+        self.truth = truth
+        self.sides = [[0, 0, 0], [0, 0, 0]]
+        self.losses = [RunningMean(), RunningMean(), RunningMean()]
+
+    def requests(self, draw: np.random.Generator, share: float) -> None:
+        """A look's worth of requests to each version."""
+        truth, asked = self.truth, DAILY // LOOKS
+        own = asked if share in (0.0, 1.0) else int(draw.binomial(asked, share))
+        for side, count, fails, slow in (
+            (self.sides[0], own, truth.fails, truth.slow),
+            (self.sides[1], asked if share <= 0 else asked - own, truth.live_fails, truth.live_slow),
+        ):
+            failed = 0 if share <= 0 and side is self.sides[0] else int(draw.binomial(count, fails))
+            side[0] += count - failed
+            side[1] += failed
+            side[2] += 0 if share <= 0 and side is self.sides[0] else int(draw.binomial(count - failed, slow))
+
+    def labels(self, *more: RunningMean) -> None:
+        """Labels that came in: differences, losses of the candidate, losses of the live version."""
+        self.losses = [old + new for old, new in zip(self.losses, more, strict=True)]
+
+    def evidence(self, standing: Standing, before: Traffic, now: float, *, is_paired: bool) -> RolloutEvidence:
+        """As the decision takes it."""
+        ours, theirs = (
+            Traffic(version=name, answered=side[0], failed=side[1], slow=side[2])
+            for name, side in zip(("2", "1"), self.sides, strict=True)
+        )
+        differences, candidate, other = self.losses
+        return RolloutEvidence(
+            standing=standing, now=_START + timedelta(days=now), first=_START, seen=ours.requests + theirs.requests,
+            candidate=ours, other=theirs, before=before,
+            versus=Versus(is_paired=is_paired, differences=differences, candidate=candidate, other=other),
+        )  # fmt: skip
+
+
+def _losses(
+    draw: np.random.Generator, share: float, rate: float, worse: float, *, is_paired: bool
+) -> tuple[RunningMean, RunningMean, RunningMean]:
+    asked = DAILY // LOOKS
+    if is_paired:
+        more, less, _ = draw.multinomial(asked, [(DIFFERENT + worse) / 2, (DIFFERENT - worse) / 2, 1 - DIFFERENT])
+        same = asked - more - less
+        mapped = RunningMean(count=asked, total=more + same / 2, squares=more + same / 4)
+        return mapped, RunningMean(), RunningMean()
+    own = int(draw.binomial(asked, share))
+    return RunningMean(), _bernoulli(draw, own, rate + worse), _bernoulli(draw, asked - own, rate)
+
+
+def _bernoulli(draw: np.random.Generator, count: int, rate: float) -> RunningMean:
+    hits = float(draw.binomial(count, rate))
+    return RunningMean(count=count, total=hits, squares=hits)
+
+
+def _before(truth: Truth, draw: np.random.Generator) -> Traffic:
+    count = 7 * DAILY
+    failed = int(draw.binomial(count, truth.live_fails))
+    return Traffic(answered=count - failed, failed=failed, slow=int(draw.binomial(count - failed, truth.live_slow)))
+
+
+def measure(kind: str, rollouts: int, *, seed: int = 1) -> dict[str, Any]:
+    """One line of the table."""
+    ends = [rollout(KINDS[kind], np.random.default_rng([seed, number])) for number in range(rollouts)]
+    return {
+        "candidate": kind,
+        "got everything": _share(ends, [one for one in ends if one.reached]),
+        "stayed": _share(ends, [one for one in ends if one.came == "through"]),
+        "sent back": _share(ends, back := [one for one in ends if one.came == "back"]),
+        "waits": _share(ends, [one for one in ends if one.came == "waits"]),
+        "days until it was sent back, median": statistics.median(one.days for one in back) if back else "",
+        "days in all, median": statistics.median(one.days for one in ends),
+    }
+
+
+def _share(ends: Sequence[End], some: Sequence[End]) -> float:
+    return len(some) / len(ends)
+
+
+def bars(rows: Sequence[Mapping[str, Any]]) -> list[Bar]:
+    """What alpha promises."""
+    by_kind = {row["candidate"]: row for row in rows}
+    good = [kind for kind in by_kind if kind.startswith("as good")]
+    return [
+        *(
+            Bar(what=f"share sent back, {kind}", limit=RULES.alpha, measured=by_kind[kind]["sent back"], at_least=False)
+            for kind in good
+        ),
+        *(
+            Bar(
+                what=f"share that got everything, {kind}",
+                limit=RULES.alpha,
+                measured=by_kind[kind]["got everything"],
+                at_least=False,
+            )
+            for kind in ("worse by the margin", "worse by twice the margin")
+        ),
+        Bar(what="share that got everything, as good", limit=0.9, measured=by_kind["as good"]["got everything"]),
+    ]
+
+
+def main() -> None:
+    """Counts rollouts of every kind."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rollouts", type=int, default=10_000)
+    asked = parser.parse_args().rollouts
+    rows = [measure(kind, asked) for kind in KINDS]
+    Report(
+        name="rollout",
+        rows=rows,
+        bars=bars(rows),
+        notes=[
+            f"{asked:,} rollouts of each kind, {DAILY} requests a day, looked at {LOOKS} times a day, the same seeds for every kind. "
+            f"Stages of {', '.join(f'{share:.0%}' for share in STAGES)}; a stage that nothing is decided about in {LONGEST} days waits.",
+            "Everything is what a version gets behind its last share; it stayed when its watch ended too.",
+        ],
+    ).finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""Whether a rollout goes on, goes back, or waits: a pure function of declared rules and of evidence that is recorded with the decision.
+
+Evidence begins anew with each stage: shares differ, and so do the requests that each version gets. Two questions have two answers.
+Whether the service still keeps its promises is asked of every request at once, with an exact test for which few are enough. How well
+a version decides is asked of settled windows of labels only, by a confidence sequence.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Traffic, Versus
+from headwater.decisions._rollout import RolloutRules, RolloutStep, StepAction
+from headwater.decisions._sequential import FLOOR, Effect, RunningMean, exceeds, highest
+
+_ALARMS: Final = 3
+"""Errors, latency and losses may each alarm in each stage: they share the chance of a false alarm."""
+_MOST: Final = 10_000_000
+"""Labels beyond which nobody waits."""
+
+
+class RolloutAction(StrEnum):
+    """What a decision says."""
+
+    ADVANCE = "advance"
+    ABORT = "abort"
+    WAIT = "wait"
+
+
+class RolloutRule(StrEnum):
+    """Which rule decided."""
+
+    IDLE = "idle"
+    ERRORS = "errors"
+    LATENCY = "latency"
+    LOSS = "loss"
+    ACCURACY = "accuracy"
+    SAMPLE_RATIO = "sample_ratio"
+    REQUESTS = "requests"
+    PROMISES = "promises"
+    LABELS = "labels"
+    NOT_WORSE = "not_worse"
+    OVERDUE = "overdue"
+    WATCH = "watch"
+
+
+_MORE_LABELS: Final = (RolloutRule.LABELS, RolloutRule.NOT_WORSE, RolloutRule.OVERDUE)
+"""What more labels may help."""
+_WENT: Final = {RolloutRule.ERRORS: "failed", RolloutRule.LATENCY: "took longer than promised"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutDecision:
+    """What to do, and why.
+
+    Attributes:
+        action: Advance, abort or wait.
+        rule: Which rule says so.
+        reason: Why, in one sentence.
+        loss: Loss of the candidate less that of the other version, at the level of going on; None where nothing is compared.
+        alarm: The same at the level of going back.
+        labels_needed: Labels of the candidate with which it could go on if all stays as it looks; None where that is unknown.
+    """
+
+    action: RolloutAction
+    rule: RolloutRule
+    reason: str
+    loss: Effect | None = None
+    alarm: Effect | None = None
+    labels_needed: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "action": self.action.value,
+            "rule": self.rule.value,
+            "reason": self.reason,
+            "loss": vars(self.loss) if self.loss is not None else None,
+            "alarm": vars(self.alarm) if self.alarm is not None else None,
+            "labels_needed": self.labels_needed,
+        }
+
+    def step(self, standing: Standing) -> RolloutStep | None:
+        """The step that a release takes, None while it waits. One stage has one advance and one abort at most."""
+        if self.action is RolloutAction.WAIT:
+            return None
+        action = StepAction(self.action.value)
+        return RolloutStep(
+            id=f"{standing.candidate} {action.value} at {standing.share:g} since {standing.since_commit[:16]}",
+            candidate=standing.candidate,
+            action=action,
+            share=standing.share,
+            reason=self.reason,
+        )
+
+
+def decide_rollout(rules: RolloutRules, evidence: RolloutEvidence) -> RolloutDecision:
+    """Whether the rollout in progress, or the version that is watched, goes on, goes back, or waits."""
+    standing = evidence.standing
+    if standing is None:
+        return RolloutDecision(action=RolloutAction.WAIT, rule=RolloutRule.IDLE, reason=evidence.idle)
+    compared = Comparison.of(rules, evidence, standing)
+    if (alarm := next(_alarms(rules, evidence, standing, compared), None)) is not None:
+        rule, reason = alarm
+        return compared.decision(RolloutAction.ABORT, rule, reason)
+    if standing.is_watch:
+        return _watched(rules, evidence, standing, compared)
+    if (hindrance := next(_hindrances(rules, evidence, standing, compared), None)) is None:
+        return compared.decision(RolloutAction.ADVANCE, RolloutRule.NOT_WORSE, compared.not_worse(rules, evidence))
+    rule, reason = hindrance
+    if evidence.elapsed is not None and evidence.elapsed >= rules.max_wait:
+        reason = (
+            f"{standing.where} has lasted {evidence.elapsed}, {rules.max_wait} is the longest, and still {reason}: it stays as "
+            "it is until somebody promotes or rolls back"
+        )
+        rule = RolloutRule.OVERDUE
+    return compared.decision(RolloutAction.WAIT, rule, reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How the losses of the two versions compare, at the levels of going on and of going back.
+
+    Attributes:
+        versus: What is compared.
+        loss: At the level of going on.
+        alarm: At the level of going back.
+        margin: By how much the candidate may be worse.
+    """
+
+    versus: Versus
+    loss: Effect
+    alarm: Effect
+    margin: float
+    level: float = field(repr=False)
+
+    @classmethod
+    def of(cls, rules: RolloutRules, evidence: RolloutEvidence, standing: Standing) -> "Comparison":
+        """The comparison of a stage: on the same requests where both scored them."""
+        versus = evidence.versus
+        return cls(
+            versus=versus,
+            loss=versus.effect(alpha=rules.alpha),
+            alarm=versus.effect(alpha=alarm_level(rules, standing)),
+            margin=rules.margin if versus.is_paired else rules.canary_margin,
+            level=rules.alpha,
+        )
+
+    def decision(self, action: RolloutAction, rule: RolloutRule, reason: str) -> RolloutDecision:
+        """A decision beside what it compared."""
+        needed = self._needed() if rule in _MORE_LABELS else None
+        return RolloutDecision(
+            action=action, rule=rule, reason=f"{reason}.", loss=self.loss, alarm=self.alarm, labels_needed=needed
+        )
+
+    def not_worse(self, rules: RolloutRules, evidence: RolloutEvidence) -> str:
+        """Why it may go on."""
+        how = "on the same requests" if self.versus.is_paired else "on requests of its own"
+        return (
+            f"{evidence.candidate.requests} requests and {self.versus.labels} labels: {how} its loss differs by {_shown(self.loss)}, "
+            f"certainly by less than {self.margin:g}"
+        )
+
+    def _needed(self) -> int | None:
+        """By doubling: the interval's width falls with every label more."""
+        low, room = self.versus.labels, self.margin - self.loss.estimate
+        if self.loss.high < self.margin:
+            return None
+        if room <= 0 or low < FLOOR:
+            return None
+        count = low
+        while self.versus.half_width(count, alpha=self.level) >= room:
+            count *= 2
+            if count > _MOST:
+                return None
+        while count - low > 1:
+            middle = (low + count) // 2
+            low, count = (low, middle) if self.versus.half_width(middle, alpha=self.level) < room else (middle, count)
+        return count
+
+
+def alarm_level(rules: RolloutRules, standing: Standing) -> float:
+    """Each alarm's part of the chance of a false one, so that all alarms of all stages together keep it."""
+    return rules.alpha / (_ALARMS * standing.stages)
+
+
+def _alarms(
+    rules: RolloutRules, evidence: RolloutEvidence, standing: Standing, compared: Comparison
+) -> Iterator[tuple[RolloutRule, str]]:
+    """Why it goes back, the gravest first."""
+    level = alarm_level(rules, standing)
+    for asked, rule, found, allowed, before in _promises(evidence):
+        limit = max(allowed, highest(before, alpha=level) if before.count >= FLOOR else 0.0)
+        bad = round(found.total)
+        if exceeds(bad, found.count, limit=limit, alpha=level):
+            said = f"{bad} of {found.count} requests to {asked.version} {_WENT[rule]}"
+            yield rule, f"{said}, certainly more than {limit:.2%}"
+    if not evidence.mismatch and compared.alarm.low > 0:
+        how = "on the same requests" if compared.versus.is_paired else "beside it"
+        yield (
+            RolloutRule.LOSS,
+            f"the loss of {standing.candidate} is certainly higher than that of {standing.other} {how}, by {_shown(compared.alarm)} "
+            f"on {compared.versus.labels} labels",
+        )
+    if (wrong := evidence.wrong_allowed) is not None and not compared.versus.is_paired and standing.is_watch:
+        found = evidence.candidate.wrong
+        if exceeds(round(found.total), found.count, limit=wrong, alpha=level):
+            yield (
+                RolloutRule.ACCURACY,
+                f"{round(found.total)} of {found.count} decisions were wrong, certainly more than {wrong:.1%}",
+            )
+
+
+def _promises(evidence: RolloutEvidence) -> Iterator[tuple[Traffic, RolloutRule, RunningMean, float, RunningMean]]:
+    """Each promise of each version that counts: how often it was broken, how often it may be, how often it was before."""
+    for asked in evidence.asked:
+        yield asked, RolloutRule.ERRORS, asked.failures, evidence.errors_allowed, evidence.before.failures
+        yield asked, RolloutRule.LATENCY, asked.slowness, evidence.slow_allowed, evidence.before.slowness
+
+
+def _hindrances(
+    rules: RolloutRules, evidence: RolloutEvidence, standing: Standing, compared: Comparison
+) -> Iterator[tuple[RolloutRule, str]]:
+    """Why it does not go on yet."""
+    found = evidence.candidate
+    if evidence.mismatch:
+        yield (
+            RolloutRule.SAMPLE_RATIO,
+            f"requests were not split as declared (p {evidence.split_p:.2g}), so that nothing can be compared",
+        )
+    if found.requests < rules.min_requests:
+        missed = f", though {evidence.seen} came since: the service does not follow" if not found.requests else ""
+        missed = missed if evidence.seen >= rules.min_requests else ""
+        yield (
+            RolloutRule.REQUESTS,
+            f"{found.requests} of {rules.min_requests} requests reached {standing.candidate} in {standing.where}{missed}",
+        )
+    for asked, rule, seen, allowed, before in _promises(evidence):
+        usual = highest(before, alpha=rules.alpha) if before.count >= FLOOR else 0.0
+        if seen.mean > max(allowed, usual):
+            said = f"{seen.mean:.2%} of the requests to {asked.version} {_WENT[rule]}, {allowed:.2%} may"
+            yield RolloutRule.PROMISES, said
+    if compared.versus.labels < rules.min_labels:
+        yield (
+            RolloutRule.LABELS,
+            f"{compared.versus.labels} of {rules.min_labels} labels of settled windows are known in {standing.where}, "
+            f"{evidence.unsettled} events wait for theirs",
+        )
+    if compared.loss.high >= compared.margin:
+        yield (
+            RolloutRule.NOT_WORSE,
+            f"its loss in {standing.where} differs by {_shown(compared.loss)}, not yet certainly by less than {compared.margin:g}",
+        )
+
+
+def _watched(
+    rules: RolloutRules, evidence: RolloutEvidence, standing: Standing, compared: Comparison
+) -> RolloutDecision:
+    """Nothing is wrong with a version that got everything: its watch goes on or ends."""
+    elapsed = evidence.elapsed
+    if elapsed is None or elapsed < rules.watch:
+        so_far = "no request yet" if elapsed is None else f"{elapsed} of {rules.watch}"
+        reason = f"{standing.candidate} answers everything and is watched: {so_far}"
+        return compared.decision(RolloutAction.WAIT, RolloutRule.WATCH, reason)
+    how = f"; its loss differs by {_shown(compared.loss)}" if compared.versus.labels >= FLOOR else ""
+    reason = f"{standing.candidate} was watched for {rules.watch}, {compared.versus.labels} labels{how}"
+    action = RolloutAction.ADVANCE if standing.is_compared else RolloutAction.WAIT
+    return compared.decision(action, RolloutRule.WATCH, reason)
+
+
+def _shown(effect: Effect) -> str:
+    return f"{effect.estimate:+.4f} [{effect.low:+.4f}, {effect.high:+.4f}]"

@@ -1,0 +1,222 @@
+"""What a decision about a rollout looks at."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from headwater.decisions._sequential import Effect, RunningMean, effect, paired_effect, radius
+from headwater.errors import HeadwaterError
+
+_TUNED_FOR = 1_000
+
+
+class EvidenceError(HeadwaterError):
+    """Counts that cannot be."""
+
+    def __init__(self, *, what: str, value: object, wanted: str) -> None:
+        self.what, self.value = what, value
+        super().__init__(f"Evidence of a rollout: {what} is {value!r}; it must be {wanted}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What is decided about: a stage of a rollout, or a version that got everything a while ago.
+
+    Attributes:
+        candidate: The version that came in last.
+        other: The version that it replaces, or replaced.
+        share: Its share; 0 only scores.
+        since: When the stage began, by the lake's clock.
+        since_commit: The commit that began it.
+        stages: Stages of the whole rollout, its watch included.
+        is_watch: Whether the candidate has everything.
+        is_compared: Whether, in the watch, the other one scores beside it.
+    """
+
+    candidate: str
+    other: str
+    share: float
+    since: datetime
+    since_commit: str
+    stages: int = 1
+    is_watch: bool = False
+    is_compared: bool = False
+
+    @property
+    def where(self) -> str:
+        """The stage in words."""
+        if self.is_watch:
+            return "the watch"
+        return f"the stage of {self.share:.0%}" if self.share else "the shadow"
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**vars(self), "since": self.since.isoformat()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """What became of requests to one version.
+
+    Attributes:
+        version: The version; empty for all that were live.
+        answered: Requests that it answered, or only scored.
+        failed: Requests that were drawn for it and got no answer; in the shadow, those that it could not score.
+        slow: Answers that took longer than promised.
+        wrong: Of settled windows with known labels: 1 for a wrong decision.
+        loss: Of the same: the loss.
+    """
+
+    version: str = ""
+    answered: int = 0
+    failed: int = 0
+    slow: int = 0
+    wrong: RunningMean = field(default_factory=RunningMean)
+    loss: RunningMean = field(default_factory=RunningMean)
+
+    def __post_init__(self) -> None:
+        for name in ("answered", "failed", "slow"):
+            if getattr(self, name) < 0:
+                raise EvidenceError(what=name, value=getattr(self, name), wanted="0 or more")
+        if self.slow > self.answered:
+            raise EvidenceError(what="slow", value=self.slow, wanted=f"at most the {self.answered} answers")
+
+    @property
+    def requests(self) -> int:
+        """All requests to it."""
+        return self.answered + self.failed
+
+    @property
+    def failures(self) -> RunningMean:
+        """1 for a request that failed."""
+        return RunningMean(count=self.requests, total=self.failed, squares=self.failed)
+
+    @property
+    def slowness(self) -> RunningMean:
+        """1 for an answer that took too long."""
+        return RunningMean(count=self.answered, total=self.slow, squares=self.slow)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**vars(self), "wrong": vars(self.wrong), "loss": vars(self.loss)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Versus:
+    """The losses of two versions: on the same requests, or on those that each answered.
+
+    Attributes:
+        is_paired: Whether both scored the same requests.
+        differences: Where they did: loss of the candidate less that of the other, mapped to 0 to 1 as `(d + 1) / 2`.
+        candidate: Losses of the candidate.
+        other: Losses of the other one.
+    """
+
+    is_paired: bool
+    differences: RunningMean = field(default_factory=RunningMean)
+    candidate: RunningMean = field(default_factory=RunningMean)
+    other: RunningMean = field(default_factory=RunningMean)
+
+    @property
+    def labels(self) -> int:
+        """Labels that count: of the side that has fewer."""
+        return self.differences.count if self.is_paired else min(self.candidate.count, self.other.count)
+
+    def effect(self, *, alpha: float) -> Effect:
+        """The difference with its interval, which holds at every look."""
+        if self.is_paired:
+            return paired_effect(self.differences, alpha=alpha)
+        return effect(self.candidate, self.other, alpha=alpha)
+
+    def half_width(self, labels: int, *, alpha: float) -> float:
+        """About half the interval's width at so many labels, if they spread as those that are known."""
+        if self.is_paired:
+            return 2 * self.differences.deviation * radius(labels, alpha=alpha, tuned_for=_TUNED_FOR)
+        fewer = self.labels
+        sides = (self.candidate, self.other)
+        counts = [math.ceil(side.count * labels / fewer) if fewer else labels for side in sides]
+        return sum(
+            side.deviation * radius(max(count, 1), alpha=alpha / 2, tuned_for=_TUNED_FOR)
+            for side, count in zip(sides, counts, strict=True)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        sides = {name: vars(getattr(self, name)) for name in ("differences", "candidate", "other")}
+        return {"is_paired": self.is_paired, **sides}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutEvidence:
+    """Everything that the decision looks at.
+
+    Attributes:
+        standing: The stage; None when there is nothing to decide.
+        idle: Then why not.
+        watched: Then the commit that began a watch that is over; empty without.
+        now: The newest instant that the data know of, None where there are none.
+        first: Prediction time of the first request since the stage began, under whatever policy; None without one.
+        seen: Requests since the stage began, under whatever policy.
+        candidate: Requests to the candidate in this stage; in the shadow, those that it scored.
+        other: Requests to the other one.
+        before: Requests of the time before the rollout, whichever version answered.
+        versus: How the losses compare.
+        unsettled: Events of the stage whose label is awaited, or whose window has too few.
+        split_p: P-value of the split between the versions, None where nothing is split.
+        mismatch: Whether the split is not the declared one.
+        errors_allowed: Share of requests that may fail.
+        slow_allowed: Share of answers that may take longer than promised.
+        wrong_allowed: Share of wrong decisions that is too much for a version that nothing is compared with; None without.
+        facts: What else was known and decided nothing: the comparison before the rollout, business metric, test report.
+    """
+
+    standing: Standing | None
+    idle: str = ""
+    watched: str = ""
+    now: datetime | None = None
+    first: datetime | None = None
+    seen: int = 0
+    candidate: Traffic = field(default_factory=Traffic)
+    other: Traffic = field(default_factory=Traffic)
+    before: Traffic = field(default_factory=Traffic)
+    versus: Versus = field(default_factory=lambda: Versus(is_paired=False))
+    unsettled: int = 0
+    split_p: float | None = None
+    mismatch: bool = False
+    errors_allowed: float = 0.01
+    slow_allowed: float = 0.05
+    wrong_allowed: float | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def elapsed(self) -> timedelta | None:
+        """How long the stage has lasted, by the time of the requests; None before the first."""
+        if self.now is None or self.first is None:
+            return None
+        return max(self.now - self.first, timedelta(0))
+
+    @property
+    def asked(self) -> tuple[Traffic, ...]:
+        """Whose promises are looked at: of a candidate in the shadow also those of the version that waits for its scores."""
+        is_shadow = self.standing is not None and self.standing.share <= 0
+        return (self.candidate, self.other) if is_shadow else (self.candidate,)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, to be kept with the decision."""
+        if self.standing is None:
+            return {
+                "standing": None,
+                "idle": self.idle,
+                "watched": self.watched,
+            }  # the same however many requests come in
+        plain = ("seen", "unsettled", "split_p", "mismatch", "errors_allowed", "slow_allowed", "wrong_allowed")
+        return {
+            "standing": self.standing.to_json(),
+            "now": self.now.isoformat() if self.now is not None else None,
+            "first": self.first.isoformat() if self.first is not None else None,
+            **{name: getattr(self, name) for name in plain},
+            **{name: getattr(self, name).to_json() for name in ("candidate", "other", "before", "versus")},
+            "facts": dict(self.facts),
+        }

@@ -1,0 +1,217 @@
+"""From answers, failures and outcomes of one stage of a rollout to the counts that its decision looks at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from headwater.decisions import RunningMean, Standing, Traffic, Versus
+from headwater.monitoring._costs import DecisionCosts
+from headwater.monitoring._frames import (
+    AT,
+    DECISION,
+    JUDGED,
+    LABEL,
+    LATENCY,
+    OUTCOMES,
+    PREDICTIONS,
+    REQUEST_ID,
+    TRUTH,
+    VARIANT,
+    check_columns,
+)
+from headwater.monitoring._json import Recorded
+from headwater.monitoring._outcomes import Truth
+from headwater.monitoring._windows import Windowing, split
+
+SHADOWS: Final = "shadows"
+COUNT: Final = "count"
+_OURS: Final = "__candidate"
+_THEIRS: Final = "__other"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettledWindow(Recorded):
+    """One window of a stage's requests.
+
+    Attributes:
+        start: Its first instant (UTC), by prediction time.
+        events: Events that will have a label, as far as is known.
+        labelled: Of them with a known one.
+        is_settled: Whether it is over and enough labels are known.
+    """
+
+    start: datetime
+    events: int
+    labelled: int
+    is_settled: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageCounts:
+    """What became of a stage's requests.
+
+    Attributes:
+        candidate: Those to the candidate; in the shadow, those that it scored.
+        other: Those to the other version.
+        versus: How their losses compare.
+        versus_wrong: How their shares of wrong decisions compare.
+        windows: Which labels count.
+    """
+
+    candidate: Traffic
+    other: Traffic
+    versus: Versus
+    versus_wrong: Versus
+    windows: tuple[SettledWindow, ...]
+
+    @property
+    def unsettled(self) -> int:
+        """Events whose label is awaited, or whose window is not settled."""
+        return sum(one.events - one.labelled * one.is_settled for one in self.windows)
+
+
+def stage_counts(
+    answers: pl.DataFrame,
+    failures: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    *,
+    standing: Standing,
+    thresholds: Mapping[str, float],
+    slow: timedelta,
+    costs: DecisionCosts | None,
+    windowing: Windowing,
+    min_coverage: float,
+    now: datetime,
+) -> StageCounts:
+    """Counts of one stage.
+
+    Args:
+        answers: Predictions that were drawn under the stage's policy: `request_id`, `at`, `latency_us`, `variant`, `decision` and
+            `shadows`, the JSON of other versions' scores.
+        failures: Requests that got no answer since it began: `version`, `count`.
+        outcomes: The frame of `join_outcomes`; a prediction that is not there yet awaits its label.
+        standing: The stage.
+        thresholds: Version to the score from which on it decides for the positive class.
+        slow: Latency above which an answer is slow.
+        costs: The business metric; None takes 1 for a wrong decision.
+        windowing: Windows of labels.
+        min_coverage: Share of a window's events whose label must be known.
+        now: As of when.
+
+    Raises:
+        MissingColumnsError, ColumnTypeError: A frame lacks a column.
+        TooManyWindowsError: Windows are far too short for the time covered.
+    """
+    check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, LATENCY, VARIANT, DECISION, SHADOWS])
+    check_columns(outcomes, OUTCOMES, [REQUEST_ID, LABEL, TRUTH, JUDGED])
+    ours, theirs = standing.candidate, standing.other
+    rows = answers.filter(pl.col(VARIANT).is_in([ours, theirs])).with_columns(
+        _decision(ours, thresholds).alias(_OURS), _decision(theirs, thresholds).alias(_THEIRS)
+    )
+    known, windows = _settled(rows, outcomes, windowing, min_coverage, now)
+    failed = dict(failures.group_by("version").agg(pl.col(COUNT).sum()).iter_rows())
+    is_shadow = standing.share <= 0
+    is_paired = is_shadow or standing.is_compared
+    loss, wrong = (_compared(known, standing, price, is_paired) for price in (costs, None))
+    limit = slow // timedelta(microseconds=1)
+    other = _traffic(rows, theirs, failed, limit, loss.other, wrong.other)
+    if is_shadow:
+        drawn = rows.filter(pl.col(VARIANT) == theirs)
+        scored = drawn[_OURS].count()
+        candidate = Traffic(
+            version=ours,
+            answered=scored,
+            failed=drawn.height - scored if ours in thresholds else 0,
+            wrong=wrong.candidate,
+            loss=loss.candidate,
+        )
+    else:
+        candidate = _traffic(rows, ours, failed, limit, loss.candidate, wrong.candidate)
+    return StageCounts(candidate=candidate, other=other, versus=loss, versus_wrong=wrong, windows=windows)
+
+
+def traffic_before(answers: pl.DataFrame, failures: pl.DataFrame, *, slow: timedelta) -> Traffic:
+    """The requests of a time, whichever version answered: `latency_us` of answers, `count` of failures."""
+    late = answers.filter(pl.col(LATENCY) > slow // timedelta(microseconds=1)).height
+    return Traffic(answered=answers.height, slow=late, failed=int(failures[COUNT].sum()))
+
+
+def price_of(loss: float, costs: DecisionCosts | None) -> float:
+    """The mean cost of a decision that a mean loss stands for; without costs the loss itself."""
+    if costs is None:
+        return loss
+    low, high = _range(costs)
+    return low + loss * (high - low)
+
+
+def _decision(version: str, thresholds: Mapping[str, float]) -> pl.Expr:
+    """What a version decided, or would have by its score; null where it has none."""
+    shadow = pl.col(SHADOWS).str.json_path_match(f"$['{version}']").cast(pl.Float64, strict=False)
+    watched = shadow >= thresholds[version] if version in thresholds else pl.lit(None, pl.Boolean)
+    return pl.when(pl.col(VARIANT) == version).then(pl.col(DECISION)).otherwise(watched)
+
+
+def _settled(
+    rows: pl.DataFrame, outcomes: pl.DataFrame, windowing: Windowing, min_coverage: float, now: datetime
+) -> tuple[pl.DataFrame, tuple[SettledWindow, ...]]:
+    """The labelled rows of the windows that count, and what is known of each window."""
+    told = outcomes.select(REQUEST_ID, LABEL, TRUTH, JUDGED)
+    events = rows.join(told, on=REQUEST_ID, how="left").filter(pl.col(JUDGED).fill_null(True))
+    events = events.filter(pl.col(TRUTH).fill_null(Truth.PENDING.value) != Truth.NONE.value)
+    kept, windows = [events.clear()], []
+    for span, part in split(events, AT, windowing):
+        known = part.filter(pl.col(TRUTH) == Truth.KNOWN.value)
+        is_settled = bool(part.height) and span.end <= now and known.height >= min_coverage * part.height
+        if part.height:
+            windows.append(
+                SettledWindow(start=span.start, events=part.height, labelled=known.height, is_settled=is_settled)
+            )
+        if is_settled:
+            kept.append(known)
+    return pl.concat(kept), tuple(windows)
+
+
+def _compared(known: pl.DataFrame, standing: Standing, costs: DecisionCosts | None, is_paired: bool) -> Versus:
+    ours, theirs = known.drop_nulls(_OURS), known.drop_nulls(_THEIRS)
+    if not is_paired:
+        ours = ours.filter(pl.col(VARIANT) == standing.candidate)
+        theirs = theirs.filter(pl.col(VARIANT) == standing.other)
+    both = known.drop_nulls([_OURS, _THEIRS]) if is_paired else known.clear()
+    differences = _losses(both, _OURS, costs) - _losses(both, _THEIRS, costs)
+    return Versus(
+        is_paired=is_paired,
+        differences=_running((differences + 1) / 2),
+        candidate=_running(_losses(ours, _OURS, costs)),
+        other=_running(_losses(theirs, _THEIRS, costs)),
+    )
+
+
+def _losses(rows: pl.DataFrame, decision: str, costs: DecisionCosts | None) -> np.ndarray:
+    """From 0 to 1."""
+    labels, decisions = rows[LABEL].to_numpy(), rows[decision].to_numpy().astype(bool)
+    if costs is None or (span := _range(costs))[0] == span[1]:
+        return ((labels == 1) != decisions).astype(np.float64)
+    low, high = span
+    return (costs.of(labels, decisions) - low) / (high - low)
+
+
+def _range(costs: DecisionCosts) -> tuple[float, float]:
+    every = (costs.false_alarm, costs.miss, costs.right_hint, costs.right_silence)
+    return min(every), max(every)
+
+
+def _running(values: np.ndarray) -> RunningMean:
+    return RunningMean(count=len(values), total=float(values.sum()), squares=float((values * values).sum()))
+
+
+def _traffic(
+    rows: pl.DataFrame, version: str, failed: Mapping[str, Any], limit: int, loss: RunningMean, wrong: RunningMean
+) -> Traffic:
+    own = rows.filter(pl.col(VARIANT) == version)
+    slow = own.filter(pl.col(LATENCY) > limit).height
+    found = int(failed.get(version, 0))
+    return Traffic(version=version, answered=own.height, failed=found, slow=slow, loss=loss, wrong=wrong)

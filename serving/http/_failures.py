@@ -1,0 +1,100 @@
+"""What could not be answered, counted by version and written down about once a second, for who decides about versions.
+
+The counters of `/metrics` begin at zero in each process and know no version of a request that failed. A kill loses what was counted
+since the last write; a log that cannot be written is told, and tried again.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from serving.engine import Asked, Engine
+from serving.prediction_log import FailureRecord, LogError, LogWriter, encode_failure
+
+_LOG: Final = logging.getLogger("headwater.serving")
+SEGMENT_BYTES: Final = 64 * 2**10
+"""Of a log that is mostly empty."""
+_Key = tuple[str, str, str, str]
+
+
+class Failures:
+    """One worker's counts."""
+
+    def __init__(self, open_log: Callable[[str], LogWriter] | None = None) -> None:
+        """Prepares.
+
+        Args:
+            open_log: Opens the log of failures of a product; None counts for nobody.
+        """
+        self._open_log = open_log
+        self._logs: dict[str, LogWriter] = {}
+        self._counts: dict[_Key, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+
+    def note(self, engine: Engine, asked: Sequence[Asked], code: str) -> None:
+        """Counts requests that got no answer. Those that named their version were not drawn, and count for none."""
+        if self._open_log is None:
+            return
+        now = time.time_ns() // 1_000
+        with self._lock:
+            for one in asked:
+                if not one.version:
+                    key = (engine.product, engine.variant(one), code, engine.deployment.commit)
+                    self._counts[key] = (self._counts.get(key, (0, 0))[0] + 1, now)
+
+    def prepare(self, products: Iterable[str]) -> None:
+        """Opens the logs of products that may be asked next, while the disk has room."""
+        for product in list(products):
+            self._log_of(product)
+
+    def write(self) -> None:
+        """Writes what was counted; what cannot be written now is kept for the next time."""
+        with self._lock:
+            counts, self._counts = self._counts, {}
+        for product in sorted({key[0] for key in counts}):
+            own = {key: found for key, found in counts.items() if key[0] == product}
+            log = self._log_of(product)
+            if log is None:
+                self._keep(own)
+                continue
+            try:
+                log.append([_record(key, *found) for key, found in own.items()])
+            except LogError as error:
+                _LOG.error("failures cannot be written", extra={"product": product, "reason": str(error)})
+                self._keep(own)
+
+    def close(self) -> None:
+        """Writes the rest and ends the logs."""
+        self.write()
+        for product, log in self._logs.items():
+            try:
+                log.close()
+            except LogError as error:
+                _LOG.error("failures cannot be written", extra={"product": product, "reason": str(error)})
+        self._logs.clear()
+
+    def _keep(self, counts: dict[_Key, tuple[int, int]]) -> None:
+        with self._lock:
+            for key, (count, at) in counts.items():
+                more = self._counts.get(key, (0, at))
+                self._counts[key] = (more[0] + count, more[1])
+
+    def _log_of(self, product: str) -> LogWriter | None:
+        if self._open_log is None:
+            return None
+        if product not in self._logs:
+            try:
+                self._logs[product] = self._open_log(product)
+            except LogError as error:
+                _LOG.error("failures cannot be written", extra={"product": product, "reason": str(error)})
+                return None
+        return self._logs[product]
+
+
+def _record(key: _Key, count: int, at: int) -> bytes:
+    product, version, code, commit = key
+    return encode_failure(
+        FailureRecord(failed_product=product, version=version, code=code, at=at, count=count, commit=commit)
+    )

@@ -1,0 +1,40 @@
+"""Requests that got no answer, as counts in a log of their own: the prediction log holds answers only."""
+
+from typing import Final
+
+import msgspec
+
+from serving.prediction_log.errors import RecordFormatError
+
+
+class FailureRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Requests to one version that failed in one way, within about a second.
+
+    Attributes:
+        failed_product: The product.
+        version: What the traffic policy drew for them.
+        code: How they failed, such as `deadline`, `failed` or `invalid`.
+        at: The service's clock at the last of them, in microseconds since 1970.
+        count: How many.
+        commit: The lake commit whose release was being served.
+    """
+
+    failed_product: str
+    version: str
+    code: str
+    at: int
+    count: int
+    commit: str = ""
+
+
+_DECODER: Final = msgspec.msgpack.Decoder(FailureRecord)
+encode_failure = msgspec.msgpack.Encoder().encode
+"""The record as bytes (MessagePack)."""
+
+
+def decode_failure(data: bytes) -> FailureRecord:
+    """The record that `encode_failure` wrote. Raises RecordFormatError."""
+    try:
+        return _DECODER.decode(data)
+    except msgspec.DecodeError as error:
+        raise RecordFormatError(reason=str(error)) from error

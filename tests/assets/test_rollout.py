@@ -1,0 +1,325 @@
+"""From what a service wrote down to a decision, a step, and what the release then says."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assets._chain._failures import failures_asset
+from assets._chain._rollout import rollout_assets
+from assets._chain._rollout_page import PAGE_FILE
+from headwater.decisions import OrderKind, Rollout, RolloutKind, StepAction
+from headwater.materialize import Run, Status, materialize
+from serving.prediction_log import LogWriter
+from serving.prediction_log._failure import decode_failure
+from serving.prediction_log.errors import RecordFormatError
+from tests.rollout_scene import AT, DAY, NAME, RULES, RolloutScene, microseconds
+
+LIVE, NEW = "1.0.0", "1.1.0"
+CANARY = Rollout(kind=RolloutKind.CANARY, steps=(0.5, 1.0), rules=RULES)
+SHADOW = Rollout(kind=RolloutKind.SHADOW, keep_replaced=True, rules=RULES)
+Begun = Callable[..., RolloutScene]
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Begun:
+    """A scene in which a second version has begun to come in."""
+
+    def begin(rollout: Rollout = CANARY, *, before: int = 0) -> RolloutScene:
+        scene = RolloutScene(tmp_path, rollout)
+        scene.version(LIVE)
+        if before:
+            scene.answers(range(50_000, 50_000 + before), LIVE)
+            scene.settle()
+        scene.version(NEW)
+        return scene
+
+    return begin
+
+
+def halves(orders: range) -> dict[int, str]:
+    return {order: NEW if order % 2 else LIVE for order in orders}
+
+
+def labelled(
+    scene: RolloutScene, orders: range, truth: Callable[[int], int | None], *, late: timedelta = 2 * DAY
+) -> None:
+    scene.label((order, AT, truth(order), AT + late) for order in orders)
+
+
+def said(scene: RolloutScene) -> tuple[str, str]:
+    decision = scene.decision()
+    return decision["action"], decision["rule"]
+
+
+def test_before_anything_is_answered_there_is_nothing_to_decide(tmp_path: Path) -> None:
+    scene = RolloutScene(tmp_path, CANARY)
+    assert scene.decision()["reason"] == "Nothing is released yet."
+    scene.version(LIVE)
+    scene.settle()
+    assert scene.statement()["policy"] == "all-at-once", "the first version is live at once"
+    assert [one.status for one in scene.settle()] == [Status.UNCHANGED] * 6
+    scene.answers(range(10), LIVE)
+    newest = [one.status for one in scene.settle()][3:]
+    assert newest == [Status.UNCHANGED] * 3, "answers to what nobody doubts are no decision"
+
+
+def test_right_answers_take_a_version_to_everything_and_a_second_run_changes_nothing(begun: Begun) -> None:
+    scene = begun()
+    orders = range(1_200)
+    scene.answers(orders, halves(orders), propensity=0.5)
+    labelled(scene, orders, lambda order: 1)
+    scene.settle()
+    assert said(scene) == ("advance", "not_worse"), scene.decision()["reason"]
+    assert (scene.statement()["version"], scene.statement()["policy"]) == (NEW, "all-at-once")
+    step = scene.statement()["step"]
+    for _ in range(2):
+        scene.settle()
+    assert scene.statement()["step"] == step
+    assert said(scene) == ("wait", "watch"), "it is watched for what fails and what is slow"
+
+
+def test_a_slow_candidate_goes_back_and_stays_out_of_the_next_builds(begun: Begun) -> None:
+    scene = begun(before=500)
+    orders = range(200)
+    scene.answers(orders, halves(orders), propensity=0.5, latency=lambda order: 30_000_000 if order % 2 else 900)
+    scene.settle()
+    assert said(scene) == ("abort", "latency"), scene.decision()["reason"]
+    assert (scene.statement()["version"], list(scene.statement()["barred"])) == (LIVE, [NEW])
+    assert scene.statement()["actor"] == "rollout"
+    before = scene.statement()
+    scene.version(NEW)
+    scene.settle()
+    assert scene.statement() == before
+    scene.version("1.2.0")
+    assert scene.statement()["policy"]["candidate"] == "1.2.0", "a later version comes in as usual"
+
+
+def test_a_service_that_was_as_slow_before_sends_nobody_back(tmp_path: Path) -> None:
+    scene = RolloutScene(tmp_path, CANARY)
+    scene.version(LIVE)
+    scene.answers(range(50_000, 51_000), LIVE, latency=30_000_000)
+    scene.settle()
+    scene.version(NEW)
+    orders = range(200)
+    scene.answers(orders, halves(orders), propensity=0.5, latency=30_000_000)
+    scene.settle()
+    assert said(scene) == ("wait", "labels"), scene.decision()["reason"]
+
+
+def test_failures_after_everything_go_back_to_what_was_live_before(begun: Begun) -> None:
+    scene = begun(Rollout(rules=RULES))
+    assert scene.statement()["policy"] == "all-at-once"
+    scene.failures(NEW, 1)
+    scene.settle()
+    assert said(scene) == ("wait", "watch"), "one failure shows nothing"
+    scene.failures(NEW, 5)
+    scene.settle()
+    assert said(scene) == ("abort", "errors"), scene.decision()["reason"]
+    assert (scene.statement()["version"], list(scene.statement()["barred"])) == (LIVE, [NEW])
+    scene.failures(LIVE, 50)
+    scene.settle()
+    assert scene.statement()["version"] == LIVE, "what was gone back to is not walked away from"
+
+
+def test_first_labels_count_for_nothing_until_enough_of_a_day_is_known(begun: Begun) -> None:
+    """Punctual flights have their labels first: of those, the candidate that always says late is always wrong."""
+    scene = begun()
+    orders = range(1_200)
+    scene.answers(orders, halves(orders), propensity=0.5, decision=lambda order: bool(order % 2))
+    labelled(scene, range(600), lambda order: 0)
+    scene.settle()
+    assert said(scene) == ("wait", "labels")
+    assert "1200 events wait" in scene.decision()["reason"]
+    labelled(scene, orders, lambda order: int(order >= 600))
+    scene.settle()
+    assert said(scene)[1] in ("not_worse", "loss")
+    assert scene.decision()["evidence"]["versus"]["candidate"]["count"] == 600
+
+
+def test_events_without_a_truth_hold_nothing_up(begun: Begun) -> None:
+    scene = begun()
+    orders = range(1_200)
+    scene.answers(orders, halves(orders), propensity=0.5)
+    labelled(scene, orders, lambda order: None if order % 5 == 0 else 1)
+    scene.settle()
+    assert said(scene) == ("advance", "not_worse"), scene.decision()["reason"]
+
+
+def test_a_worse_shadow_is_found_on_the_same_requests(begun: Begun) -> None:
+    scene = begun(SHADOW)
+    orders = range(600)
+    shadows = {"shadows": lambda order: {NEW: 0.1 if order % 3 == 0 else 0.9}}
+    scene.answers(orders, LIVE, **shadows)
+    labelled(scene, orders, lambda order: 1)
+    scene.settle()
+    decision = scene.decision()
+    assert (decision["action"], decision["rule"]) == ("abort", "loss"), decision["reason"]
+    assert decision["evidence"]["facts"]["business"] == pytest.approx(
+        {"unit": "minutes", "span": 30.0, "candidate": 10.0, "other": 0.0}
+    )
+    assert decision["loss"]["estimate"] == pytest.approx(1 / 3)
+    page = scene.decided_file(PAGE_FILE).read_text()
+    assert "cost of a decision, minutes" in page
+    assert "the shadow" in page
+
+
+def test_the_watch_compares_with_what_was_replaced_and_goes_back(begun: Begun) -> None:
+    scene = begun(SHADOW)
+    orders = range(600)
+    scene.answers(orders, LIVE, shadows={NEW: 0.9})
+    labelled(scene, orders, lambda order: 1)
+    scene.settle()
+    assert scene.statement()["policy"] == {"kind": "shadow", "live": NEW, "shadows": [LIVE]}
+    later = range(1_000, 1_600)
+    scene.answers(later, NEW, shadows={LIVE: 0.1})
+    labelled(scene, range(2_000), lambda order: int(order < 1_000))
+    scene.settle()
+    assert said(scene) == ("abort", "loss"), scene.decision()["reason"]
+    assert (scene.statement()["version"], scene.statement()["policy"]) == (LIVE, "all-at-once")
+
+
+def test_answers_of_another_policy_are_no_evidence(begun: Begun, tmp_path: Path) -> None:
+    """A service follows a moment late: what it answers meanwhile names the commit that it still followed."""
+    scene = RolloutScene(tmp_path, CANARY)
+    scene.version(LIVE)
+    head = scene.lake.resolve("main").id
+    scene.version(NEW)
+    scene.answers(range(300), LIVE, commit=head)
+    scene.answers(range(300, 600), NEW, propensity=None)
+    scene.answers(range(600, 700), NEW, commit="0" * 64, propensity=0.5)
+    scene.settle()
+    found = scene.decision()["evidence"]
+    assert (found["seen"], found["candidate"]["answered"], found["other"]["answered"]) == (700, 0, 0)
+    assert "the service does not follow" in scene.decision()["reason"]
+
+
+def test_a_split_that_is_not_the_declared_one_stops_everything_but_promises(begun: Begun) -> None:
+    scene = begun()
+    orders = range(1_200)
+    scene.answers(orders, {order: NEW if order % 4 == 0 else LIVE for order in orders}, propensity=0.5)
+    labelled(scene, orders, lambda order: 1)
+    scene.settle()
+    assert said(scene) == ("wait", "sample_ratio"), scene.decision()["reason"]
+    assert "the split is broken" in scene.decided_file(PAGE_FILE).read_text()
+
+
+def test_labels_that_never_come_hold_a_stage_and_a_check_says_so(begun: Begun) -> None:
+    scene = begun()
+    orders = range(600)
+    scene.answers(orders, halves(orders), propensity=0.5)
+    scene.answers([900], NEW, propensity=0.5, at=AT + 20 * DAY)
+    outcomes = scene.settle()
+    assert said(scene) == ("wait", "overdue")
+    failed = [check.name for one in outcomes for check in one.checks if not check.passed]
+    assert failed == ["rollout_is_not_overdue"]
+    assert scene.statement()["policy"]["candidate"] == NEW
+    assert "until somebody promotes or rolls back" in scene.decision()["reason"]
+
+
+def test_a_watch_that_is_over_stays_over_and_changes_nothing(begun: Begun) -> None:
+    scene = begun(Rollout(rules=RULES))
+    scene.answers(range(10), NEW)
+    scene.settle()
+    assert said(scene) == ("wait", "watch")
+    scene.answers([20], NEW, at=AT + 8 * DAY)
+    scene.settle()
+    assert scene.decision()["reason"] == "1.1.0 answers everything, and its watch is over."
+    scene.answers(range(30, 40), NEW)
+    scene.failures(NEW, 50)
+    assert [one.status for one in scene.settle()][3:] == [Status.UNCHANGED] * 3
+
+
+def test_waiting_for_the_same_is_put_on_record_once_an_hour(begun: Begun) -> None:
+    scene = begun()
+    commits = []
+    for start, hours in ((0, 0), (100, 0.5), (200, 1.1)):
+        orders = range(start, start + 50)
+        scene.answers(orders, halves(orders), propensity=0.5, at=AT + timedelta(hours=hours))
+        scene.settle()
+        commits.append(scene.lake.last_write("main", f"{NAME}/rollout").id)
+    assert commits[0] == commits[1] != commits[2]
+    assert scene.decision()["evidence"]["seen"] == 150
+
+
+def test_a_promote_after_the_evidence_was_seen_is_followed(begun: Begun) -> None:
+    scene = begun()
+    orders = range(200)
+    scene.answers(orders, halves(orders), propensity=0.5, latency=lambda order: 30_000_000 if order % 2 else 900)
+    for asset in (*scene.fed, *scene.decided):
+        materialize(scene.lake, asset, run=Run(actor="automation"), state=scene.state)
+    assert said(scene) == ("abort", "latency")
+    scene.give(OrderKind.PROMOTE, NEW)
+    scene.build()
+    assert (scene.statement()["version"], scene.statement()["policy"]) == (NEW, "all-at-once")
+    assert NEW in scene.statement()["step"], "the step is done with"
+
+
+def test_a_hold_stops_a_step_forward_and_none_back(begun: Begun) -> None:
+    scene = begun()
+    scene.give(OrderKind.HOLD)
+    scene.build()
+    orders = range(1_200)
+    scene.answers(orders, halves(orders), propensity=0.5)
+    labelled(scene, orders, lambda order: 1)
+    scene.settle()
+    assert said(scene) == ("advance", "not_worse")
+    assert scene.statement()["policy"]["kind"] == "canary"
+    scene.failures(NEW, 200)
+    scene.settle()
+    assert (scene.statement()["version"], list(scene.statement()["barred"])) == (LIVE, [NEW])
+
+
+def test_a_candidate_that_needs_no_stage_twice_takes_each_step_once(begun: Begun) -> None:
+    scene = begun(Rollout(kind=RolloutKind.CANARY, steps=(0.25, 0.5, 1.0), rules=RULES))
+    orders = range(4_000)
+    scene.answers(
+        orders,
+        {order: NEW if order % 4 == 0 else LIVE for order in orders},
+        propensity=lambda order: 0.25 if order % 4 == 0 else 0.75,
+    )
+    labelled(scene, orders, lambda order: 1)
+    scene.settle()
+    assert scene.statement()["policy"]["share"] == 0.5
+    for _ in range(3):
+        scene.settle()
+    assert scene.statement()["policy"]["share"] == 0.5, "the evidence of one stage takes one step"
+    assert said(scene) == ("wait", "requests")
+
+
+def test_what_is_no_failure_is_kept_aside(begun: Begun) -> None:
+    scene = begun()
+    log = LogWriter(scene.state / "serving" / "failures" / NAME, segment_bytes=2**14)
+    log.append([b"no record"])
+    log.close()
+    scene.failures(NEW, 1)
+    found = materialize(scene.lake, failures_asset(scene.product), run=Run(actor="automation"), state=scene.state)
+    assert (found.facts["appended"], found.facts["unreadable"]) == (1, 1)
+    assert [check.name for check in found.checks if not check.passed] == ["failures_are_readable"]
+    assert scene.lake.at("main").table(f"{NAME}/service_failures.rejected").collect().height == 1
+    again = materialize(scene.lake, failures_asset(scene.product), run=Run(actor="automation"), state=scene.state)
+    assert again.status is Status.UNCHANGED
+    with pytest.raises(RecordFormatError):
+        decode_failure(b"no record")
+
+
+def test_the_evidence_of_a_decision_is_its_whole_input(begun: Begun) -> None:
+    scene = begun()
+    orders = range(300)
+    scene.answers(orders, halves(orders), propensity=0.5)
+    scene.settle()
+    document: dict[str, Any] = scene.decision()
+    json.dumps(document, allow_nan=False)
+    standing = document["evidence"]["standing"]
+    assert (standing["candidate"], standing["other"], standing["share"]) == (NEW, LIVE, 0.5)
+    written = scene.lake.last_write("main", f"{NAME}/release")
+    assert standing["since_commit"] == written.id
+    assert datetime.fromisoformat(standing["since"]) == written.created
+    assert document["rules"]["min_labels"] == RULES.min_labels
+    decision, step = rollout_assets(scene.product)
+    assert step.inputs == (decision.path,)
+    assert {StepAction.ADVANCE.value, StepAction.ABORT.value} == {"advance", "abort"}
+    assert microseconds(AT) == 1_362_898_800_000_000
