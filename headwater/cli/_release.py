@@ -256,6 +256,14 @@ def _status_row(lake: "Lake", product: str, branch: str) -> dict[str, Any]:
     return {**row, **_stage(lake, product, branch, statement)}
 
 
+def rollout_stage(lake: "Lake", product: str, branch: str) -> str:
+    """Where the rollout in progress stands, empty when there is none."""
+    from headwater.registry import release_statement
+
+    statement = release_statement(lake, product, ref=branch)
+    return _stage(lake, product, branch, statement)["stage"] if statement and statement.get("rollout") else ""
+
+
 def _stage(lake: "Lake", product: str, branch: str, statement: Mapping[str, Any]) -> dict[str, str]:
     """Where a rollout, or the watch of the live version, stands, and what it waits for as of the newest decision."""
     from headwater.registry import rollout_decision

@@ -122,6 +122,8 @@ def summary_line(facts: dict[str, Any]) -> str:
     parts.append(f"live {facts['live']}")
     if facts.get("auc") is not None:
         parts.append(f"AUC {facts['auc']:.3f} (week of {facts['auc_week']})")
+    if facts.get("rollout"):
+        parts.append(f"rollout {facts['rollout']}")
     parts.append(f"{facts['decision']}")
     parts.append(f"{facts['seconds']:.0f} s")
     return "\n".join(["  ".join(parts), *(f"            refused  {error}" for error in facts["refused"])])

@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -146,6 +146,7 @@ def _play_day(
         "p99_ms": 1_000 * statistics.quantiles(seconds, n=100)[98] if len(seconds) > 1 else 0.0,
         "refused": list(errors),
         "seconds": time.perf_counter() - begun,
+        "ended": datetime.now(UTC).isoformat(),
         **_state(product, lake, settings),
     }
 
@@ -178,7 +179,7 @@ def _build(product: "Product", settings: "Settings") -> Sequence[str]:
     quiet = Listener(started=lambda path, partition: None, ended=lambda outcome: None)
     with dagster_instance(settings) as instance, listening(quiet), logged(settings.state):
         # As the compaction's sensor does all day: what was answered is in the lake before labels are joined to it.
-        answered = frozenset({paths.predictions})
+        answered = frozenset({paths.predictions, paths.service_failures})
         errors += run_assets(defs, instance, answered, partition=None, actor=user(), only_stale=False).errors
         for is_last in (False, True):
             before, stood = (_entry(lake, settings, path) for path in (paths.training_order, paths.rollout_step))
@@ -206,10 +207,15 @@ def _state(product: "Product", lake: Lake, settings: "Settings") -> dict[str, An
     from assets._chain._performance import REPORT_FILE
     from assets._chain._performance_page import metric_of
     from assets._chain._retraining import DECISION_FILE
+    from headwater.cli._release import rollout_stage
     from headwater.registry import live_version
 
     paths, snapshot = ChainPaths(product=product.name), lake.at(settings.branch)
-    found: dict[str, Any] = {"live": live_version(lake, product.name, ref=settings.branch), "decision": ""}
+    found: dict[str, Any] = {
+        "live": live_version(lake, product.name, ref=settings.branch),
+        "decision": "",
+        "rollout": rollout_stage(lake, product.name, settings.branch),
+    }
     if snapshot.has(paths.retraining):
         said = json.loads((snapshot.folder(paths.retraining) / DECISION_FILE).read_text())
         found["decision"] = f"{said['action']}: {said['reason']}"

@@ -3,24 +3,27 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
 
 from headwater.lake import Lake
-from headwater.replay import ReplayProgress, Story, Week, conclusion, write_story
+from headwater.replay import ReplayProgress, Story, Week, auc_interval, conclusion, mean_interval, write_story
 
 if TYPE_CHECKING:
     from headwater.models import Bundle
     from headwater.product import Product
     from resources.settings import Settings
 
+_DECIDED: Final = {"live": "decision", "never": "never_decision", "always": "always_decision"}
+
 
 def tell(
     product: "Product", lake: Lake, settings: "Settings", progress: ReplayProgress, folder: Path
 ) -> tuple[Path, str]:
     """Writes the page; the file, and its conclusion."""
+    from assets._chain._paths import ChainPaths
     from headwater.cli._decisions import recorded_decisions
 
     decisions = [
@@ -29,13 +32,29 @@ def tell(
         if row["recorded"] > _created(lake, progress)
     ]
     costs = product.performance.costs if product.performance else None
+    rows, spent = _rows(product, lake, settings, progress), _costs(lake, progress, settings)
+    paths = ChainPaths(product=product.name)
+    trained = (
+        paths.training_set,
+        paths.model,
+        paths.evaluation,
+        paths.model_card,
+        paths.drift_report,
+        paths.drift_page,
+    )
     story = Story(
         title=f"{product.name}, {progress.first} to {progress.last}: {product.question}",
-        weeks=tuple(_weeks(product, lake, settings, progress)),
-        decisions=tuple(row for row in decisions if row["action"] != "hold" or row.get("held_by")),
-        costs=_costs(lake, progress, settings),
+        weeks=tuple(_weeks(rows)),
+        decisions=tuple(
+            {**row, "day": _day_of(row["recorded"], progress)}
+            for row in decisions
+            if row["action"] not in ("hold", "wait") or row.get("held_by")
+        ),
+        costs=spent,
         facts=_facts(progress),
         unit=costs.unit if costs else "",
+        intervals=_intervals(rows),
+        training_seconds=sum(spent[path]["cpu_seconds"] for path in trained if path in spent),
     )
     return write_story(story, folder), conclusion(story)
 
@@ -44,34 +63,64 @@ def _created(lake: Lake, progress: ReplayProgress) -> str:
     return lake.resolve(progress.commit).created.isoformat()
 
 
-def _weeks(product: "Product", lake: Lake, settings: "Settings", progress: ReplayProgress) -> Iterator[Week]:
-    """Each judged week, with the three ways to run the model scored on the very rows that the service saw."""
+def _day_of(recorded: str, progress: ReplayProgress) -> str:
+    """The day that was played when something was recorded; empty for what came behind the last one."""
+    return next((day for day, facts in sorted(progress.days.items()) if recorded <= facts.get("ended", "")), "")
+
+
+def _rows(product: "Product", lake: Lake, settings: "Settings", progress: ReplayProgress) -> pl.DataFrame | None:
+    """Each event whose truth is known, with the three ways to run the model on the very rows that the service saw, by week and day."""
     from assets._chain._paths import ChainPaths
     from assets._chain._performance import rules_of
     from headwater.monitoring._windows import split
 
     paths, snapshot = ChainPaths(product=product.name), lake.at(settings.branch)
     if not snapshot.has(paths.outcomes):
-        return
+        return None
     begun = datetime.fromisoformat(f"{progress.first}T00:00:00+00:00") - timedelta(days=1)
     known = pl.col("judged") & (pl.col("truth") == "known") & (pl.col("at") >= begun)
     outcomes = snapshot.table(paths.outcomes).filter(known).collect()
     if outcomes.is_empty():
-        return
+        return None
     features = snapshot.table(paths.predictions).select("request_id", "features")
     rows = outcomes.join(features.collect(), on="request_id", how="left").sort("at")
     rows = rows.with_columns(*_never(lake, settings, progress, rows), *_always(product, lake, settings, progress, rows))
-    for window, part in split(rows, "at", rules_of(product).windowing):
-        if part.height:
-            yield _week(product, window.start, part)
-
-
-def _week(product: "Product", start: datetime, rows: pl.DataFrame) -> Week:
+    windowing = rules_of(product).windowing
+    rows = pl.concat(
+        [part.with_columns(pl.lit(window.start).alias("week")) for window, part in split(rows, "at", windowing)]
+    )
+    rows = rows.with_columns(pl.col("at").dt.convert_time_zone(windowing.zone).dt.date().alias("day"))
     costs = product.performance.costs if product.performance else None
+    if costs is None:
+        return rows
+    labels = rows["label"].to_numpy()
+    return rows.with_columns(
+        pl.Series(f"cost_{name}", costs.of(labels, rows[decided].to_numpy())) for name, decided in _DECIDED.items()
+    )
+
+
+def _intervals(rows: pl.DataFrame | None) -> dict[str, tuple[float, float]]:
+    if rows is None:
+        return {}
+    found = {
+        "gain": auc_interval(rows, ours="score", other="never"),
+        "gain_of_always": auc_interval(rows, ours="always", other="never"),
+        "saved": mean_interval(rows, ours="cost_live", other="cost_never") if "cost_live" in rows.columns else None,
+    }
+    return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def _weeks(rows: pl.DataFrame | None) -> Iterator[Week]:
+    """Each judged week."""
+    for part in rows.partition_by("week", maintain_order=True) if rows is not None else ():
+        yield _week(part["week"][0], part)
+
+
+def _week(start: datetime, rows: pl.DataFrame) -> Week:
     labels = rows["label"].to_numpy()
 
-    def price(decided: str) -> float | None:
-        return None if costs is None else float(costs.of(labels, rows[decided].to_numpy()).mean())
+    def price(name: str) -> float | None:
+        return float(rows[f"cost_{name}"].mean()) if f"cost_{name}" in rows.columns else None  # type: ignore[arg-type]
 
     return Week(
         start=start,
@@ -79,7 +128,7 @@ def _week(product: "Product", start: datetime, rows: pl.DataFrame) -> Week:
         champion=_auc(labels, rows["score"]),
         never=_auc(labels, rows["never"]),
         always=_auc(labels, rows["always"]),
-        cost=(price("decision"), price("never_decision"), price("always_decision")),
+        cost=(price("live"), price("never"), price("always")),
     )
 
 

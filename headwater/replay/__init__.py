@@ -1,5 +1,6 @@
 """Replays: a past time played again through the real parts, so that everybody can see what the loop would have done."""
 
+from headwater.replay._gain import auc_interval, mean_interval
 from headwater.replay._progress import ReplayError, ReplayProgress, read_progress, write_progress
 from headwater.replay._source import ReplayDay, ReplayEvent, ReplayRequest, ReplaySource
 from headwater.replay._story import Story, Week, conclusion, write_story
@@ -13,7 +14,9 @@ __all__ = [
     "ReplaySource",
     "Story",
     "Week",
+    "auc_interval",
     "conclusion",
+    "mean_interval",
     "read_progress",
     "write_progress",
     "write_story",

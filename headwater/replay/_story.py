@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +11,8 @@ from headwater.models.evaluation_plots import drawn
 
 PAGE_FILE: Final = "index.html"
 PLOT_FILE: Final = "auc.svg"
+_FEW: Final = 0.002
+"""AUC beyond which a gain is one, where no interval is known."""
 _COLOURS: Final = ("#1f5f8b", "#9aa5b1", "#c2672b")
 _STYLE: Final = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1b1f24}"
@@ -48,10 +50,12 @@ class Story:
     Attributes:
         title: Product and time.
         weeks: Windows in order.
-        decisions: Each decision: when, kind, action, version, reason.
+        decisions: Each decision: when, the day on which it was played, kind, action, version, reason.
         costs: Asset to builds, CPU seconds, wall seconds and bytes.
         facts: What the replay itself took: answers, failures, seconds.
         unit: Unit of the business cost.
+        intervals: 95% intervals of `gain`, `gain_of_always` and `saved`, by these names; one that is absent is unknown.
+        training_seconds: CPU seconds that trainings and their evaluations took.
     """
 
     title: str
@@ -60,6 +64,8 @@ class Story:
     costs: Mapping[str, Mapping[str, float]]
     facts: Mapping[str, Any]
     unit: str = ""
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    training_seconds: float = 0.0
 
     @property
     def gain(self) -> float | None:
@@ -70,6 +76,11 @@ class Story:
     def gain_of_always(self) -> float | None:
         """The same for the newest trained version."""
         return _difference([(week.rows, week.always, week.never) for week in self.weeks])
+
+    @property
+    def saved(self) -> float | None:
+        """Mean cost of a decision of the champion less that of the never retrained model; None without any."""
+        return _difference([(week.rows, week.cost[0], week.cost[1]) for week in self.weeks])
 
 
 def write_story(story: Story, folder: Path) -> Path:
@@ -93,16 +104,33 @@ def conclusion(story: Story) -> str:
     if story.gain is None:
         return "No week has the labels it takes to say whether retraining paid."
     trained = sum(decision["action"] == "retrain" for decision in story.decisions)
-    said = f"{trained} trainings were ordered. What was live ranked flights {_signed(story.gain)} AUC against the model that was never retrained"
-    always = story.gain_of_always
-    if always is not None:
-        said += f"; the newest trained model, released or not, {_signed(always)}"
-    costs = [(week.rows, week.cost[0], week.cost[1]) for week in story.weeks]
-    saved = _difference(costs)
-    if saved is not None:
-        said += f". A decision cost {_signed(saved)} {story.unit} against the never retrained model".rstrip()
-    paid = story.gain > 0.002
-    return f"{said}. Retraining {'paid' if paid else 'did not pay'} over this time."
+    said = f"{trained} trainings were ordered, {story.training_seconds:.0f} CPU seconds with their evaluations. "
+    said += f"What was live ranked {_told(story, 'gain')} AUC against the model that was never retrained"
+    if story.gain_of_always is not None:
+        said += f"; the newest trained model, released or not, {_told(story, 'gain_of_always')}"
+    if story.saved is not None:
+        said += f". A decision cost {_told(story, 'saved')} {story.unit} against the never retrained model".rstrip()
+    return f"{said}. {_verdict(story)} over this time."
+
+
+def _verdict(story: Story) -> str:
+    gain = story.gain or 0.0
+    if "gain" not in story.intervals:
+        return f"Retraining {'paid' if gain > _FEW else 'did not pay'}"
+    low, high = story.intervals["gain"]
+    if low > 0:
+        return "Retraining ranked better, and chance does not explain it,"
+    if high < 0:
+        return "Retraining ranked worse, and chance does not explain it,"
+    return "Retraining made no difference that chance does not explain"
+
+
+def _told(story: Story, name: str) -> str:
+    value = _signed(getattr(story, name))
+    if name not in story.intervals:
+        return value
+    low, high = story.intervals[name]
+    return f"{value} [{_signed(low)}, {_signed(high)}]"
 
 
 def _difference(weeks: Sequence[tuple[int, float | None, float | None]]) -> float | None:
@@ -118,13 +146,15 @@ def _signed(value: float) -> str:
 def _plot(story: Story) -> str:
     def draw(axes: Any) -> None:
         series = (("what was live", "champion"), ("never retrained", "never"), ("newest trained", "always"))
-        for (name, field), colour in zip(series, _COLOURS, strict=True):
-            points = [(week.start, value) for week in story.weeks if (value := getattr(week, field)) is not None]
+        for (name, attribute), colour in zip(series, _COLOURS, strict=True):
+            points = [(week.start, value) for week in story.weeks if (value := getattr(week, attribute)) is not None]
             if points:
                 axes.plot(*zip(*points, strict=True), label=name, color=colour, marker="o", markersize=3)
         for decision in story.decisions:
             if decision["action"] == "retrain":
                 axes.axvline(datetime.fromisoformat(decision["decided"]), color="#c2672b", linewidth=0.8, linestyle=":")
+            if decision["kind"] == "release" and decision.get("day"):
+                axes.axvline(datetime.fromisoformat(decision["day"]), color="#1f5f8b", linewidth=0.8, linestyle="--")
         axes.set_ylabel("AUC of the week")
         if story.weeks:
             axes.legend(frameon=False)
@@ -149,10 +179,9 @@ def _weeks(story: Story) -> str:
 
 
 def _decisions(decisions: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        [str(item[name] or "") for name in ("decided", "kind", "action", "version", "reason")] for item in decisions
-    ]
-    return _table(["when", "kind", "action", "version", "reason"], rows, text=True)
+    names = ("day", "kind", "action", "version", "reason")
+    rows = [[str(item.get(name) or "") for name in names] for item in decisions]
+    return _table(names, rows, text=True)
 
 
 def _costs(costs: Mapping[str, Mapping[str, float]]) -> str:

@@ -1,9 +1,12 @@
 """What a replay keeps and tells."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
 from headwater.replay import (
@@ -11,7 +14,9 @@ from headwater.replay import (
     ReplayProgress,
     Story,
     Week,
+    auc_interval,
     conclusion,
+    mean_interval,
     read_progress,
     write_progress,
     write_story,
@@ -70,7 +75,45 @@ def test_the_gain_weighs_weeks_by_their_rows_and_passes_over_what_is_undefined()
 def test_the_conclusion_is_honest_about_whether_it_paid(champion: float, said: str) -> None:
     found = conclusion(story(week(0, champion, 0.7, 0.7), actions=("retrain", "hold")))
     assert f"Retraining {said} over" in found
+    assert "newest trained" in found
     assert found.startswith("1 trainings were ordered")
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [((0.001, 0.02), "better"), ((-0.02, -0.001), "worse"), ((-0.001, 0.02), "made no difference")],
+)
+def test_with_an_interval_chance_is_ruled_out_or_not(interval: tuple[float, float], said: str) -> None:
+    found = conclusion(replace(story(week(0, 0.71, 0.7, 0.7), actions=("retrain",)), intervals={"gain": interval}))
+    assert f"Retraining {'ranked ' if said != 'made no difference' else ''}{said}" in found
+    assert f"[{interval[0]:+.4f}, {interval[1]:+.4f}] AUC" in found
+
+
+def test_an_interval_covers_the_gain_that_was_planted_and_nothing_where_none_was() -> None:
+    draw = np.random.default_rng(1)
+    days = np.repeat(np.arange(28), 200)
+    label = draw.integers(0, 2, len(days))
+    never = draw.normal(size=len(days)) + 0.5 * label
+    frame = {
+        "day": days,
+        "week": days // 7,
+        "label": label,
+        "never": never,
+        "same": never + draw.normal(size=len(days)) * 0.01,
+    }
+    rows = pl.DataFrame({**frame, "better": never + 0.3 * label})
+    squeezed = rows.with_columns(
+        pl.col("never", "same", "better").map_batches(lambda v: 1 / (1 + np.exp(-v.to_numpy())))
+    )
+    low, high = auc_interval(squeezed, ours="better", other="never") or (0, 0)
+    assert 0.04 < low < high < 0.12
+    low, high = auc_interval(squeezed, ours="same", other="never") or (1, 1)
+    assert low < 0.002
+    assert high > -0.002
+    assert mean_interval(rows.with_columns(cost=pl.col("never") + 1), ours="cost", other="never") == pytest.approx(
+        (1, 1)
+    )
+    assert auc_interval(rows.filter(pl.col("day") < 9), ours="same", other="never") is None
 
 
 def test_without_labels_there_is_no_conclusion() -> None:
