@@ -21,6 +21,13 @@ nux:
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
+  config:
+    # Dagster's own 5 seconds are half of what a landed file waits for its run.
+    dequeue_interval_seconds: 1
+# The sensor of landed files looks for as long as its tick lasts; the others do not wait for it.
+sensors:
+  use_threads: true
+  num_workers: 4
 run_monitoring:
   enabled: true
 concurrency:
@@ -29,28 +36,30 @@ concurrency:
 """
 """Dagster keeps its database beside this file unless told otherwise: no path in here, so that the folder may be moved."""
 
+_NEWER: Final = re.compile(r"  config:\n.*?(?=run_monitoring:)", re.DOTALL)
+_OLDER: Final = _NEWER.sub("", CONFIG)
+"""What an older Headwater wrote."""
 _STORAGE: Final = re.compile(r"storage:\n  sqlite:\n    base_dir: .*\n")
 
 
 def prepare_dagster_home(home: Path) -> Path:
     """Makes the folder with a `dagster.yaml` unless it is there; returns it as an absolute path.
 
-    A file of an older Headwater named the folder it was made for, and a copy would write there: it is written anew.
+    A file that an older Headwater wrote and nobody changed is written anew.
     """
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
-    if not config.exists() or _names_a_folder(config.read_text()):
+    if not config.exists() or _is_older(config.read_text()):
         part = config.with_name(".dagster.yaml.part")
         part.write_text(CONFIG)
         part.replace(config)
     return home
 
 
-def _names_a_folder(text: str) -> bool:
-    """Whether this is what an older Headwater wrote, and nobody changed since."""
-    shortened = _STORAGE.sub("", text, count=1)
-    return shortened != text and shortened == CONFIG
+def _is_older(text: str) -> bool:
+    """Whether this is what an older Headwater wrote, and nobody changed since; the first ones named the folder it was made for."""
+    return text != CONFIG and _STORAGE.sub("", text, count=1) in (_OLDER, CONFIG)
 
 
 @contextmanager

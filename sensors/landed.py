@@ -1,7 +1,8 @@
 """Landed-data sensor: a file that arrived or changed becomes a run of its landing asset."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -18,6 +19,11 @@ from resources.settings import Settings
 
 ACTOR: Final = "sensor:landed_data"
 TICK_SECONDS: Final = 5
+PATIENCE: Final = 4.5
+"""Seconds for which a tick looks: Dagster's daemon begins no tick within five seconds of the one before."""
+SETTLE: Final = 1.0
+"""Seconds for which nobody may have written a file before it is taken."""
+_PAUSE: Final = 0.2
 _WAITS: Final = 0
 _TAKEN: Final = 1
 
@@ -59,9 +65,8 @@ def landed_sensor(assets: Sequence[Asset]) -> dg.SensorDefinition:
     )
     def body(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         settings = lake.settings()
-        files = landed_files(landing, settings.landing)
         seen = json.loads(context.cursor or "{}")
-        settled = {file.key for file in settled_files(files, seen)}
+        files, settled = looked_for(lambda: landed_files(landing, settings.landing), seen)
         requests = _requests(lake.open(), landing, [file for file in files if file.key in settled], settings)
         return dg.SensorResult(
             run_requests=requests,
@@ -84,6 +89,43 @@ def landed_files(assets: Sequence[Asset], landing: Path) -> tuple[LandedFile, ..
                 mark = (stat.st_mtime_ns, stat.st_size)
                 found.append(LandedFile(path=asset.path, partition=key, name=name, stat=mark))
     return tuple(found)
+
+
+def looked_for(
+    look: Callable[[], Sequence[LandedFile]],
+    seen: Mapping[str, Sequence[int]],
+    *,
+    patience: float = PATIENCE,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[Sequence[LandedFile], frozenset[str]]:
+    """Looks until a file that changed is settled, or for as long as a tick may last.
+
+    Args:
+        look: Gives the files that are there.
+        seen: The cursor: what earlier ticks saw.
+        patience: Seconds.
+        clock: Seconds that pass.
+        sleep: Waits so many seconds.
+
+    Returns:
+        The files as they were last seen, and the keys of those that are settled.
+    """
+    end, since = clock() + patience, dict[str, tuple[Stat, float]]()
+    while True:
+        files, now = look(), clock()
+        settled = {file.key for file in settled_files(files, seen)}
+        for file in files:
+            if tuple(seen.get(file.key, ())) == (*file.stat, _TAKEN):
+                continue
+            stat, first = since.setdefault(file.key, (file.stat, now))
+            if stat != file.stat:
+                since[file.key] = (file.stat, now)
+            elif now - first >= SETTLE:
+                settled.add(file.key)
+        if settled or now >= end:
+            return files, frozenset(settled)
+        sleep(_PAUSE)
 
 
 def settled_files(files: Sequence[LandedFile], seen: Mapping[str, Sequence[int]]) -> tuple[LandedFile, ...]:

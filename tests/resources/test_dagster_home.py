@@ -14,6 +14,23 @@ from resources.settings import Settings
 OLD = CONFIG.replace("run_coordinator:", "storage:\n  sqlite:\n    base_dir: {home}\nrun_coordinator:")
 
 
+OLDER = """\
+# Written by Headwater when missing; change it as Dagster's documentation says.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+run_monitoring:
+  enabled: true
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+"""
+
+
 def files(folder: Path) -> Mapping[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
@@ -48,6 +65,17 @@ def test_the_configuration_names_no_folder(tmp_path: Path) -> None:
     text = (prepare_dagster_home(tmp_path) / "dagster.yaml").read_text()
     assert str(tmp_path) not in text
     assert yaml.safe_load(text)["telemetry"] == {"enabled": False}
+
+
+def test_what_an_older_headwater_wrote_is_brought_up_to_date_and_what_somebody_changed_is_not(tmp_path: Path) -> None:
+    file = tmp_path / "dagster.yaml"
+    file.write_text(OLDER)
+    prepare_dagster_home(tmp_path)
+    assert file.read_text() == CONFIG
+    file.write_text(OLDER.replace("runs: 2", "runs: 8"))
+    prepare_dagster_home(tmp_path)
+    assert "runs: 8" in file.read_text()
+    assert yaml.safe_load(CONFIG)["run_coordinator"]["config"] == {"dequeue_interval_seconds": 1}
 
 
 def test_a_storage_of_the_users_own_stays(tmp_path: Path) -> None:
