@@ -24,6 +24,7 @@ QUICK: Final[Mapping[str, Sequence[str]]] = {
     "concept_drift": ("--streams", "10"),
     "rollout": ("--rollouts", "20"),
     "startup": ("--repetitions", "2"),
+    "landing": ("--landings", "2"),
     "build": ("--repetitions", "1"),
     "online": ("--entities", "5000", "--rounds", "1"),
     "serving": ("--rounds", "1", "--seconds", "0.3", "--warm-up", "0.2"),

@@ -8,7 +8,20 @@ from benchmarks._measure import RESULTS
 
 PAGE: Final = Path(__file__).parent / "README.md"
 PLOT: Final = Path(__file__).parent / "growth.svg"
-ORDER: Final = ("build", "startup", "lake", "digest", "point_in_time", "drift", "concept_drift", "online", "serving")
+ORDER: Final = (
+    "build",
+    "startup",
+    "lake",
+    "digest",
+    "point_in_time",
+    "drift",
+    "concept_drift",
+    "rollout",
+    "landing",
+    "online",
+    "serving",
+    "grpc",
+)
 _HEAD: Final = """# Benchmarks
 
 `make bench` measures and writes this page; `make bench PEERS=--peers` installs and runs the peers too, each in an
@@ -23,7 +36,10 @@ machines better than seconds do. Each file's first lines say what is compared an
 | digest | MB a second of the data version, beside sha256 and reading Parquet | `python -m benchmarks.digest` |
 | point_in_time | the join of labels and feature tables beside Polars by hand, DuckDB and Feast | `python -m benchmarks.point_in_time --peers` |
 | drift | drift statistics of two Parquet files beside Evidently, alibi-detect and NannyML | `python -m benchmarks.drift --peers` |
+| rollout | rollouts of versions that are as good, worse, failing, slow: what share got everything, what share was sent back | `python -m benchmarks.rollout` |
+| landing | from a landed file to the start of its run, beside Dagster alone | `python -m benchmarks.landing` |
 | online | looking up 1, 10 and 100 entities, LMDB and Redis, beside Feast's SQLite and Redis stores | `python -m benchmarks.online --peers` |
+| grpc | the same prediction over gRPC and over REST | `python -m benchmarks.grpc` |
 | serving | one prediction over HTTP, with lookup and durable log, beside MLflow, BentoML, MLServer, LitServe, Ray Serve and plain FastAPI, 1 to 64 connections | `python -m benchmarks.serving --peers` |
 
 `serving` asks for the released model of `flights` when the lake in `HEADWATER_STATE` or `.headwater` has one with online

@@ -9,7 +9,7 @@ from assets._automation import automation_sensors
 from headwater.product import Asset
 from sensors.compaction import compaction_sensor
 from sensors.heartbeat import heartbeat_asset, heartbeat_checks, heartbeat_sensor
-from sensors.landed import landed_sensor
+from sensors.landed import PATIENCE, landed_sensor
 from sensors.mlflow_mirror import mlflow_sensor
 from sensors.outside import outside_sensor
 from sensors.reconcile import reconcile_sensor
@@ -27,14 +27,18 @@ __all__ = [
 ]
 
 
-def all_sensors(assets: Sequence[Asset], together: Sequence[frozenset[str]] = ()) -> list[dg.SensorDefinition]:
+def all_sensors(
+    assets: Sequence[Asset], together: Sequence[frozenset[str]] = (), *, patience: float = PATIENCE
+) -> list[dg.SensorDefinition]:
     """Every sensor over the declared assets.
 
     Args:
         assets: Of all products, each after what it reads.
         together: Paths that one transaction builds (the models of a dbt build), requested as one.
+        patience: Seconds for which a tick looks for landed files; a tick of zero looks once.
     """
-    own = [landed_sensor(assets), outside_sensor(assets), reconcile_sensor(assets, together), mlflow_sensor()]
+    landed = landed_sensor(assets, patience=patience)
+    own = [landed, outside_sensor(assets), reconcile_sensor(assets, together), mlflow_sensor()]
     fed = [compaction_sensor(assets)] if any(asset.feed is not None for asset in assets) else []
     found: list[dg.SensorDefinition] = [*automation_sensors(together), *own, *fed]
     return [*found, heartbeat_sensor(found)]

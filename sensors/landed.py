@@ -52,8 +52,8 @@ class LandedFile:
         return f"{self.path.split('/', 1)[0]}/{self.name}"
 
 
-def landed_sensor(assets: Sequence[Asset]) -> dg.SensorDefinition:
-    """The sensor over the landing assets among `assets`."""
+def landed_sensor(assets: Sequence[Asset], *, patience: float = PATIENCE) -> dg.SensorDefinition:
+    """The sensor over the landing assets among `assets`, whose ticks look for so many seconds."""
     landing = [asset for asset in assets if asset.landed]
 
     @dg.sensor(
@@ -66,7 +66,7 @@ def landed_sensor(assets: Sequence[Asset]) -> dg.SensorDefinition:
     def body(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         settings = lake.settings()
         seen = json.loads(context.cursor or "{}")
-        files, settled = looked_for(lambda: landed_files(landing, settings.landing), seen)
+        files, settled = looked_for(lambda: landed_files(landing, settings.landing), seen, patience=patience)
         requests = _requests(lake.open(), landing, [file for file in files if file.key in settled], settings)
         return dg.SensorResult(
             run_requests=requests,

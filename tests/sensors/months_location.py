@@ -49,6 +49,8 @@ ASSETS = [numbers, doubled, total, card, audit]
 defs = dg.Definitions(
     assets=with_automation([dagster_asset(asset, PRODUCT) for asset in ASSETS]),
     resources={"lake": LakeResource()},
-    sensors=[sensor for sensor in all_sensors(ASSETS) if sensor.name != "mlflow_mirror"],  # it knows real products
+    sensors=[
+        sensor for sensor in all_sensors(ASSETS, patience=0) if sensor.name != "mlflow_mirror"
+    ],  # it knows real products
     executor=dg.in_process_executor,
 )

@@ -41,7 +41,9 @@ def report(inputs: Inputs) -> pl.DataFrame:
 
 
 ASSETS = [numbers, doubled, total, report]
-SENSORS = [sensor for sensor in all_sensors(ASSETS) if sensor.name != "mlflow_mirror"]  # it knows real products
+SENSORS = [
+    sensor for sensor in all_sensors(ASSETS, patience=0) if sensor.name != "mlflow_mirror"
+]  # it knows real products
 defs = dg.Definitions(
     assets=[*with_automation([dagster_asset(asset, PRODUCT) for asset in ASSETS]), heartbeat_asset()],
     asset_checks=[heartbeat_checks(SENSORS)],
