@@ -10,7 +10,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PAGES: Final = tuple(
     sorted(
         file
-        for pattern in ("*.md", "docs/*.md", "docs/adr/*.md")
+        for pattern in ("*.md", "docs/*.md", "docs/adr/*.md", "docs/runbooks/*.md")
         for file in ROOT.glob(pattern)
         if not file.name.startswith(".")
     )
