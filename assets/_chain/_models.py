@@ -20,6 +20,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
     from assets._chain._retraining import retraining_assets
     from assets._chain._review_answers import review_answers_asset
     from assets._chain._rollout import rollout_assets
+    from assets._chain._service_report import service_report_asset
     from assets._chain._training_set import training_set_asset
 
     cards = (dataset_cards_asset(product),) if any("/datasets/" in asset.path for asset in product.assets) else ()
@@ -45,5 +46,6 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         outcomes_asset(product),
         performance_asset(product),
         causes_asset(product),
+        service_report_asset(product),
         *retraining_assets(product),
     )

@@ -30,6 +30,11 @@ class ChainPaths:
         return f"{self.product}/performance_report"
 
     @property
+    def service_report(self) -> str:
+        """How the service kept its promises."""
+        return f"{self.product}/service_report"
+
+    @property
     def performance_causes(self) -> str:
         """Why the newest judged window did as it did."""
         return f"{self.product}/performance_causes"

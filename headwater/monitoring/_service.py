@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from headwater.models import MetricName
+from headwater.models import Metric, MetricName
 from headwater.monitoring._frames import LATENCY, PREDICTIONS, RECEIVED, check_columns, check_no_nulls
 from headwater.monitoring._performance import WindowPerformance
 from headwater.monitoring._service_levels import Budget, Burning, Freshness, ServiceLevels, ServiceWindow
@@ -108,7 +108,11 @@ def accuracy_dropped(window: WindowPerformance, *, reference: float, levels: Ser
         reference: The accuracy on the rows that the model was judged on before its release.
         levels: The promises.
     """
-    accuracy = window.overall.metric(MetricName.ACCURACY)
+    return accuracy_below(window.overall.metric(MetricName.ACCURACY), reference=reference, levels=levels)
+
+
+def accuracy_below(accuracy: Metric, *, reference: float, levels: ServiceLevels) -> str | None:
+    """The same of the accuracy of a window alone."""
     limit = reference * (1 - levels.accuracy_drop)
     if accuracy.value is None or accuracy.high is None or accuracy.high >= limit:
         return None

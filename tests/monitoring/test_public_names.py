@@ -58,6 +58,7 @@ def test_the_public_names_are_these() -> None:
             "WindowPerformance",
             "Windowing",
             "Writing",
+            "accuracy_below",
             "accuracy_dropped",
             "burning",
             "calibration_drift",
