@@ -13,7 +13,7 @@ _STYLE: Final = (
     "table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}td,th{padding:.25rem .6rem;text-align:left;"
     "border-bottom:1px solid #d8dee4}td.number{text-align:right}td.worse{background:#fbe4e0}td.better{background:#e2f2e5}"
 )
-_METRICS: Final = ("auc", "log_loss", "ece", "accuracy", "cost")
+_METRICS: Final = ("auc", "log_loss", "calibration_error", "accuracy", "cost")
 _SHOWN: Final = 12
 _SLICES: Final = 6
 _FAR: Final = 2.0
@@ -37,7 +37,7 @@ def _sections(document: Mapping[str, Any]) -> Iterable[str]:
     newest, before = document["window"], document["before"]
     yield f"<h2>Window from {html.escape(newest['start'][:10])}</h2>"
     yield _table(
-        ("", "rows", *_METRICS, "score drift (PSI)", "calibration"),
+        ("window", "rows", *(name.replace("_", " ") for name in _METRICS), "score drift (PSI)", "calibration"),
         [_window(window) for window in (*before, newest)],
     )
     yield f"<h2>Features that moved</h2><p>Against the windows before, and against what {html.escape(str(document['compared_with']))} learned from.</p>"

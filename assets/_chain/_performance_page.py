@@ -15,7 +15,7 @@ _STYLE: Final = (
     "table{border-collapse:collapse;width:100%}th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #d8dee4}"
     "th:first-child,td:first-child,td:last-child,th:last-child{text-align:left}img{max-width:100%}"
 )
-_METRICS: Final = ("auc", "log_loss", "ece", "accuracy", "cost")
+_METRICS: Final = ("auc", "log_loss", "calibration_error", "accuracy", "cost")
 
 
 def write_page(folder: Path, question: str, windows: Sequence[Mapping[str, Any]]) -> None:
