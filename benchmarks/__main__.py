@@ -28,6 +28,7 @@ QUICK: Final[Mapping[str, Sequence[str]]] = {
     "build": ("--repetitions", "1"),
     "online": ("--entities", "5000", "--rounds", "1"),
     "serving": ("--rounds", "1", "--seconds", "0.3", "--warm-up", "0.2"),
+    "service_growth": ("--requests", "200"),
     "grpc": ("--rounds", "1", "--seconds", "0.3"),
 }
 WITH_PEERS: Final = ("lake", "point_in_time", "drift", "online", "serving")

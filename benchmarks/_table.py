@@ -20,6 +20,7 @@ ORDER: Final = (
     "landing",
     "online",
     "serving",
+    "service_growth",
     "grpc",
 )
 _HEAD: Final = """# Benchmarks
@@ -39,7 +40,8 @@ machines better than seconds do. Each file's first lines say what is compared an
 | rollout | rollouts of versions that are as good, worse, failing, slow: what share got everything, what share was sent back | `python -m benchmarks.rollout` |
 | landing | from a landed file to the start of its run, beside Dagster alone | `python -m benchmarks.landing` |
 | online | looking up 1, 10 and 100 entities, LMDB and Redis, beside Feast's SQLite and Redis stores | `python -m benchmarks.online --peers` |
-| grpc | the same prediction over gRPC and over REST | `python -m benchmarks.grpc` |
+| service_growth | what a prediction costs by the number of inputs and of versions | `python -m benchmarks.service_growth` |
+| grpc | one prediction over gRPC and over REST, the same service, each with its caller in Python | `python -m benchmarks.grpc` |
 | serving | one prediction over HTTP, with lookup and durable log, beside MLflow, BentoML, MLServer, LitServe, Ray Serve and plain FastAPI, 1 to 64 connections | `python -m benchmarks.serving --peers` |
 
 `serving` asks for the released model of `flights` when the lake in `HEADWATER_STATE` or `.headwater` has one with online
