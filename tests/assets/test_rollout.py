@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from assets._chain._rollout import rollout_assets
 from assets._chain._rollout_page import PAGE_FILE
 from headwater.decisions import OrderKind, Rollout, RolloutKind, StepAction
 from headwater.materialize import Run, Status, materialize
+from headwater.product import Serving
 from serving.prediction_log import LogWriter
 from serving.prediction_log._failure import decode_failure
 from serving.prediction_log.errors import RecordFormatError
-from tests.rollout_scene import AT, DAY, NAME, RULES, RolloutScene, microseconds
+from tests.rollout_scene import AT, DAY, NAME, RULES, TOY, RolloutScene, microseconds
 
 LIVE, NEW = "1.0.0", "1.1.0"
 CANARY = Rollout(kind=RolloutKind.CANARY, steps=(0.5, 1.0), rules=RULES)
@@ -195,6 +197,67 @@ def test_answers_of_another_policy_are_no_evidence(begun: Begun, tmp_path: Path)
     found = scene.decision()["evidence"]
     assert (found["seen"], found["candidate"]["answered"], found["other"]["answered"]) == (700, 0, 0)
     assert "the service does not follow" in scene.decision()["reason"]
+
+
+def test_failures_of_a_service_that_does_not_follow_are_no_evidence(begun: Begun, tmp_path: Path) -> None:
+    """It still answers as before the candidate came in, and fails as it does: the candidate in the shadow has no part in that."""
+    scene = RolloutScene(tmp_path, SHADOW)
+    scene.version(LIVE)
+    head = scene.lake.resolve("main").id
+    scene.version(NEW)
+    scene.failures(LIVE, 50, commit=head)
+    scene.failures(LIVE, 50, commit="0" * 64)
+    scene.settle()
+    assert said(scene) == ("wait", "requests"), scene.decision()["reason"]
+    found = scene.decision()["evidence"]
+    assert (found["seen"], found["other"]["failed"]) == (100, 0)
+    scene.failures(LIVE, 50)
+    scene.settle()
+    assert said(scene) == ("abort", "errors"), "those that followed count"
+
+
+def test_an_answer_about_a_time_long_past_neither_stops_decisions_nor_ends_a_stage(begun: Begun) -> None:
+    """One caller asked about the year 1: every decision failed for want of calendars, and a watch was over with its first request."""
+    scene = begun(before=10)
+    scene.answers([900, 901], {900: LIVE, 901: NEW}, propensity=0.5, at=datetime(1, 1, 1, tzinfo=UTC))
+    orders = range(200)
+    scene.answers(orders, halves(orders), propensity=0.5)
+    scene.settle()
+    assert said(scene) == ("wait", "labels"), scene.decision()["reason"]
+    windows = scene.decision()["evidence"]["facts"]["windows"]
+    assert [one["events"] for one in windows] == [2, 200]
+    assert scene.decision()["evidence"]["first"] == AT.isoformat(), "the time of requests does not go back"
+    scene.failures(NEW, 300)
+    scene.settle()
+    assert said(scene) == ("abort", "errors")
+
+
+def test_a_split_by_another_field_than_the_key_counts_what_was_drawn_once(tmp_path: Path) -> None:
+    """Each of few customers asks often: by requests, any two customers more on one side look like a broken split."""
+    product = replace(TOY, serving=Serving(assign_by=("customer",)))
+    scene = RolloutScene(tmp_path, CANARY, product)
+    scene.version(LIVE)
+    scene.version(NEW)
+    orders = range(1_200)
+    customers = {order: order % 20 for order in orders}
+    versions = {order: NEW if customers[order] < 6 else LIVE for order in orders}
+    scene.answers(
+        orders, versions, propensity=0.5, request=lambda order: {"order": order, "customer": f"c{customers[order]}"}
+    )
+    scene.settle()
+    split = scene.decision()["evidence"]["facts"]["split"]
+    assert (split["observed"], split["mismatch"]) == ({LIVE: 14, NEW: 6}, False)
+
+
+def test_a_split_by_a_field_that_the_log_must_not_hold_is_not_judged(tmp_path: Path) -> None:
+    product = replace(TOY, serving=Serving(assign_by=("customer",), redacted=("customer",)))
+    scene = RolloutScene(tmp_path, CANARY, product)
+    scene.version(LIVE)
+    scene.version(NEW)
+    scene.answers(range(200), NEW, propensity=0.5)
+    scene.settle()
+    assert scene.decision()["evidence"]["facts"]["split"] is None
+    assert said(scene) == ("wait", "labels"), scene.decision()["reason"]
 
 
 def test_a_split_that_is_not_the_declared_one_stops_everything_but_promises(begun: Begun) -> None:
