@@ -336,6 +336,40 @@ def test_a_hold_stops_a_step_forward_and_none_back(begun: Begun) -> None:
     assert (scene.statement()["version"], list(scene.statement()["barred"])) == (LIVE, [NEW])
 
 
+def test_a_step_that_a_hold_keeps_is_put_on_record_once_an_hour(begun: Begun) -> None:
+    scene = begun()
+    scene.give(OrderKind.HOLD)
+    scene.build()
+    orders = range(1_200)
+    scene.answers(orders, halves(orders), propensity=0.5)
+    labelled(scene, orders, lambda order: 1)
+    commits = []
+    for start in (2_000, 3_000):
+        more = range(start, start + 10)
+        scene.answers(more, halves(more), propensity=0.5)
+        scene.settle()
+        commits.append(scene.lake.last_write("main", f"{NAME}/rollout").id)
+    assert said(scene) == ("advance", "not_worse")
+    assert commits[0] == commits[1]
+
+
+def test_a_step_forward_that_a_hold_kept_is_not_taken_once_the_stage_waits_again(begun: Begun) -> None:
+    scene = begun()
+    scene.give(OrderKind.HOLD)
+    scene.build()
+    orders = range(1_200)
+    scene.answers(orders, halves(orders), propensity=0.5)
+    labelled(scene, orders, lambda order: 1)
+    scene.settle()
+    assert said(scene) == ("advance", "not_worse")
+    scene.failures(NEW, 10)
+    scene.settle()
+    assert said(scene) == ("wait", "promises"), scene.decision()["reason"]
+    scene.give(OrderKind.RESUME)
+    scene.build()
+    assert scene.statement()["policy"]["kind"] == "canary", "what was known then no longer holds"
+
+
 def test_a_candidate_that_needs_no_stage_twice_takes_each_step_once(begun: Begun) -> None:
     scene = begun(Rollout(kind=RolloutKind.CANARY, steps=(0.25, 0.5, 1.0), rules=RULES))
     orders = range(4_000)
