@@ -281,11 +281,12 @@ _FOLLOW: Final[Mapping[OrderKind, _Follow]] = {
 def _step(now: Release, step: RolloutStep | None, *, chosen: Collection[str] = ()) -> Release:
     """The release after a step of its rollout, taken once. An abort is taken while a hold is in force too.
 
-    What somebody promotes with the same build was chosen after the evidence was seen: a step about it is done with.
+    What somebody promotes with the same build, or promoted while the decision was made, was chosen after the evidence was seen: a step
+    about it is done with.
     """
     if step is None or step.id == now.step:
         return now
-    if step.candidate in chosen:
+    if step.candidate in chosen or (now.order is not None and now.order != step.order):
         return replace(now, step=step.id)
     rolling = now.rollout if now.rollout is not None and now.rollout.candidate == step.candidate else None
     if step.action is StepAction.ADVANCE:
