@@ -169,7 +169,8 @@ def _promote(now: Release, order: Order, candidate: Judged | None, judged: Mappi
     if (now.version, now.policy) == (version, policy):
         raise OrderRefusedError(order=order, problem="it is live so already", remedy="Nothing needs to be done.")
     newest = () if candidate is None else (candidate.version,)
-    passed = {*newest, *now.versions} - {now.version, *names} | {*newest} - {*names}
+    beside = {now.version, *now.before}  # what scores beside the live one in its watch answered everything before
+    passed = {*newest, *now.versions} - {*beside, *names} | {*newest} - {*names}
     why = f"{order.actor} promoted {version} instead: {order.reason}"
     barred = {name: said for name, said in now.barred.items() if name not in names}
     live = str(policy.get("live", version))

@@ -241,6 +241,20 @@ def test_a_step_decided_before_a_person_promoted_is_done_with_and_one_decided_af
     assert (back.version, set(back.barred)) == ("1.0.0", {"1.1.0"}), "a promoted version is watched as any other"
 
 
+def test_a_person_may_promote_in_a_watch_and_what_was_live_can_be_gone_back_to() -> None:
+    """What scored beside the promoted version was barred as passed over, and nothing was left to go back to, not by itself either."""
+    rollout = Rollout(kind=RolloutKind.SHADOW, keep_replaced=True)
+    begun = after(released("1.0.0"), good("1.1.0"), rollout=rollout).release
+    watch = after(begun, good("1.1.0"), step=step(StepAction.ADVANCE, "1.1.0", 0.0), rollout=rollout).release
+    assert (watch.version, watch.policy["shadows"]) == ("1.1.0", ["1.0.0"])
+    same = after(watch, good("1.1.0"), order(OrderKind.PROMOTE, "1.1.0"), rollout=rollout).release
+    assert (same.policy, same.back_to(), same.barred) == ({"kind": "all-at-once", "live": "1.1.0"}, "1.0.0", {})
+    other = after(watch, good("1.2.0"), order(OrderKind.PROMOTE, "1.2.0"), rollout=rollout).release
+    assert (other.version, other.back_to(), other.barred) == ("1.2.0", "1.1.0", {})
+    ended = after(watch, good("1.1.0"), step=step(StepAction.ADVANCE, "1.1.0", 1.0), rollout=rollout).release
+    assert (ended.is_whole, ended.before, ended.back_to()) == (True, ("1.0.0",), "1.0.0")
+
+
 def test_a_person_may_end_a_rollout_either_way() -> None:
     begun = after(released("1.0.0"), good("1.1.0"), rollout=CANARY).release
     up = after(begun, good("1.1.0"), order(OrderKind.PROMOTE, "1.1.0")).release
