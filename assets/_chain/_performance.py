@@ -20,12 +20,16 @@ from headwater.lake import Kind
 from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Severity, Verdict
 
 if TYPE_CHECKING:
-    from headwater.monitoring import PerformanceRules, Span, WindowDrift, WindowPerformance
+    from headwater.monitoring import PerformanceRules, Span, WindowDrift, Windowing, WindowPerformance
 
 REPORT_FILE: Final = "performance.json"
 FORMAT: Final = 2
 NEWEST_FACT: Final = "newest_judged"
 """The first instant of the newest judged window."""
+_MOST_WINDOWS: Final = 9_000
+"""Fewer than windows can be."""
+_OLDEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+"""The calendars of zones do not reach back to year 1."""
 SETTLED: Final = timedelta(days=28)
 """So long after its end a window's report is what it is: labels that come in later do not change it."""
 
@@ -86,6 +90,8 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     since = max((datetime.fromisoformat(window["end"]) for window in settled), default=None)
     open_rows = outcomes if since is None else outcomes.filter(pl.col("at") >= since)
     windows = settled
+    reached = open_rows.filter(pl.col("at") >= _earliest(now, rules.windowing))
+    too_old, open_rows = open_rows.height - reached.height, reached
     if open_rows.height:
         first: Any = open_rows["at"].min()
         last: Any = open_rows["at"].max()
@@ -101,8 +107,13 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     write_page(folder, product.question, windows)
     judged = [window for window in windows if window["overall"]["judged"]]
     newest = judged[-1]["start"] if judged else None
-    told = {"windows": len(windows), "judged": len(judged), NEWEST_FACT: newest}
+    told = {"windows": len(windows), "judged": len(judged), "too_old": too_old, NEWEST_FACT: newest}
     return Result(facts={"now": now.isoformat(), **told, **_late(windows, now)})
+
+
+def _earliest(now: datetime, windowing: "Windowing") -> datetime:
+    """What a prediction is about at the earliest to stand in a window: one that somebody asked of the year 1 is no reason for no report."""
+    return now - min(_MOST_WINDOWS * windowing.length, now - _OLDEST)
 
 
 def _now(outcomes: pl.DataFrame) -> datetime:
