@@ -203,6 +203,25 @@ def test_what_came_in_is_compared_with_what_is_kept_with_the_live_version(tmp_pa
     assert (alone["compared_with"], alone["drift"], alone["score_drift"]) == (None, {}, None)
 
 
+def test_an_answer_about_a_time_long_past_is_no_reason_for_no_report(tmp_path: Path) -> None:
+    labels = truth(16)
+    strange = (
+        answers(truth(1))
+        .head(3)
+        .with_columns(
+            pl.lit(datetime(1, 1, 1, tzinfo=UTC)).alias("at"),
+            pl.col("customer") + 10_000,
+            pl.lit("old").alias("request_id") + pl.col("request_id"),
+        )
+    )
+    rows = pl.concat([answers(labels), strange])
+    found = report(tmp_path / "report", outcomes(labels, rows).data, rows, live=released(tmp_path / "live"))
+    usual = report(
+        tmp_path / "usual", outcomes(labels, answers(labels)).data, answers(labels), live=released(tmp_path / "same")
+    )
+    assert found == usual
+
+
 def test_what_is_declared_and_the_live_version_does_not_read_yet_is_not_compared(tmp_path: Path) -> None:
     """A feature was declared, and no report came until a version with it was live."""
     labels = truth(22)
@@ -395,6 +414,24 @@ def test_a_training_set_knows_what_its_order_allows_and_no_more(tmp_path: Path) 
     assert then.sort("customer").equals(later.sort("customer"))
     free = training_set_asset(replace(PRODUCT, retraining=None))
     assert free(HeldInputs({LABELS: truth(160)})).data.height > then.height
+
+
+def test_times_of_labels_without_a_zone_or_of_another_one_decide_the_same(tmp_path: Path) -> None:
+    labels = truth(16)
+    found = report(tmp_path / "report", outcomes(labels, answers(labels)).data, answers(labels))
+    told = []
+    for name, turn in (
+        ("utc", pl.col("at", "known")),
+        ("naive", pl.col("at", "known").dt.replace_time_zone(None)),
+        ("zoned", pl.col("at", "known").dt.convert_time_zone("America/New_York")),
+    ):
+        rows = labels.with_columns(turn)
+        decision = decided(tmp_path / name / "decided", found, rows, [(START - 60 * DAY).isoformat()])
+        order = ordered(tmp_path / name / "ordered", decision, rows, None)
+        newest = json.loads((order / ORDER_FILE).read_text())["orders"][-1]
+        times = [datetime.fromisoformat(newest[key]) for key in ("as_of", "newest_event")]
+        told.append((decision["action"], decision["evidence"]["new_rows"], *times))
+    assert told[0] == told[1] == told[2]
 
 
 def test_the_first_labels_of_the_next_month_wait_for_the_next_order(tmp_path: Path) -> None:
