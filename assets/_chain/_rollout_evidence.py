@@ -38,7 +38,7 @@ class _Rows:
         failures_before: Requests that got none then.
         outcomes: Of the answers since.
         first: The newest instant that requests were about when the first one since came in; None before that.
-        now: The newest instant that they know of.
+        now: The newest instant that the requests since, and their labels, know of.
     """
 
     seen: pl.DataFrame
@@ -157,7 +157,8 @@ def _rows(inputs: Inputs, product: Product, stood: Stood, standing: Standing) ->
     commits = served_under(inputs, paths.release, stood.release, followed)
     answers = seen.filter(pl.col("commit").is_in(commits) & pl.col("propensity").is_not_null())
     past = pl.col("received").is_between(begun - BEFORE, begun, closed="left")
-    moments = [newest, *told.select(pl.col("at").max(), pl.col("label_known_at").max()).collect().row(0)]
+    outcomes = told.filter(pl.col("received") >= since).collect()
+    moments: list[Any] = [seen["at"].max(), outcomes["label_known_at"].max()]
     return _Rows(
         seen=seen,
         answers=answers,
@@ -165,7 +166,7 @@ def _rows(inputs: Inputs, product: Product, stood: Stood, standing: Standing) ->
         failures=failed,
         before=table.select("received", "latency_us").filter(past).collect(),
         failures_before=failures.filter(past).collect(),
-        outcomes=told.filter(pl.col("received") >= since).collect(),
+        outcomes=outcomes,
         first=_first(table, seen, since),
         now=max((one for one in moments if one is not None), default=since),
     )
@@ -174,12 +175,14 @@ def _rows(inputs: Inputs, product: Product, stood: Stood, standing: Standing) ->
 def _first(table: pl.LazyFrame, seen: pl.DataFrame, since: datetime) -> datetime | None:
     """Where the time of the requests stood when the first one of a stage came in.
 
-    It never goes back: a request about last month, that comes in first, does not make a stage last a month.
+    A request about last month that comes in first does not make a stage last a month: time goes on from where it stood. Unless all
+    of it lies further back, as when a past is played again.
     """
     if not seen.height:
         return None
     before: Any = table.filter(pl.col("received") < since).select(pl.col("at").max()).collect().item()
-    return max(one for one in (seen["at"][0], before) if one is not None)
+    first, newest = seen["at"][0], seen["at"].max()
+    return before if before is not None and first < before <= newest else first
 
 
 def _evaluation(inputs: Inputs, product: Product, version: str) -> dict[str, Any]:

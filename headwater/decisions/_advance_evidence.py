@@ -158,7 +158,7 @@ class RolloutEvidence:
         standing: The stage; None when there is nothing to decide.
         idle: Then why not.
         watched: Then the commit that began a watch that is over; empty without.
-        now: The newest instant that the data know of, None where there are none.
+        now: The newest instant that the requests since the stage began, and their labels, know of; None where there are none.
         first: Newest prediction time of any request when the first one since the stage began came in; None without one.
         seen: Requests since the stage began, under whatever policy.
         candidate: Requests to the candidate in this stage; in the shadow, those that it scored.

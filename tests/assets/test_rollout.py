@@ -232,6 +232,32 @@ def test_an_answer_about_a_time_long_past_neither_stops_decisions_nor_ends_a_sta
     assert said(scene) == ("abort", "errors")
 
 
+def test_a_past_that_is_played_again_has_its_own_time(tmp_path: Path) -> None:
+    """Somebody had tried the service with a time of today: of what was played then every watch was over at once."""
+    scene = RolloutScene(tmp_path, Rollout(rules=RULES))
+    scene.version(LIVE)
+    scene.answers([1], LIVE, at=AT + 4_000 * DAY)
+    scene.settle()
+    scene.version(NEW)
+    for order, days in ((2, 0), (3, 6), (4, 7)):
+        scene.answers([order], NEW, at=AT + days * DAY)
+        scene.settle()
+        assert said(scene) == ("wait", "watch" if days < 7 else "idle"), days
+    assert "its watch is over" in scene.decision()["reason"]
+
+
+def test_an_early_answer_about_the_past_alone_ends_no_watch(tmp_path: Path) -> None:
+    scene = RolloutScene(tmp_path, Rollout(rules=RULES))
+    scene.version(LIVE)
+    scene.answers([1], LIVE)
+    scene.settle()
+    scene.version(NEW)
+    for order, at in ((2, AT - 4_000 * DAY), (3, AT + DAY)):
+        scene.answers([order], NEW, at=at)
+        scene.settle()
+        assert said(scene) == ("wait", "watch")
+
+
 def test_a_split_by_another_field_than_the_key_counts_what_was_drawn_once(tmp_path: Path) -> None:
     """Each of few customers asks often: by requests, any two customers more on one side look like a broken split."""
     product = replace(TOY, serving=Serving(assign_by=("customer",)))
