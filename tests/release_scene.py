@@ -107,6 +107,10 @@ class Scene:
         """A file of the release."""
         return (self.lake.at(ref).folder(f"{self.product.name}/release") / name).read_text()
 
+    def write(self, name: str, content: Any, facts: dict[str, Any]) -> None:
+        """Publishes a folder of the product as a build does."""
+        self._folder(name, content, facts)
+
     def _model(self, bundle: Path | None, version: str) -> str:
         facts = {VERSION_FACT: version, SIGNATURE_FACT: ""}
         if bundle is None:

@@ -98,13 +98,12 @@ class RolloutScene(Scene):
         log.close()
         return made
 
-    def failures(self, version: str, count: int, *, code: str = "failed") -> None:
-        """Puts failures in their log."""
+    def failures(self, version: str, count: int, *, code: str = "failed", commit: str = "") -> None:
+        """Puts failures in their log, as a service that follows the newest release has them."""
         log = LogWriter(self.state / "serving" / "failures" / NAME, segment_bytes=2**14)
-        now = microseconds(datetime.now(UTC))
-        log.append(
-            [encode_failure(FailureRecord(failed_product=NAME, version=version, code=code, at=now, count=count))]
-        )
+        now, head = microseconds(datetime.now(UTC)), commit or self.lake.resolve("main").id
+        record = FailureRecord(failed_product=NAME, version=version, code=code, at=now, count=count, commit=head)
+        log.append([encode_failure(record)])
         log.close()
 
     def _record(

@@ -12,8 +12,8 @@ import polars as pl
 from assets._chain._causes_page import write_page
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
-from assets._chain._performance import REPORT_FILE, rules_of
-from assets._chain._reference import live_reference, watched_categories, watched_features
+from assets._chain._performance import NEWEST_FACT, REPORT_FILE, rules_of
+from assets._chain._reference import live_reference, watched_features
 from headwater.lake import Commit, Kind
 from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Verdict
 from headwater.provenance import verdicts_on
@@ -86,7 +86,7 @@ def _causes(inputs: Inputs, folder: Path, *, product: Product) -> Result:
             "compared_with": newest["compared_with"],
             "moved": _moved(inputs, product, newest, before),
             "shifts": [shift.to_json() for shift in _shifts(inputs, product, newest, before)],
-            "upstream": _upstream(inputs, product, len(judged)) if before else [],
+            "upstream": _upstream(inputs, product, newest, before[-1]) if before else [],
         }
     (folder / CAUSES_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
     write_page(folder, product.question, document)
@@ -113,17 +113,18 @@ def _moved(inputs: Inputs, product: Product, newest: _Window, before: Sequence[_
     """Each watched feature's move against the windows before, and against training; the largest first."""
     from headwater.monitoring import moved_features
 
-    paths, columns = ChainPaths(product=product.name), watched_features(product)
+    paths = ChainPaths(product=product.name)
     served, reference = inputs.previous(paths.predictions), live_reference(inputs, product)
     if served is None or reference is None:
         return []
+    columns, categories = reference.watched(product), reference.categories(product)
     rows = served.table(paths.predictions).filter(_inside([newest, *before])).select("at", "features").collect()
     read = rows.select("at").hstack(reference.preprocessing.recorded(rows["features"]))
     now = read.filter(_inside([newest])).select(columns)
     earlier = read.filter(_inside(before)).select(columns) if before else None
     lately, since = (
         {} if report is None else {one.column: one for one in moved_features(report)}
-        for report in (_drift(product, earlier, now), _drift(product, reference.features, now))
+        for report in (_drift(product, known, now, categories) for known in (earlier, reference.features))
     )  # fmt: skip
     found = [
         {
@@ -137,7 +138,7 @@ def _moved(inputs: Inputs, product: Product, newest: _Window, before: Sequence[_
     return sorted(found, key=lambda one: (-(one[first]["effect"] if one[first] else 0.0), one["column"]))
 
 
-def _drift(product: Product, reference: Any, current: pl.DataFrame) -> "DriftReport | None":
+def _drift(product: Product, reference: Any, current: pl.DataFrame, categories: Sequence[str]) -> "DriftReport | None":
     from headwater.drift import DriftLimits, drift_statistics
 
     if reference is None or current.is_empty() or (isinstance(reference, pl.DataFrame) and reference.is_empty()):
@@ -146,18 +147,18 @@ def _drift(product: Product, reference: Any, current: pl.DataFrame) -> "DriftRep
         reference,
         current,
         columns=current.columns,
-        categorical=[name for name in watched_categories(product) if name in current.columns],
+        categorical=categories,
         limits=DriftLimits(psi=product.drift.psi_limit, min_rows=product.drift.min_rows),
         threads=1,
     )
 
 
-def _upstream(inputs: Inputs, product: Product, judged: int) -> list[dict[str, Any]]:
+def _upstream(inputs: Inputs, product: Product, newest: _Window, before: _Window) -> list[dict[str, Any]]:
     """What was published between the report that first judged the window before and the one that first judged the newest."""
     from headwater.monitoring import upstream_changes
 
     paths = ChainPaths(product=product.name)
-    ends = _first_judged(inputs, paths, judged)
+    ends = first_judged(inputs, paths, newest["start"], before["start"])
     if ends is None:
         return []
     asked = (*upstream_of(product), paths.model, paths.release)
@@ -165,22 +166,19 @@ def _upstream(inputs: Inputs, product: Product, judged: int) -> list[dict[str, A
     return [change.to_json() for change in upstream_changes(history)]
 
 
-def _first_judged(inputs: Inputs, paths: ChainPaths, judged: int) -> tuple[datetime, datetime] | None:
-    """When the report first judged one window fewer, and when it first judged as many as now."""
-    now: datetime | None = None
-    before: datetime | None = None
+def first_judged(inputs: Inputs, paths: ChainPaths, newest: str, before: str) -> tuple[datetime, datetime] | None:
+    """When the window before was first the newest judged one, and when the newest was; None where history does not say.
+
+    Windows are known by their first instants: how many there are changes with the declaration.
+    """
+    first: dict[str, datetime] = {}
     for commit in inputs.history(paths.performance_report):
         output = commit.provenance.output(paths.performance_report) if commit.provenance else None
-        count = output.facts.get("judged") if output else None
-        if count is None:
-            continue
-        if count >= judged:
-            now = commit.created
-        elif count == judged - 1:
-            before = commit.created
-        else:
+        found = output.facts.get(NEWEST_FACT) if output else None
+        if found not in (newest, before) or (found == newest and before in first):
             break
-    return None if now is None or before is None else (before, now)
+        first[found] = commit.created
+    return (first[before], first[newest]) if len(first) == 2 else None
 
 
 def _writings(inputs: Inputs, path: str, start: datetime, end: datetime) -> "Iterator[Writing]":

@@ -14,16 +14,22 @@ from assets._chain._declare import declared_values
 from assets._chain._outcomes import slices_of
 from assets._chain._paths import ChainPaths
 from assets._chain._performance_page import write_page
-from assets._chain._reference import LiveReference, live_reference, watched, watched_categories, watched_features
+from assets._chain._reference import LiveReference, live_reference, watched
 from assets._chain._training_set import SPLIT, TRAIN
 from headwater.lake import Kind
 from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Severity, Verdict
 
 if TYPE_CHECKING:
-    from headwater.monitoring import PerformanceRules, Span, WindowDrift, WindowPerformance
+    from headwater.monitoring import PerformanceRules, Span, WindowDrift, Windowing, WindowPerformance
 
 REPORT_FILE: Final = "performance.json"
 FORMAT: Final = 2
+NEWEST_FACT: Final = "newest_judged"
+"""The first instant of the newest judged window."""
+_MOST_WINDOWS: Final = 9_000
+"""Fewer than windows can be."""
+_OLDEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+"""The calendars of zones do not reach back to year 1."""
 SETTLED: Final = timedelta(days=28)
 """So long after its end a window's report is what it is: labels that come in later do not change it."""
 
@@ -84,6 +90,8 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     since = max((datetime.fromisoformat(window["end"]) for window in settled), default=None)
     open_rows = outcomes if since is None else outcomes.filter(pl.col("at") >= since)
     windows = settled
+    reached = open_rows.filter(pl.col("at") >= _earliest(now, rules.windowing))
+    too_old, open_rows = open_rows.height - reached.height, reached
     if open_rows.height:
         first: Any = open_rows["at"].min()
         last: Any = open_rows["at"].max()
@@ -98,7 +106,14 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     (folder / REPORT_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
     write_page(folder, product.question, windows)
     judged = [window for window in windows if window["overall"]["judged"]]
-    return Result(facts={"now": now.isoformat(), "windows": len(windows), "judged": len(judged), **_late(windows, now)})
+    newest = judged[-1]["start"] if judged else None
+    told = {"windows": len(windows), "judged": len(judged), "too_old": too_old, NEWEST_FACT: newest}
+    return Result(facts={"now": now.isoformat(), **told, **_late(windows, now)})
+
+
+def _earliest(now: datetime, windowing: "Windowing") -> datetime:
+    """What a prediction is about at the earliest to stand in a window: one that somebody asked of the year 1 is no reason for no report."""
+    return now - min(_MOST_WINDOWS * windowing.length, now - _OLDEST)
 
 
 def _now(outcomes: pl.DataFrame) -> datetime:
@@ -147,7 +162,7 @@ def _moved(inputs: Inputs, product: Product, span: "Span") -> _Moved:
     from headwater.drift import DriftLimits
     from headwater.monitoring import drift_windows, prediction_drift
 
-    paths, columns = ChainPaths(product=product.name), watched_features(product)
+    paths = ChainPaths(product=product.name)
     served, reference = inputs.previous(paths.predictions), live_reference(inputs, product)
     if served is None or reference is None:
         return _Moved(reference=reference, features={}, scores={})
@@ -157,7 +172,8 @@ def _moved(inputs: Inputs, product: Product, span: "Span") -> _Moved:
     read = rows.select("at").hstack(reference.preprocessing.recorded(rows["features"]))
     known = reference.features if reference.features is not None else _learned(inputs, product, reference)
     features = () if known is None else drift_windows(
-        known, read, columns=columns, categorical=watched_categories(product), windowing=windowing, limits=limits, span=span
+        known, read, columns=reference.watched(product), categorical=reference.categories(product), windowing=windowing,
+        limits=limits, span=span,
     )  # fmt: skip
     scores = (
         ()
@@ -178,7 +194,7 @@ def _learned(inputs: Inputs, product: Product, reference: LiveReference) -> pl.D
     if trained is None:
         return None
     schema = reference.preprocessing.schema
-    columns = [pl.col(name).cast(schema[name]) for name in watched_features(product)]
+    columns = [pl.col(name).cast(schema[name]) for name in reference.watched(product)]
     return trained.table(path).filter(pl.col(SPLIT) == TRAIN).select(columns).collect()
 
 

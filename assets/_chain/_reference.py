@@ -45,6 +45,15 @@ class LiveReference:
     scores: "ReferenceProfile | None"
     calibration: "CalibrationReference | None"
 
+    def watched(self, product: Product) -> tuple[str, ...]:
+        """The watched features that this version reads: what is declared since waits for a version that knows it."""
+        there = self.preprocessing.names if self.features is None else self.features.columns
+        return tuple(name for name in watched_features(product) if name in self.preprocessing.names and name in there)
+
+    def categories(self, product: Product) -> tuple[str, ...]:
+        """Those of them that are categories to it."""
+        return tuple(name for name in self.watched(product) if name in self.preprocessing.categorical)
+
 
 def watched(product: Product) -> tuple[str, ...]:
     """Columns whose drift is watched: the declared ones, or all features."""
@@ -57,8 +66,9 @@ def watched_categories(product: Product) -> tuple[str, ...]:
 
 
 def watched_features(product: Product) -> tuple[str, ...]:
-    """Those of them that the model reads, so that a prediction says them."""
-    return tuple(name for name in watched(product) if name in model_of(product).features)
+    """Those of them that the model reads and the prediction log may hold, so that a prediction says them."""
+    said = [name for name in model_of(product).features if name not in product.serving.redacted]
+    return tuple(name for name in watched(product) if name in said)
 
 
 def model_of(product: Product) -> Model:

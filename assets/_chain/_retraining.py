@@ -65,6 +65,13 @@ def newest_event(order: Path) -> datetime | None:
     return None if found is None else datetime.fromisoformat(found)
 
 
+def up_to(rows: pl.LazyFrame, column: str, moment: datetime) -> pl.Expr:
+    """Whether a column of times, UTC where it has no zone, lies at a moment or before."""
+    dtype = rows.collect_schema()[column]
+    zone = getattr(dtype, "time_zone", None)
+    return pl.col(column) <= pl.lit(moment if zone else moment.replace(tzinfo=None)).cast(dtype)
+
+
 def _newest(order: Path) -> Mapping[str, Any]:
     found: Mapping[str, Any] = json.loads((order / ORDER_FILE).read_text())["orders"][-1]
     return found
@@ -96,14 +103,15 @@ def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Lab
 
     paths = ChainPaths(product=product.name)
     report = json.loads((inputs.folder(paths.performance_report) / REPORT_FILE).read_text())
-    known = pl.col(labels.known_at or labels.time)
+    column = labels.known_at or labels.time
+    known = pl.col(column)
     rows = inputs.table(labels.path).filter(pl.col(labels.label).is_not_null())
     newest: Any = rows.select(known.max()).collect().item()
     now = max(datetime.fromisoformat(report["now"]), _utc(newest))
     orders = _orders(inputs, paths)
     trained = datetime.fromisoformat(orders[-1]["as_of"]) if orders else None
     statement = _statement(inputs, paths)
-    since = 0 if trained is None else int(rows.filter(known > trained).select(pl.len()).collect().item())
+    since = 0 if trained is None else int(rows.filter(~up_to(rows, column, trained)).select(pl.len()).collect().item())
     return Evidence(
         now=now,
         windows=tuple(_window(raw) for raw in report["windows"])[-rules.windows :],
@@ -180,9 +188,7 @@ def _ordered(rows: pl.LazyFrame, labels: Labels, moment: datetime, reason: str) 
 
     Without the events' end, the first labels of the next month would join it when they come in, and be a test month of their own.
     """
-    known = pl.col(labels.known_at or labels.time)
-    zone = getattr(rows.collect_schema()[labels.known_at or labels.time], "time_zone", None)
-    by_then = rows.filter(known <= pl.lit(moment if zone else moment.replace(tzinfo=None)))
+    by_then = rows.filter(up_to(rows, labels.known_at or labels.time, moment))
     newest: Any = by_then.filter(pl.col(labels.label).is_not_null()).select(pl.col(labels.time).max()).collect().item()
     return {"as_of": moment.isoformat(), "newest_event": _utc(newest).isoformat(), "reason": reason}
 

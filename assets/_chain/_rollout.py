@@ -18,6 +18,7 @@ from headwater.decisions import (
     RolloutEvidence,
     RolloutRule,
     RolloutStep,
+    StepAction,
     decide_rollout,
 )
 from headwater.lake import Kind
@@ -112,8 +113,13 @@ def _before(inputs: Inputs, paths: ChainPaths) -> dict[str, Any] | None:
 
 
 def _says_the_same(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> bool:
-    """Whether it waits for the same as a short while ago: that is on record, and is not put there with every request."""
-    if not before["action"] == now["action"] == RolloutAction.WAIT.value:
+    """Whether it waits for the same as a short while ago, or for a step that a hold keeps from being taken.
+
+    That is on record, and is not put there with every request.
+    """
+    if before["action"] != now["action"]:
+        return False
+    if now["action"] != RolloutAction.WAIT.value and before["step"]["id"] != now["step"]["id"]:
         return False
     same = ("rule", "candidate", "share", "rules")
     if any(before[name] != now[name] for name in same) or before["now"] is None or now["now"] is None:
@@ -125,13 +131,22 @@ def _says_the_same(before: Mapping[str, Any], now: Mapping[str, Any], seconds: f
 
 
 def _step(inputs: Inputs, folder: Path, *, product: Product) -> Result:
-    """The decided step; while a decision waits, the one that stands."""
+    """The decided step; while a decision waits, the one that stands, unless it is an advance that this very stage still waits for."""
     paths = ChainPaths(product=product.name)
-    decided = json.loads((inputs.folder(paths.rollout) / DECISION_FILE).read_text())["step"]
+    document = json.loads((inputs.folder(paths.rollout) / DECISION_FILE).read_text())
+    decided, standing = document["step"], document["evidence"]["standing"]
     step = RolloutStep.from_json(decided) if decided is not None else _standing_step(inputs, paths)
+    if decided is None and standing is not None and step is not None and _is_overtaken(step, standing):
+        step = None
     raw = step.to_json() if step is not None else None
     (folder / STEP_FILE).write_text(json.dumps({"step": raw}, indent=1, sort_keys=True))
     return Result(facts={"step": raw})
+
+
+def _is_overtaken(step: RolloutStep, standing: Mapping[str, Any]) -> bool:
+    """Whether a stage was to go on, a hold kept it, and what is known now says that it waits."""
+    at_once = step.id.endswith(standing["since_commit"][:16]) and step.candidate == standing["candidate"]
+    return step.action is StepAction.ADVANCE and step.share == standing["share"] and at_once
 
 
 def _standing_step(inputs: Inputs, paths: ChainPaths) -> RolloutStep | None:

@@ -32,19 +32,23 @@ class _Rows:
     Attributes:
         seen: Answers since the stage began, oldest received first.
         answers: Those that were drawn under its policy.
-        failures: Requests that got no answer since.
+        failed: Requests that got no answer under its policy.
+        failures: Requests that got no answer since, under whatever policy.
         before: Answers of the time before the rollout.
         failures_before: Requests that got none then.
         outcomes: Of the answers since.
-        now: The newest instant that they know of.
+        first: The newest instant that requests were about when the first one since came in; None before that.
+        now: The newest instant that the requests since, and their labels, know of.
     """
 
     seen: pl.DataFrame
     answers: pl.DataFrame
+    failed: pl.DataFrame
     failures: pl.DataFrame
     before: pl.DataFrame
     failures_before: pl.DataFrame
     outcomes: pl.DataFrame
+    first: datetime | None
     now: datetime
 
 
@@ -64,10 +68,10 @@ def rollout_evidence(inputs: Inputs, product: Product, *, watched: str = "") -> 
     rows = _rows(inputs, product, stood, stood.standing)
     if rows is None:
         return RolloutEvidence(standing=stood.standing)
-    first: datetime | None = rows.seen["at"][0] if rows.seen.height else None
     rules, standing = product.rollout.rules, stood.standing
-    is_over = standing.is_watch and not standing.is_compared and first is not None and rows.now - first >= rules.watch
-    return _over(standing) if is_over else _measured(inputs, product, standing, rows, first)
+    is_watched = standing.is_watch and not standing.is_compared
+    is_over = is_watched and rows.first is not None and rows.now - rows.first >= rules.watch
+    return _over(standing) if is_over else _measured(inputs, product, standing, rows)
 
 
 def _over(standing: Standing) -> RolloutEvidence:
@@ -75,15 +79,13 @@ def _over(standing: Standing) -> RolloutEvidence:
     return RolloutEvidence(standing=None, idle=said, watched=standing.since_commit)
 
 
-def _measured(
-    inputs: Inputs, product: Product, standing: Standing, rows: _Rows, first: datetime | None
-) -> RolloutEvidence:
+def _measured(inputs: Inputs, product: Product, standing: Standing, rows: _Rows) -> RolloutEvidence:
     from headwater.monitoring import stage_counts, traffic_before
 
     rules, levels, costs = product.rollout.rules, levels_of(product), costs_of(product)
     judged = {name: _evaluation(inputs, product, name) for name in (standing.candidate, standing.other)}
     counts = stage_counts(
-        rows.answers, rows.failures, rows.outcomes, standing=standing,
+        rows.answers, rows.failed, rows.outcomes, standing=standing,
         thresholds={name: found["threshold"] for name, found in judged.items() if found},
         slow=levels.latency, costs=costs, windowing=windowing_of(product), min_coverage=rules.min_coverage, now=rows.now,
     )  # fmt: skip
@@ -99,7 +101,7 @@ def _measured(
     return RolloutEvidence(
         standing=standing,
         now=rows.now,
-        first=first,
+        first=rows.first,
         seen=rows.seen.height + int(rows.failures["count"].sum()),
         candidate=counts.candidate,
         other=counts.other,
@@ -145,23 +147,42 @@ def _rows(inputs: Inputs, product: Product, stood: Stood, standing: Standing) ->
     newest: Any = table.select(pl.col("at").max()).collect().item()
     if newest is None and not (failures.select(pl.len()).collect().item()):
         return None
-    labels = product.labels
-    assert labels is not None
-    extra = [name for name in labels.key if name not in _ANSWERS and name in table.collect_schema()]
+    there = table.collect_schema().names()
+    wanted = dict.fromkeys((*_key(product), *_drawn_by(product)))
+    extra = [name for name in wanted if name not in _ANSWERS and name in there]
+    extra += ["request"] if any(name not in there for name in _drawn_by(product)) else []
     seen = table.select(*_ANSWERS, *extra).filter(pl.col("received") >= since).collect().sort("received", "request_id")
-    commits = served_under(inputs, paths.release, stood.release, seen["commit"].unique().sort().to_list())
+    failed = failures.filter(pl.col("received") >= since).collect()
+    followed = pl.concat([seen["commit"], failed["commit"]]).unique().sort().to_list()
+    commits = served_under(inputs, paths.release, stood.release, followed)
     answers = seen.filter(pl.col("commit").is_in(commits) & pl.col("propensity").is_not_null())
     past = pl.col("received").is_between(begun - BEFORE, begun, closed="left")
-    moments = [newest, *told.select(pl.col("at").max(), pl.col("label_known_at").max()).collect().row(0)]
+    outcomes = told.filter(pl.col("received") >= since).collect()
+    moments: list[Any] = [seen["at"].max(), outcomes["label_known_at"].max()]
     return _Rows(
         seen=seen,
         answers=answers,
-        failures=failures.filter(pl.col("received") >= since).collect(),
+        failed=failed.filter(pl.col("commit").is_in(commits)),
+        failures=failed,
         before=table.select("received", "latency_us").filter(past).collect(),
         failures_before=failures.filter(past).collect(),
-        outcomes=told.filter(pl.col("received") >= since).collect(),
+        outcomes=outcomes,
+        first=_first(table, seen, since),
         now=max((one for one in moments if one is not None), default=since),
     )
+
+
+def _first(table: pl.LazyFrame, seen: pl.DataFrame, since: datetime) -> datetime | None:
+    """Where the time of the requests stood when the first one of a stage came in.
+
+    A request about last month that comes in first does not make a stage last a month: time goes on from where it stood. Unless all
+    of it lies further back, as when a past is played again.
+    """
+    if not seen.height:
+        return None
+    before: Any = table.filter(pl.col("received") < since).select(pl.col("at").max()).collect().item()
+    first, newest = seen["at"][0], seen["at"].max()
+    return before if before is not None and first < before <= newest else first
 
 
 def _evaluation(inputs: Inputs, product: Product, version: str) -> dict[str, Any]:
@@ -227,12 +248,35 @@ def _split(product: Product, standing: Standing, answers: pl.DataFrame) -> dict[
 
     if not 0 < standing.share < 1:
         return None
-    assert product.labels is not None
-    key = [name for name in (product.serving.assign_by or product.labels.key) if name in answers.columns]
-    units = answers.drop_nulls(key).unique(key or "request_id", keep="first", maintain_order=True)
+    units = _units(product, answers)
+    if not units.height:
+        return None
     counts = {str(name): count for name, count in units.group_by("variant").len().iter_rows()}
     known = {name: counts.get(name, 0) for name in _shares(standing)}
     return sample_ratio(known, _shares(standing)).to_json()
+
+
+def _key(product: Product) -> tuple[str, ...]:
+    assert product.labels is not None
+    return product.labels.key
+
+
+def _drawn_by(product: Product) -> tuple[str, ...]:
+    """Request fields by which the service draws a version."""
+    return product.serving.assign_by or _key(product)
+
+
+def _units(product: Product, answers: pl.DataFrame) -> pl.DataFrame:
+    """The first answer to each unit that was drawn: requests that were drawn together are one. None where the log must not name it."""
+    names = _drawn_by(product)
+    said = [
+        pl.col(name).cast(pl.String).alias(f"__{name}")
+        if name in answers.columns
+        else pl.col("request").str.json_path_match(f"$['{name}']").alias(f"__{name}")
+        for name in names
+    ]
+    unit = [f"__{name}" for name in names]
+    return answers.with_columns(said).drop_nulls(unit).unique(unit, keep="first", maintain_order=True)
 
 
 def _test(product: Product, standing: Standing, rows: _Rows) -> dict[str, Any] | None:
@@ -241,9 +285,7 @@ def _test(product: Product, standing: Standing, rows: _Rows) -> dict[str, Any] |
 
     if not 0 < standing.share < 1:
         return None
-    assert product.labels is not None
-    rules = product.rollout.rules
-    key = list(product.labels.key)
+    rules, key = product.rollout.rules, list(_key(product))
     own = rows.outcomes.join(rows.answers.select("request_id"), on="request_id", how="semi").drop_nulls(key)
     if not own.height:
         return None

@@ -73,6 +73,7 @@ def _standing(product: Product, release: Release, candidate: str, other: str, si
         stages=len(stages) + 1,
         is_watch=rolling is None or rolling.is_watch,
         is_compared=rolling is not None and rolling.is_watch,
+        order=release.order,
     )
 
 

@@ -1,7 +1,6 @@
 """The training set: labels joined with what was known at their time, split by time."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -93,19 +92,13 @@ def _training_set(inputs: Inputs, *, product: Product) -> Result:
 
 def _ordered(order: Path, rows: pl.LazyFrame, labels: Labels) -> pl.LazyFrame:
     """The events that a training order takes: what came in later waits for the next one."""
-    from assets._chain._retraining import as_of, newest_event
+    from assets._chain._retraining import as_of, newest_event, up_to
 
     column = labels.known_at or labels.time
-    taken = pl.col(column).is_null() | _up_to(rows, column, as_of(order))
+    taken = pl.col(column).is_null() | up_to(rows, column, as_of(order))
     if (newest := newest_event(order)) is not None:
-        taken &= _up_to(rows, labels.time, newest)
+        taken &= up_to(rows, labels.time, newest)
     return rows.filter(taken)
-
-
-def _up_to(rows: pl.LazyFrame, column: str, moment: datetime) -> pl.Expr:
-    dtype = rows.collect_schema()[column]
-    zone = getattr(dtype, "time_zone", None)
-    return pl.col(column) <= pl.lit(moment if zone else moment.replace(tzinfo=None)).cast(dtype)
 
 
 def _computed(rows: pl.DataFrame, declared: Sequence[OnDemandFeatures]) -> pl.DataFrame:

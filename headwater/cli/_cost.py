@@ -39,7 +39,7 @@ def cost(by: str, product: str | None, since: str | None, until: str | None, as_
         raise click.UsageError(f"--since {since} is not before --until {until}.")
     report = cost_report(
         spent(lake, settings.branch),
-        [one for each in chosen for one in answered(lake, each.name, settings.branch)],
+        [one for each in chosen for one in answered(lake, each.name, settings.branch, since=start, until=end)],
         by=By(by),
         owners={each.name: each.owners for each in chosen},
         tariff=tariff,

@@ -77,12 +77,31 @@ def spent(lake: Lake, branch: str) -> tuple[Spent, ...]:
     return tuple(sorted(found.values(), key=lambda one: (one.time, one.record.transaction)))
 
 
-def answered(lake: Lake, product: str, branch: str) -> tuple[Answered, ...]:
-    """What each version of a product answered, by day, of the predictions that are in the lake."""
+def answered(
+    lake: Lake, product: str, branch: str, *, since: datetime | None = None, until: datetime | None = None
+) -> tuple[Answered, ...]:
+    """What each version of a product answered, by day, of the predictions that are in the lake.
+
+    Args:
+        lake: The lake.
+        product: The product.
+        branch: Which state of it.
+        since: Requests received from this instant on; None from the first.
+        until: Those before this instant; None to the last.
+    """
     snapshot, path = lake.at(branch), f"{product}/predictions"
     if not snapshot.has(path):
         return ()
-    rows = snapshot.table(path).group_by("version", day=pl.col("received").dt.convert_time_zone("UTC").dt.date())
+    inside = pl.lit(True)
+    if since is not None:
+        inside &= pl.col("received") >= since.astimezone(UTC)
+    if until is not None:
+        inside &= pl.col("received") < until.astimezone(UTC)
+    rows = (
+        snapshot.table(path)
+        .filter(inside)
+        .group_by("version", day=pl.col("received").dt.convert_time_zone("UTC").dt.date())
+    )
     counted = rows.agg(requests=pl.len(), seconds=pl.col("latency_us").sum() / 1e6).sort("day", "version").collect()
     return tuple(Answered(product=product, **row) for row in counted.to_dicts())
 

@@ -92,6 +92,7 @@ class RolloutDecision:
             action=action,
             share=standing.share,
             reason=self.reason,
+            order=standing.order,
         )
 
 

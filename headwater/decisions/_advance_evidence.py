@@ -33,6 +33,7 @@ class Standing:
         stages: Stages of the whole rollout, its watch included.
         is_watch: Whether the candidate has everything.
         is_compared: Whether, in the watch, the other one scores beside it.
+        order: Id of the order that set the policy of the stage, None without one.
     """
 
     candidate: str
@@ -43,6 +44,7 @@ class Standing:
     stages: int = 1
     is_watch: bool = False
     is_compared: bool = False
+    order: str | None = None
 
     @property
     def where(self) -> str:
@@ -156,8 +158,8 @@ class RolloutEvidence:
         standing: The stage; None when there is nothing to decide.
         idle: Then why not.
         watched: Then the commit that began a watch that is over; empty without.
-        now: The newest instant that the data know of, None where there are none.
-        first: Prediction time of the first request since the stage began, under whatever policy; None without one.
+        now: The newest instant that the requests since the stage began, and their labels, know of; None where there are none.
+        first: Newest prediction time of any request when the first one since the stage began came in; None without one.
         seen: Requests since the stage began, under whatever policy.
         candidate: Requests to the candidate in this stage; in the shadow, those that it scored.
         other: Requests to the other one.

@@ -169,7 +169,8 @@ def _promote(now: Release, order: Order, candidate: Judged | None, judged: Mappi
     if (now.version, now.policy) == (version, policy):
         raise OrderRefusedError(order=order, problem="it is live so already", remedy="Nothing needs to be done.")
     newest = () if candidate is None else (candidate.version,)
-    passed = {*newest, *now.versions} - {now.version, *names} | {*newest} - {*names}
+    beside = {now.version, *now.before}  # what scores beside the live one in its watch answered everything before
+    passed = {*newest, *now.versions} - {*beside, *names} | {*newest} - {*names}
     why = f"{order.actor} promoted {version} instead: {order.reason}"
     barred = {name: said for name, said in now.barred.items() if name not in names}
     live = str(policy.get("live", version))
@@ -281,11 +282,12 @@ _FOLLOW: Final[Mapping[OrderKind, _Follow]] = {
 def _step(now: Release, step: RolloutStep | None, *, chosen: Collection[str] = ()) -> Release:
     """The release after a step of its rollout, taken once. An abort is taken while a hold is in force too.
 
-    What somebody promotes with the same build was chosen after the evidence was seen: a step about it is done with.
+    What somebody promotes with the same build, or promoted while the decision was made, was chosen after the evidence was seen: a step
+    about it is done with.
     """
     if step is None or step.id == now.step:
         return now
-    if step.candidate in chosen:
+    if step.candidate in chosen or (now.order is not None and now.order != step.order):
         return replace(now, step=step.id)
     rolling = now.rollout if now.rollout is not None and now.rollout.candidate == step.candidate else None
     if step.action is StepAction.ADVANCE:

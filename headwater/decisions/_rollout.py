@@ -166,6 +166,8 @@ class RolloutStep:
         share: The share at which the evidence was seen: an advance from another one does nothing. Without meaning for abort.
             An advance from 1 ends the watch of the version that got everything.
         reason: Why.
+        order: Id of the order that had set the policy under which the evidence was seen, None without one: a step does not undo
+            what somebody ordered since.
     """
 
     id: str
@@ -173,6 +175,7 @@ class RolloutStep:
     action: StepAction
     share: float = 0.0
     reason: str
+    order: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back."""
@@ -182,6 +185,7 @@ class RolloutStep:
             "action": self.action.value,
             "share": self.share,
             "reason": self.reason,
+            "order": self.order,
         }
 
     @classmethod

@@ -143,7 +143,11 @@ class Release:
 
     def live(self, version: str, policy: Mapping[str, Any], *, reason: str, **more: Any) -> "Release":
         """The same release with other versions live; what alone was live can be rolled back to."""
-        before = (*self.before, self.version) if self.is_whole and policy != self.policy else self.before
+        is_watched = (
+            self.rollout is not None and self.rollout.is_watch
+        )  # it answers everything, and another one scores beside it
+        is_left = (is_watched and version != self.version) or (self.is_whole and policy != self.policy)
+        before = (*self.before, self.version) if is_left else self.before
         fields: dict[str, Any] = {"actor": "", "order": None, "is_ordered": False, "rollout": None, "before": before}
         return replace(self, version=version, policy=policy, reason=reason, **{**fields, **more})
 

@@ -148,8 +148,15 @@ class Preprocessing:
         return {feature.name: feature.dtype.polars for feature in self.features}
 
     def recorded(self, features: pl.Series) -> pl.DataFrame:
-        """Model inputs as rows, from what a prediction log says of each: a JSON object by name, in `schema`'s dtypes."""
-        return features.str.json_decode(pl.Struct(self.schema)).struct.unnest()
+        """Model inputs as rows, from what a prediction log says of each: a JSON object by name, in `schema`'s dtypes.
+
+        What another version read under the same name as another type is null where it is no value of this one.
+        """
+        try:
+            return features.str.json_decode(pl.Struct(self.schema)).struct.unnest()
+        except pl.exceptions.ComputeError:
+            texts = features.str.json_decode(pl.Struct(dict.fromkeys(self.schema, pl.String()))).struct.unnest()
+            return texts.select(_from_text(pl.col(name), dtype).alias(name) for name, dtype in self.schema.items())
 
     @property
     def categorical(self) -> tuple[str, ...]:
@@ -223,6 +230,13 @@ def require_columns(table: pl.DataFrame, names: Sequence[str], *, frame: str) ->
     present = set(table.columns)
     if missing := [name for name in names if name not in present]:
         raise MissingColumnsError(columns=missing, frame=frame, found=table.columns)
+
+
+def _from_text(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """A JSON scalar's text as a value; null where it is none of the dtype."""
+    if dtype == pl.Boolean():
+        return pl.when(text == "true").then(True).when(text == "false").then(False)
+    return text.cast(dtype, strict=False)
 
 
 def _input_type(dtype: pl.DataType) -> InputType | None:

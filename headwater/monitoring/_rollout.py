@@ -25,7 +25,7 @@ from headwater.monitoring._frames import (
 )
 from headwater.monitoring._json import Recorded
 from headwater.monitoring._outcomes import Truth
-from headwater.monitoring._windows import Windowing, split
+from headwater.monitoring._windows import Windowing, occupied
 
 SHADOWS: Final = "shadows"
 COUNT: Final = "count"
@@ -104,7 +104,6 @@ def stage_counts(
 
     Raises:
         MissingColumnsError, ColumnTypeError: A frame lacks a column.
-        TooManyWindowsError: Windows are far too short for the time covered.
     """
     check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, LATENCY, VARIANT, DECISION, SHADOWS])
     check_columns(outcomes, OUTCOMES, [REQUEST_ID, LABEL, TRUTH, JUDGED])
@@ -163,13 +162,12 @@ def _settled(
     events = rows.join(told, on=REQUEST_ID, how="left").filter(pl.col(JUDGED).fill_null(True))
     events = events.filter(pl.col(TRUTH).fill_null(Truth.PENDING.value) != Truth.NONE.value)
     kept, windows = [events.clear()], []
-    for span, part in split(events, AT, windowing):
+    for span, part in occupied(events, AT, windowing):  # one answer about a time long past is one window more, no error
         known = part.filter(pl.col(TRUTH) == Truth.KNOWN.value)
-        is_settled = bool(part.height) and span.end <= now and known.height >= min_coverage * part.height
-        if part.height:
-            windows.append(
-                SettledWindow(start=span.start, events=part.height, labelled=known.height, is_settled=is_settled)
-            )
+        is_settled = span.end <= now and known.height >= min_coverage * part.height
+        windows.append(
+            SettledWindow(start=span.start, events=part.height, labelled=known.height, is_settled=is_settled)
+        )
         if is_settled:
             kept.append(known)
     return pl.concat(kept), tuple(windows)

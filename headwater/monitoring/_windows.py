@@ -15,6 +15,8 @@ from headwater.monitoring.errors import MonitoringRuleError, TooManyWindowsError
 MOST_WINDOWS: Final = 10_000
 _DAY: Final = timedelta(days=1)
 _MONDAY: Final = date(1970, 1, 5)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_OLDEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,5 +120,26 @@ def split(
     return [(one, ordered[int(low) : int(high)]) for one, low, high in zip(spans, at[:-1], at[1:], strict=True)]
 
 
+def occupied(frame: pl.DataFrame, column: str, windowing: Windowing) -> list[tuple[Span, pl.DataFrame]]:
+    """The rows of each window that has any, oldest first: as many windows as rows at most, whatever times they are about.
+
+    Args:
+        frame: Rows with an instant, in any order.
+        column: The instant, a Datetime with a time zone, never null. What lies before 1900 counts as of its first instant: the
+            calendars of zones do not reach back to year 1.
+        windowing: How time is cut.
+    """
+    ordered = frame.sort(column, maintain_order=True)
+    instants = np.maximum(ordered[column].dt.epoch("us").to_numpy(), _microseconds(_OLDEST))
+    found, low = [], 0
+    while low < len(instants):
+        first = _EPOCH + timedelta(microseconds=int(instants[low]))
+        (span,) = windowing.spans(first, first)
+        high = int(np.searchsorted(instants, _microseconds(span.end), side="left"))
+        found.append((span, ordered[low:high]))
+        low = high
+    return found
+
+
 def _microseconds(instant: datetime) -> int:
-    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return (instant - _EPOCH) // timedelta(microseconds=1)

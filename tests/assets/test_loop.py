@@ -9,13 +9,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from assets._chain._causes import CAUSES_FILE, causes_asset
+from assets._chain._causes import CAUSES_FILE, causes_asset, first_judged
 from assets._chain._causes_page import PAGE_FILE as CAUSES_PAGE
 from assets._chain._evaluation import EVALUATION_FILE
 from assets._chain._models import model_chain
 from assets._chain._outcomes import outcomes_asset
 from assets._chain._paths import ChainPaths
-from assets._chain._performance import REPORT_FILE, SETTLED, performance_asset
+from assets._chain._performance import NEWEST_FACT, REPORT_FILE, SETTLED, performance_asset
 from assets._chain._performance_page import PAGE_FILE, PLOT_FILE
 from assets._chain._prediction_rows import COLUMNS
 from assets._chain._reference import FEATURES_FILE, SCORES_FILE, kept_profile
@@ -23,14 +23,16 @@ from assets._chain._release import RELEASE_FILE, RUN_FILE
 from assets._chain._retraining import DECISION_FILE, ORDER_FILE, retraining_assets
 from assets._chain._training_set import training_set_asset
 from headwater.decisions import Retraining
+from headwater.materialize import RecordingInputs
 from headwater.models import evaluate
 from headwater.models.bundle import PREPROCESSING_FILE
 from headwater.models.evaluation_bootstrap import Bootstrap
 from headwater.models.preprocessing import Preprocessing
 from headwater.monitoring import DecisionCosts, PerformanceRules, Windowing
 from headwater.names import DECISION_FACT
-from headwater.product import DriftWatch, Labels, Model, Product, Split
+from headwater.product import DriftWatch, Labels, Model, Product, Serving, Split
 from headwater.testing.frames import HeldInputs, HeldSnapshot, audit_of, verdicts
+from tests.release_scene import Scene
 
 START = datetime(2013, 1, 7, tzinfo=UTC)  # a Monday
 DAY = timedelta(days=1)
@@ -115,6 +117,7 @@ def report(
     predictions: pl.DataFrame,
     before: Path | None = None,
     live: dict[str, HeldSnapshot] | None = None,
+    product: Product = PRODUCT,
 ) -> dict[str, Any]:
     folder.mkdir()
     past = {
@@ -123,7 +126,7 @@ def report(
         **({PATHS.performance_report: HeldSnapshot({PATHS.performance_report: before})} if before else {}),
         **(live or {}),
     }
-    performance_asset(PRODUCT)(HeldInputs({PATHS.outcomes: rows}, previous=past), folder)
+    performance_asset(product)(HeldInputs({PATHS.outcomes: rows}, previous=past), folder)
     found: dict[str, Any] = json.loads((folder / REPORT_FILE).read_text())
     return found
 
@@ -201,12 +204,59 @@ def test_what_came_in_is_compared_with_what_is_kept_with_the_live_version(tmp_pa
     assert (alone["compared_with"], alone["drift"], alone["score_drift"]) == (None, {}, None)
 
 
-def causes(folder: Path, found: dict[str, Any], rows: pl.DataFrame, past: dict[str, HeldSnapshot]) -> dict[str, Any]:
+def test_an_answer_about_a_time_long_past_is_no_reason_for_no_report(tmp_path: Path) -> None:
+    labels = truth(16)
+    strange = (
+        answers(truth(1))
+        .head(3)
+        .with_columns(
+            pl.lit(datetime(1, 1, 1, tzinfo=UTC)).alias("at"),
+            pl.col("customer") + 10_000,
+            pl.lit("old").alias("request_id") + pl.col("request_id"),
+        )
+    )
+    rows = pl.concat([answers(labels), strange])
+    found = report(tmp_path / "report", outcomes(labels, rows).data, rows, live=released(tmp_path / "live"))
+    usual = report(
+        tmp_path / "usual", outcomes(labels, answers(labels)).data, answers(labels), live=released(tmp_path / "same")
+    )
+    assert found == usual
+
+
+def test_what_is_declared_and_the_live_version_does_not_read_yet_is_not_compared(tmp_path: Path) -> None:
+    """A feature was declared, and no report came until a version with it was live."""
+    labels = truth(22)
+    rows, live = answers(labels), released(tmp_path / "live")
+    model = replace(PRODUCT.model, features=("plan", "calls", "seats"), categorical=("plan", "calls"))
+    product = replace(PRODUCT, model=model)
+    judged = outcomes(labels, rows).data
+    found = report(tmp_path / "report", judged, rows, live=live, product=product)
+    assert set(found["windows"][0]["drift"]) == {"plan", "calls"}
+    old = report(tmp_path / "old", judged, rows, live=released(tmp_path / "older", is_old=True), product=product)
+    assert set(old["windows"][0]["drift"]) == {"plan", "calls"}
+    past = {PATHS.predictions: HeldSnapshot({PATHS.predictions: rows}), **live}
+    told = causes(tmp_path / "causes", found, judged, past, product)
+    assert {one["column"] for one in told["moved"]} == {"plan", "calls"}
+
+
+def test_what_the_log_must_not_hold_is_not_compared(tmp_path: Path) -> None:
+    """A redacted feature was missing everywhere, so that it had moved as far as can be, every week."""
+    labels = truth(16)
+    rows = answers(labels).with_columns(pl.col("features").str.replace('"plan": "[a-z]+", ', ""))
+    product = replace(PRODUCT, serving=Serving(redacted=("plan",)))
+    live = released(tmp_path / "live")
+    found = report(tmp_path / "report", outcomes(labels, rows).data, rows, live=live, product=product)
+    assert set(found["windows"][0]["drift"]) == {"calls"}
+
+
+def causes(
+    folder: Path, found: dict[str, Any], rows: pl.DataFrame, past: dict[str, HeldSnapshot], product: Product = PRODUCT
+) -> dict[str, Any]:
     held = folder / "held"
     held.mkdir(parents=True)
     (held / REPORT_FILE).write_text(json.dumps(found))
     (folder / "causes").mkdir()
-    asset = causes_asset(PRODUCT)
+    asset = causes_asset(product)
     asset(HeldInputs({PATHS.performance_report: held, PATHS.outcomes: rows}, previous=past), folder / "causes")
     document: dict[str, Any] = json.loads((folder / "causes" / CAUSES_FILE).read_text())
     return document
@@ -234,6 +284,36 @@ def test_the_cause_of_a_bad_week_is_the_feature_and_the_slice_in_which_it_was_pl
     page = (tmp_path / "causes" / "causes" / CAUSES_PAGE).read_text()
     assert page.index("<td>calls</td>") < page.index("<td>plan</td>")
     assert "class='worse'" in page
+
+
+def test_what_changed_upstream_is_looked_for_since_the_window_before_was_judged_under_this_declaration(
+    tmp_path: Path,
+) -> None:
+    """By days more windows had been judged than by weeks: what was published months ago seemed to have changed this week."""
+    scene = Scene(tmp_path, replace(PRODUCT, retraining=None))
+    reports = [
+        "2013-01-01",
+        "2013-01-02",
+        "2013-01-03",
+        "2013-01-04",
+        "2013-01-07",
+        "2013-01-07",
+        "2013-01-14",
+        "2013-01-14",
+    ]
+    written = []
+    for number, newest in enumerate(reports):
+        facts = {"judged": number % 4 + 1, NEWEST_FACT: newest}
+        scene.write("performance_report", {"number": number}, facts)
+        written.append(scene.lake.last_write("main", PATHS.performance_report).created)
+    inputs = RecordingInputs(lake=scene.lake, snapshot=scene.lake.at("main"), asset=causes_asset(PRODUCT))
+    assert first_judged(inputs, PATHS, "2013-01-14", "2013-01-07") == (written[4], written[6])
+    assert first_judged(inputs, PATHS, "2013-01-14", "2013-01-04") is None, (
+        "the one before was judged by another declaration"
+    )
+    scene.write("performance_report", {"number": -1}, {"judged": 9})
+    inputs = RecordingInputs(lake=scene.lake, snapshot=scene.lake.at("main"), asset=causes_asset(PRODUCT))
+    assert first_judged(inputs, PATHS, "2013-01-14", "2013-01-07") is None, "an older Headwater does not say"
 
 
 @pytest.mark.parametrize(
@@ -335,6 +415,24 @@ def test_a_training_set_knows_what_its_order_allows_and_no_more(tmp_path: Path) 
     assert then.sort("customer").equals(later.sort("customer"))
     free = training_set_asset(replace(PRODUCT, retraining=None))
     assert free(HeldInputs({LABELS: truth(160)})).data.height > then.height
+
+
+def test_times_of_labels_without_a_zone_or_of_another_one_decide_the_same(tmp_path: Path) -> None:
+    labels = truth(16)
+    found = report(tmp_path / "report", outcomes(labels, answers(labels)).data, answers(labels))
+    told = []
+    for name, turn in (
+        ("utc", pl.col("at", "known")),
+        ("naive", pl.col("at", "known").dt.replace_time_zone(None)),
+        ("zoned", pl.col("at", "known").dt.convert_time_zone("America/New_York")),
+    ):
+        rows = labels.with_columns(turn)
+        decision = decided(tmp_path / name / "decided", found, rows, [(START - 60 * DAY).isoformat()])
+        order = ordered(tmp_path / name / "ordered", decision, rows, None)
+        newest = json.loads((order / ORDER_FILE).read_text())["orders"][-1]
+        times = [datetime.fromisoformat(newest[key]) for key in ("as_of", "newest_event")]
+        told.append((decision["action"], decision["evidence"]["new_rows"], *times))
+    assert told[0] == told[1] == told[2]
 
 
 def test_the_first_labels_of_the_next_month_wait_for_the_next_order(tmp_path: Path) -> None:

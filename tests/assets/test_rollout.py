@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from assets._chain._rollout import rollout_assets
 from assets._chain._rollout_page import PAGE_FILE
 from headwater.decisions import OrderKind, Rollout, RolloutKind, StepAction
 from headwater.materialize import Run, Status, materialize
+from headwater.product import Serving
 from serving.prediction_log import LogWriter
 from serving.prediction_log._failure import decode_failure
 from serving.prediction_log.errors import RecordFormatError
-from tests.rollout_scene import AT, DAY, NAME, RULES, RolloutScene, microseconds
+from tests.rollout_scene import AT, DAY, NAME, RULES, TOY, RolloutScene, microseconds
 
 LIVE, NEW = "1.0.0", "1.1.0"
 CANARY = Rollout(kind=RolloutKind.CANARY, steps=(0.5, 1.0), rules=RULES)
@@ -197,6 +199,93 @@ def test_answers_of_another_policy_are_no_evidence(begun: Begun, tmp_path: Path)
     assert "the service does not follow" in scene.decision()["reason"]
 
 
+def test_failures_of_a_service_that_does_not_follow_are_no_evidence(begun: Begun, tmp_path: Path) -> None:
+    """It still answers as before the candidate came in, and fails as it does: the candidate in the shadow has no part in that."""
+    scene = RolloutScene(tmp_path, SHADOW)
+    scene.version(LIVE)
+    head = scene.lake.resolve("main").id
+    scene.version(NEW)
+    scene.failures(LIVE, 50, commit=head)
+    scene.failures(LIVE, 50, commit="0" * 64)
+    scene.settle()
+    assert said(scene) == ("wait", "requests"), scene.decision()["reason"]
+    found = scene.decision()["evidence"]
+    assert (found["seen"], found["other"]["failed"]) == (100, 0)
+    scene.failures(LIVE, 50)
+    scene.settle()
+    assert said(scene) == ("abort", "errors"), "those that followed count"
+
+
+def test_an_answer_about_a_time_long_past_neither_stops_decisions_nor_ends_a_stage(begun: Begun) -> None:
+    """One caller asked about the year 1: every decision failed for want of calendars, and a watch was over with its first request."""
+    scene = begun(before=10)
+    scene.answers([900, 901], {900: LIVE, 901: NEW}, propensity=0.5, at=datetime(1, 1, 1, tzinfo=UTC))
+    orders = range(200)
+    scene.answers(orders, halves(orders), propensity=0.5)
+    scene.settle()
+    assert said(scene) == ("wait", "labels"), scene.decision()["reason"]
+    windows = scene.decision()["evidence"]["facts"]["windows"]
+    assert [one["events"] for one in windows] == [2, 200]
+    assert scene.decision()["evidence"]["first"] == AT.isoformat(), "the time of requests does not go back"
+    scene.failures(NEW, 300)
+    scene.settle()
+    assert said(scene) == ("abort", "errors")
+
+
+def test_a_past_that_is_played_again_has_its_own_time(tmp_path: Path) -> None:
+    """Somebody had tried the service with a time of today: of what was played then every watch was over at once."""
+    scene = RolloutScene(tmp_path, Rollout(rules=RULES))
+    scene.version(LIVE)
+    scene.answers([1], LIVE, at=AT + 4_000 * DAY)
+    scene.settle()
+    scene.version(NEW)
+    for order, days in ((2, 0), (3, 6), (4, 7)):
+        scene.answers([order], NEW, at=AT + days * DAY)
+        scene.settle()
+        assert said(scene) == ("wait", "watch" if days < 7 else "idle"), days
+    assert "its watch is over" in scene.decision()["reason"]
+
+
+def test_an_early_answer_about_the_past_alone_ends_no_watch(tmp_path: Path) -> None:
+    scene = RolloutScene(tmp_path, Rollout(rules=RULES))
+    scene.version(LIVE)
+    scene.answers([1], LIVE)
+    scene.settle()
+    scene.version(NEW)
+    for order, at in ((2, AT - 4_000 * DAY), (3, AT + DAY)):
+        scene.answers([order], NEW, at=at)
+        scene.settle()
+        assert said(scene) == ("wait", "watch")
+
+
+def test_a_split_by_another_field_than_the_key_counts_what_was_drawn_once(tmp_path: Path) -> None:
+    """Each of few customers asks often: by requests, any two customers more on one side look like a broken split."""
+    product = replace(TOY, serving=Serving(assign_by=("customer",)))
+    scene = RolloutScene(tmp_path, CANARY, product)
+    scene.version(LIVE)
+    scene.version(NEW)
+    orders = range(1_200)
+    customers = {order: order % 20 for order in orders}
+    versions = {order: NEW if customers[order] < 6 else LIVE for order in orders}
+    scene.answers(
+        orders, versions, propensity=0.5, request=lambda order: {"order": order, "customer": f"c{customers[order]}"}
+    )
+    scene.settle()
+    split = scene.decision()["evidence"]["facts"]["split"]
+    assert (split["observed"], split["mismatch"]) == ({LIVE: 14, NEW: 6}, False)
+
+
+def test_a_split_by_a_field_that_the_log_must_not_hold_is_not_judged(tmp_path: Path) -> None:
+    product = replace(TOY, serving=Serving(assign_by=("customer",), redacted=("customer",)))
+    scene = RolloutScene(tmp_path, CANARY, product)
+    scene.version(LIVE)
+    scene.version(NEW)
+    scene.answers(range(200), NEW, propensity=0.5)
+    scene.settle()
+    assert scene.decision()["evidence"]["facts"]["split"] is None
+    assert said(scene) == ("wait", "labels"), scene.decision()["reason"]
+
+
 def test_a_split_that_is_not_the_declared_one_stops_everything_but_promises(begun: Begun) -> None:
     scene = begun()
     orders = range(1_200)
@@ -271,6 +360,40 @@ def test_a_hold_stops_a_step_forward_and_none_back(begun: Begun) -> None:
     scene.failures(NEW, 200)
     scene.settle()
     assert (scene.statement()["version"], list(scene.statement()["barred"])) == (LIVE, [NEW])
+
+
+def test_a_step_that_a_hold_keeps_is_put_on_record_once_an_hour(begun: Begun) -> None:
+    scene = begun()
+    scene.give(OrderKind.HOLD)
+    scene.build()
+    orders = range(1_200)
+    scene.answers(orders, halves(orders), propensity=0.5)
+    labelled(scene, orders, lambda order: 1)
+    commits = []
+    for start in (2_000, 3_000):
+        more = range(start, start + 10)
+        scene.answers(more, halves(more), propensity=0.5)
+        scene.settle()
+        commits.append(scene.lake.last_write("main", f"{NAME}/rollout").id)
+    assert said(scene) == ("advance", "not_worse")
+    assert commits[0] == commits[1]
+
+
+def test_a_step_forward_that_a_hold_kept_is_not_taken_once_the_stage_waits_again(begun: Begun) -> None:
+    scene = begun()
+    scene.give(OrderKind.HOLD)
+    scene.build()
+    orders = range(1_200)
+    scene.answers(orders, halves(orders), propensity=0.5)
+    labelled(scene, orders, lambda order: 1)
+    scene.settle()
+    assert said(scene) == ("advance", "not_worse")
+    scene.failures(NEW, 10)
+    scene.settle()
+    assert said(scene) == ("wait", "promises"), scene.decision()["reason"]
+    scene.give(OrderKind.RESUME)
+    scene.build()
+    assert scene.statement()["policy"]["kind"] == "canary", "what was known then no longer holds"
 
 
 def test_a_candidate_that_needs_no_stage_twice_takes_each_step_once(begun: Begun) -> None:

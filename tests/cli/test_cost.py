@@ -1,6 +1,7 @@
 """`headwater cost` over a real lake: refusals and rebuilds that came out equal cost too, and bytes are those that came in."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,19 @@ def said(*words: str) -> Any:
     done = call(*words, "--json")
     assert done.exit_code == 0, (done.output, done.exception)
     return json.loads(done.stdout)
+
+
+def test_answers_of_one_day_are_counted_once_by_stretches_that_meet_within_it(state: Path) -> None:
+    """A day belonged whole to each stretch that it touched: two halves of a day were two days."""
+    scene = Scene(state)
+    given = (prediction(str(number), 0.5) for number in range(3))
+    scene.predictions(
+        *({**one, "received": datetime(2026, 5, 1, 6 * hour, tzinfo=UTC)} for hour, one in enumerate(given, 1))
+    )
+    noon = "2026-05-01T12:00:00Z"
+    parts = [said("--until", noon), said("--since", noon)]
+    assert [part["total"]["requests"] for part in parts] == [1, 2]
+    assert said()["total"]["requests"] == 3
 
 
 def test_what_was_published_refused_and_rebuilt_is_priced(state: Path) -> None:

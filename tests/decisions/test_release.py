@@ -1,6 +1,7 @@
 """The next release: what it may never say, whatever was ordered in which order, and what each order does."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -226,6 +227,32 @@ def test_an_abort_goes_back_at_any_stage_bars_the_version_and_happens_once() -> 
         assert again.version == "1.1.0", "the old abort does not undo what a person ordered since"
     begins = after(begun, good("1.2.0"), step=step(StepAction.ABORT, "1.1.0", 0.05), rollout=CANARY).release
     assert begins.versions == ("1.0.0", "1.2.0"), "the one that waited comes next"
+
+
+def test_a_step_decided_before_a_person_promoted_is_done_with_and_one_decided_after_is_taken() -> None:
+    """The decision was being made while somebody promoted: its abort undid the promote a moment later."""
+    begun = after(released("1.0.0"), good("1.1.0"), rollout=CANARY).release
+    promoted = after(begun, good("1.1.0"), order(OrderKind.PROMOTE, "1.1.0")).release
+    late = step(StepAction.ABORT, "1.1.0", 0.05)
+    stays = after(promoted, good("1.1.0"), step=late).release
+    assert (stays.version, stays.is_whole, stays.step) == ("1.1.0", True, late.id)
+    watched = replace(step(StepAction.ABORT, "1.1.0", 1.0), order=promoted.order)
+    back = after(stays, good("1.1.0"), step=watched).release
+    assert (back.version, set(back.barred)) == ("1.0.0", {"1.1.0"}), "a promoted version is watched as any other"
+
+
+def test_a_person_may_promote_in_a_watch_and_what_was_live_can_be_gone_back_to() -> None:
+    """What scored beside the promoted version was barred as passed over, and nothing was left to go back to, not by itself either."""
+    rollout = Rollout(kind=RolloutKind.SHADOW, keep_replaced=True)
+    begun = after(released("1.0.0"), good("1.1.0"), rollout=rollout).release
+    watch = after(begun, good("1.1.0"), step=step(StepAction.ADVANCE, "1.1.0", 0.0), rollout=rollout).release
+    assert (watch.version, watch.policy["shadows"]) == ("1.1.0", ["1.0.0"])
+    same = after(watch, good("1.1.0"), order(OrderKind.PROMOTE, "1.1.0"), rollout=rollout).release
+    assert (same.policy, same.back_to(), same.barred) == ({"kind": "all-at-once", "live": "1.1.0"}, "1.0.0", {})
+    other = after(watch, good("1.2.0"), order(OrderKind.PROMOTE, "1.2.0"), rollout=rollout).release
+    assert (other.version, other.back_to(), other.barred) == ("1.2.0", "1.1.0", {})
+    ended = after(watch, good("1.1.0"), step=step(StepAction.ADVANCE, "1.1.0", 1.0), rollout=rollout).release
+    assert (ended.is_whole, ended.before, ended.back_to()) == (True, ("1.0.0",), "1.0.0")
 
 
 def test_a_person_may_end_a_rollout_either_way() -> None:

@@ -149,3 +149,21 @@ def test_a_pandas_column_of_mixed_values_is_refused_not_turned_into_nulls() -> N
         from_pandas(pandas, FITTED)
     with pytest.raises(MissingColumnsError, match="'code'"):
         from_pandas(TRAIN.to_pandas().drop(columns="code"), FITTED)
+
+
+def test_what_another_version_read_as_another_type_is_null_where_it_is_no_value_of_this_one() -> None:
+    """A feature became a number; the reports read the answers of the version before it too, and none could be made."""
+    rows = pl.DataFrame({"plan": ["a", "b"], "calls": [1.5, 2.5], "is_new": [True, False], "seats": [1, 2]})
+    made = Preprocessing.fit(rows, features=("plan", "calls", "is_new", "seats"), categorical=("plan",))
+    said = pl.Series(
+        [
+            '{"plan":"a","calls":1.5,"is_new":true,"seats":3}',
+            '{"plan":7,"calls":"many","is_new":1,"seats":"2"}',
+            '{"plan":null,"is_new":false}',
+            None,
+        ]
+    )
+    assert made.recorded(said).rows() == [
+        ("a", 1.5, True, 3), ("7", None, None, 2), (None, None, False, None), (None, None, None, None),
+    ]  # fmt: skip
+    assert made.recorded(said[:1]).schema == made.recorded(said).schema

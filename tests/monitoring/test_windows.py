@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.monitoring import MonitoringRuleError, Span, TooManyWindowsError, Windowing
-from headwater.monitoring._windows import split
+from headwater.monitoring._windows import occupied, split
 
 NEW_YORK = "America/New_York"
 
@@ -86,6 +86,24 @@ def test_a_time_of_another_age_does_not_make_a_million_windows() -> None:
     frame = pl.DataFrame({"at": [datetime(1970, 1, 1, tzinfo=UTC), datetime(2013, 1, 1, tzinfo=UTC)]})
     with pytest.raises(TooManyWindowsError, match="Look for predictions with a wrong time"):
         split(frame, "at", Windowing(length=timedelta(hours=1)))
+
+
+@given(
+    length=st.sampled_from([timedelta(hours=6), timedelta(days=1), timedelta(days=7)]),
+    hours=st.lists(st.integers(0, 24 * 400), min_size=1, max_size=20),
+)
+def test_the_windows_that_hold_rows_are_those_of_all_windows(length: timedelta, hours: list[int]) -> None:
+    windowing = Windowing(length=length, zone="America/New_York")
+    frame = pl.DataFrame({"at": [datetime(2013, 1, 1, tzinfo=UTC) + timedelta(hours=hour) for hour in hours]})
+    found = [(span, rows["at"].to_list()) for span, rows in occupied(frame, "at", windowing)]
+    assert found == [(span, rows["at"].to_list()) for span, rows in split(frame, "at", windowing) if rows.height]
+
+
+def test_of_a_time_of_another_age_one_window_is_made() -> None:
+    frame = pl.DataFrame({"at": [datetime(1, 1, 1, tzinfo=UTC), datetime(2013, 1, 1, tzinfo=UTC)]})
+    found = occupied(frame, "at", Windowing(length=timedelta(hours=1), zone="America/New_York"))
+    assert [rows.height for _, rows in found] == [1, 1]
+    assert occupied(frame.clear(), "at", Windowing()) == []
 
 
 @pytest.mark.parametrize("length", [timedelta(0), timedelta(days=-1), timedelta(hours=7), timedelta(days=1.5)])
