@@ -248,8 +248,13 @@ class App:
         else:
             raise _nothing(path)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether every product can be answered now."""
+        return self._live.is_ready and not self._is_ending and not self._log_troubles
+
     def _ready(self) -> tuple[int, Any]:
-        is_ready = self._live.is_ready and not self._is_ending and not self._log_troubles
+        is_ready = self.is_ready
         found: dict[str, Any] = {"ready": is_ready}
         if troubles := {**{one.product: one.reason for one in self._live.troubles}, **self._log_troubles}:
             found["troubles"] = troubles
@@ -349,7 +354,7 @@ class App:
         metrics, live = self._metrics, self._live
         metrics.refreshed.set(time.time())
         metrics.lake_away.set(bool(live.lake_trouble))
-        metrics.ready.set(live.is_ready and not self._log_troubles)
+        metrics.ready.set(self.is_ready)
         deployed: set[tuple[str, ...]] = {
             (product, version, engine.deployment.policy.kind, engine.deployment.commit)
             for product, engine in live.engines.items()

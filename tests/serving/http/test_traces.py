@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from headwater import tracing
 from headwater.tracing import Span, TracingError, open_tracer, span_of
 from tests.serving.conftest import PRODUCT, Released
-from tests.serving.http.campaign import with_disk
+from tests.serving.http.campaign import BROKEN, with_disk
 from tests.serving.http.conftest import ENTITY, PREDICT, ROOT, TIME, Service
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -161,14 +161,6 @@ def test_without_the_setting_nothing_is_traced_and_nothing_of_it_is_loaded(
 def test_an_address_that_is_none_is_said_at_once() -> None:
     with pytest.raises(TracingError, match="no address"):
         open_tracer("collector", "headwater-serve")
-
-
-BROKEN = """
-    from serving.engine import Engine
-    def answer(self, asked, steps=None):
-        raise ZeroDivisionError("planted")
-    Engine.answer = answer
-"""
 
 
 def test_the_log_is_json_and_names_the_request_and_the_trace_that_a_fault_cost(
