@@ -55,7 +55,7 @@ class RetiredCalls:
 
     def __init__(self, file: Path) -> None:
         """Uses a file, which need not be there yet."""
-        self._file, self._lock = file, threading.Lock()
+        self._file, self._lock, self._keeping = file, threading.Lock(), threading.Lock()
         self._counts: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
         self._has_failed = False
 
@@ -67,6 +67,10 @@ class RetiredCalls:
 
     def keep(self) -> None:
         """Adds what was counted since to the file. What cannot be written now is kept for the next time, and said once."""
+        with self._keeping:  # the last call finds what one before it could not write
+            self._keep()
+
+    def _keep(self) -> None:
         with self._lock:
             counts, self._counts = self._counts, {}
         if not counts:

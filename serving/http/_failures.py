@@ -32,6 +32,8 @@ class Failures:
         self._logs: dict[str, LogWriter] = {}
         self._counts: dict[_Key, tuple[int, int]] = {}
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        """One at a time opens, writes and ends logs: at the end a thread may still be about it."""
 
     def note(self, engine: Engine, asked: Sequence[Asked], code: str) -> None:
         """Counts requests that got no answer. Those that named their version were not drawn, and count for none."""
@@ -46,11 +48,28 @@ class Failures:
 
     def prepare(self, products: Iterable[str]) -> None:
         """Opens the logs of products that may be asked next, while the disk has room."""
-        for product in list(products):
-            self._log_of(product)
+        with self._writing:
+            for product in list(products):
+                self._log_of(product)
 
     def write(self) -> None:
         """Writes what was counted; what cannot be written now is kept for the next time."""
+        with self._writing:
+            self._write()
+
+    def close(self) -> None:
+        """Writes the rest and ends the logs; none is opened any more."""
+        with self._writing:
+            self._write()
+            self._open_log = None
+            for product, log in self._logs.items():
+                try:
+                    log.close()
+                except LogError as error:
+                    _LOG.error("failures cannot be written", extra={"product": product, "reason": str(error)})
+            self._logs.clear()
+
+    def _write(self) -> None:
         with self._lock:
             counts, self._counts = self._counts, {}
         for product in sorted({key[0] for key in counts}):
@@ -64,16 +83,6 @@ class Failures:
             except LogError as error:
                 _LOG.error("failures cannot be written", extra={"product": product, "reason": str(error)})
                 self._keep(own)
-
-    def close(self) -> None:
-        """Writes the rest and ends the logs."""
-        self.write()
-        for product, log in self._logs.items():
-            try:
-                log.close()
-            except LogError as error:
-                _LOG.error("failures cannot be written", extra={"product": product, "reason": str(error)})
-        self._logs.clear()
 
     def _keep(self, counts: dict[_Key, tuple[int, int]]) -> None:
         with self._lock:

@@ -1,5 +1,7 @@
 """What could not be answered is counted for the version that was drawn, and written down once."""
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,9 @@ import pytest
 from serving.engine import Asked
 from serving.http._failures import Failures
 from serving.prediction_log import FailureRecord, LogError, LogWriter, decode_failure, read_frames, segments
+from tests.serving.conftest import PRODUCT, Released
+from tests.serving.http.campaign import BROKEN, with_disk
+from tests.serving.http.conftest import Service
 
 
 class Drawn:
@@ -83,9 +88,65 @@ def test_a_full_disk_is_told_and_kept() -> None:
     assert sum(count for count, _ in failures._counts.values()) == 1
 
 
+def test_the_end_waits_for_who_opens_a_log_and_no_segment_is_left_open(tmp_path: Path) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def opened(product: str) -> LogWriter:
+        begun.set()
+        assert gate.wait(20)
+        return LogWriter(tmp_path / product, segment_bytes=2**14)
+
+    failures = Failures(opened)
+    note(failures, asked(1))
+    preparing = threading.Thread(target=failures.prepare, args=(["toy", "other"],))
+    preparing.start()
+    begun.wait(20)
+    ending = threading.Thread(target=failures.close)
+    ending.start()
+    gate.set()
+    preparing.join()
+    ending.join()
+    failures.prepare(["late"])
+    assert [one.count for one in written(tmp_path / "toy")] == [1]
+    assert [segment.is_final for folder in tmp_path.iterdir() for segment in segments(folder)] == [True]
+    assert {folder.name for folder in tmp_path.iterdir()} == {"toy", "other"}
+
+
 def test_without_a_log_nothing_is_kept() -> None:
     failures = Failures()
     failures.prepare(["toy"])
     note(failures, asked(1))
     failures.write()
     failures.close()
+
+
+FAULTY = """
+    from serving.http._app import App
+    plain, shown = App._show, []
+    def show(self):
+        if "1.1.0" in self._live.engines["toy"].models and not shown:
+            shown.append(1)
+            raise ZeroDivisionError("planted")
+        plain(self)
+    App._show = show
+"""
+
+
+def test_a_fault_beside_the_requests_is_told_and_neither_following_nor_counting_ends_with_it(
+    released: Released, start: Callable[..., Service], tmp_path: Path
+) -> None:
+    service = start(program=with_disk(tmp_path, FAULTY + BROKEN))
+
+    def served() -> list[str]:
+        found: list[str] = service.get("/v1/products").json["products"][0]["versions"]
+        return found
+
+    released.release("all-at-once", "1.1.0")
+    service.until(lambda: served() == ["1.1.0"])
+    released.release("all-at-once", "1.0.0")
+    service.until(lambda: served() == ["1.0.0"])
+    assert service.predict().status == 500
+    code, said = service.stop()
+    assert (code, said.count("begins again")) == (0, 1)
+    (counted,) = written(service.state / "serving" / "failures" / PRODUCT)
+    assert (counted.version, counted.code, counted.count) == ("1.0.0", "failed", 1)
