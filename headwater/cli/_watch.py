@@ -121,9 +121,10 @@ class Watch:
 def _tried(part: _Part) -> tuple[Sequence[Sample], str]:
     from resources.dagster_home import storage_errors
 
+    known: tuple[type[Exception], ...] = (HeadwaterError, OSError, *storage_errors())
     try:
         return part(), ""
-    except (HeadwaterError, OSError, *storage_errors()) as error:
+    except known as error:
         return (), str(error) or type(error).__name__
     except _MALFORMED as error:
         return (), f"{type(error).__name__}: {error}"
