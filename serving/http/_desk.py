@@ -15,7 +15,7 @@ from typing import Final
 
 from headwater.features.errors import FeatureError
 from headwater.product import LogFull
-from serving.engine import Answer, Asked, Engine, Step
+from serving.engine import Answer, Asked, Engine, RefusedLookupError, Step
 from serving.errors import ServingError
 from serving.http._metrics import Metrics
 from serving.http._wire import Problem
@@ -390,5 +390,5 @@ def _combined(wrong: list[tuple[int, ServingError]], count: int) -> BaseExceptio
         "invalid",
         f"{len(wrong)} of {count} instances cannot be answered, so none is. The first: {first}",
         fields=fields,
-        places=[place for place, _ in wrong],
+        places=[place for place, error in wrong if not isinstance(error, RefusedLookupError)],
     )

@@ -12,7 +12,7 @@ from serving.http._failures import Failures
 from serving.prediction_log import FailureRecord, LogError, LogWriter, decode_failure, read_frames, segments
 from tests.serving.conftest import PRODUCT, Released
 from tests.serving.http.campaign import BROKEN, with_disk
-from tests.serving.http.conftest import Service
+from tests.serving.http.conftest import ENTITY, PREDICT, TIME, Service
 
 
 class Drawn:
@@ -120,6 +120,15 @@ def test_without_a_log_nothing_is_kept() -> None:
     failures.close()
 
 
+BROKEN_WITH_13 = """
+    from serving.engine import LoadedModel, RequestError
+    plain = LoadedModel.inputs
+    def inputs(self, fields, at, found):
+        if fields["x"] == 13:
+            raise RequestError("planted")
+        return plain(self, fields, at, found)
+    LoadedModel.inputs = inputs
+"""
 FAULTY = """
     from serving.http._app import App
     plain, shown = App._show, []
@@ -150,3 +159,19 @@ def test_a_fault_beside_the_requests_is_told_and_neither_following_nor_counting_
     assert (code, said.count("begins again")) == (0, 1)
     (counted,) = written(service.state / "serving" / "failures" / PRODUCT)
     assert (counted.version, counted.code, counted.count) == ("1.0.0", "failed", 1)
+
+
+def test_a_time_that_no_version_can_be_asked_about_is_no_failure_of_the_one_that_was_drawn(
+    released: Released, start: Callable[..., Service], tmp_path: Path
+) -> None:
+    """Three failures in three requests send a fresh version back: anybody who asks could have."""
+    service = start(program=with_disk(tmp_path, BROKEN_WITH_13))
+    past = {"entity": ENTITY, "time": "1999-01-01T00:00:00Z"}
+    present = {"entity": ENTITY, "time": TIME}
+    for body in (past, {"instances": [past, present]}, {"instances": [past, past]}):
+        assert service.ask("POST", PREDICT, body).status == 422
+    unlucky = {"entity": {**ENTITY, "x": 13}, "time": TIME}
+    assert service.ask("POST", PREDICT, {"instances": [past, present, unlucky, unlucky]}).status == 422
+    service.stop()
+    (counted,) = written(service.state / "serving" / "failures" / PRODUCT)
+    assert (counted.code, counted.count) == ("invalid", 2), "what the model itself could not take is its own"
