@@ -4,8 +4,10 @@ Spans are made from measured times when they have ended, so that what is measure
 """
 
 import hashlib
+import logging
 import re
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,13 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 from headwater.errors import HeadwaterError
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.trace import SpanContext
 
+_LOG: Final = logging.getLogger("headwater.tracing")
 _PATH: Final = "/v1/traces"
 _TRACE: Final = re.compile(r"(?=.*[1-9a-f])[0-9a-f]{32}")
 _OF_BATCH: Final = re.compile(r"#[0-9]+\Z")
 _PATIENCE: Final = 5.0
+"""Seconds that a collector has for a batch."""
+_CLOSING: Final = 2.0
+"""Seconds after which a process that ends begins no further batch: whoever stops it waits for one that is on its way, and no longer."""
 MOST_LINKS: Final = 128
 """OpenTelemetry's own limit of links of a span."""
 
@@ -81,7 +87,7 @@ class Tracer:
                 endpoint=endpoint, problem="it is no address.", remedy="Give one such as http://127.0.0.1:4318."
             )
         try:
-            self._provider, self._ids = _provider(endpoint.rstrip("/") + _PATH, service)
+            self._provider, self._ids, self._exporter = _provider(endpoint.rstrip("/") + _PATH, service)
         except ImportError as error:
             raise TracingError(
                 endpoint=endpoint, problem=f"{error.name} is not installed.", remedy="Install headwater[tracing]."
@@ -99,8 +105,10 @@ class Tracer:
         self._record(span, root)
 
     def close(self) -> None:
-        """Sends what waits, as far as the collector takes it soon."""
-        self._provider.force_flush(int(_PATIENCE * 1_000))
+        """Sends what waits, as far as the collector takes it soon; the rest is dropped, and logged."""
+        self._exporter.until = time.monotonic() + _CLOSING
+        self._provider.force_flush()
+        self._exporter.until = float("inf")
 
     def _record(self, span: Span, parent: Any) -> None:
         from opentelemetry import trace
@@ -160,11 +168,11 @@ def _context(trace: str, span: str) -> "SpanContext":
     return api.SpanContext(int(trace, 16), int(span, 16), is_remote=True, trace_flags=flags)
 
 
-def _provider(endpoint: str, service: str) -> "tuple[TracerProvider, Any]":
+def _provider(endpoint: str, service: str) -> "tuple[TracerProvider, Any, Any]":
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
     class Ids(RandomIdGenerator):
@@ -180,7 +188,18 @@ def _provider(endpoint: str, service: str) -> "tuple[TracerProvider, Any]":
             given, self.next_span = self.next_span, ""
             return int(given, 16) if given else super().generate_span_id()
 
-    ids = Ids()
+    class Exporter(OTLPSpanExporter):
+        """Begins no batch after an instant: OpenTelemetry's own flush has no end of its own."""
+
+        until = float("inf")
+
+        def export(self, spans: "Sequence[ReadableSpan]") -> "SpanExportResult":
+            if time.monotonic() > self.until:
+                _LOG.warning("%d spans are dropped: the collector did not take what came before in time.", len(spans))
+                return SpanExportResult.FAILURE
+            return super().export(spans)
+
+    ids, exporter = Ids(), Exporter(endpoint=endpoint, timeout=_PATIENCE)
     found = TracerProvider(resource=Resource.create({"service.name": service}), id_generator=ids)
-    found.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=_PATIENCE)))
-    return found, ids
+    found.add_span_processor(BatchSpanProcessor(exporter))
+    return found, ids, exporter

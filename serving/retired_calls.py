@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from serving.errors import ServingError
+
 RETIRED_FILE: Final = "retired_calls.db"
 """Beside the prediction logs of the products."""
 _LOG: Final = logging.getLogger("headwater.serving")
@@ -27,6 +29,16 @@ _ADD: Final = """
 INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
 calls = calls + excluded.calls, first = min(first, excluded.first), last = max(last, excluded.last)
 """
+
+
+class RetiredCallsError(ServingError):
+    """Counts of refused calls that cannot be read."""
+
+    def __init__(self, *, file: Path, reason: str) -> None:
+        super().__init__(
+            f"The calls of retired versions in {file} cannot be read: {reason}. Look at the disk; move a damaged file away, and "
+            "services begin another one."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +67,7 @@ class RetiredCalls:
 
     def __init__(self, file: Path) -> None:
         """Uses a file, which need not be there yet."""
-        self._file, self._lock = file, threading.Lock()
+        self._file, self._lock, self._keeping = file, threading.Lock(), threading.Lock()
         self._counts: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
         self._has_failed = False
 
@@ -67,6 +79,10 @@ class RetiredCalls:
 
     def keep(self) -> None:
         """Adds what was counted since to the file. What cannot be written now is kept for the next time, and said once."""
+        with self._keeping:  # the last call finds what one before it could not write
+            self._keep()
+
+    def _keep(self) -> None:
         with self._lock:
             counts, self._counts = self._counts, {}
         if not counts:
@@ -94,16 +110,19 @@ def read_retired_calls(file: Path, product: str) -> tuple[RetiredCall, ...]:
     """The calls of a product's retired versions that are on this machine's record, by version, caller and day.
 
     Raises:
-        sqlite3.Error: The file cannot be read.
+        RetiredCallsError: The file cannot be read.
     """
     if not file.is_file():
         return ()
-    with _opened(file) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'calls'").fetchone():
-            return ()
-        rows = connection.execute(
-            "SELECT * FROM calls WHERE product = ? ORDER BY version, caller, day", (product,)
-        ).fetchall()
+    try:
+        with _opened(file) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'calls'").fetchone():
+                return ()
+            rows = connection.execute(
+                "SELECT * FROM calls WHERE product = ? ORDER BY version, caller, day", (product,)
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise RetiredCallsError(file=file, reason=str(error)) from error
     return tuple(
         RetiredCall(
             product=of, version=version, caller=caller, day=day, calls=calls, first=_moment(first), last=_moment(last)

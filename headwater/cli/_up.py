@@ -19,8 +19,9 @@ from headwater.errors import HeadwaterError
 
 LOOPBACK: Final = "127.0.0.1"
 _GUARD: Final = "headwater.cli._guard"
-_OPTIONAL: Final = ("review",)
-"""What may end without taking everything else along: a product that cannot be loaded has its place in the Dagster UI."""
+_OPTIONAL: Final = {"review": "headwater review open", "watch": "headwater watch"}
+"""What may end without taking everything else along, and what opens it again: a product that cannot be loaded has its place in the
+Dagster UI."""
 _PORT = click.IntRange(1, 65535)
 
 
@@ -194,7 +195,7 @@ def _run_until_stopped(
                     ended = ServiceEndedError(name=name, code=code, log=logs / f"{name}.log")
                     if name not in _OPTIONAL:
                         raise ended
-                    click.echo(f"{ended} All else goes on; `headwater {name} open` opens it again.", err=True)
+                    click.echo(f"{ended} All else goes on; `{_OPTIONAL[name]}` opens it again.", err=True)
                     del running[name]
                 for name in [name for name, port in silent.items() if _answers(port)]:
                     click.echo(f"{name} answers.")

@@ -21,6 +21,8 @@ LOOPBACK: Final = "127.0.0.1"
 _LOG: Final = logging.getLogger("headwater.watch")
 _LOOK: Final = 5.0
 _SELDOM: Final = 60.0
+_MALFORMED: Final = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading a file that anybody may have published can raise."""
 _Part = Callable[[], Sequence[Sample]]
 
 
@@ -119,11 +121,13 @@ class Watch:
 def _tried(part: _Part) -> tuple[Sequence[Sample], str]:
     from resources.dagster_home import storage_errors
 
-    known: tuple[type[Exception], ...] = (HeadwaterError, OSError, ValueError, KeyError, *storage_errors())
+    known: tuple[type[Exception], ...] = (HeadwaterError, OSError, *storage_errors())
     try:
         return part(), ""
     except known as error:
         return (), str(error) or type(error).__name__
+    except _MALFORMED as error:
+        return (), f"{type(error).__name__}: {error}"
 
 
 def _listen(port: int, held: Watch) -> None:

@@ -66,7 +66,7 @@ class Sample:
 
     Attributes:
         name: Its name in the catalogue.
-        value: The number.
+        value: The number; making one of anything else raises ValueError or TypeError.
         labels: Values of its labels.
     """
 
@@ -75,6 +75,7 @@ class Sample:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        float(self.value)  # what is no number would cost the whole exposition
         _, labels = CATALOGUE.get(self.name, ("", ("",)))
         if tuple(self.labels) != labels:
             raise UnknownSampleError(name=self.name, labels=tuple(self.labels))

@@ -13,6 +13,7 @@ from serving.engine._answers import Answer, Asked, Explanation, Step
 from serving.engine._loaded import LoadedModel, check_fits
 from serving.engine.errors import (
     ExplanationError,
+    RefusedLookupError,
     RequestError,
     RequestTimeError,
     VersionNotServedError,
@@ -179,7 +180,7 @@ class Engine:
         except (TimeBeforeWindowError, TimeValueError, EntityValueError) as error:
             if len(asked) > 1:
                 return self._one_by_one(asked, drawn, answers)
-            answers[0] = RequestError(str(error))
+            answers[0] = RefusedLookupError(str(error))
             return found, None
         for place, question, row in zip(places, questions, rows, strict=True):
             found[place][question.view] = row

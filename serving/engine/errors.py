@@ -32,6 +32,10 @@ class RequestTimeError(RequestError):
         super().__init__(f"The prediction time {time} {problem}.", fields={"time": problem})
 
 
+class RefusedLookupError(RequestError):
+    """A time or an entity that the online store answers for no version: what became of it says nothing about who was drawn."""
+
+
 class ExplanationError(RequestError):
     """An explanation of a model that gives none."""
 

@@ -48,7 +48,7 @@ class InferenceService:
             front: Where requests come in.
             keys: Who may ask.
             most_instances: Instances of a request.
-            is_ready: Whether every product can be answered.
+            is_ready: Whether every product can be answered, as REST says it.
         """
         self._front, self._keys, self._most, self._is_ready = front, keys, most_instances, is_ready
 
@@ -94,11 +94,11 @@ class InferenceService:
     async def _infer(self, raw: bytes, context: _Context) -> bytes:
         """One request for predictions, counted however it ends."""
         begun = time.perf_counter()
-        product, version, status, request_id = "", "", 500, ""
+        product, version, status = "", "", 500
         traces: list[RequestTrace] = []
         try:
             request = _message(raw)
-            product, request_id = request.model_name, request.id
+            product = request.model_name
             answered = await self._answer(request, raw, _headers(context), context.time_remaining(), traces)
             version, status = answered.version, 200
             said = [("deprecation", answered.deprecation)] if answered.deprecation else []
@@ -107,9 +107,8 @@ class InferenceService:
                 context.set_trailing_metadata(tuple(said))
             return answered.body
         except (Problem, ServingError) as error:
-            problem = error if isinstance(error, Problem) else problem_of(error)
+            problem = _problem(error)
             status = problem.status
-            self._front.told(product, request_id, "", problem)
             await _abort(context, problem)
         except asyncio.CancelledError:  # by the caller, or by the caller's deadline
             status = 504
@@ -150,6 +149,7 @@ class InferenceService:
             return await self._front.answer(product, id, digest, remaining, read=read, write=write, trace=trace)
         except (Problem, ServingError) as error:
             self._front.note_retired(error, name)
+            self._front.told(product, id, caller.trace, _problem(error))
             raise
 
     async def _engine(self, context: _Context, product: str, version: str) -> Engine:
@@ -171,6 +171,10 @@ def _message(raw: bytes) -> pb.ModelInferRequest:
         return pb.ModelInferRequest.FromString(raw)
     except DecodeError as error:
         raise Problem(400, "malformed_message", f"The message is no ModelInferRequest: {error}.") from error
+
+
+def _problem(error: Problem | ServingError) -> Problem:
+    return error if isinstance(error, Problem) else problem_of(error)
 
 
 def _bytes_of(message: Any) -> bytes:

@@ -5,8 +5,8 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
@@ -97,8 +97,7 @@ class App:
         self._looker = threading.Thread()
         self._log_troubles: dict[str, str] = {}
         self._shown: set[tuple[str, ...]] = set()
-        self._following: asyncio.Task[None] | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._beside: set[asyncio.Task[None]] = set()
         self._is_ending, self._has_looked = False, asyncio.Event()
         self._gets: dict[str, _Get] = {
             "/v2/health/live": lambda: (200, {"live": True}),
@@ -248,8 +247,13 @@ class App:
         else:
             raise _nothing(path)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether every product can be answered now."""
+        return self._live.is_ready and not self._is_ending and not self._log_troubles
+
     def _ready(self) -> tuple[int, Any]:
-        is_ready = self._live.is_ready and not self._is_ending and not self._log_troubles
+        is_ready = self.is_ready
         found: dict[str, Any] = {"ready": is_ready}
         if troubles := {**{one.product: one.reason for one in self._live.troubles}, **self._log_troubles}:
             found["troubles"] = troubles
@@ -276,8 +280,8 @@ class App:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self._following = asyncio.create_task(self._follow_lake())
-                self._keeping = asyncio.create_task(self._keep_counts())
+                self._begin(self._follow_lake)
+                self._begin(self._keep_counts)
                 try:
                     await asyncio.wait_for(self._has_looked.wait(), _PATIENCE)
                 except TimeoutError:
@@ -288,20 +292,41 @@ class App:
                 gc.freeze()  # what is loaded stays: no later collection looks through it while somebody waits
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                self._is_ending = True
-                for task in (self._following, self._keeping):
-                    if task is not None:
-                        task.cancel()
-                        with suppress(asyncio.CancelledError):
-                            await task
-                if self._grpc is not None:
-                    await self._grpc.ended()
-                self._desk.close()
-                if self._retired is not None:
-                    self._retired.keep()
-                self._failures.close()
+                await self._end()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    async def _end(self) -> None:
+        """Ends what goes on beside the requests, and makes durable what is counted, whatever of it fails."""
+        self._is_ending = True
+        for task in (beside := tuple(self._beside)):
+            task.cancel()
+        with ExitStack() as last:
+            last.callback(self._failures.close)
+            if self._retired is not None:
+                last.callback(self._retired.keep)
+            last.callback(self._desk.close)
+            if beside:
+                await asyncio.wait(beside)
+            if self._grpc is not None:
+                await self._grpc.ended()
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Does something beside the requests; after a fault of ours, which the loop reports, it begins again."""
+        if self._is_ending:
+            return
+        task = asyncio.create_task(work())
+        self._beside.add(task)
+        task.add_done_callback(lambda done: self._ended(done, work))
+
+    def _ended(self, task: asyncio.Task[None], work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._beside.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_exception_handler(
+                {"message": "work beside the requests failed, and begins again", "exception": error}
+            )
+            loop.call_later(self._follow, self._begin, work)
 
     async def _follow_lake(self) -> None:
         """Looks at the lake again and again, beside the requests."""
@@ -349,7 +374,7 @@ class App:
         metrics, live = self._metrics, self._live
         metrics.refreshed.set(time.time())
         metrics.lake_away.set(bool(live.lake_trouble))
-        metrics.ready.set(live.is_ready and not self._log_troubles)
+        metrics.ready.set(self.is_ready)
         deployed: set[tuple[str, ...]] = {
             (product, version, engine.deployment.policy.kind, engine.deployment.commit)
             for product, engine in live.engines.items()

@@ -15,7 +15,7 @@ from typing import Final
 
 from headwater.features.errors import FeatureError
 from headwater.product import LogFull
-from serving.engine import Answer, Asked, Engine, Step
+from serving.engine import Answer, Asked, Engine, RefusedLookupError, Step
 from serving.errors import ServingError
 from serving.http._metrics import Metrics
 from serving.http._wire import Problem
@@ -163,13 +163,23 @@ class Desk:
             self._count -= len(asked)
 
     async def prepare(self, engines: Mapping[str, Engine]) -> dict[str, str]:
-        """Opens the logs of products that may be asked next; why one cannot be answered for its log, by product."""
-        missing = [product for product in engines if product not in self._logs]
-        if not missing:
+        """Opens the logs of products that may be asked next, and looks for room in those that had none.
+
+        Returns:
+            Why one cannot be answered for its log, which could not be opened, by product.
+        """
+        for product in self._shown_full - engines.keys():
+            self._show_full(product, None)
+        wanted = [product for product in engines if product not in self._logs or product in self._shown_full]
+        if not wanted:
             return {}
-        failed = await asyncio.get_running_loop().run_in_executor(self._thread, self._opened, missing)
+        failed = await asyncio.get_running_loop().run_in_executor(self._thread, self._opened, wanted)
+        for product in wanted:
+            self._show_full(product, failed.get(product))
         return {
-            product: str(error) for product, error in failed.items() if not _may_go_unlogged(engines[product], error)
+            product: str(error)
+            for product, error in failed.items()
+            if product not in self._logs and not _may_go_unlogged(engines[product], error)
         }
 
     def close(self) -> None:
@@ -244,7 +254,8 @@ class Desk:
         found = {}
         for product in products:
             try:
-                self._log_of(product)
+                self._log_of(product).make_room()
+                self._full.pop(product, None)
             except LogError as error:
                 found[product] = error
         return found
@@ -333,8 +344,7 @@ class Desk:
     def _finish(self, ready: dict[str, list[_Waiting]], failed: dict[str, LogError]) -> None:
         for product, group in ready.items():
             error = failed.get(product)
-            if isinstance(error, LogFullError) or product in self._shown_full:
-                self._show_full(product, isinstance(error, LogFullError))
+            self._show_full(product, error)
             for one in group:
                 if error is None:
                     one.answer()
@@ -344,7 +354,10 @@ class Desk:
                 else:
                     one.fail(_unlogged(error))
 
-    def _show_full(self, product: str, is_full: bool) -> None:
+    def _show_full(self, product: str, error: LogError | None) -> None:
+        is_full = isinstance(error, LogFullError)
+        if is_full is (product in self._shown_full):
+            return
         self._metrics.log_full.labels(product).set(is_full)
         (self._shown_full.add if is_full else self._shown_full.discard)(product)
 
@@ -377,5 +390,5 @@ def _combined(wrong: list[tuple[int, ServingError]], count: int) -> BaseExceptio
         "invalid",
         f"{len(wrong)} of {count} instances cannot be answered, so none is. The first: {first}",
         fields=fields,
-        places=[place for place, _ in wrong],
+        places=[place for place, error in wrong if not isinstance(error, RefusedLookupError)],
     )

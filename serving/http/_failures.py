@@ -1,7 +1,7 @@
 """What could not be answered, counted by version and written down about once a second, for who decides about versions.
 
 The counters of `/metrics` begin at zero in each process and know no version of a request that failed. A kill loses what was counted
-since the last write; a log that cannot be written is told, and tried again.
+since the last write; a log that cannot be written is told once, and tried again.
 """
 
 import logging
@@ -31,7 +31,10 @@ class Failures:
         self._open_log = open_log
         self._logs: dict[str, LogWriter] = {}
         self._counts: dict[_Key, tuple[int, int]] = {}
+        self._told: set[str] = set()
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        """One at a time opens, writes and ends logs: at the end a thread may still be about it."""
 
     def note(self, engine: Engine, asked: Sequence[Asked], code: str) -> None:
         """Counts requests that got no answer. Those that named their version were not drawn, and count for none."""
@@ -46,11 +49,28 @@ class Failures:
 
     def prepare(self, products: Iterable[str]) -> None:
         """Opens the logs of products that may be asked next, while the disk has room."""
-        for product in list(products):
-            self._log_of(product)
+        with self._writing:
+            for product in list(products):
+                self._log_of(product)
 
     def write(self) -> None:
         """Writes what was counted; what cannot be written now is kept for the next time."""
+        with self._writing:
+            self._write()
+
+    def close(self) -> None:
+        """Writes the rest and ends the logs; none is opened any more."""
+        with self._writing:
+            self._write()
+            self._open_log = None
+            for product, log in self._logs.items():
+                try:
+                    log.close()
+                except LogError as error:
+                    self._tell(product, error)
+            self._logs.clear()
+
+    def _write(self) -> None:
         with self._lock:
             counts, self._counts = self._counts, {}
         for product in sorted({key[0] for key in counts}):
@@ -61,19 +81,10 @@ class Failures:
                 continue
             try:
                 log.append([_record(key, *found) for key, found in own.items()])
+                self._told.discard(product)
             except LogError as error:
-                _LOG.error("failures cannot be written", extra={"product": product, "reason": str(error)})
+                self._tell(product, error)
                 self._keep(own)
-
-    def close(self) -> None:
-        """Writes the rest and ends the logs."""
-        self.write()
-        for product, log in self._logs.items():
-            try:
-                log.close()
-            except LogError as error:
-                _LOG.error("failures cannot be written", extra={"product": product, "reason": str(error)})
-        self._logs.clear()
 
     def _keep(self, counts: dict[_Key, tuple[int, int]]) -> None:
         with self._lock:
@@ -88,9 +99,15 @@ class Failures:
             try:
                 self._logs[product] = self._open_log(product)
             except LogError as error:
-                _LOG.error("failures cannot be written", extra={"product": product, "reason": str(error)})
+                self._tell(product, error)
                 return None
         return self._logs[product]
+
+    def _tell(self, product: str, error: LogError) -> None:
+        """Says it once until it is over: it is tried every second, and a full disk may hold this log too."""
+        if product not in self._told:
+            self._told.add(product)
+            _LOG.error("failures cannot be written", extra={"product": product, "reason": str(error)})
 
 
 def _record(key: _Key, count: int, at: int) -> bytes:

@@ -6,7 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from headwater.tracing import Tracer
-from serving.engine import Answer, Asked, Engine, RequestError, Step, VersionNotServedError, VersionRetiredError
+from serving.engine import (
+    Answer,
+    Asked,
+    Engine,
+    RefusedLookupError,
+    RequestError,
+    Step,
+    VersionNotServedError,
+    VersionRetiredError,
+)
 from serving.errors import ProductNotServedError, ServingError
 from serving.http._desk import Desk, Settled, nobody
 from serving.http._failures import Failures
@@ -188,11 +197,13 @@ class Front:
         """The desk's answers. What was read well and gets none is a failure of the version that was drawn for it."""
         try:
             return await self._desk.ask(engine, asked, deadline, settled, steps)
+        except RefusedLookupError:
+            raise
         except (Problem, ServingError) as error:
             problem = error if isinstance(error, Problem) else problem_of(error)
             if problem.status != _TOO_LARGE:
-                wrong = [asked[place] for place in problem.places]
-                self._failures.note(engine, wrong or asked, problem.code)
+                failed = asked if problem.places is None else [asked[place] for place in problem.places]
+                self._failures.note(engine, failed, problem.code)
             raise
 
     def _count(self, engine: Engine, answers: Sequence[Answer]) -> None:

@@ -41,6 +41,17 @@ _SENT: Final[Mapping[str, tuple[str, str]]] = {
     "429": ("Retry-After", "integer"),
 }
 _REFUSALS: Final = ("400", "401", "403", "404", "405", "409", "410", "413", "415", "422", "429", "503", "504")
+_TOLD: Final[Mapping[str, Any]] = {
+    "Deprecation": {
+        "description": "There when a version that answered is deprecated: `@` and since when, in seconds since 1970 (RFC 9745).",
+        "schema": {"type": "string"},
+    },
+    "Headwater-Logged": {
+        "description": "There when the log was full: the answer, or one of a batch, does not stand in it.",
+        "schema": {"const": "false"},
+    },
+}
+"""Headers of an answer that has something to say beside it."""
 _ID: Final[Mapping[str, Any]] = {
     "type": "string",
     "maxLength": LONGEST_ID,
@@ -207,7 +218,7 @@ def _predict(product: str, version: str, model: LoadedModel) -> dict[str, Any]:
         "required": ["predictions"],
         "properties": {"predictions": {"type": "array", "items": answer, "minItems": 1}},
     }
-    said = {"description": "The prediction.", "content": _json({"anyOf": [answer, batch]})}
+    said = {"description": "The prediction.", "headers": _TOLD, "content": _json({"anyOf": [answer, batch]})}
     bodies = [
         _exactly({"entity": entity, "time": time, **common}, "entity"),
         _exactly({"instances": many, **common}, "instances"),
@@ -282,7 +293,7 @@ def _infer(product: str, version: str, model: LoadedModel) -> dict[str, Any]:
         },
         "model_name", "model_version", "id", "outputs",
     )  # fmt: skip
-    said = {"description": "Tensors of scores, decisions and versions.", "content": _json(answer)}
+    said = {"description": "Tensors of scores, decisions and versions.", "headers": _TOLD, "content": _json(answer)}
     return {
         "summary": f"Predictions of {product}{f', version {version}' if version else ''} as tensors (Open Inference Protocol)",
         "operationId": f"infer_{_name(product, version)}",

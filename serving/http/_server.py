@@ -152,7 +152,8 @@ def run(
         retired=retired,
         tracer=tracer,
     )
-    server = _grpc_server(settings, front, keys, live, reserved.getsockname()[1] if reserved else settings.grpc_port)
+    grpc_port = reserved.getsockname()[1] if reserved else settings.grpc_port
+    server = _grpc_server(settings, front, keys, grpc_port, is_ready=lambda: app.is_ready)
     app = App(
         live=live,
         desk=desk,
@@ -222,16 +223,14 @@ def _reserved(settings: ServerSettings) -> socket.socket | None:
 
 
 def _grpc_server(
-    settings: ServerSettings, front: "Front", keys: Keys, live: LiveProducts, port: int | None
+    settings: ServerSettings, front: "Front", keys: Keys, port: int | None, *, is_ready: Callable[[], bool]
 ) -> "GrpcServer | None":
     if port is None:
         return None
     from serving.grpc._server import GrpcServer
     from serving.grpc._service import InferenceService
 
-    service = InferenceService(
-        front=front, keys=keys, most_instances=settings.limits.instances, is_ready=lambda: live.is_ready
-    )
+    service = InferenceService(front=front, keys=keys, most_instances=settings.limits.instances, is_ready=is_ready)
     return GrpcServer(service, host=settings.host, port=port, message_limit=settings.limits.body, drain=settings.drain)
 
 

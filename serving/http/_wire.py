@@ -29,7 +29,7 @@ class Problem(Exception):  # noqa: N818 - a word of HTTP's own (RFC 9457)
         message: A sentence for people.
         fields: What is wrong, by field.
         retry_after: Seconds after which to try again.
-        places: Which instances are at fault; empty when all are, or none.
+        places: The instances that the version which was drawn for them could not answer; None for all.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class Problem(Exception):  # noqa: N818 - a word of HTTP's own (RFC 9457)
         fields: Mapping[str, str] | None = None,
         retry_after: int | None = None,
         allow: str = "",
-        places: Sequence[int] = (),
+        places: Sequence[int] | None = None,
     ) -> None:
         self.status, self.code, self.message, self.retry_after, self.allow = status, code, message, retry_after, allow
-        self.places = tuple(places)
+        self.places = places
         self.fields = dict(fields or {})
         super().__init__(message)
 

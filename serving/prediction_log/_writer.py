@@ -44,6 +44,7 @@ class LogWriter:
         self._folder, self._size, self._sync = folder, segment_bytes, sync
         self._lock, self._gate = threading.Lock(), threading.Lock()
         self._batch = _Batch()
+        self._wanted = 0
         self._segment: _Opened | None = None
         with self._errors():
             folder.mkdir(parents=True, exist_ok=True)
@@ -75,6 +76,18 @@ class LogWriter:
             reason = "another thread's write of the same frame did not end"
             raise batch.error or LogError(path=str(self._folder), action="written", reason=reason)
 
+    def make_room(self) -> None:
+        """Looks for room where the last write found none; else does nothing.
+
+        Raises:
+            LogFullError: There is none yet.
+            LogError: The disk refuses otherwise.
+        """
+        with self._lock, self._errors():
+            if self._wanted:
+                self._reserve(self._wanted)
+                self._wanted = 0
+
     def close(self) -> None:
         """Ends the segment."""
         with self._lock, self._errors():
@@ -101,12 +114,18 @@ class LogWriter:
 
     def _write(self, records: Sequence[bytes]) -> None:
         size = frame_size(records)
+        self._wanted = size
         with self._errors():
-            if self._segment is None or self._segment.free < size:
-                before, self._segment = self._segment, _Opened.make(self._folder, max(self._size, size))
-                if before is not None:
-                    before.seal()
-            self._segment.write(records, sync=self._sync)
+            self._reserve(size).write(records, sync=self._sync)
+        self._wanted = 0
+
+    def _reserve(self, size: int) -> "_Opened":
+        """The segment, a new one where it has no room for so many bytes."""
+        if self._segment is None or self._segment.free < size:
+            before, self._segment = self._segment, _Opened.make(self._folder, max(self._size, size))
+            if before is not None:
+                before.seal()
+        return self._segment
 
     def _after_fork(self) -> None:
         """In a forked process, whose parent writes on in the segment: without one, until there is something to write."""

@@ -94,7 +94,7 @@ class ReviewApp:
             raise Problem(415, "content_type", "Send the page's own form.")
         body = await read_body(receive, headers, _BODY)
         form = _fields(body.decode("latin-1"))
-        desk, who = self._desk(form.get("product", "")), self._caller(headers, form.get("product", ""))
+        who, desk = self._caller(headers, form.get("product", "")), self._desk(form.get("product", ""))
         if not hmac.compare_digest(form.get("token", "").encode(), self._token(who).encode()):
             raise Problem(
                 403, "token", "The form is not from this page, or the page was started again. Load it and answer again."

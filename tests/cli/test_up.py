@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -160,3 +161,28 @@ def test_a_taken_port_is_named_with_its_option(workshop: Workshop) -> None:
         assert "--review-port" in workshop.run("up", *free, "--review-port", port, code=2).stderr
         free = (*free, "--no-review")
         assert "--watch-port" in workshop.run("up", *free, "--watch-port", port, code=2).stderr
+
+
+ENDING = """
+import sys
+from pathlib import Path
+from headwater.cli._up import _run_until_stopped
+ends = lambda code, after: [sys.executable, "-c", f"import sys, time; time.sleep({after}); sys.exit({code})"]
+commands = {"watch": ends(2, 0), "review": ends(2, 0), "service": ends(3, 2)}
+_run_until_stopped(commands, {}, Path(sys.argv[1]), {})
+"""
+
+
+def test_a_watch_or_a_review_that_ends_takes_nothing_along_and_the_service_does(tmp_path: Path) -> None:
+    # A product that cannot be loaded ends both at their start.
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    for name, command in (("watch", "headwater watch"), ("review", "headwater review open")):
+        assert f"{name} ended by itself with 2" in done.stderr
+        assert f"`{command}` opens it again" in done.stderr
+    assert "ServiceEndedError: service ended by itself with 3" in done.stderr

@@ -9,10 +9,11 @@ import pytest
 from headwater.cli._watch import Watch, WatchPortError, _listen
 from headwater.errors import HeadwaterError
 from headwater.tracing import open_tracer, request_of, span_of
-from headwater.watching import Sample, UnknownSampleError, exposition
+from headwater.watching import ProductReader, Sample, UnknownSampleError, exposition, read_disk
 from resources.settings import Settings
 from resources.tracing import SERVICE, traced
 from tests.compaction.scene import PATH, Scene, record
+from tests.serving.conftest import PRODUCT, Released
 from tests.serving.http.test_traces import Collector, facts
 
 
@@ -62,6 +63,32 @@ def test_a_part_that_cannot_be_seen_shows_no_numbers_and_says_so() -> None:
     away.clear()
     watch.look()
     assert 'headwater_watch_failed{part="disk"} 0.0' in exposition(watch.samples()).decode()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[]",
+        '{"policy": null, "version": "1.0.0"}',
+        '{"policy": "all-at-once", "version": "1.0.0", "barred": [1]}',
+        '{"policy": "all-at-once", "version": "1.0.0", "traffic": {"1.0.0": "all"}}',
+        "{",
+    ],
+)
+def test_a_release_that_somebody_published_wrongly_costs_the_watch_its_numbers_and_not_its_life(
+    tmp_path: Path, said: str
+) -> None:
+    source, path = tmp_path / "source", f"{PRODUCT}/release"
+    source.mkdir()
+    (source / "release.json").write_text(said)
+    made = Released(tmp_path / "state")
+    made.publish(path, lambda tx: tx.write_folder(path, source).data_version, {})
+    reader, watch = ProductReader(made.lake, [PRODUCT], branch="main"), Watch()
+    watch.parts = {"lake": (0.0, lambda: list(reader.read())), "disk": (0.0, lambda: list(read_disk(tmp_path)))}
+    watch.look()
+    shown = exposition(watch.samples()).decode()
+    assert 'headwater_watch_failed{part="lake"} 1.0' in shown
+    assert 'headwater_watch_failed{part="disk"} 0.0' in shown
 
 
 def test_a_number_that_no_catalogue_has_cannot_be_made() -> None:

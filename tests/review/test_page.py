@@ -167,6 +167,7 @@ def test_with_keys_the_answer_is_the_keys_and_without_the_role_there_is_none(
     assert A not in page.ask("GET", "/", **as_("cy"))[2], "a key of another product sees nothing of this one"
     form = page.form(A, "on time", **as_("ann"))
     assert page.ask("POST", "/answer", form)[0] == 401
+    assert page.ask("POST", "/answer", {**form, "product": "nothing"})[0] == 401, "who has no key learns no names"
     assert page.ask("POST", "/answer", form, **as_("cy"))[0] == 403
     assert page.ask("POST", "/answer", form, **as_("ann"))[0] == 303
     assert [answer.actor for answer in scene.desk.history(9)] == ["key:ann"]

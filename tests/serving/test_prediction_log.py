@@ -161,6 +161,12 @@ def test_a_full_disk_is_said_before_anything_is_promised_and_later_records_find_
     for _ in range(2):
         with pytest.raises(LogFullError, match="disk is full"):
             log.append([b"x" * 150])
+        with pytest.raises(LogFullError, match="disk is full"):
+            log.make_room()
+    full[0] = False
+    log.make_room()
+    full[0] = True
+    log.make_room()  # there is room now, and nobody looks for more
     full[0] = False
     log.append([b"after"])
     log.close()

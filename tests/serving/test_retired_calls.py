@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.retired_calls import RetiredCalls, read_retired_calls
+from serving.retired_calls import RetiredCalls, RetiredCallsError, read_retired_calls
 
 ROOT = Path(__file__).parents[2]
 _MANY = """
@@ -56,3 +56,18 @@ def test_before_any_refusal_there_is_nothing_to_read(tmp_path: Path) -> None:
     assert read_retired_calls(tmp_path / "calls.db", "toy") == ()
     (tmp_path / "calls.db").touch()
     assert read_retired_calls(tmp_path / "calls.db", "toy") == ()
+
+
+def test_a_damaged_file_is_named_and_counting_goes_on_once_it_is_away(tmp_path: Path) -> None:
+    file = tmp_path / "calls.db"
+    file.write_bytes(b"no database" * 100)
+    calls = RetiredCalls(file)
+    calls.note("toy", "1.0.0", "desk")
+    calls.keep()
+    with pytest.raises(
+        RetiredCallsError, match=r"calls\.db cannot be read: file is not a database.*move a damaged file away"
+    ):
+        read_retired_calls(file, "toy")
+    file.unlink()
+    calls.keep()
+    assert [one.calls for one in read_retired_calls(file, "toy")] == [1]

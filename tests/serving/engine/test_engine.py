@@ -24,6 +24,7 @@ from serving.engine import (
     ExplanationError,
     FunctionChangedError,
     NotServableError,
+    RefusedLookupError,
     RequestError,
     UnfitModelError,
     VersionNotServedError,
@@ -128,7 +129,13 @@ def test_one_bad_request_leaves_the_others_alone(engine: Engine) -> None:
             asked(engine, id="late")._replace(at=2**60),
         ]
     )
-    assert [type(one) for one in found] == [Answer, RequestError, RequestError, Answer, RequestError]
+    assert [type(one) for one in found] == [
+        Answer,
+        RequestError,
+        RefusedLookupError,
+        Answer,
+        RefusedLookupError,
+    ]
     assert "x is -1" in str(found[1])
     assert "window" in str(found[2])
 

@@ -15,6 +15,7 @@ import pytest
 from serving.grpc._proto import open_inference_pb2 as pb
 from tests.serving.conftest import PRODUCT, Released
 from tests.serving.grpc_client import Client, request
+from tests.serving.http.campaign import BROKEN, with_disk
 from tests.serving.http.conftest import TIME, Service
 from tests.serving.http.conftest import shared_state as shared_state
 from tests.serving.http.conftest import start as start
@@ -201,6 +202,36 @@ def test_a_service_that_is_asked_to_end_answers_what_it_has_over_grpc(start: Cal
     ids = [one.request_id for one in service.logged()]
     assert {f"{id}#0" for id in found} <= set(ids)
     assert len(ids) == len(set(ids))
+
+
+def test_a_fault_of_the_services_own_is_a_line_with_the_callers_id_and_trace(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
+    service = start("--grpc-port", "0", program=with_disk(tmp_path, BROKEN))
+    client, trace = Client(grpc_port(service)), "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = [("x-request-id", "unlucky"), ("traceparent", f"00-{trace}-00f067aa0ba902b7-01")]
+    with pytest.raises(grpc.RpcError):
+        client.call("ModelInfer", request(PRODUCT, ONE), metadata=headers)
+    client.close()
+    lines = [json.loads(line) for line in service.stop()[1].splitlines()]
+    (line,) = [line for line in lines if line["message"] == "a request failed"]
+    assert (line["request_id"], line["trace"], line["product"]) == ("unlucky", trace, PRODUCT)
+
+
+def test_a_service_whose_log_cannot_be_opened_is_ready_over_no_protocol(
+    released: Released, start: Callable[..., Service]
+) -> None:
+    folder = released.folder / "serving" / "log"
+    folder.mkdir(parents=True)
+    (folder / PRODUCT).write_text("in the way")
+    service = start("--grpc-port", "0", wait=False)
+    service.until(lambda: "could not be" in service.get("/v2/health/ready").json.get("troubles", {}).get(PRODUCT, ""))
+    client = Client(grpc_port(service))
+    assert (service.get("/v2/health/ready").status, client.call("ServerReady", pb.ServerReadyRequest()).ready) == (
+        503,
+        False,
+    )
+    client.close()
 
 
 def test_a_taken_grpc_port_is_named(service: Service, start: Callable[..., Service]) -> None:

@@ -11,6 +11,14 @@ from typing import Any
 
 from tests.serving.http.conftest import ENTITY, PREDICT, TIME, Service
 
+BROKEN = """
+    from serving.engine import Engine
+    def answer(self, asked, steps=None):
+        raise ZeroDivisionError("planted")
+    Engine.answer = answer
+"""
+"""A fault of the engine's own, for `with_disk`."""
+
 
 @dataclass
 class Callers:

@@ -1,5 +1,7 @@
 """What could not be answered is counted for the version that was drawn, and written down once."""
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,9 @@ import pytest
 from serving.engine import Asked
 from serving.http._failures import Failures
 from serving.prediction_log import FailureRecord, LogError, LogWriter, decode_failure, read_frames, segments
+from tests.serving.conftest import PRODUCT, Released
+from tests.serving.http.campaign import BROKEN, with_disk
+from tests.serving.http.conftest import ENTITY, PREDICT, TIME, Service
 
 
 class Drawn:
@@ -58,8 +63,10 @@ def test_what_cannot_be_written_now_is_written_later(tmp_path: Path, caplog: pyt
     blocked.write_text("in the way")
     failures = Failures(lambda product: LogWriter(tmp_path / product, segment_bytes=2**14))
     note(failures, asked(1))
-    failures.write()
-    assert "failures cannot be written" in caplog.text
+    for _ in range(3):
+        failures.prepare(["toy"])
+        failures.write()
+    assert caplog.messages.count("failures cannot be written") == 1, "not every second"
     blocked.unlink()
     note(failures, asked(1))
     failures.write()
@@ -83,9 +90,90 @@ def test_a_full_disk_is_told_and_kept() -> None:
     assert sum(count for count, _ in failures._counts.values()) == 1
 
 
+def test_the_end_waits_for_who_opens_a_log_and_no_segment_is_left_open(tmp_path: Path) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def opened(product: str) -> LogWriter:
+        begun.set()
+        assert gate.wait(20)
+        return LogWriter(tmp_path / product, segment_bytes=2**14)
+
+    failures = Failures(opened)
+    note(failures, asked(1))
+    preparing = threading.Thread(target=failures.prepare, args=(["toy", "other"],))
+    preparing.start()
+    begun.wait(20)
+    ending = threading.Thread(target=failures.close)
+    ending.start()
+    gate.set()
+    preparing.join()
+    ending.join()
+    failures.prepare(["late"])
+    assert [one.count for one in written(tmp_path / "toy")] == [1]
+    assert [segment.is_final for folder in tmp_path.iterdir() for segment in segments(folder)] == [True]
+    assert {folder.name for folder in tmp_path.iterdir()} == {"toy", "other"}
+
+
 def test_without_a_log_nothing_is_kept() -> None:
     failures = Failures()
     failures.prepare(["toy"])
     note(failures, asked(1))
     failures.write()
     failures.close()
+
+
+BROKEN_WITH_13 = """
+    from serving.engine import LoadedModel, RequestError
+    plain = LoadedModel.inputs
+    def inputs(self, fields, at, found):
+        if fields["x"] == 13:
+            raise RequestError("planted")
+        return plain(self, fields, at, found)
+    LoadedModel.inputs = inputs
+"""
+FAULTY = """
+    from serving.http._app import App
+    plain, shown = App._show, []
+    def show(self):
+        if "1.1.0" in self._live.engines["toy"].models and not shown:
+            shown.append(1)
+            raise ZeroDivisionError("planted")
+        plain(self)
+    App._show = show
+"""
+
+
+def test_a_fault_beside_the_requests_is_told_and_neither_following_nor_counting_ends_with_it(
+    released: Released, start: Callable[..., Service], tmp_path: Path
+) -> None:
+    service = start(program=with_disk(tmp_path, FAULTY + BROKEN))
+
+    def served() -> list[str]:
+        found: list[str] = service.get("/v1/products").json["products"][0]["versions"]
+        return found
+
+    released.release("all-at-once", "1.1.0")
+    service.until(lambda: served() == ["1.1.0"])
+    released.release("all-at-once", "1.0.0")
+    service.until(lambda: served() == ["1.0.0"])
+    assert service.predict().status == 500
+    code, said = service.stop()
+    assert (code, said.count("begins again")) == (0, 1)
+    (counted,) = written(service.state / "serving" / "failures" / PRODUCT)
+    assert (counted.version, counted.code, counted.count) == ("1.0.0", "failed", 1)
+
+
+def test_a_time_that_no_version_can_be_asked_about_is_no_failure_of_the_one_that_was_drawn(
+    released: Released, start: Callable[..., Service], tmp_path: Path
+) -> None:
+    """Three failures in three requests send a fresh version back: anybody who asks could have."""
+    service = start(program=with_disk(tmp_path, BROKEN_WITH_13))
+    past = {"entity": ENTITY, "time": "1999-01-01T00:00:00Z"}
+    present = {"entity": ENTITY, "time": TIME}
+    for body in (past, {"instances": [past, present]}, {"instances": [past, past]}):
+        assert service.ask("POST", PREDICT, body).status == 422
+    unlucky = {"entity": {**ENTITY, "x": 13}, "time": TIME}
+    assert service.ask("POST", PREDICT, {"instances": [past, present, unlucky, unlucky]}).status == 422
+    service.stop()
+    (counted,) = written(service.state / "serving" / "failures" / PRODUCT)
+    assert (counted.code, counted.count) == ("invalid", 2), "what the model itself could not take is its own"

@@ -80,8 +80,10 @@ def test_a_full_disk_refuses_and_no_answer_goes_unlogged(
     assert {asker.ask().status for _ in range(5)} == {503}
     assert metric(service, "headwater_log_full") == 1
     assert metric(service, "headwater_unlogged_answers_total") == 0
-    room(small, full=False)
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+    service.until(lambda: metric(service, "headwater_log_full") == 0)  # though nobody asks
     assert asker.unlogged == set()
+    assert asker.ask().status == 200
     service.stop()
     assert {record.request_id for record in service.logged()} == asker.logged
 
@@ -128,6 +130,8 @@ def test_a_disk_that_is_full_before_the_first_answer(
     assert service.predict().json["code"] == "log_full"
     released.release("all-at-once", "1.0.0", log_full="answer")
     service.until(lambda: service.get("/v2/health/ready").status == 200)
+    service.until(lambda: metric(service, "headwater_log_full") == 1)  # before anybody was answered unlogged
+    assert metric(service, "headwater_unlogged_answers_total") == 0
     assert service.predict().json["logged"] is False
     released.release("all-at-once", "1.0.0", log_full="refuse")
     service.until(lambda: service.predict().status == 503)

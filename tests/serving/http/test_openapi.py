@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.http.conftest import Service
+from tests.serving.conftest import PRODUCT
+from tests.serving.http.conftest import PREDICT, Service
 
 CONFIG = """
 [checks.not_a_server_error]
@@ -49,3 +50,9 @@ def test_requests_made_from_the_description_get_the_answers_it_names(
     assert not re.search(r'requests_total\{code="500".* [1-9]', service.get("/metrics").body.decode())
     assert service.get("/v2/health/ready").status == 200
     print(f"\n{made[1]} cases")
+
+
+def test_headers_that_an_answer_may_carry_are_described(service: Service) -> None:
+    paths = service.get("/openapi.json").json["paths"]
+    for path in (PREDICT, f"/v2/models/{PRODUCT}/infer"):
+        assert set(paths[path]["post"]["responses"]["200"]["headers"]) == {"Deprecation", "Headwater-Logged"}

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from headwater.tracing import TracingError, open_tracer, span_of
+from headwater import tracing
+from headwater.tracing import Span, TracingError, open_tracer, span_of
 from tests.serving.conftest import PRODUCT, Released
-from tests.serving.http.campaign import with_disk
+from tests.serving.http.campaign import BROKEN, with_disk
 from tests.serving.http.conftest import ENTITY, PREDICT, ROOT, TIME, Service
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -130,6 +132,20 @@ def test_a_collector_that_is_away_costs_no_answer(
     assert service.stop()[0] == 0
 
 
+def test_who_ends_waits_for_no_more_of_a_collector_that_hangs_than_one_batch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tracing, "_PATIENCE", 0.5)
+    monkeypatch.setattr(tracing, "_CLOSING", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        tracer = tracing.Tracer(f"http://127.0.0.1:{deaf.getsockname()[1]}", "test")
+        for place in range(2_000):
+            tracer.record(Span(name=str(place), start=1, end=2))
+        tracer.close()
+    dropped = [one for one in caplog.messages if "spans are dropped" in one]
+    assert len(dropped) >= 3, "of four batches one may be on its way"
+
+
 def test_without_the_setting_nothing_is_traced_and_nothing_of_it_is_loaded(
     released: Released, start: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,14 +161,6 @@ def test_without_the_setting_nothing_is_traced_and_nothing_of_it_is_loaded(
 def test_an_address_that_is_none_is_said_at_once() -> None:
     with pytest.raises(TracingError, match="no address"):
         open_tracer("collector", "headwater-serve")
-
-
-BROKEN = """
-    from serving.engine import Engine
-    def answer(self, asked, steps=None):
-        raise ZeroDivisionError("planted")
-    Engine.answer = answer
-"""
 
 
 def test_the_log_is_json_and_names_the_request_and_the_trace_that_a_fault_cost(
