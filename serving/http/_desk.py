@@ -55,6 +55,10 @@ def nobody(answers: list[Answer] | None) -> None:
     """For requests that nobody asks for again."""
 
 
+LOG_CODES: Final = ("log_full", "log_failed")
+"""Codes of what was refused because the disk did not take it."""
+
+
 class _Waiting:
     """One request with its instances."""
 
@@ -374,7 +378,7 @@ def _failed() -> Problem:
 
 
 def _unlogged(error: LogError) -> Problem:
-    code = "log_full" if isinstance(error, LogFullError) else "log_failed"
+    code = LOG_CODES[0] if isinstance(error, LogFullError) else LOG_CODES[1]
     said = f"The answer could not be recorded, so it is not given: {error}"
     return Problem(503, code, said, retry_after=5)
 

@@ -17,7 +17,7 @@ from serving.engine import (
     VersionRetiredError,
 )
 from serving.errors import ProductNotServedError, ServingError
-from serving.http._desk import Desk, Settled, nobody
+from serving.http._desk import LOG_CODES, Desk, Settled, nobody
 from serving.http._failures import Failures
 from serving.http._memory import Memory
 from serving.http._metrics import Metrics
@@ -201,7 +201,7 @@ class Front:
             raise
         except (Problem, ServingError) as error:
             problem = error if isinstance(error, Problem) else problem_of(error)
-            if problem.status != _TOO_LARGE:
+            if problem.status != _TOO_LARGE and problem.code not in LOG_CODES:  # a full disk is no version's doing
                 failed = asked if problem.places is None else [asked[place] for place in problem.places]
                 self._failures.note(engine, failed, problem.code)
             raise

@@ -177,3 +177,24 @@ def test_a_time_that_no_version_can_be_asked_about_is_no_failure_of_the_one_that
     service.stop()
     (counted,) = written(service.state / "serving" / "failures" / PRODUCT)
     assert (counted.code, counted.count) == ("invalid", 2), "what the model itself could not take is its own"
+
+
+FULL = """
+    from serving.prediction_log import LogFullError, LogWriter
+    plain = LogWriter.append
+    def append(self, records):
+        if "failures" not in str(self._folder):
+            raise LogFullError(path="the planted disk")
+        plain(self, records)
+    LogWriter.append = append
+"""
+
+
+def test_what_the_disk_did_not_take_is_no_failure_of_a_version(
+    released: Released, start: Callable[..., Service], tmp_path: Path
+) -> None:
+    service = start(program=with_disk(tmp_path, FULL))
+    replies = [service.predict() for _ in range(4)]
+    assert {(reply.status, reply.json["code"]) for reply in replies} == {(503, "log_full")}
+    service.stop()
+    assert written(service.state / "serving" / "failures" / PRODUCT) == []
