@@ -1,18 +1,14 @@
 """The root-cause view as people see it."""
 
-import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from assets._chain._performance_page import metric_of
+from headwater.pages import heading, paragraph, table
+from headwater.pages import write_page as write
 
 PAGE_FILE: Final = "causes.html"
-_STYLE: Final = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1b1f24}"
-    "table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}td,th{padding:.25rem .6rem;text-align:left;"
-    "border-bottom:1px solid #d8dee4}td.number{text-align:right}td.worse{background:#fbe4e0}td.better{background:#e2f2e5}"
-)
 _METRICS: Final = ("auc", "log_loss", "calibration_error", "accuracy", "cost")
 _SHOWN: Final = 12
 _SLICES: Final = 6
@@ -22,34 +18,35 @@ _FAR: Final = 2.0
 
 def write_page(folder: Path, question: str, document: Mapping[str, Any]) -> None:
     """Writes the page."""
-    parts = [
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Causes</title><style>{_STYLE}</style>",
-        f"<h1>Why did it do as it did?</h1><p>{html.escape(question)}</p>",
-    ]
+    parts = [paragraph(question)]
     if document["reason"]:
-        parts.append(f"<p>{html.escape(document['reason'])}</p>")
+        parts.append(paragraph(document["reason"]))
     if document["window"] is not None:
         parts += _sections(document)
-    (folder / PAGE_FILE).write_text("".join([*parts, "</html>"]), encoding="utf-8")
+    write(folder / PAGE_FILE, "Why did it do as it did?", parts)
 
 
 def _sections(document: Mapping[str, Any]) -> Iterable[str]:
     newest, before = document["window"], document["before"]
-    yield f"<h2>Window from {html.escape(newest['start'][:10])}</h2>"
-    yield _table(
+    yield heading(f"Window from {newest['start'][:10]}")
+    yield table(
         ("window", "rows", *(name.replace("_", " ") for name in _METRICS), "score drift (PSI)", "calibration"),
         [_window(window) for window in (*before, newest)],
     )
-    yield f"<h2>Features that moved</h2><p>Against the windows before, and against what {html.escape(str(document['compared_with']))} learned from.</p>"
-    yield _table(
+    yield heading("Features that moved")
+    yield paragraph(f"Against the windows before, and against what {document['compared_with']} learned from.")
+    yield table(
         ("feature", "PSI against before", "against training", "missing, change"),
         [_feature(one) for one in document["moved"][:_SHOWN]],
     )
     for shift in document["shifts"]:
-        yield f"<h2>Change of the mean log loss, by {html.escape(shift['column'])}</h2>{_shift(shift)}"
+        yield heading(f"Change of the mean log loss, by {shift['column']}") + _shift(shift)
     if before:
-        yield "<h2>What changed upstream</h2><p>Between the report that first judged the window before and the one that first judged this one.</p>"
-        yield _table(
+        yield heading("What changed upstream")
+        yield paragraph(
+            "Between the report that first judged the window before and the one that first judged this one."
+        )
+        yield table(
             ("asset", "changed", "commits", "by", "rows before", "after", "columns", "checks that warned"),
             [_change(one) for one in document["upstream"]],
         )
@@ -79,8 +76,8 @@ def _feature(one: Mapping[str, Any]) -> list[str]:
 
 def _shift(shift: Mapping[str, Any]) -> str:
     if shift["reason"]:
-        return f"<p>Undefined: {html.escape(shift['reason'])}.</p>"
-    said = f"<p>From {shift['reference']:.4f} to {shift['current']:.4f}: {shift['change']:+.4f}.</p>"
+        return paragraph(f"Undefined: {shift['reason']}.")
+    said = paragraph(f"From {shift['reference']:.4f} to {shift['current']:.4f}: {shift['change']:+.4f}.")
     rows = [
         [
             str(one["value"]),
@@ -95,7 +92,7 @@ def _shift(shift: Mapping[str, Any]) -> str:
     ]
     marks = [_mark(one) for one in shift["slices"][:_SLICES]]
     names = ("value", "rows before", "rows", "loss before", "loss", "by its share", "within")
-    return said + _table(names, rows, marks=marks)
+    return said + table(names, rows, marks=marks)
 
 
 def _mark(one: Mapping[str, Any]) -> str:
@@ -122,19 +119,3 @@ def _change(one: Mapping[str, Any]) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]], *, marks: Sequence[str] = ()) -> str:
-    if not rows:
-        return "<p>None.</p>"
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-    body = "".join(
-        f"<tr>{''.join(_cell(cell, marks[at] if marks and place == len(row) - 1 else '') for place, cell in enumerate(row))}</tr>"
-        for at, row in enumerate(rows)
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _cell(text: str, mark: str) -> str:
-    kind = f" class='{mark}'" if mark else ""
-    return f"<td{kind}>{html.escape(text)}</td>"

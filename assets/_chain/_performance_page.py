@@ -1,20 +1,16 @@
 """The performance report as people see it: a plot and a table."""
 
-import html
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from headwater.models.evaluation_plots import drawn
+from headwater.pages import paragraph, table
+from headwater.pages import write_page as write
 
 PAGE_FILE: Final = "performance.html"
 PLOT_FILE: Final = "performance.svg"
-_STYLE: Final = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1b1f24}"
-    "table{border-collapse:collapse;width:100%}th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #d8dee4}"
-    "th:first-child,td:first-child,td:last-child,th:last-child{text-align:left}img{max-width:100%}"
-)
 _METRICS: Final = ("auc", "log_loss", "calibration_error", "accuracy", "cost")
 
 
@@ -24,16 +20,10 @@ def write_page(folder: Path, question: str, windows: Sequence[Mapping[str, Any]]
     if judged:
         (folder / PLOT_FILE).write_text(_drawing(judged), encoding="utf-8")
     shown = [name for name in _METRICS if any(metric_of(window, name) is not None for window in judged)]
-    head = "".join(
-        f"<th>{html.escape(name)}</th>" for name in ("window", "predictions", "labels known", *shown, "not judged")
-    )
-    body = "".join(_row(window, shown) for window in windows)
-    picture = f'<img src="{PLOT_FILE}" alt="AUC by window">' if judged else "<p>No window is judged yet.</p>"
-    page = (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Performance</title><style>{_STYLE}</style>"
-        f"<h1>Performance in service</h1><p>{html.escape(question)}</p>{picture}<table><tr>{head}</tr>{body}</table></html>"
-    )
-    (folder / PAGE_FILE).write_text(page, encoding="utf-8")
+    names = ("window", "predictions", "labels known", *(name.replace("_", " ") for name in shown), "not judged")
+    picture = f'<img src="{PLOT_FILE}" alt="AUC by window">' if judged else paragraph("No window is judged yet.")
+    rows = table(names, (_row(window, shown) for window in windows), numbers=True)
+    write(folder / PAGE_FILE, "Performance in service", [paragraph(question), picture, rows])
 
 
 def metric_of(window: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
@@ -42,16 +32,16 @@ def metric_of(window: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
     return found if found is not None and found["value"] is not None else None
 
 
-def _row(window: Mapping[str, Any], shown: Sequence[str]) -> str:
+def _row(window: Mapping[str, Any], shown: Sequence[str]) -> list[str]:
     overall = window["overall"]
     coverage = "" if overall["coverage"] is None else f"{overall['coverage']:.1%}"
-    cells = [
+    return [
         window["start"][:10],
         f"{overall['rows']:,}",
         coverage,
         *(_cell(metric_of(window, name)) for name in shown),
+        overall["reason"],
     ]
-    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in (*cells, overall["reason"])) + "</tr>"
 
 
 def _cell(metric: Mapping[str, Any] | None) -> str:

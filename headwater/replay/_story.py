@@ -8,18 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from headwater.models.evaluation_plots import drawn
+from headwater.pages import heading, table, write_page
 
 PAGE_FILE: Final = "index.html"
 PLOT_FILE: Final = "auc.svg"
 _FEW: Final = 0.002
 """AUC beyond which a gain is one, where no interval is known."""
 _COLOURS: Final = ("#1f5f8b", "#9aa5b1", "#c2672b")
-_STYLE: Final = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1b1f24}"
-    "table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}th,td{padding:.25rem .6rem;text-align:right;"
-    "border-bottom:1px solid #d8dee4;vertical-align:top}th:first-child,td:first-child{text-align:left}"
-    "td.text,th.text{text-align:left}img{max-width:100%}.verdict{font-size:1.15rem;border-left:4px solid #1f5f8b;padding-left:1rem}"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,15 +83,19 @@ def write_story(story: Story, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PLOT_FILE).write_text(_plot(story), encoding="utf-8")
     parts = [
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(story.title)}</title><style>{_STYLE}</style>",
-        f"<h1>{html.escape(story.title)}</h1><p class='verdict'>{html.escape(conclusion(story))}</p>",
+        f"<p class='verdict'>{html.escape(conclusion(story))}</p>",
         f"<img src='{PLOT_FILE}' alt='AUC by week'>",
-        "<h2>Week by week</h2>", _weeks(story), "<h2>Decisions</h2>", _decisions(story.decisions),
-        "<h2>What it cost</h2>", _costs(story.costs), "<h2>The replay itself</h2>", _facts(story.facts), "</html>",
-    ]  # fmt: skip
-    page = folder / PAGE_FILE
-    page.write_text("".join(parts), encoding="utf-8")
-    return page
+        heading("Week by week"),
+        _weeks(story),
+        heading("Decisions"),
+        _decisions(story.decisions),
+        heading("What it cost"),
+        _costs(story.costs),
+        heading("The replay itself"),
+        _facts(story.facts),
+    ]
+    write_page(folder / PAGE_FILE, story.title, parts)
+    return folder / PAGE_FILE
 
 
 def conclusion(story: Story) -> str:
@@ -175,13 +174,13 @@ def _weeks(story: Story) -> str:
         ]
         for week in story.weeks
     ]
-    return _table(names, rows)
+    return table(names, rows, numbers=True)
 
 
 def _decisions(decisions: Sequence[Mapping[str, Any]]) -> str:
     names = ("day", "kind", "action", "version", "reason")
     rows = [[str(item.get(name) or "") for name in names] for item in decisions]
-    return _table(names, rows, text=True)
+    return table(names, rows)
 
 
 def _costs(costs: Mapping[str, Mapping[str, float]]) -> str:
@@ -190,21 +189,14 @@ def _costs(costs: Mapping[str, Mapping[str, float]]) -> str:
         [name, f"{of['builds']:.0f}", f"{of['cpu_seconds']:.1f}", f"{of['wall_seconds']:.1f}"] for name, of in ordered
     ]
     total = [sum(of[name] for of in costs.values()) for name in ("builds", "cpu_seconds", "wall_seconds")]
-    return _table(
+    return table(
         ["asset", "builds", "CPU seconds", "wall seconds"],
         [*rows, ["all", f"{total[0]:.0f}", f"{total[1]:.1f}", f"{total[2]:.1f}"]],
     )
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
-    return _table(["", ""], [[name, str(value)] for name, value in facts.items()], text=True)
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]], *, text: bool = False) -> str:
-    kind = " class='text'" if text else ""
-    head = "".join(f"<th{kind}>{html.escape(name)}</th>" for name in names)
-    body = "".join("<tr>" + "".join(f"<td{kind}>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return table(["", ""], [[name, str(value)] for name, value in facts.items()])
 
 
 def _number(value: float | None) -> str:

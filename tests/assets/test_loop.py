@@ -180,7 +180,7 @@ def test_a_week_is_judged_when_it_is_over_and_its_labels_are_in(tmp_path: Path) 
     assert set(first["drift"]) <= {"plan", "calls"}
     page = (tmp_path / "report" / PAGE_FILE).read_text()
     assert "2013-01-14" in page
-    assert "<th>calibration_error</th>" in page
+    assert "<th>calibration error</th>" in page
     assert (tmp_path / "report" / PLOT_FILE).read_text().startswith("<?xml")
 
 
