@@ -15,7 +15,7 @@ import pytest
 
 from tests.scenarios.workshop import Workshop
 
-START_SECONDS, STOP_SECONDS = 120, 120
+START_SECONDS, STOP_SECONDS = 240, 120
 
 
 def free_port() -> int:
