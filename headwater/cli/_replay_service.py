@@ -65,8 +65,8 @@ class Service:
                 taken.append(time.perf_counter() - begun)
                 if answer.status != 200:
                     problems.append(f"{request.id}: {answer.status} {said[:300].decode(errors='replace')}")
-        except OSError as error:
-            problems.append(str(error))
+        except (OSError, http.client.HTTPException) as error:
+            problems.append(f"{type(error).__name__}: {error}")
         finally:
             connection.close()
 
