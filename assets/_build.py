@@ -35,6 +35,9 @@ def run_assets(
         partition: Key when they are partitioned.
         actor: Who asked.
         only_stale: Whether fresh ones are skipped. A fed table is fresh whatever waits in its feed.
+
+    Raises:
+        KeyboardInterrupt: Somebody pressed Ctrl-C.
     """
     tags = {ONLY_STALE_TAG: str(only_stale).lower(), ACTOR_TAG: actor}
     job = definitions.resolve_implicit_global_asset_job_def()
@@ -47,8 +50,19 @@ def run_assets(
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
     failures = [event for event in done.all_events if event.is_step_failure]
+    if any(_is_interrupted(event) for event in failures):  # Dagster takes Ctrl-C for a failure of the step
+        raise KeyboardInterrupt
     errors = tuple(f"{event.step_key}: {_why(event)}" for event in failures)
     return RunResult(run_id=done.run_id, success=done.success, errors=errors)
+
+
+def _is_interrupted(event: dg.DagsterEvent) -> bool:
+    error = event.step_failure_data.error
+    while error is not None:
+        if error.cls_name == "DagsterExecutionInterruptedError":
+            return True
+        error = error.cause
+    return False
 
 
 def _why(event: dg.DagsterEvent) -> str:

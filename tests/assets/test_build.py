@@ -1,0 +1,26 @@
+"""Runs in this process: Ctrl-C ends them, and what follows does not begin."""
+
+import dagster as dg
+import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
+
+from assets._build import run_assets
+
+
+@dg.asset(key=["toy", "one"])
+def interrupted() -> None:
+    raise DagsterExecutionInterruptedError
+
+
+@dg.asset(key=["toy", "two"])
+def broken() -> None:
+    raise ValueError("planted")
+
+
+def test_ctrl_c_in_a_step_is_ctrl_c_and_not_a_refusal() -> None:
+    definitions = dg.Definitions(assets=[interrupted, broken])
+    with dg.DagsterInstance.ephemeral() as instance:
+        failed = run_assets(definitions, instance, frozenset({"toy/two"}), partition=None, actor="user:ada")
+        assert "planted" in failed.errors[0]
+        with pytest.raises(KeyboardInterrupt):
+            run_assets(definitions, instance, frozenset({"toy/one"}), partition=None, actor="user:ada")
