@@ -12,7 +12,7 @@ import polars as pl
 from assets._chain._declare import declared_values
 from assets._chain._model import baseline_of, parts_of, trained
 from assets._chain._paths import ChainPaths
-from assets._chain._reference import SCORES_FILE, kept_profile
+from assets._chain._reference import SCORES_FILE, kept_profile, model_of
 from assets._chain._release import RELEASE_FILE, RUN_FILE
 from assets._chain._training_set import TEST, TRAIN, VALIDATION
 from headwater.lake import Kind
@@ -32,7 +32,7 @@ from headwater.models import (
 from headwater.models.errors import MissingColumnsError, NullInputError, WrongDtypeError
 from headwater.models.signature import SCORE
 from headwater.names import METRICS_FACT, VERSION_FACT
-from headwater.product import Asset, Audit, Check, Inputs, Model, Product, RejectedInputError, Result, Verdict
+from headwater.product import Asset, Audit, Check, Inputs, Product, RejectedInputError, Result, Verdict
 
 EVALUATION_FILE: Final = "evaluation.json"
 FEWEST_DAYS: Final = 10
@@ -62,18 +62,13 @@ def evaluation_asset(product: Product) -> Asset:
     )
 
 
-def _model(product: Product) -> Model:
-    assert product.model is not None
-    return product.model
-
-
 def read_evaluation(folder: Path) -> Evaluation:
     """The evaluation in a folder that the asset wrote."""
     return Evaluation.from_json(json.loads((folder / EVALUATION_FILE).read_text())["evaluation"])
 
 
 def _evaluate(inputs: Inputs, folder: Path, *, product: Product) -> Result:
-    paths, labels, model = ChainPaths(product=product.name), product.labels, _model(product)
+    paths, labels, model = ChainPaths(product=product.name), product.labels, model_of(product)
     assert labels is not None
     train, validation, test = parts_of(inputs, paths.training_set, TRAIN, VALIDATION, TEST)
     bundle = read_bundle(inputs.folder(paths.model))

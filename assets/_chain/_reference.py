@@ -103,8 +103,7 @@ def live_reference(inputs: Inputs, product: Product) -> LiveReference | None:
     if bundle is None:
         return None
     model = bundle.folder(paths.model)
-    evaluated = inputs.previous(paths.evaluation, commit=run.get("evaluation_commit"))
-    evaluation = evaluated.folder(paths.evaluation) if evaluated is not None else None
+    evaluation = live_evaluation(inputs, paths)
     return LiveReference(
         version=json.loads((folder / RELEASE_FILE).read_text())["version"],
         preprocessing=Preprocessing.from_json(json.loads((model / PREPROCESSING_FILE).read_text())),
@@ -112,6 +111,29 @@ def live_reference(inputs: Inputs, product: Product) -> LiveReference | None:
         scores=None if evaluation is None else _profile(evaluation / SCORES_FILE),
         calibration=None if evaluation is None else _calibration(evaluation),
     )
+
+
+def live_evaluation(inputs: Inputs, paths: ChainPaths) -> Path | None:
+    """The folder with the evaluation that the released version went live on; None before the first release, or without one.
+
+    Args:
+        inputs: Of an asset that names release and evaluation as `previous`.
+        paths: Of the product.
+    """
+    released = inputs.previous(paths.release)
+    if released is None:
+        return None
+    commit = json.loads((released.folder(paths.release) / RUN_FILE).read_text()).get("evaluation_commit")
+    judged = inputs.previous(paths.evaluation, commit=commit) if commit else None
+    return None if judged is None else judged.folder(paths.evaluation)
+
+
+def live_metric(inputs: Inputs, paths: ChainPaths, name: str) -> float | None:
+    """A metric of the released version as that evaluation found it; None where there is none, or it is undefined."""
+    from assets._chain._evaluation import read_evaluation
+
+    folder = live_evaluation(inputs, paths)
+    return None if folder is None else read_evaluation(folder).numbers().get(name)
 
 
 def _profile(file: Path) -> "ReferenceProfile | None":

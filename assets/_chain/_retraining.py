@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._declare import declared_values
-from assets._chain._evaluation import EVALUATION_FILE
 from assets._chain._paths import ChainPaths
 from assets._chain._performance import REPORT_FILE
 from assets._chain._performance_page import metric_of
-from assets._chain._release import RELEASE_FILE, RUN_FILE
+from assets._chain._reference import live_metric
+from assets._chain._release import RELEASE_FILE
 from headwater.lake import Kind
 from headwater.names import DECISION_FACT
 from headwater.product import Asset, Inputs, Labels, Product, Result
@@ -115,7 +115,7 @@ def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Lab
     return Evidence(
         now=now,
         windows=tuple(_window(raw) for raw in report["windows"])[-rules.windows :],
-        reference=_reference(inputs, paths),
+        reference=live_metric(inputs, paths, METRIC),
         trained=trained,
         trainings=tuple(datetime.fromisoformat(order["as_of"]) for order in orders),
         new_rows=since,
@@ -137,22 +137,6 @@ def _window(raw: Mapping[str, Any]) -> "Window":
         metric=metric["value"] if metric else None,
         metric_high=metric["high"] if metric else None,
     )
-
-
-def _reference(inputs: Inputs, paths: ChainPaths) -> float | None:
-    """The metric of what is live, as its evaluation found it."""
-    released = inputs.previous(paths.release)
-    if released is None:
-        return None
-    run = json.loads((released.folder(paths.release) / RUN_FILE).read_text())
-    commit = run.get("evaluation_commit")
-    judged = inputs.previous(paths.evaluation, commit=commit) if commit else None
-    if judged is None:
-        return None
-    document = json.loads((judged.folder(paths.evaluation) / EVALUATION_FILE).read_text())
-    found = next(metric for metric in document["evaluation"]["metrics"] if metric["name"] == METRIC)
-    value: float | None = found["value"]
-    return value
 
 
 def _statement(inputs: Inputs, paths: ChainPaths) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
 from assets._chain._performance import REPORT_FILE as PERFORMANCE_FILE
 from assets._chain._performance_page import metric_of
+from assets._chain._reference import live_metric
 from assets._chain._service_page import write_page
 from headwater.lake import Kind
 from headwater.models import Metric, MetricName
@@ -121,7 +122,7 @@ def _accuracy(inputs: Inputs, paths: ChainPaths, levels: "ServiceLevels") -> dic
 
     report = json.loads((inputs.folder(paths.performance_report) / PERFORMANCE_FILE).read_text())
     judged = [window for window in report["windows"] if window["overall"]["judged"]]
-    reference = _reference(inputs, paths)
+    reference = live_metric(inputs, paths, MetricName.ACCURACY)
     if not judged or reference is None or (raw := metric_of(judged[-1], MetricName.ACCURACY)) is None:
         return None
     found = Metric(name=raw["name"], value=raw["value"], low=raw["low"], high=raw["high"], n=raw["n"])
@@ -131,20 +132,6 @@ def _accuracy(inputs: Inputs, paths: ChainPaths, levels: "ServiceLevels") -> dic
         "reference": reference,
         "problem": accuracy_below(found, reference=reference, levels=levels),
     }
-
-
-def _reference(inputs: Inputs, paths: ChainPaths) -> float | None:
-    from assets._chain._evaluation import read_evaluation
-    from assets._chain._release import RUN_FILE
-
-    released = inputs.previous(paths.release)
-    if released is None:
-        return None
-    commit = json.loads((released.folder(paths.release) / RUN_FILE).read_text()).get("evaluation_commit")
-    judged = inputs.previous(paths.evaluation, commit=commit) if commit else None
-    return (
-        None if judged is None else read_evaluation(judged.folder(paths.evaluation)).numbers().get(MetricName.ACCURACY)
-    )
 
 
 def _views(inputs: Inputs, product: Product, now: datetime) -> list[dict[str, Any]]:
