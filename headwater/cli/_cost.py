@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from headwater.cli._output import json_option, show_json, show_rows
+from headwater.cli._times import instant
 
 _SHOWN: Final = (
     "product", "team", "version", "commits", "cpu", "wall", "written", "gb_months", "requests", "answering", "cost",
@@ -34,7 +35,8 @@ def cost(by: str, product: str | None, since: str | None, until: str | None, as_
     chosen = [find(product)] if product else list(products())
     settings = load_settings()
     tariff, lake = read_tariff(settings.tariff), open_lake(settings, create=False)
-    start, end = _instant(since, "--since"), _instant(until, "--until")
+    start = None if since is None else instant(since, "--since")
+    end = None if until is None else instant(until, "--until")
     if start is not None and end is not None and start >= end:
         raise click.UsageError(f"--since {since} is not before --until {until}.")
     report = cost_report(
@@ -78,13 +80,3 @@ def _shown(row: dict[str, Any], currency: str) -> dict[str, Any]:
         "answering": f"{row['answering_seconds']:,.1f} s",
         "cost": f"{row['total']:.4f} {currency}",
     }
-
-
-def _instant(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise click.UsageError(f"{option} {text!r} is no time such as 2026-07-01T12:00:00Z.") from error
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from headwater.cli._output import json_option, show_json, show_rows
+from headwater.cli._times import instant
 from headwater.decisions import Order, OrderKind
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def history(product: str, at: str | None, as_json: bool) -> None:
     settings, lake = _opened()
     spans = release_history(lake, find(product).name, ref=settings.branch)
     if at is not None:
-        found = live_at(spans, _instant(at))
+        found = live_at(spans, instant(at, "--at"))
         spans = () if found is None else (found,)
     rows = [span.to_json() for span in spans]
     shown = [{**row, "policy": _kind(row["policy"]), "commit": row["commit"][:12]} for row in rows]
@@ -149,7 +150,7 @@ def callers_(product: str, version: str | None, since: str | None, as_json: bool
         read_retired_calls(settings.prediction_log / RETIRED_FILE, name),
         {one.version: one.state.value for one in model_versions(lake, name, ref=settings.branch)},
         version=version,
-        since=None if since is None else _instant(since, "--since"),
+        since=None if since is None else instant(since, "--since"),
     )
     rows = [one.to_json() for one in found]
     shown = [{**row, "caller": row["caller"] or "(no key)"} for row in rows]
@@ -325,14 +326,6 @@ def _policy(said: str | None) -> dict[str, Any] | None:
     if not isinstance(raw, dict):
         raise click.UsageError("--policy is JSON, but no object such as {'kind': 'canary', ...}.")
     return to_json(from_json(raw))
-
-
-def _instant(text: str, option: str = "--at") -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise click.UsageError(f"{option} {text!r} is no time such as 2013-07-01T12:00:00Z.") from error
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _what(order: Mapping[str, Any]) -> str:
