@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from headwater.code_version import code_version
 from headwater.lake import Lake, Snapshot
-from headwater.materialize import Reason, kept_beside, why_held, why_stale
+from headwater.materialize import Histories, Reason, kept_beside, why_held, why_stale
 from headwater.product import Asset
 
 _Key = TypeVar("_Key")
@@ -55,11 +55,11 @@ def undeclared(snapshot: Snapshot, assets: Iterable[Asset], *, product: str | No
 def _with_reasons(
     why: Callable[..., tuple[Reason, ...]], lake: Lake, assets: Sequence[Asset], now: Snapshot, landing: Path
 ) -> tuple[Stale, ...]:
-    found = []
+    found, histories = [], Histories(lake)
     for asset in assets:
         code = code_version(asset)
         for partition in _partitions(asset, assets, now, landing):
-            reasons = why(lake, now, asset, code=code, partition=partition, landing=landing)
+            reasons = why(lake, now, asset, code=code, partition=partition, landing=landing, histories=histories)
             if reasons:
                 found.append(Stale(path=asset.path, partition=partition, reasons=reasons))
     return tuple(found)

@@ -12,6 +12,7 @@ from headwater.names import COMMIT_PREFIX
 
 BRANCH: Final = "branch"
 TAG: Final = "tag"
+_FIRST_PAGE: Final = 8
 _BACK: Final = re.compile(r"^(?P<ref>.+)~(?P<steps>\d{1,9})$")
 
 
@@ -82,18 +83,22 @@ def first_parents(
 ) -> Iterator[CommitRow]:
     """First-parent history, newest first; with `path`, only commits that changed it.
 
-    Read in pages, so that no statement stays open while the caller does something else with the catalog.
+    Read in pages, so that no statement stays open while the caller does something else with the catalog. The first ones are
+    small: most callers want the newest commits and no others.
     """
     chosen = "WHERE EXISTS (SELECT 1 FROM changes WHERE path = ? AND commit_id = history.id)" if path else ""
     query = f"""
-        WITH RECURSIVE history(id, parent, data, generation, collected) AS (
-            SELECT id, parent, data, generation, collected FROM commits WHERE id = ?
+        WITH RECURSIVE history(id, parent) AS (
+            SELECT id, parent FROM commits WHERE id = ?
             UNION ALL
-            SELECT c.id, c.parent, c.data, c.generation, c.collected FROM commits c JOIN history h ON c.id = h.parent)
-        SELECT id, data, generation, collected FROM history {chosen} LIMIT ?"""
-    start: str | None = head.id
-    while start is not None:
-        rows = catalog.rows(query, start, *((path,) if path else ()), page)
+            SELECT c.id, c.parent FROM commits c JOIN history h ON c.id = h.parent)
+        SELECT c.id, c.data, c.generation, c.collected
+        FROM history CROSS JOIN commits c ON c.id = history.id {chosen} LIMIT ?"""
+    start, size = head.id, min(page, _FIRST_PAGE)
+    while True:
+        rows = catalog.rows(query, start, *((path,) if path else ()), size)
         found = [CommitRow.parse(*row) for row in rows]
         yield from found
-        start = found[-1].parents[0] if len(found) == page and found[-1].parents else None
+        if len(found) < size or not found[-1].parents:
+            return
+        start, size = found[-1].parents[0], min(page, 4 * size)

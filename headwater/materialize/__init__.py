@@ -21,7 +21,7 @@ from headwater.materialize._finish import (
     replayed,
     transaction_id_of,
 )
-from headwater.materialize._freshness import Reason, Record, record_of, why_held, why_stale
+from headwater.materialize._freshness import Histories, Reason, Record, record_of, why_held, why_stale
 from headwater.materialize._inputs import (
     BY_HAND,
     LandedFileChangedError,
@@ -42,6 +42,7 @@ __all__ = [
     "POSITIONS_SUFFIX",
     "REJECTED_SUFFIX",
     "FactError",
+    "Histories",
     "LandedFileChangedError",
     "LandedFileMissingError",
     "NoDataError",

@@ -3,7 +3,7 @@
 Everything is read from the lake, so it works with Dagster's database deleted.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,14 +60,38 @@ class Record:
     attested: tuple[Provenance, ...] = ()
 
 
-def record_of(lake: Lake, snapshot: Snapshot, path: str, partition: str | None = None) -> Record | None:
+class Histories:
+    """Histories of paths, each read from the lake once however many ask: all partitions of a table have the same one."""
+
+    def __init__(self, lake: Lake) -> None:
+        """Knows none yet."""
+        self._lake = lake
+        self._known: dict[tuple[str, str], tuple[list[Commit], Iterator[Commit]]] = {}
+
+    def log(self, commit: str, path: str) -> Iterator[Commit]:
+        """The commits before and with a commit that changed a path, newest first."""
+        known, rest = self._known.setdefault((commit, path), ([], self._lake.log(commit, path=path)))
+        place = 0
+        while True:
+            if place == len(known):
+                found = next(rest, None)
+                if found is None:
+                    return
+                known.append(found)
+            yield known[place]
+            place += 1
+
+
+def record_of(
+    lake: Lake, snapshot: Snapshot, path: str, partition: str | None = None, *, histories: Histories | None = None
+) -> Record | None:
     """The record of what stands at `path` (or in its partition) at a snapshot, None when nothing does."""
     if not snapshot.has(path):
         return None
     entry = snapshot.entry(path)
     if partition is not None and partition not in entry.partitions:
         return None
-    for commit in lake.log(snapshot.commit.id, path=path):
+    for commit in (histories or Histories(lake)).log(snapshot.commit.id, path):
         provenance = commit.provenance
         output = provenance.output(path, partition) if provenance else None
         if partition is not None and output is not None and output.partition not in (None, partition):
@@ -115,6 +139,7 @@ def why_stale(
     code: str,
     partition: str | None = None,
     landing: Path | None = None,
+    histories: Histories | None = None,
 ) -> tuple[Reason, ...]:
     """Why an asset is out of date at a snapshot; empty when it is fresh.
 
@@ -128,9 +153,10 @@ def why_stale(
         code: Its present code version.
         partition: Which partition, for partitioned assets.
         landing: Folder of landed files; a file that is no longer there changes nothing.
+        histories: For who asks about many.
     """
-    record = record_of(lake, snapshot, asset.path, partition)
-    if why_held(lake, snapshot, asset, code=code, partition=partition, landing=landing):
+    record = record_of(lake, snapshot, asset.path, partition, histories=histories)
+    if why_held(lake, snapshot, asset, code=code, partition=partition, landing=landing, histories=histories):
         return ()
     if record is None:
         return (Reason(what="missing", name=asset.path, before=None, now=None),)
@@ -150,39 +176,43 @@ def why_held(
     code: str,
     partition: str | None = None,
     landing: Path | None = None,
+    histories: Histories | None = None,
 ) -> tuple[Reason, ...]:
     """Why an asset is left alone although it, or its partition of an input, is not there; empty when it is not.
 
     Somebody took it back and nothing changed since, or the same partition of an input is gone, so that no build of it
     can end well. Takes what `why_stale` takes.
     """
+    read = histories or Histories(lake)
     gone = tuple(
         Reason(what="missing upstream", name=name, before=None, now=None)
         for path in asset.inputs
-        if (name := _gone(lake, snapshot, asset, path, partition)) is not None
+        if (name := _gone(lake, read, snapshot, asset, path, partition)) is not None
     )
     if gone or _stands(snapshot, asset.path, partition):
         return gone
-    commit = _taken_back(lake, snapshot, asset.path, partition)
+    commit = _taken_back(lake, read, snapshot, asset.path, partition)
     if commit is None or _since(lake, commit, asset, code, partition, _present(snapshot, asset, partition, landing)):
         return ()
     name = asset.path if partition is None else f"{asset.path} {partition}"
     return (Reason(what="taken back", name=name, before=None, now=commit.id),)
 
 
-def _gone(lake: Lake, snapshot: Snapshot, asset: Asset, path: str, partition: str | None) -> str | None:
+def _gone(
+    lake: Lake, read: Histories, snapshot: Snapshot, asset: Asset, path: str, partition: str | None
+) -> str | None:
     """The name of an input that a build would ask for in vain and that no build is about to bring."""
     if not snapshot.has(path):
-        return path if _taken_back(lake, snapshot, path, None) else None
+        return path if _taken_back(lake, read, snapshot, path, None) else None
     keys = snapshot.entry(path).partitions
     if asset.partitions is None or partition is None or not keys or partition in keys:
         return None
     return f"{path} {partition}"
 
 
-def _taken_back(lake: Lake, snapshot: Snapshot, path: str, partition: str | None) -> Commit | None:
+def _taken_back(lake: Lake, read: Histories, snapshot: Snapshot, path: str, partition: str | None) -> Commit | None:
     """The newest revert (or merge) that removed what stood at a path, or one of its partitions."""
-    for commit in lake.log(snapshot.commit.id, path=path):
+    for commit in read.log(snapshot.commit.id, path):
         record = commit.provenance
         if record is None or record.action not in BY_HAND or not commit.parents:
             continue
