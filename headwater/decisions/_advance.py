@@ -14,8 +14,8 @@ from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Tra
 from headwater.decisions._rollout import RolloutRules, RolloutStep, StepAction
 from headwater.decisions._sequential import FLOOR, Effect, RunningMean, exceeds, highest
 
-_ALARMS: Final = 3
-"""Errors, latency and losses may each alarm in each stage: they share the chance of a false alarm."""
+_ALARMS: Final = 4
+"""What may alarm in a stage, and shares the chance of a false alarm: in the shadow failures of both versions, slow answers and the loss."""
 _MOST: Final = 10_000_000
 """Labels beyond which nobody waits."""
 
