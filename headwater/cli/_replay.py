@@ -35,12 +35,24 @@ class NoReplayError(HeadwaterError):
 @click.option(
     "--speed", type=click.FloatRange(0, min_open=True), help="Days a minute at most. Default: as fast as it goes."
 )
+@click.option(
+    "--every-table", is_flag=True, help="Build every table every day, also those that nothing reads before a training."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be played.")
 @click.option(
     "--restart", is_flag=True, help="Forget how far an earlier replay came. What it landed and answered stays."
 )
 @json_option
-def replay(name: str, first: str, last: str, speed: float | None, dry_run: bool, restart: bool, as_json: bool) -> None:
+def replay(
+    name: str,
+    first: str,
+    last: str,
+    speed: float | None,
+    every_table: bool,
+    dry_run: bool,
+    restart: bool,
+    as_json: bool,
+) -> None:
     """Plays a past time again: requests go to a real service, files land day by day, what is out of date is built, decisions fall.
 
     Killed, it goes on where it was when it is started again: what was asked is asked under the same id, and counts once. At the end,
@@ -58,7 +70,17 @@ def replay(name: str, first: str, last: str, speed: float | None, dry_run: bool,
         return
     from headwater.cli._replay_run import play
 
-    facts = play(product, source, begin, end, restart=restart, pace=_pace(speed), out=console(), quiet=as_json)
+    facts = play(
+        product,
+        source,
+        begin,
+        end,
+        restart=restart,
+        every_table=every_table,
+        pace=_pace(speed),
+        out=console(),
+        quiet=as_json,
+    )
     if as_json:
         show_json(facts)
 

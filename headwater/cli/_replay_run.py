@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from headwater.product import Product
     from resources.settings import Settings
 
-_ROUND: Final = timedelta(hours=6)
-"""The events of so long come in, then its requests are asked; each is answered with what was known at its time."""
+_WHOLE: Final = 7
+"""So many days, and everything is built, what only a training reads too."""
 _MARGIN: Final = timedelta(days=1)
 
 
@@ -33,6 +33,7 @@ def play(
     last: date,
     *,
     restart: bool,
+    every_table: bool,
     pace: Iterator[None],
     out: Console,
     quiet: bool,
@@ -61,7 +62,8 @@ def play(
                 if not progress.days:
                     _begin_streams(product, lake, settings, source, day.begin)
                 next(pace)
-                facts = _play_day(product, lake, settings, service, source, day)
+                is_whole = every_table or len(progress.days) % _WHOLE == _WHOLE - 1 or day.day == last
+                facts = _play_day(product, lake, settings, service, source, day, is_whole=is_whole)
                 progress = replace(progress, days={**progress.days, day.day.isoformat(): facts})
                 write_progress(progress, folder)
                 told(summary_line(facts))
@@ -119,25 +121,22 @@ def _stream(
     refreshed(product, lake, settings, until=end)
 
 
-def _rounds(product: "Product", day: ReplayDay) -> Iterator[tuple[datetime, datetime]]:
-    start = day.begin
-    while start < day.end:
-        end = min(start + _ROUND, day.end) if product.streams else day.end
-        yield start, end
-        start = end
-
-
 def _play_day(
-    product: "Product", lake: Lake, settings: "Settings", service: Service, source: ReplaySource, day: ReplayDay
+    product: "Product",
+    lake: Lake,
+    settings: "Settings",
+    service: Service,
+    source: ReplaySource,
+    day: ReplayDay,
+    *,
+    is_whole: bool,
 ) -> dict[str, Any]:
     begun = time.perf_counter()
-    seconds: list[float] = []
-    for start, end in _rounds(product, day):
-        if product.streams:
-            _stream(product, lake, settings, source, start, end)
-        seconds += service.ask(day, start, end)
+    if product.streams:  # all of a day's events first: each request is answered with what was known at its time
+        _stream(product, lake, settings, source, day.begin, day.end)
+    seconds = service.ask(day)
     _land(product, settings, day)
-    errors = _build(product, settings)
+    errors = _build(product, settings, is_whole=is_whole)
     service.follow(lake.resolve(settings.branch).id)
     return {
         "day": day.day.isoformat(),
@@ -159,13 +158,20 @@ def _land(product: "Product", settings: "Settings", day: ReplayDay) -> None:
         land_bytes(rows.write_csv().encode(), settings.landing / product.name / sources[name].file_name(partition))
 
 
-def _build(product: "Product", settings: "Settings") -> Sequence[str]:
-    """Builds what is out of date; what only a new training order could change waits for one."""
+def _build(product: "Product", settings: "Settings", *, is_whole: bool) -> Sequence[str]:
+    """Builds what is out of date; what only a new training order could change waits for one.
+
+    Args:
+        product: The product.
+        settings: Where the lake is.
+        is_whole: Whether also tables are built that nothing reads before the next training.
+    """
     from assets._build import run_assets
     from assets._chain._paths import ChainPaths
     from assets._declared import declared
     from assets._plan import below, stale_assets, waves
     from headwater.cli._build import logged
+    from headwater.cli._replay_plan import watched_assets
     from headwater.definitions import defs
     from headwater.runtime import user
     from resources.dagster_home import dagster_instance
@@ -174,6 +180,7 @@ def _build(product: "Product", settings: "Settings") -> Sequence[str]:
 
     assets, paths = declared(product), ChainPaths(product=product.name)
     trained = below(frozenset({paths.training_set}), assets) if product.retraining is not None else frozenset()
+    daily = frozenset(asset.path for asset in assets) - trained if is_whole else watched_assets(product, assets)
     lake = open_lake(settings)
     errors: list[str] = []
     quiet = Listener(started=lambda path, partition: None, ended=lambda outcome: None)
@@ -185,7 +192,7 @@ def _build(product: "Product", settings: "Settings") -> Sequence[str]:
             before, stood = (_entry(lake, settings, path) for path in (paths.training_order, paths.rollout_step))
             stale = stale_assets(lake, assets, branch=settings.branch, landing=settings.landing)
             for key, chosen in waves(stale, assets):
-                chosen = chosen if is_last else chosen - trained
+                chosen = chosen if is_last else chosen & daily
                 if chosen:
                     errors += run_assets(defs, instance, chosen, partition=key, actor=user()).errors
             if not is_last and _entry(lake, settings, paths.rollout_step) != stood:

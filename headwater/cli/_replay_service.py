@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,13 +33,12 @@ class Service:
     def __init__(self, process: "subprocess.Popen[str]", port: int, product: str) -> None:
         self._process, self._port, self._product = process, port, product
 
-    def ask(self, day: ReplayDay, start: datetime, end: datetime) -> list[float]:
-        """Asks what is asked in a part of a day over several connections; seconds of each answer. Raises ServiceLostError."""
+    def ask(self, day: ReplayDay) -> list[float]:
+        """Asks what is asked on a day over several connections; seconds of each answer. Raises ServiceLostError."""
         taken: list[float] = []
         problems: list[str] = []
-        requests = [request for request in day.requests if start <= request.at < end]
         askers = [
-            threading.Thread(target=self._ask, args=(requests[place::_CONNECTIONS], taken, problems))
+            threading.Thread(target=self._ask, args=(day.requests[place::_CONNECTIONS], taken, problems))
             for place in range(_CONNECTIONS)
         ]
         for asker in askers:
@@ -49,7 +47,7 @@ class Service:
             asker.join()
         if problems:
             raise ServiceLostError(
-                f"{len(problems)} of {len(requests)} requests of {day.day} were not answered. The first: {problems[0]}"
+                f"{len(problems)} of {len(day.requests)} requests of {day.day} were not answered. The first: {problems[0]}"
             )
         return taken
 
