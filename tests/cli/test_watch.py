@@ -1,6 +1,10 @@
 """Builds as spans, and the watch's own conduct."""
 
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +19,8 @@ from resources.tracing import SERVICE, traced
 from tests.compaction.scene import PATH, Scene, record
 from tests.serving.conftest import PRODUCT, Released
 from tests.serving.http.test_traces import Collector, facts
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_compaction_is_a_span_with_its_commit_and_links_to_the_requests_it_took_in(tmp_path: Path) -> None:
@@ -104,3 +110,19 @@ def test_a_taken_port_is_said() -> None:
         taken.listen()
         with pytest.raises(WatchPortError, match="--port"):
             _listen(taken.getsockname()[1], Watch())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_when_told_also_where_a_background_shell_ignores_ctrl_c(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        ["sh", "-c", f"trap '' INT; exec {sys.executable} -m headwater.cli watch --port 0"], text=True,
+        env={**os.environ, "HEADWATER_STATE": str(tmp_path), "PYTHONUNBUFFERED": "1"}, cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ) as watch:  # fmt: skip
+        try:
+            assert watch.stdout is not None
+            assert "metrics at http://127.0.0.1:" in watch.stdout.readline()
+            watch.send_signal(number)
+            assert watch.wait(60) == 0
+        finally:
+            watch.kill()
