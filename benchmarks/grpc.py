@@ -3,9 +3,9 @@
     python -m benchmarks.grpc                       # a small made-up product: about half a minute
     python -m benchmarks.grpc --seconds 5 --rounds 5
 
-Callers are synchronous Python on one kept connection: gRPC's own client, and `http.client` for REST; `socket` is REST over a plain
-socket, which shows what of REST's time is the caller. Rounds alternate, figures are medians over them. cpu_ms is processor time
-of the server for a request, which no caller blurs.
+Callers are synchronous Python on one kept connection: gRPC's own client, and `http.client` for REST. `socket` is the same over plain
+sockets with requests made beforehand (`_grpc_frames.py`): what is left then is the server. Rounds alternate, figures are medians over
+them. cpu_ms is processor time of the server for a request, which no caller blurs.
 """
 
 import argparse
@@ -22,14 +22,17 @@ from typing import Any
 
 import psutil
 
+from benchmarks._grpc_frames import Caller
 from benchmarks._load import percentile
 from benchmarks._measure import Bar, Report
+from serving.grpc._proto import open_inference_pb2 as pb
 from tests.serving.conftest import PRODUCT, Released
 from tests.serving.grpc_client import Client, request
 from tests.serving.http.conftest import ENTITY, PREDICT, TIME, Service
 
 V2 = f"/v2/models/{PRODUCT}/infer"
 COLUMNS = {"who": ("BYTES", ["ann"]), "x": ("INT64", [3]), "kind": ("BYTES", ["a"]), "time": ("BYTES", [TIME])}
+METHOD = "/inference.GRPCInferenceService/ModelInfer"
 Ask = Callable[[], float]
 
 
@@ -39,6 +42,18 @@ def over_grpc(port: int, *, raw: bool) -> Ask:
 
     def ask() -> float:
         found = client.call("ModelInfer", given)
+        return 0.0 if raw else float(found.outputs[0].contents.fp64_contents[0])
+
+    return ask
+
+
+def over_frames(port: int, *, raw: bool) -> Ask:
+    """Asks over gRPC on a plain socket."""
+    given = request(PRODUCT, COLUMNS, raw=raw)  # type: ignore[arg-type]
+    caller = Caller(port, path=METHOD, message=given.SerializeToString())
+
+    def ask() -> float:
+        found = pb.ModelInferResponse.FromString(caller.call())
         return 0.0 if raw else float(found.outputs[0].contents.fp64_contents[0])
 
     return ask
@@ -65,7 +80,8 @@ def over_socket(port: int, path: str, body: bytes) -> Ask:
 
     def ask() -> float:
         connection.sendall(data)
-        return float(json.loads(connection.recv(65_536).partition(b"\r\n\r\n")[2])["score"])
+        found = json.loads(connection.recv(65_536).partition(b"\r\n\r\n")[2])
+        return float(found["outputs"][0]["data"][0] if "outputs" in found else found["score"])
 
     return ask
 
@@ -95,6 +111,9 @@ def _measure(service: Service, rounds: int, seconds: float) -> None:
     ways = {
         "gRPC, typed contents": over_grpc(port, raw=False),
         "gRPC, raw contents": over_grpc(port, raw=True),
+        "gRPC, typed contents, socket": over_frames(port, raw=False),
+        "gRPC, raw contents, socket": over_frames(port, raw=True),
+        "REST /v2, socket": over_socket(service.port, V2, json.dumps({"inputs": tensors}).encode()),
         "REST /v2, http.client": over_http(service.port, V2, json.dumps({"inputs": tensors}).encode()),
         "REST /v1, http.client": over_http(service.port, PREDICT, one),
         "REST /v1, socket": over_socket(service.port, PREDICT, one),
@@ -110,13 +129,15 @@ def _measure(service: Service, rounds: int, seconds: float) -> None:
     ]  # fmt: skip
     rows.sort(key=lambda row: row["p50_ms"])
     by = {row["way"]: row["p50_ms"] for row in rows}
-    rest, ours = by["REST /v2, http.client"], min(by["gRPC, typed contents"], by["gRPC, raw contents"])
-    bar = Bar(what="REST's p50 over gRPC's, the same protocol and callers of Python", limit=1.0, measured=rest / ours)
+    bars = []
+    for what, end, rest in (("callers of Python", "", "http.client"), ("over plain sockets", ", socket", "socket")):
+        ours = min(by[f"gRPC, typed contents{end}"], by[f"gRPC, raw contents{end}"])
+        bars.append(Bar(what=f"REST's p50 over gRPC's, the same protocol, {what}", limit=1.0, measured=by[f"REST /v2, {rest}"] / ours))  # fmt: skip
     notes = [
         f"Medians of {rounds} rounds of {seconds:g} s, alternating, one connection each, one service.",
         "Both ways look up features, compute, score and wait for the log's disk; only the protocol differs.",
     ]
-    Report(name="grpc", rows=rows, bars=[bar], notes=notes).finish()
+    Report(name="grpc", rows=rows, bars=bars, notes=notes).finish()
 
 
 def _one(ask: Ask, process: psutil.Process, seconds: float) -> tuple[float, float, float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from headwater.cli._guarded import heeding_signals
 from headwater.cli._output import console, json_option, show_rows
 from headwater.materialize import Outcome, Status
 
@@ -89,7 +90,7 @@ def build(products: tuple[str, ...], landed_only: bool) -> None:
     settings, out = load_settings(), console()
     chosen = [find(name) for name in products] or list(every())
     failed = False
-    with only_one_build(settings.state):
+    with heeding_signals(), only_one_build(settings.state):
         for product in chosen:
             failed = not _build_product(product, out, land=not landed_only) or failed
     if failed:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
+from headwater.cli._guarded import heeding_signals
 from headwater.cli._replay import summary_line
 from headwater.cli._replay_service import Service, service_of
 from headwater.lake import Lake
@@ -54,7 +55,7 @@ def play(
     progress = _begun(product, lake, settings, folder, first, last, restart=restart)
     told = (lambda line: None) if quiet else (lambda line: out.print(line, soft_wrap=True))
     told(f"{product.name}  {first} to {last}; {len(progress.days)} days were played before.")
-    with only_one_build(settings.state), kept_dbt(), service_of(settings, product.name) as service:
+    with heeding_signals(), only_one_build(settings.state), kept_dbt(), service_of(settings, product.name) as service:
         try:
             for day in source.days(first, last):
                 if day.day.isoformat() in progress.days:

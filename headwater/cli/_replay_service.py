@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from headwater.cli._guarded import guarded, named_to
 from headwater.replay import ReplayDay, ReplayError
 
 if TYPE_CHECKING:
@@ -98,8 +99,11 @@ def service_of(settings: "Settings", product: str) -> Iterator[Service]:
     logs.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "headwater.cli", "serve", "--port", "0", "--product", product, "--follow", "0.2"]
     environment = {**os.environ, "HEADWATER_STATE": str(settings.state), "PYTHONUNBUFFERED": "1"}
-    with (logs / "replay-service.log").open("a", encoding="utf-8") as log:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+    with guarded() as guard, (logs / "replay-service.log").open("a", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True,
+            process_group=0, preexec_fn=named_to(guard),
+        )  # fmt: skip
         try:
             yield Service(process, _port(process, logs / "replay-service.log"), product)
         finally:

@@ -14,11 +14,11 @@ from typing import Final
 
 import click
 
-from headwater.cli._guard import DONE, stop_groups
+from headwater.cli._guard import stop_groups
+from headwater.cli._guarded import guarded, named_to
 from headwater.errors import HeadwaterError
 
 LOOPBACK: Final = "127.0.0.1"
-_GUARD: Final = "headwater.cli._guard"
 _OPTIONAL: Final = {"review": "headwater review open", "watch": "headwater watch"}
 """What may end without taking everything else along, and what opens it again: a product that cannot be loaded has its place in the
 Dagster UI."""
@@ -183,7 +183,7 @@ def _run_until_stopped(
         signal.signal(number, lambda caught, _frame: stopping.append(caught))
     running: dict[str, subprocess.Popen[bytes]] = {}
     silent = dict(ports)
-    with _guarded() as guard:
+    with guarded() as guard:
         try:
             for name, command in commands.items():
                 running[name] = _start(command, environment, logs / f"{name}.log", guard)
@@ -208,45 +208,11 @@ def _run_until_stopped(
 def _start(
     command: list[str], environment: Mapping[str, str], log: Path, guard: "subprocess.Popen[str]"
 ) -> "subprocess.Popen[bytes]":
-    assert guard.stdin is not None
-    told = guard.stdin.fileno()
-
-    def begin() -> None:
-        _default_signals()
-        # The service names itself: were this process killed before it did, nobody would ever stop the service.
-        os.write(told, f"{os.getpid()}\n".encode())
-
     with log.open("ab") as stream:
         return subprocess.Popen(
             command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
-            process_group=0, preexec_fn=begin,
+            process_group=0, preexec_fn=named_to(guard),
         )  # fmt: skip
-
-
-@contextmanager
-def _guarded() -> "Iterator[subprocess.Popen[str]]":
-    """A process that outlives this one and stops the services when this one was killed."""
-    guard = subprocess.Popen(
-        [sys.executable, "-m", _GUARD], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
-        text=True, cwd=Path(__file__).resolve().parents[2],
-    )  # fmt: skip
-    try:
-        yield guard
-    finally:
-        _tell(guard, DONE)
-        guard.communicate()
-
-
-def _tell(guard: "subprocess.Popen[str]", line: str) -> None:
-    assert guard.stdin is not None
-    guard.stdin.write(f"{line}\n")
-    guard.stdin.flush()
-
-
-def _default_signals() -> None:
-    # A shell that starts us in the background ignores SIGINT, and the ignoring is inherited: Dagster then can't stop.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def _stop(processes: list["subprocess.Popen[bytes]"]) -> None:

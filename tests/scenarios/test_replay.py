@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psutil
 import pytest
 
 from headwater.lake import EmbeddedLake
@@ -33,6 +35,16 @@ def run(state: Path, *words: str) -> str:
     return said
 
 
+def services(state: Path) -> list[int]:
+    """Services that run with this state."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if "serve" in (process.info["cmdline"] or ()) and process.environ().get("HEADWATER_STATE") == str(state):
+                found.append(process.pid)
+    return found
+
+
 @pytest.mark.heavy
 @pytest.mark.timeout(2_400)
 def test_a_killed_replay_goes_on_and_answers_nothing_twice(tmp_path: Path) -> None:
@@ -44,8 +56,12 @@ def test_a_killed_replay_goes_on_and_answers_nothing_twice(tmp_path: Path) -> No
         if line.startswith("2013-07-01"):
             break
     time.sleep(3)
-    os.killpg(process.pid, signal.SIGKILL)
+    os.kill(process.pid, signal.SIGKILL)  # its service is left to itself
     process.communicate()
+    deadline = time.monotonic() + 60
+    while services(tmp_path):
+        assert time.monotonic() < deadline, "the service runs on"
+        time.sleep(0.2)
     said = run(tmp_path, *WORDS)
     assert "1 days were played before" in said
     lake = EmbeddedLake.open(tmp_path / "lake")
