@@ -1,6 +1,6 @@
 """The training set: labels joined with what was known at their time, split by time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -63,19 +63,9 @@ def _training_set(inputs: Inputs, *, product: Product) -> Result:
     rows = inputs.table(labels.path)
     if product.retraining is not None:
         rows = _ordered(inputs.folder(ChainPaths(product=product.name).training_order), rows, labels)
-    known = rows.filter(pl.col(labels.label).is_not_null()).select(_label_columns(labels))
-    tables = [FeatureTable(view=view, rows=inputs.table(view.path)) for view in product.features]
-    joined = fill_defaults(point_in_time_join(known, tables, time=labels.time).collect(), product.features)
-    joined = _computed(joined, product.on_demand)
-    split = TimeSplit(
-        time=labels.time,
-        known_at=labels.known_at,
-        validation_months=product.split.validation_months,
-        test_months=product.split.test_months,
-        timezone=product.split.timezone,
-    )
+    joined = labelled_features(product, rows, inputs.table)
     try:
-        parts = split.apply(joined)
+        parts = split_of(product).apply(joined)
     except UnusableDataError as error:
         raise RejectedInputError(f"{labels.path!r} cannot be split: {error}") from error
     named = ((TRAIN, parts.train), (VALIDATION, parts.validation), (TEST, parts.test))
@@ -88,6 +78,38 @@ def _training_set(inputs: Inputs, *, product: Product) -> Result:
         PURGED_FACT: dict(parts.purged),
     }
     return Result(data=frame, facts=facts)
+
+
+def labelled_features(product: Product, rows: pl.LazyFrame, table: Callable[[str], pl.LazyFrame]) -> pl.DataFrame:
+    """Labelled events with the features that were known at their time.
+
+    Args:
+        product: The product, with `labels`.
+        rows: Rows of its labels; those without a label are left out.
+        table: A feature table by its lake path.
+
+    Raises:
+        RejectedInputError: A feature that is computed from the request cannot be.
+    """
+    labels = product.labels
+    assert labels is not None
+    known = rows.filter(pl.col(labels.label).is_not_null()).select(_label_columns(labels))
+    tables = [FeatureTable(view=view, rows=table(view.path)) for view in product.features]
+    joined = fill_defaults(point_in_time_join(known, tables, time=labels.time).collect(), product.features)
+    return _computed(joined, product.on_demand)
+
+
+def split_of(product: Product) -> TimeSplit:
+    """How the rows of a product with labels are split by time."""
+    labels = product.labels
+    assert labels is not None
+    return TimeSplit(
+        time=labels.time,
+        known_at=labels.known_at,
+        validation_months=product.split.validation_months,
+        test_months=product.split.test_months,
+        timezone=product.split.timezone,
+    )
 
 
 def _ordered(order: Path, rows: pl.LazyFrame, labels: Labels) -> pl.LazyFrame:

@@ -44,7 +44,7 @@ def play(
     Raises:
         ReplayError: Nothing is released, another time is half played, or the service ended.
     """
-    from headwater.cli._replay_story import tell
+    from headwater.cli._replay_story import catch_up, tell
     from resources.dbt_resource import kept_dbt
     from resources.lock import only_one_build
     from resources.opening import open_lake
@@ -68,8 +68,10 @@ def play(
                 progress = replace(progress, days={**progress.days, day.day.isoformat(): facts})
                 write_progress(progress, folder)
                 told(summary_line(facts))
+                if is_whole:
+                    catch_up(product, lake, settings, progress, folder, told)
         finally:
-            page, story = tell(product, lake, settings, progress, folder)
+            page, story = tell(product, lake, settings, progress, folder, told)
             told(f"The story: {page}")
     return {"page": str(page), "days": len(progress.days), "conclusion": story}
 

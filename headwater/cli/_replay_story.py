@@ -1,6 +1,6 @@
 """Puts the story of a replay together from the lake: every number in it is computed from what was recorded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import polars as pl
 
+from headwater.cli._replay_weekly import WeeklyModels, weekly_models
 from headwater.lake import Lake
 from headwater.replay import ReplayProgress, Story, Week, auc_interval, conclusion, mean_interval, write_story
 
@@ -16,13 +17,18 @@ if TYPE_CHECKING:
     from headwater.product import Product
     from resources.settings import Settings
 
-_DECIDED: Final = {"live": "decision", "never": "never_decision", "always": "always_decision"}
+_DECIDED: Final = {"live": "decision", "never": "never_decision", "weekly": "weekly_decision"}
 
 
 def tell(
-    product: "Product", lake: Lake, settings: "Settings", progress: ReplayProgress, folder: Path
+    product: "Product",
+    lake: Lake,
+    settings: "Settings",
+    progress: ReplayProgress,
+    folder: Path,
+    told: Callable[[str], None] = lambda line: None,
 ) -> tuple[Path, str]:
-    """Writes the page; the file, and its conclusion."""
+    """Writes the page; the file, and its conclusion. Weekly models that it compares with are trained where they are missing."""
     from assets._chain._paths import ChainPaths
     from headwater.cli._decisions import recorded_decisions
 
@@ -32,7 +38,7 @@ def tell(
         if row["recorded"] > _created(lake, progress)
     ]
     costs = product.performance.costs if product.performance else None
-    rows, spent = _rows(product, lake, settings, progress), _costs(lake, progress, settings)
+    (rows, weekly), spent = _rows(product, lake, settings, progress, folder, told), _costs(lake, progress, settings)
     paths = ChainPaths(product=product.name)
     trained = (
         paths.training_set,
@@ -55,6 +61,7 @@ def tell(
         unit=costs.unit if costs else "",
         intervals=_intervals(rows),
         training_seconds=sum(spent[path]["cpu_seconds"] for path in trained if path in spent),
+        weekly_seconds=weekly.cpu_seconds,
     )
     return write_story(story, folder), conclusion(story)
 
@@ -68,8 +75,47 @@ def _day_of(recorded: str, progress: ReplayProgress) -> str:
     return next((day for day, facts in sorted(progress.days.items()) if recorded <= facts.get("ended", "")), "")
 
 
-def _rows(product: "Product", lake: Lake, settings: "Settings", progress: ReplayProgress) -> pl.DataFrame | None:
+def catch_up(
+    product: "Product",
+    lake: Lake,
+    settings: "Settings",
+    progress: ReplayProgress,
+    folder: Path,
+    told: Callable[[str], None],
+) -> None:
+    """Trains the weekly models that are missing so far, so that the end has little left to do."""
+    if (rows := _outcomes(product, lake, settings, progress)) is not None:
+        weekly_models(product, lake, settings, folder, rows["week"].unique(maintain_order=True).to_list(), told)
+
+
+def _rows(
+    product: "Product",
+    lake: Lake,
+    settings: "Settings",
+    progress: ReplayProgress,
+    folder: Path,
+    told: Callable[[str], None],
+) -> tuple[pl.DataFrame | None, WeeklyModels]:
     """Each event whose truth is known, with the three ways to run the model on the very rows that the service saw, by week and day."""
+    rows = _outcomes(product, lake, settings, progress)
+    if rows is None:
+        return None, WeeklyModels(bundles={}, cpu_seconds=0.0)
+    weeks = rows["week"].unique(maintain_order=True).to_list()
+    weekly = weekly_models(product, lake, settings, folder, weeks, told)
+    rows = rows.with_columns(*_never(lake, settings, progress, rows), *_weekly(weekly, rows))
+    costs = product.performance.costs if product.performance else None
+    if costs is None:
+        return rows, weekly
+    labels = rows["label"].to_numpy()
+    priced = [
+        pl.Series(f"cost_{name}", costs.of(labels, rows[decided].fill_null(False).to_numpy()))
+        for name, decided in _DECIDED.items()
+    ]
+    return rows.with_columns(*priced), weekly
+
+
+def _outcomes(product: "Product", lake: Lake, settings: "Settings", progress: ReplayProgress) -> pl.DataFrame | None:
+    """Each event whose truth is known, with what the model read, by week and day; None without any."""
     from assets._chain._paths import ChainPaths
     from assets._chain._performance import rules_of
     from headwater.monitoring._windows import split
@@ -84,19 +130,11 @@ def _rows(product: "Product", lake: Lake, settings: "Settings", progress: Replay
         return None
     features = snapshot.table(paths.predictions).select("request_id", "features")
     rows = outcomes.join(features.collect(), on="request_id", how="left").sort("at")
-    rows = rows.with_columns(*_never(lake, settings, progress, rows), *_always(product, lake, settings, progress, rows))
     windowing = rules_of(product).windowing
     rows = pl.concat(
         [part.with_columns(pl.lit(window.start).alias("week")) for window, part in split(rows, "at", windowing)]
     )
-    rows = rows.with_columns(pl.col("at").dt.convert_time_zone(windowing.zone).dt.date().alias("day"))
-    costs = product.performance.costs if product.performance else None
-    if costs is None:
-        return rows
-    labels = rows["label"].to_numpy()
-    return rows.with_columns(
-        pl.Series(f"cost_{name}", costs.of(labels, rows[decided].to_numpy())) for name, decided in _DECIDED.items()
-    )
+    return rows.with_columns(pl.col("at").dt.convert_time_zone(windowing.zone).dt.date().alias("day"))
 
 
 def _intervals(rows: pl.DataFrame | None) -> dict[str, tuple[float, float]]:
@@ -104,7 +142,7 @@ def _intervals(rows: pl.DataFrame | None) -> dict[str, tuple[float, float]]:
         return {}
     found = {
         "gain": auc_interval(rows, ours="score", other="never"),
-        "gain_of_always": auc_interval(rows, ours="always", other="never"),
+        "gain_of_weekly": auc_interval(rows.filter(pl.col("weekly").is_not_null()), ours="weekly", other="never"),
         "saved": mean_interval(rows, ours="cost_live", other="cost_never") if "cost_live" in rows.columns else None,
     }
     return {name: interval for name, interval in found.items() if interval is not None}
@@ -120,22 +158,24 @@ def _week(start: datetime, rows: pl.DataFrame) -> Week:
     labels = rows["label"].to_numpy()
 
     def price(name: str) -> float | None:
-        return float(rows[f"cost_{name}"].mean()) if f"cost_{name}" in rows.columns else None  # type: ignore[arg-type]
+        if f"cost_{name}" not in rows.columns or rows[_DECIDED[name]].null_count():
+            return None
+        return float(rows[f"cost_{name}"].mean())  # type: ignore[arg-type]
 
     return Week(
         start=start,
         rows=rows.height,
         champion=_auc(labels, rows["score"]),
         never=_auc(labels, rows["never"]),
-        always=_auc(labels, rows["always"]),
-        cost=(price("live"), price("never"), price("always")),
+        weekly=_auc(labels, rows["weekly"]),
+        cost=(price("live"), price("never"), price("weekly")),
     )
 
 
 def _auc(labels: np.ndarray, scores: pl.Series) -> float | None:
     from headwater.models.evaluation_metrics import area_under_curve
 
-    if not 0 < labels.sum() < len(labels):
+    if scores.null_count() or not 0 < labels.sum() < len(labels):
         return None
     return float(area_under_curve(labels.astype(np.float64), scores.to_numpy()))
 
@@ -146,36 +186,20 @@ def _never(lake: Lake, settings: "Settings", progress: ReplayProgress, rows: pl.
     return [pl.Series("never", scores), pl.Series("never_decision", bundle.decide(scores))]
 
 
-def _always(
-    product: "Product", lake: Lake, settings: "Settings", progress: ReplayProgress, rows: pl.DataFrame
-) -> list[pl.Series]:
-    """Each row scored by the newest version that had been trained by then, whatever became of it."""
-    scores, decided = np.empty(rows.height), np.zeros(rows.height, dtype=bool)
-    for since, version in _trained(product, lake, settings, progress):
-        bundle = _bundle(lake, settings, product.name, version)
-        later = (rows["at"] >= since).to_numpy() if since is not None else np.ones(rows.height, dtype=bool)
-        if later.any():
-            found = bundle.predict(bundle.preprocessing.recorded(rows.filter(pl.Series(later))["features"]))
-            scores[later], decided[later] = found, bundle.decide(found)
-    return [pl.Series("always", scores), pl.Series("always_decision", decided)]
-
-
-def _trained(
-    product: "Product", lake: Lake, settings: "Settings", progress: ReplayProgress
-) -> list[tuple[datetime | None, str]]:
-    """Versions with the instant from which each could have answered, oldest first."""
-    from assets._chain._paths import ChainPaths
-    from assets._chain._retraining import as_of
-    from headwater.registry import model_versions
-
-    path = ChainPaths(product=product.name).training_order
-    found: list[tuple[datetime | None, str]] = [(None, progress.version)]
-    created = lake.resolve(progress.commit).created
-    for version in model_versions(lake, product.name, ref=settings.branch):
-        there = lake.at(version.commit)
-        if version.created > created and there.has(path):
-            found.append((as_of(there.folder(path)), version.version))
-    return found
+def _weekly(models: WeeklyModels, rows: pl.DataFrame) -> list[pl.Series]:
+    """Each row scored by the model that was trained at its week's begin; null in weeks without one."""
+    scores: list[pl.Series] = []
+    decided: list[pl.Series] = []
+    for part in rows.partition_by("week", maintain_order=True):
+        bundle = models.bundles.get(part["week"][0])
+        if bundle is None:
+            scores.append(pl.repeat(None, part.height, dtype=pl.Float64, eager=True))
+            decided.append(pl.repeat(None, part.height, dtype=pl.Boolean, eager=True))
+            continue
+        found = bundle.predict(bundle.preprocessing.recorded(part["features"]))
+        scores.append(pl.Series(found, dtype=pl.Float64))
+        decided.append(pl.Series(bundle.decide(found), dtype=pl.Boolean))
+    return [pl.concat(scores).alias("weekly"), pl.concat(decided).alias("weekly_decision")]
 
 
 def _bundle(lake: Lake, settings: "Settings", product: str, version: str) -> "Bundle":

@@ -26,7 +26,7 @@ class Week:
         rows: Predictions whose truth is known.
         champion: AUC of what was live, as it answered; None where it is undefined.
         never: AUC of the version that was live at the beginning.
-        always: AUC of the newest trained version, released or not.
+        weekly: AUC of a model that is trained anew at each week's begin on all that was known then, whatever was decided.
         cost: Business cost of a decision, of the same three; None where none is declared.
     """
 
@@ -34,7 +34,7 @@ class Week:
     rows: int
     champion: float | None
     never: float | None
-    always: float | None
+    weekly: float | None
     cost: tuple[float | None, float | None, float | None] = (None, None, None)
 
 
@@ -49,8 +49,9 @@ class Story:
         costs: Asset to builds, CPU seconds, wall seconds and bytes.
         facts: What the replay itself took: answers, failures, seconds.
         unit: Unit of the business cost.
-        intervals: 95% intervals of `gain`, `gain_of_always` and `saved`, by these names; one that is absent is unknown.
+        intervals: 95% intervals of `gain`, `gain_of_weekly` and `saved`, by these names; one that is absent is unknown.
         training_seconds: CPU seconds that trainings and their evaluations took.
+        weekly_seconds: CPU seconds that the weekly trainings took, which are no part of `costs`.
     """
 
     title: str
@@ -61,6 +62,7 @@ class Story:
     unit: str = ""
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     training_seconds: float = 0.0
+    weekly_seconds: float = 0.0
 
     @property
     def gain(self) -> float | None:
@@ -68,9 +70,9 @@ class Story:
         return _difference([(week.rows, week.champion, week.never) for week in self.weeks])
 
     @property
-    def gain_of_always(self) -> float | None:
-        """The same for the newest trained version."""
-        return _difference([(week.rows, week.always, week.never) for week in self.weeks])
+    def gain_of_weekly(self) -> float | None:
+        """The same for the model that is retrained every week."""
+        return _difference([(week.rows, week.weekly, week.never) for week in self.weeks])
 
     @property
     def saved(self) -> float | None:
@@ -105,8 +107,8 @@ def conclusion(story: Story) -> str:
     trained = sum(decision["action"] == "retrain" for decision in story.decisions)
     said = f"{trained} trainings were ordered, {story.training_seconds:.0f} CPU seconds with their evaluations. "
     said += f"What was live ranked {_told(story, 'gain')} AUC against the model that was never retrained"
-    if story.gain_of_always is not None:
-        said += f"; the newest trained model, released or not, {_told(story, 'gain_of_always')}"
+    if story.gain_of_weekly is not None:
+        said += f"; a model retrained every week, {_told(story, 'gain_of_weekly')} for {story.weekly_seconds:.0f} CPU seconds"
     if story.saved is not None:
         said += f". A decision cost {_told(story, 'saved')} {story.unit} against the never retrained model".rstrip()
     return f"{said}. {_verdict(story)} over this time."
@@ -144,7 +146,7 @@ def _signed(value: float) -> str:
 
 def _plot(story: Story) -> str:
     def draw(axes: Any) -> None:
-        series = (("what was live", "champion"), ("never retrained", "never"), ("newest trained", "always"))
+        series = (("what was live", "champion"), ("never retrained", "never"), ("retrained every week", "weekly"))
         for (name, attribute), colour in zip(series, _COLOURS, strict=True):
             points = [(week.start, value) for week in story.weeks if (value := getattr(week, attribute)) is not None]
             if points:
@@ -163,13 +165,13 @@ def _plot(story: Story) -> str:
 
 def _weeks(story: Story) -> str:
     priced = any(week.cost[0] is not None for week in story.weeks)
-    names = ["week", "outcomes", "live", "never retrained", "newest trained"]
-    names += [f"cost live ({story.unit})", "cost never", "cost newest"] if priced else []
+    names = ["week", "outcomes", "live", "never retrained", "retrained weekly"]
+    names += [f"cost live ({story.unit})", "cost never", "cost weekly"] if priced else []
     rows = [
         [
             f"{week.start:%Y-%m-%d}",
             f"{week.rows:,}",
-            *map(_number, (week.champion, week.never, week.always)),
+            *map(_number, (week.champion, week.never, week.weekly)),
             *(map(_number, week.cost) if priced else ()),
         ]
         for week in story.weeks

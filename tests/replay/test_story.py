@@ -30,10 +30,10 @@ PROGRESS = ReplayProgress(
 
 
 def week(
-    number: int, champion: float | None, never: float | None, always: float | None, rows: int = 100, **more: Any
+    number: int, champion: float | None, never: float | None, weekly: float | None, rows: int = 100, **more: Any
 ) -> Week:
     return Week(
-        start=START + number * timedelta(days=7), rows=rows, champion=champion, never=never, always=always, **more
+        start=START + number * timedelta(days=7), rows=rows, champion=champion, never=never, weekly=weekly, **more
     )
 
 
@@ -68,14 +68,14 @@ def test_what_cannot_be_read_says_how_to_begin_anew(tmp_path: Path, text: str) -
 def test_the_gain_weighs_weeks_by_their_rows_and_passes_over_what_is_undefined() -> None:
     found = story(week(0, 0.7, 0.6, None, rows=300), week(1, 0.6, 0.7, 0.8), week(2, None, 0.5, 0.5))
     assert found.gain == pytest.approx((300 * 0.1 - 100 * 0.1) / 400)
-    assert found.gain_of_always == pytest.approx((100 * 0.1) / 200)
+    assert found.gain_of_weekly == pytest.approx((100 * 0.1) / 200)
 
 
 @pytest.mark.parametrize(("champion", "said"), [(0.71, "paid"), (0.7001, "did not pay"), (0.69, "did not pay")])
 def test_the_conclusion_is_honest_about_whether_it_paid(champion: float, said: str) -> None:
     found = conclusion(story(week(0, champion, 0.7, 0.7), actions=("retrain", "hold")))
     assert f"Retraining {said} over" in found
-    assert "newest trained" in found
+    assert "retrained every week" in found
     assert found.startswith("1 trainings were ordered")
 
 
