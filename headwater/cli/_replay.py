@@ -38,6 +38,11 @@ class NoReplayError(HeadwaterError):
 @click.option(
     "--every-table", is_flag=True, help="Build every table every day, also those that nothing reads before a training."
 )
+@click.option(
+    "--by-sensors",
+    is_flag=True,
+    help="Let Dagster's daemon build each day, by its sensors and conditions as in operation: minutes a day.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be played.")
 @click.option(
     "--restart", is_flag=True, help="Forget how far an earlier replay came. What it landed and answered stays."
@@ -49,6 +54,7 @@ def replay(
     last: str,
     speed: float | None,
     every_table: bool,
+    by_sensors: bool,
     dry_run: bool,
     restart: bool,
     as_json: bool,
@@ -77,6 +83,7 @@ def replay(
         end,
         restart=restart,
         every_table=every_table,
+        by_sensors=by_sensors,
         pace=_pace(speed),
         out=console(),
         quiet=as_json,

@@ -3,7 +3,8 @@
 import json
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
@@ -35,6 +36,7 @@ def play(
     *,
     restart: bool,
     every_table: bool,
+    by_sensors: bool,
     pace: Iterator[None],
     out: Console,
     quiet: bool,
@@ -44,6 +46,7 @@ def play(
     Raises:
         ReplayError: Nothing is released, another time is half played, or the service ended.
     """
+    from headwater.cli._replay_sensors import daemon_of, wait_until_built
     from headwater.cli._replay_story import catch_up, tell
     from resources.dbt_resource import kept_dbt
     from resources.lock import only_one_build
@@ -55,7 +58,11 @@ def play(
     progress = _begun(product, lake, settings, folder, first, last, restart=restart)
     told = (lambda line: None) if quiet else (lambda line: out.print(line, soft_wrap=True))
     told(f"{product.name}  {first} to {last}; {len(progress.days)} days were played before.")
-    with heeding_signals(), only_one_build(settings.state), kept_dbt(), service_of(settings, product.name) as service:
+    with ExitStack() as stack:
+        for context in (heeding_signals(), only_one_build(settings.state), kept_dbt()):
+            stack.enter_context(context)
+        service = stack.enter_context(service_of(settings, product.name))
+        is_alive = stack.enter_context(daemon_of(settings, told)) if by_sensors else None
         try:
             for day in source.days(first, last):
                 if day.day.isoformat() in progress.days:
@@ -63,8 +70,14 @@ def play(
                 if not progress.days:
                     _begin_streams(product, lake, settings, source, day.begin)
                 next(pace)
-                is_whole = every_table or len(progress.days) % _WHOLE == _WHOLE - 1 or day.day == last
-                facts = _play_day(product, lake, settings, service, source, day, is_whole=is_whole)
+                is_whole = every_table or by_sensors or len(progress.days) % _WHOLE == _WHOLE - 1 or day.day == last
+
+                def build(is_whole: bool = is_whole) -> Sequence[str]:
+                    if is_alive is not None:
+                        return wait_until_built(product, lake, settings, is_alive)
+                    return _build(product, settings, is_whole=is_whole)
+
+                facts = _play_day(product, lake, settings, service, source, day, build)
                 progress = replace(progress, days={**progress.days, day.day.isoformat(): facts})
                 write_progress(progress, folder)
                 told(summary_line(facts))
@@ -131,15 +144,14 @@ def _play_day(
     service: Service,
     source: ReplaySource,
     day: ReplayDay,
-    *,
-    is_whole: bool,
+    build: Callable[[], Sequence[str]],
 ) -> dict[str, Any]:
     begun = time.perf_counter()
     if product.streams:  # all of a day's events first: each request is answered with what was known at its time
         _stream(product, lake, settings, source, day.begin, day.end)
     seconds = service.ask(day)
     _land(product, settings, day)
-    errors = _build(product, settings, is_whole=is_whole)
+    errors = build()
     service.follow(lake.resolve(settings.branch).id)
     return {
         "day": day.day.isoformat(),
