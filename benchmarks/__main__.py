@@ -30,6 +30,7 @@ QUICK: Final[Mapping[str, Sequence[str]]] = {
     "serving": ("--rounds", "1", "--seconds", "0.3", "--warm-up", "0.2"),
     "service_growth": ("--requests", "200"),
     "grpc": ("--rounds", "1", "--seconds", "0.3"),
+    "replay": ("--to", "2013-07-02"),
 }
 WITH_PEERS: Final = ("lake", "point_in_time", "drift", "online", "serving")
 

@@ -22,6 +22,7 @@ ORDER: Final = (
     "serving",
     "service_growth",
     "grpc",
+    "replay",
 )
 _HEAD: Final = """# Benchmarks
 
@@ -42,6 +43,7 @@ machines better than seconds do. Each file's first lines say what is compared an
 | online | looking up 1, 10 and 100 entities, LMDB and Redis, beside Feast's SQLite and Redis stores | `python -m benchmarks.online --peers` |
 | service_growth | what a prediction costs by the number of inputs and of versions | `python -m benchmarks.service_growth` |
 | grpc | one prediction over gRPC and over REST, the same service, each with its caller in Python | `python -m benchmarks.grpc` |
+| replay | half a year of `flights` played twice: minutes, and whether decisions and answers are the same | `python -m benchmarks.replay` |
 | serving | one prediction over HTTP, with lookup and durable log, beside MLflow, BentoML, MLServer, LitServe, Ray Serve and plain FastAPI, 1 to 64 connections | `python -m benchmarks.serving --peers` |
 
 `serving` asks for the released model of `flights` when the lake in `HEADWATER_STATE` or `.headwater` has one with online
