@@ -31,6 +31,7 @@ QUICK: Final[Mapping[str, Sequence[str]]] = {
     "service_growth": ("--requests", "200"),
     "grpc": ("--rounds", "1", "--seconds", "0.3"),
     "replay": ("--to", "2013-07-02"),
+    "campaigns": ("--sample", "--soak", "5"),
 }
 WITH_PEERS: Final = ("lake", "point_in_time", "drift", "online", "serving")
 

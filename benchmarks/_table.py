@@ -23,6 +23,7 @@ ORDER: Final = (
     "service_growth",
     "grpc",
     "replay",
+    "campaigns",
 )
 _HEAD: Final = """# Benchmarks
 
@@ -44,6 +45,7 @@ machines better than seconds do. Each file's first lines say what is compared an
 | service_growth | what a prediction costs by the number of inputs and of versions | `python -m benchmarks.service_growth` |
 | grpc | one prediction over gRPC and over REST, the same service, each with its caller in Python | `python -m benchmarks.grpc` |
 | replay | half a year of `flights` played twice: minutes, and whether decisions and answers are the same | `python -m benchmarks.replay` |
+| campaigns | kills, swaps, odd requests and an hour of load: how often what must never happen did | `python -m benchmarks.campaigns` |
 | serving | one prediction over HTTP, with lookup and durable log, beside MLflow, BentoML, MLServer, LitServe, Ray Serve and plain FastAPI, 1 to 64 connections | `python -m benchmarks.serving --peers` |
 
 `serving` asks for the released model of `flights` when the lake in `HEADWATER_STATE` or `.headwater` has one with online

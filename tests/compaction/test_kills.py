@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,8 +65,8 @@ def check(scene: Scene, promised: list[str]) -> None:
     assert scene.lake.verify().clean
 
 
-def campaign(state: Path, seed: int, kills: int) -> None:
-    """Two writers and two compactors; one compactor after the other is killed and started again."""
+def campaign(state: Path, seed: int, kills: int) -> int:
+    """Two writers and two compactors; one compactor after the other is killed and started again. How many records there were."""
     draw = random.Random(seed)
     scene = Scene(state)
     scene.label()
@@ -85,6 +86,7 @@ def campaign(state: Path, seed: int, kills: int) -> None:
     promised = [id for writer in writers for id in writer.said]
     assert len(promised) > 100
     check(scene, promised)
+    return len(promised)
 
 
 def test_compactors_that_are_killed_lose_no_answer_and_double_none(tmp_path: Path) -> None:
@@ -93,8 +95,10 @@ def test_compactors_that_are_killed_lose_no_answer_and_double_none(tmp_path: Pat
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(4))
-def test_compactors_that_are_killed_often_lose_no_answer_and_double_none(tmp_path: Path, seed: int) -> None:
-    campaign(tmp_path, seed=seed, kills=20)
+def test_compactors_that_are_killed_often_lose_no_answer_and_double_none(
+    tmp_path: Path, seed: int, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("answered", campaign(tmp_path, seed=seed, kills=20))
 
 
 @pytest.mark.parametrize("step", [*PUBLISHING, "before_settling"])

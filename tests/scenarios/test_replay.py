@@ -74,3 +74,25 @@ def test_a_killed_replay_goes_on_and_answers_nothing_twice(tmp_path: Path) -> No
     outcomes = lake.at("main").table("flights/outcomes").filter(pl.col("truth") == "known").collect()
     assert 0.9 * plan["requests"] < outcomes.height < plan["requests"]
     assert "Retraining" in (tmp_path / "replay" / "flights" / "index.html").read_text()
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(2_400)
+def test_sensors_and_conditions_build_a_day(tmp_path: Path) -> None:
+    run(tmp_path, "build", "flights")
+    built = EmbeddedLake.open(tmp_path / "lake").resolve("main").id
+    said = run(tmp_path, "replay", "flights", "--from", "2013-07-01", "--to", "2013-07-01", "--by-sensors")
+    assert "Dagster UI  http://127.0.0.1:" in said
+    lake, who = EmbeddedLake.open(tmp_path / "lake"), set()
+    for commit in lake.log("main"):
+        if commit.id == built:
+            break
+        if commit.provenance is not None and commit.provenance.outputs:
+            who.add((commit.provenance.actor, commit.provenance.outputs[0].path))
+    assert {
+        ("sensor:landed_data", "flights/landing/flights"),
+        ("sensor:compaction", "flights/predictions"),
+        ("automation", "flights/performance_report"),
+        ("automation", "flights/retraining"),
+    } <= who
+    assert not services(tmp_path)

@@ -16,6 +16,7 @@ from tests.serving.http.campaign import Callers, check_log, with_disk
 from tests.serving.http.conftest import Service
 
 Start = Callable[..., Service]
+Told = Callable[[str, object], None]
 
 
 def many(sample: int, whole: int) -> list[object]:
@@ -25,7 +26,7 @@ def many(sample: int, whole: int) -> list[object]:
 
 @pytest.mark.parametrize("seed", many(2, 20))
 def test_a_killed_service_has_logged_what_it_answered_and_nothing_twice(
-    released: Released, start: Start, seed: int
+    released: Released, start: Start, seed: int, record_property: Told
 ) -> None:
     draw = random.Random(seed)
     answered = {}
@@ -40,12 +41,13 @@ def test_a_killed_service_has_logged_what_it_answered_and_nothing_twice(
         assert callers.refused == []
     assert len(answered) > 40
     check_log(service, answered)
+    record_property("answered", len(answered))
 
 
 @pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("swaps", [3, pytest.param(60, marks=pytest.mark.heavy)])
 def test_swaps_and_roll_backs_fail_nobody_and_the_old_version_answers_nobody_after(
-    released: Released, start: Start, swaps: int, workers: str
+    released: Released, start: Start, swaps: int, workers: str, record_property: Told
 ) -> None:
     service = start("--workers", workers)
     with Callers(service, "swap") as callers:
@@ -64,6 +66,7 @@ def test_swaps_and_roll_backs_fail_nobody_and_the_old_version_answers_nobody_aft
     assert (callers.refused, callers.broken) == ([], [])
     service.stop()
     check_log(service, callers.answered)
+    record_property("answered", len(callers.answered))
 
 
 FULL = """
@@ -167,7 +170,8 @@ def test_what_was_too_late_and_written_is_told_to_who_asks_again(
 
 
 @pytest.mark.heavy
-def test_a_soak_leaves_memory_and_latency_flat(released: Released, start: Start) -> None:
+@pytest.mark.timeout(4_200)
+def test_a_soak_leaves_memory_and_latency_flat(released: Released, start: Start, record_property: Told) -> None:
     """`HEADWATER_SOAK_SECONDS` says how long, 60 without. Memory and p99 of the last quarter against those of the second."""
     seconds = float(os.environ.get("HEADWATER_SOAK_SECONDS", "60"))
     service = start()
@@ -188,8 +192,8 @@ def test_a_soak_leaves_memory_and_latency_flat(released: Released, start: Start)
     second, last = slice(quarter, 2 * quarter), slice(3 * quarter, None)
     grown = statistics.median(memory[last]) - statistics.median(memory[second])
     slow = [statistics.quantiles(taken[part], n=100)[98] for part in (second, last)]
-    print(
-        f"\n{len(taken)} looks over {seconds:.0f} s: memory {grown / 2**20:+.1f} MiB, p99 {slow[0] * 1e3:.1f} -> {slow[1] * 1e3:.1f} ms"
-    )
+    found = {"seconds": seconds, "looks": len(taken), "grown_mib": grown / 2**20, "p99_ms": slow[0] * 1e3, "last_p99_ms": slow[1] * 1e3}  # fmt: skip
+    for name, value in found.items():
+        record_property(name, value)
     assert grown < 16 * 2**20
     assert slow[1] < 2 * slow[0] + 0.005

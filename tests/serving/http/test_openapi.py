@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,12 @@ enabled = false
     ],
 )
 def test_requests_made_from_the_description_get_the_answers_it_names(
-    service: Service, tmp_path: Path, phases: str, most: int, wanted: int
+    service: Service,
+    tmp_path: Path,
+    phases: str,
+    most: int,
+    wanted: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
     pytest.importorskip("schemathesis")
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
@@ -49,7 +55,7 @@ def test_requests_made_from_the_description_get_the_answers_it_names(
     assert int(made[1]) >= wanted
     assert not re.search(r'requests_total\{code="500".* [1-9]', service.get("/metrics").body.decode())
     assert service.get("/v2/health/ready").status == 200
-    print(f"\n{made[1]} cases")
+    record_property("cases", int(made[1]))
 
 
 def test_headers_that_an_answer_may_carry_are_described(service: Service) -> None:
