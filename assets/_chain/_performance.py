@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._declare import declared_values
+from assets._chain._label_changes import label_changes
 from assets._chain._outcomes import slices_of
 from assets._chain._paths import ChainPaths
 from assets._chain._performance_page import write_page
@@ -102,9 +103,14 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         windows = settled + [
             {**item.to_json(), **moved.of(item.start), "calibration": calibration.get(item.start)} for item in found
         ]
-    document = {"format": FORMAT, "now": now.isoformat(), "declaration": declaration_of(product), "windows": windows}
+    assert product.labels is not None
+    changes = label_changes(outcomes, key=product.labels.key, now=now)
+    document = {
+        "format": FORMAT, "now": now.isoformat(), "declaration": declaration_of(product), "windows": windows,
+        "label_changes": changes,
+    }  # fmt: skip
     (folder / REPORT_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
-    write_page(folder, product.question, windows)
+    write_page(folder, product.question, windows, changes)
     judged = [window for window in windows if window["overall"]["judged"]]
     newest = judged[-1]["start"] if judged else None
     told = {"windows": len(windows), "judged": len(judged), "too_old": too_old, NEWEST_FACT: newest}
