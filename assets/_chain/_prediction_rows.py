@@ -19,9 +19,9 @@ COLUMNS: Final[Mapping[str, pl.DataType]] = {
 }  # fmt: skip
 """Those of every product; the columns of the label's key follow. Mappings are JSON with sorted keys."""
 REJECTED: Final[Mapping[str, pl.DataType]] = {
-    "segment": pl.String(), "end": pl.Int64(), "problem": pl.String(), "record": pl.Binary(),
+    "segment": pl.String(), "end": pl.Int64(), "problem": pl.String(), "record": pl.Binary(), "received": UTC_TIME,
 }  # fmt: skip
-"""What is no row: where it stood in the log, why, and its bytes."""
+"""What is no row: where it stood in the log, why, its bytes, and when it came in, or was set aside where they do not say that."""
 PLACE: Final = "__place"
 _WHEN: Final = frozenset({"received", "latency_us", "trace"})
 """What a second answer to one request may have otherwise without saying anything else."""
