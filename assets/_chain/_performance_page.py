@@ -11,6 +11,7 @@ from headwater.pages import write_page as write
 
 PAGE_FILE: Final = "performance.html"
 PLOT_FILE: Final = "performance.svg"
+NO_REFERENCE: Final = "no reference"
 _METRICS: Final = ("auc", "log_loss", "calibration_error", "accuracy", "cost")
 
 
@@ -29,10 +30,11 @@ def write_page(
     if judged:
         (folder / PLOT_FILE).write_text(_drawing(judged), encoding="utf-8")
     shown = [name for name in _METRICS if any(metric_of(window, name) is not None for window in judged)]
-    names = ("window", "predictions", "labels known", *(name.replace("_", " ") for name in shown), "not judged")
+    said = (name.replace("_", " ") for name in shown)
+    names = ("window", "predictions", "labels known", *said, "drift (PSI)", "score drift (PSI)", "not judged")
     picture = f'<img src="{PLOT_FILE}" alt="AUC by window">' if judged else paragraph("No window is judged yet.")
     rows = table(names, (_row(window, shown) for window in windows), numbers=True)
-    parts = [paragraph(question), picture, rows, *_changes(changes or {"events": 0})]
+    parts = [paragraph(question), picture, *_lacking(windows), rows, *_changes(changes or {"events": 0})]
     write(folder / PAGE_FILE, "Performance in service", parts)
 
 
@@ -70,8 +72,32 @@ def _row(window: Mapping[str, Any], shown: Sequence[str]) -> list[str]:
         f"{overall['rows']:,}",
         coverage,
         *(_cell(metric_of(window, name)) for name in shown),
+        _drift(window),
+        _score_drift(window),
         overall["reason"],
     ]
+
+
+def _drift(window: Mapping[str, Any]) -> str:
+    """The feature that moved most; what was compared with nothing did not stay where it was."""
+    if "features" in window.get("no_reference", {}):
+        return NO_REFERENCE
+    effects = window.get("drift") or {}
+    most = max(effects, key=lambda name: effects[name], default=None)
+    return "" if most is None else f"{most} {effects[most]:.3f}"
+
+
+def _score_drift(window: Mapping[str, Any]) -> str:
+    if "scores" in window.get("no_reference", {}):
+        return NO_REFERENCE
+    value = window.get("score_drift")
+    return "" if value is None else f"{value:.3f}"
+
+
+def _lacking(windows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why drift is not measured in the newest window."""
+    lacking = windows[-1].get("no_reference", {}) if windows else {}
+    return [paragraph(f"No reference for the drift of {what}: {why}.") for what, why in sorted(lacking.items())]
 
 
 def _cell(metric: Mapping[str, Any] | None) -> str:

@@ -281,6 +281,32 @@ def test_what_came_in_is_compared_with_what_is_kept_with_the_live_version(tmp_pa
     assert (alone["compared_with"], alone["drift"], alone["score_drift"]) == (None, {}, None)
 
 
+def test_a_window_without_anything_to_compare_with_says_no_reference(tmp_path: Path) -> None:
+    """Its drift was an empty mapping, which reads as: nothing moved."""
+    labels = truth(16)
+    rows = answers(labels)
+    judged = outcomes(labels, rows).data
+    live = released(tmp_path / "live")
+    whole = report(tmp_path / "whole", judged, rows, live=live)
+    assert [window["no_reference"] for window in whole["windows"]] == [{}, {}, {}]
+    assert "no reference" not in (tmp_path / "whole" / PAGE_FILE).read_text().lower()
+    alone = report(tmp_path / "alone", judged, rows)["windows"][0]
+    assert set(alone["no_reference"]) == {"features", "scores"}
+    assert "no version is live" in alone["no_reference"]["features"]
+    (tmp_path / "live" / "model" / FEATURES_FILE).unlink()
+    (tmp_path / "live" / "evaluation" / SCORES_FILE).unlink()
+    past = {PATHS.predictions: HeldSnapshot({PATHS.predictions: rows}), **live}
+    (tmp_path / "bare").mkdir()
+    performance_asset(PRODUCT)(HeldInputs({PATHS.outcomes: judged}, previous=past), tmp_path / "bare")
+    bare = json.loads((tmp_path / "bare" / REPORT_FILE).read_text())["windows"][0]
+    assert (bare["compared_with"], bare["drift"], bare["score_drift"]) == ("1.0.0", {}, None)
+    assert f"1.0.0 has no {FEATURES_FILE}" in bare["no_reference"]["features"]
+    assert SCORES_FILE in bare["no_reference"]["scores"]
+    page = (tmp_path / "bare" / PAGE_FILE).read_text()
+    assert "<td>no reference</td>" in page
+    assert "No reference for the drift of features: the bundle of 1.0.0" in page
+
+
 def test_an_answer_about_a_time_long_past_is_no_reason_for_no_report(tmp_path: Path) -> None:
     labels = truth(16)
     strange = (
