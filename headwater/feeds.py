@@ -64,6 +64,7 @@ class Appended:
         positions: Up to where records were taken.
         rejected: Records that are no rows, added to the table at `<path>.rejected`.
         replaces: Whether `data` is all that shall stand.
+        rejected_replaces: Whether `rejected` is all that shall stand there.
         facts: Small JSON values kept in the commit's provenance.
     """
 
@@ -71,4 +72,5 @@ class Appended:
     positions: Positions
     rejected: pl.DataFrame | None = None
     replaces: bool = False
+    rejected_replaces: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)

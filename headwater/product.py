@@ -527,7 +527,8 @@ class Serving:
 
     Attributes:
         window: How far back from the newest feature row the online features answer as the lake would, more than zero.
-        keep: How long predictions stay in their table after their prediction time, more than zero; None keeps all.
+        keep: How long answers, records that were rejected and failures stay in their tables after the request came in, more than zero;
+            None keeps all. What was answered today about an old time is kept.
         unique_for: How long after an answer another one to the same request id is a repetition of it, more than zero.
         least_records: So many records of the prediction log start their compaction, at least one.
         longest_wait: So long a record may wait for others before it is compacted, more than zero.

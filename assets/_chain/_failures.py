@@ -1,14 +1,16 @@
 """Service failures: what the service could not answer, by version, taken out of a log of its own exactly once. See docs/adr/0014."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
+from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
-from assets._chain._prediction_rows import REJECTED
 from assets._chain._predictions import MOST_RECORDS
+from assets._chain._retention import Aside, set_aside, taken_in_time, too_old
 from headwater.checks import columns_as_declared
 from headwater.feeds import Appended, Backlog, Feed, Positions
 from headwater.lake import Kind
@@ -29,7 +31,7 @@ def failures_asset(product: Product) -> Asset:
     return Asset(
         path=path,
         kind=Kind.TABLE,
-        compute=_compact,
+        compute=partial(_compact, path=path, keep=product.serving.keep),
         previous=(path,),
         checks=(
             columns_as_declared(SCHEMA),
@@ -40,9 +42,11 @@ def failures_asset(product: Product) -> Asset:
                 severity=Severity.WARN,
                 description="Every record of the log of failures is one.",
             ),
+            taken_in_time(),
         ),
         description="Requests that got no answer, by version and by how they failed: what the prediction log cannot hold.",
         kinds=("polars",),
+        declaration=declared_values(keep=product.serving.keep),
         feed=Feed(
             folder=f"{FAILURE_LOG_FOLDER}/{product.name}",
             backlog=_backlog,
@@ -53,12 +57,12 @@ def failures_asset(product: Product) -> Asset:
     )
 
 
-def _compact(inputs: Inputs) -> Appended:
+def _compact(inputs: Inputs, *, path: str, keep: timedelta | None) -> Appended:
     from serving.prediction_log import RecordFormatError, decode_failure, take
 
     taken = take(inputs.feed, inputs.positions, most=MOST_RECORDS)
     rows: list[dict[str, Any]] = []
-    aside: list[tuple[Any, ...]] = []
+    aside: list[Aside] = []
     for placed in taken.records:
         try:
             record = decode_failure(placed.data)
@@ -71,12 +75,34 @@ def _compact(inputs: Inputs) -> Appended:
         at = datetime.fromtimestamp(record.at / 1e6, UTC)
         told = {"version": record.version, "code": record.code, "count": record.count, "commit": record.commit}
         rows.append({"received": at, **told})
-    return Appended(
-        data=pl.DataFrame(rows, schema=SCHEMA, orient="row"),
-        positions=taken.positions,
-        rejected=pl.DataFrame(aside, schema=REJECTED, orient="row"),
-        facts={"appended": len(rows), "unreadable": len(aside), "more": not taken.is_all},
-    )
+    cutoff = inputs.started - keep if keep is not None else None
+    before = inputs.previous(path)
+    found = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    fresh = found if cutoff is None else found.filter(pl.col("received") >= cutoff)
+    others = set_aside(aside, before, path, cutoff=cutoff, started=inputs.started, received=_received)
+    facts = {
+        "appended": fresh.height, "unreadable": len(aside), "expired": found.height - fresh.height,
+        "rejected_dropped": others.dropped, "more": not taken.is_all,
+    }  # fmt: skip
+    given: dict[str, Any] = {
+        "positions": taken.positions, "rejected": others.rows, "rejected_replaces": others.replaces,
+    }  # fmt: skip
+    standing = None if before is None else before.table(path)
+    if standing is not None and cutoff is not None and (dropped := too_old(standing, cutoff)):
+        # Few rows, so they are written anew beside what came in.
+        kept = pl.concat([standing.filter(pl.col("received") >= cutoff).collect(), fresh])
+        return Appended(data=kept, replaces=True, facts={**facts, "dropped": dropped}, **given)
+    return Appended(data=fresh, facts=facts, **given)
+
+
+def _received(record: bytes) -> int | None:
+    """When the requests of a record failed, None where the bytes are none."""
+    from serving.prediction_log import RecordFormatError, decode_failure
+
+    try:
+        return decode_failure(record).at
+    except RecordFormatError:
+        return None
 
 
 def _are_readable(audit: Audit) -> Verdict:

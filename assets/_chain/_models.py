@@ -20,6 +20,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
     from assets._chain._retraining import retraining_assets
     from assets._chain._review_answers import review_answers_asset
     from assets._chain._rollout import rollout_assets
+    from assets._chain._served_parity import served_parity_asset
     from assets._chain._service_report import service_report_asset
     from assets._chain._training_set import training_set_asset
 
@@ -42,6 +43,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         *rollout_assets(product),
         release_asset(product),
         predictions_asset(product),
+        *((served_parity_asset(product),) if product.features else ()),
         *((review_answers_asset(product),) if product.review is not None else ()),
         outcomes_asset(product),
         performance_asset(product),

@@ -60,14 +60,14 @@ def _online(inputs: Inputs, folder: Path, *, views: Sequence[FeatureView], windo
 
 def window_start(tables: Sequence[FeatureTable], window: timedelta) -> datetime:
     """So long before the newest time at which a row of the tables became visible; 1970 when there is no row."""
-    found = [moment for table in tables if (moment := _newest(table)) is not None]
+    found = [moment for table in tables if (moment := newest_known(table)) is not None]
     if found:
         return max(found) - window
     dtype = tables[0].rows.lazy().collect_schema()[tables[0].view.event_time]
     return datetime(1970, 1, 1, tzinfo=UTC if getattr(dtype, "time_zone", None) else None)
 
 
-def _newest(table: FeatureTable) -> datetime | None:
+def newest_known(table: FeatureTable) -> datetime | None:
     """When the newest row became known; what is known of the future (a forecast) does not move the window there."""
     known: Any = _rows(table).select(pl.col(table.view.known_at).max()).collect().item()
     return known.astimezone(UTC) if known is not None and known.tzinfo else known

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._declare import declared_values
+from assets._chain._label_changes import CHANGE_COLUMNS, label_changes, labels_are_final, with_label_changes
 from assets._chain._paths import ChainPaths
 from assets._chain._prediction_rows import COLUMNS
 from headwater.lake import Kind
@@ -30,8 +31,9 @@ def outcomes_asset(product: Product) -> Asset:
         kind=Kind.TABLE,
         compute=partial(_outcomes, product=product),
         inputs=(product.labels.path, *((paths.review_answers,) if product.review is not None else ())),
-        previous=(paths.predictions,),
+        previous=(paths.predictions, paths.outcomes),
         checks=(
+            labels_are_final(),
             Check(
                 name="predictions_name_an_event",
                 judge=_predictions_name_an_event,
@@ -41,7 +43,7 @@ def outcomes_asset(product: Product) -> Asset:
             ),
         ),
         description="Predictions beside the labels that came in since: what is known, what will never be, what is not yet known, "
-        "what a person said.",
+        "what a person said, which label changed.",
         kinds=("polars",),
         declaration=declared_values(labels=product.labels, slices=slices_of(product)),
     )
@@ -69,9 +71,16 @@ def _outcomes(inputs: Inputs, *, product: Product) -> Result:
     found = join_outcomes(predictions, truth, declared=labels, now=_now(labels, truth, predictions))
     extra = [name for name in slices_of(product) if name not in (*_KEPT, *labels.key)]
     frame = _with_slices(found.frame, truth, labels, extra)
-    columns = dict.fromkeys((*_KEPT, *labels.key, *extra, *_JOINED))
+    stood = inputs.previous(paths.outcomes)
+    frame = with_label_changes(
+        frame, None if stood is None else stood.table(paths.outcomes), truth, declared=labels, now=found.now,
+        commit=inputs.written_in(labels.path),
+    )  # fmt: skip
+    found = replace(found, frame=frame)
+    columns = dict.fromkeys((*_KEPT, *labels.key, *extra, *_JOINED, *CHANGE_COLUMNS))
     if product.review is None:
-        return Result(data=frame.select(*columns), facts=found.to_json())
+        changes = label_changes(frame, key=labels.key, now=found.now)
+        return Result(data=frame.select(*columns), facts={**found.to_json(), "label_changes": changes})
     return _with_answers(inputs, frame, columns, found, product)
 
 
@@ -86,9 +95,8 @@ def _with_answers(
     answered = standing(read_answers(inputs.table(ChainPaths(product=product.name).review_answers)))
     rows = with_answers(frame, answered, key=product.labels.key, now=found.now)
     people = [agreement.to_json() for agreement in agreements(rows, answered)]
-    return Result(
-        data=rows.select(*columns, *REVIEWED), facts={**replace(found, frame=rows).to_json(), "review": people}
-    )
+    told = {"label_changes": label_changes(rows, key=product.labels.key, now=found.now), "review": people}
+    return Result(data=rows.select(*columns, *REVIEWED), facts={**replace(found, frame=rows).to_json(), **told})
 
 
 def _with_slices(frame: pl.DataFrame, truth: pl.DataFrame, labels: Labels, names: list[str]) -> pl.DataFrame:

@@ -20,6 +20,11 @@ class ChainPaths:
         return f"{self.product}/online_features"
 
     @property
+    def served_parity(self) -> str:
+        """What the service read, compared with what the feature tables say of the same instants."""
+        return f"{self.product}/served_parity"
+
+    @property
     def outcomes(self) -> str:
         """Predictions beside the labels that came in since."""
         return f"{self.product}/outcomes"

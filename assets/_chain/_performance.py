@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._declare import declared_values
+from assets._chain._label_changes import label_changes
 from assets._chain._outcomes import slices_of
 from assets._chain._paths import ChainPaths
 from assets._chain._performance_page import write_page
-from assets._chain._reference import LiveReference, live_reference, watched
+from assets._chain._reference import FEATURES_FILE, SCORES_FILE, LiveReference, live_reference, watched
 from assets._chain._training_set import SPLIT, TRAIN
 from headwater.lake import Kind
 from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Severity, Verdict
@@ -102,9 +103,14 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         windows = settled + [
             {**item.to_json(), **moved.of(item.start), "calibration": calibration.get(item.start)} for item in found
         ]
-    document = {"format": FORMAT, "now": now.isoformat(), "declaration": declaration_of(product), "windows": windows}
+    assert product.labels is not None
+    changes = label_changes(outcomes, key=product.labels.key, now=now)
+    document = {
+        "format": FORMAT, "now": now.isoformat(), "declaration": declaration_of(product), "windows": windows,
+        "label_changes": changes,
+    }  # fmt: skip
     (folder / REPORT_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
-    write_page(folder, product.question, windows)
+    write_page(folder, product.question, windows, changes)
     judged = [window for window in windows if window["overall"]["judged"]]
     newest = judged[-1]["start"] if judged else None
     told = {"windows": len(windows), "judged": len(judged), "too_old": too_old, NEWEST_FACT: newest}
@@ -141,11 +147,13 @@ class _Moved:
     Attributes:
         reference: What it was compared with; None before the first release.
         features, scores: By the window's first instant.
+        lacking: `features` and `scores` with the reason why nothing is known that they could be compared with. Empty is not "no drift".
     """
 
     reference: LiveReference | None
     features: "Mapping[datetime, WindowDrift]"
     scores: "Mapping[datetime, WindowDrift]"
+    lacking: Mapping[str, str]
 
     def of(self, start: datetime) -> dict[str, Any]:
         """What the report says of a window."""
@@ -154,6 +162,7 @@ class _Moved:
             "compared_with": self.reference.version if self.reference else None,
             "drift": _shown(self.features.get(start)),
             "score_drift": None if scores is None else _shown(scores).get("score"),
+            "no_reference": dict(self.lacking),
         }
 
 
@@ -165,7 +174,7 @@ def _moved(inputs: Inputs, product: Product, span: "Span") -> _Moved:
     paths = ChainPaths(product=product.name)
     served, reference = inputs.previous(paths.predictions), live_reference(inputs, product)
     if served is None or reference is None:
-        return _Moved(reference=reference, features={}, scores={})
+        return _Moved(reference=reference, features={}, scores={}, lacking=_lacking(reference, has_features=False))
     windowing = rules_of(product).windowing
     limits = DriftLimits(psi=product.drift.psi_limit, min_rows=product.drift.min_rows)
     rows = served.table(paths.predictions).filter(pl.col("at").is_between(span.start, span.end)).collect()
@@ -184,7 +193,20 @@ def _moved(inputs: Inputs, product: Product, span: "Span") -> _Moved:
         reference=reference,
         features={item.start: item for item in features},
         scores={item.start: item for item in scores},
+        lacking=_lacking(reference, has_features=known is not None),
     )
+
+
+def _lacking(reference: LiveReference | None, *, has_features: bool) -> dict[str, str]:
+    """What cannot be compared, and why."""
+    if reference is None:
+        return dict.fromkeys(("features", "scores"), "no version is live, or its bundle is not there")
+    found = {}
+    if not has_features:
+        found["features"] = f"the bundle of {reference.version} has no {FEATURES_FILE}, and there is no training set"
+    if reference.scores is None:
+        found["scores"] = f"the evaluation of {reference.version} is not there, or has no {SCORES_FILE}"
+    return found
 
 
 def _learned(inputs: Inputs, product: Product, reference: LiveReference) -> pl.DataFrame | None:

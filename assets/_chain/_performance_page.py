@@ -6,24 +6,56 @@ from pathlib import Path
 from typing import Any, Final
 
 from headwater.models.evaluation_plots import drawn
-from headwater.pages import paragraph, table
+from headwater.pages import heading, paragraph, table
 from headwater.pages import write_page as write
 
 PAGE_FILE: Final = "performance.html"
 PLOT_FILE: Final = "performance.svg"
+NO_REFERENCE: Final = "no reference"
 _METRICS: Final = ("auc", "log_loss", "calibration_error", "accuracy", "cost")
 
 
-def write_page(folder: Path, question: str, windows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes the page, and the plot when a window is judged."""
+def write_page(
+    folder: Path, question: str, windows: Sequence[Mapping[str, Any]], changes: Mapping[str, Any] | None = None
+) -> None:
+    """Writes the page, and the plot when a window is judged.
+
+    Args:
+        folder: Where.
+        question: What the product answers.
+        windows: Of the report.
+        changes: Labels that changed after they were known, of the report; None shows none.
+    """
     judged = [window for window in windows if window["overall"]["judged"]]
     if judged:
         (folder / PLOT_FILE).write_text(_drawing(judged), encoding="utf-8")
     shown = [name for name in _METRICS if any(metric_of(window, name) is not None for window in judged)]
-    names = ("window", "predictions", "labels known", *(name.replace("_", " ") for name in shown), "not judged")
+    said = (name.replace("_", " ") for name in shown)
+    names = ("window", "predictions", "labels known", *said, "drift (PSI)", "score drift (PSI)", "not judged")
     picture = f'<img src="{PLOT_FILE}" alt="AUC by window">' if judged else paragraph("No window is judged yet.")
     rows = table(names, (_row(window, shown) for window in windows), numbers=True)
-    write(folder / PAGE_FILE, "Performance in service", [paragraph(question), picture, rows])
+    parts = [paragraph(question), picture, *_lacking(windows), rows, *_changes(changes or {"events": 0})]
+    write(folder / PAGE_FILE, "Performance in service", parts)
+
+
+def _changes(changes: Mapping[str, Any]) -> list[str]:
+    """Labels that are no more what windows were judged on."""
+    if not changes["events"]:
+        return []
+    said = (
+        f"Of {changes['events']:,} events the label changed after it was known. A window that was settled then keeps its numbers. "
+        "The newest changes; all of them are in the outcomes."
+    )
+    rows = table(
+        ("event", "predicted for", "was", "is", "change", "seen as of", "commit"), map(_change, changes["newest"])
+    )
+    return [heading("Labels that changed"), paragraph(said), rows]
+
+
+def _change(one: Mapping[str, Any]) -> list[str]:
+    event = ", ".join(f"{name} {value}" for name, value in one["event"].items())
+    values = ("none" if value is None else str(value) for value in (one["before"], one["now"]))
+    return [event, one["at"][:16], *values, one["change"], one["seen"][:16], one["commit"][:12]]
 
 
 def metric_of(window: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
@@ -40,8 +72,32 @@ def _row(window: Mapping[str, Any], shown: Sequence[str]) -> list[str]:
         f"{overall['rows']:,}",
         coverage,
         *(_cell(metric_of(window, name)) for name in shown),
+        _drift(window),
+        _score_drift(window),
         overall["reason"],
     ]
+
+
+def _drift(window: Mapping[str, Any]) -> str:
+    """The feature that moved most; what was compared with nothing did not stay where it was."""
+    if "features" in window.get("no_reference", {}):
+        return NO_REFERENCE
+    effects = window.get("drift") or {}
+    most = max(effects, key=lambda name: effects[name], default=None)
+    return "" if most is None else f"{most} {effects[most]:.3f}"
+
+
+def _score_drift(window: Mapping[str, Any]) -> str:
+    if "scores" in window.get("no_reference", {}):
+        return NO_REFERENCE
+    value = window.get("score_drift")
+    return "" if value is None else f"{value:.3f}"
+
+
+def _lacking(windows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why drift is not measured in the newest window."""
+    lacking = windows[-1].get("no_reference", {}) if windows else {}
+    return [paragraph(f"No reference for the drift of {what}: {why}.") for what, why in sorted(lacking.items())]
 
 
 def _cell(metric: Mapping[str, Any] | None) -> str:

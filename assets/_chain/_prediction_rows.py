@@ -19,9 +19,9 @@ COLUMNS: Final[Mapping[str, pl.DataType]] = {
 }  # fmt: skip
 """Those of every product; the columns of the label's key follow. Mappings are JSON with sorted keys."""
 REJECTED: Final[Mapping[str, pl.DataType]] = {
-    "segment": pl.String(), "end": pl.Int64(), "problem": pl.String(), "record": pl.Binary(),
+    "segment": pl.String(), "end": pl.Int64(), "problem": pl.String(), "record": pl.Binary(), "received": UTC_TIME,
 }  # fmt: skip
-"""What is no row: where it stood in the log, why, and its bytes."""
+"""What is no row: where it stood in the log, why, its bytes, and when it came in, or was set aside where they do not say that."""
 PLACE: Final = "__place"
 _WHEN: Final = frozenset({"received", "latency_us", "trace"})
 """What a second answer to one request may have otherwise without saying anything else."""
@@ -65,7 +65,7 @@ def sort_out(records: "Sequence[Placed]", product: str, key: Mapping[str, pl.Dat
         except (RecordFormatError, _NoRowError) as error:
             rejected[place] = str(error)
     frame = pl.DataFrame(rows, schema={**COLUMNS, PLACE: pl.Int64()}, orient="row")
-    own = [_key_column(name, [request.get(name) for request in requests], dtype) for name, dtype in key.items()]
+    own = [typed_column(name, [request.get(name) for request in requests], dtype) for name, dtype in key.items()]
     return Sorted(rows=frame.with_columns(own).select(*COLUMNS, *key, PLACE), rejected=rejected)
 
 
@@ -131,11 +131,15 @@ def _cells(record: "PredictionRecord", product: str) -> dict[str, Any]:
     return {**plain, **texts, "latency_us": record.latency}
 
 
-def _key_column(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
-    """Values of requests as a column; null where they are none of its dtype. Times are microseconds since 1970."""
+def typed_column(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    """Values of requests as a column; null where they are none of its dtype. Times are microseconds since 1970, dates also texts."""
     if isinstance(dtype, pl.Datetime | pl.Date) or dtype.is_integer():
         whole = [value if type(value) is int and -_LARGEST <= value < _LARGEST else None for value in values]
-        return _whole(pl.Series(name, whole, dtype=pl.Int64), dtype)
+        found = _whole(pl.Series(name, whole, dtype=pl.Int64), dtype)
+        if dtype == pl.Date:  # the engine logs days as texts
+            days = pl.Series(name, [value if type(value) is str else None for value in values], dtype=pl.String)
+            return days.str.to_date("%Y-%m-%d", strict=False).zip_with(found.is_null(), found)
+        return found
     wanted: tuple[type, ...] = (str,)
     if dtype == pl.Boolean:
         wanted = (bool,)
@@ -159,7 +163,8 @@ def _whole_as(numbers: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 def _from_text(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Datetime | pl.Date) or dtype.is_integer():
-        return _whole_as(text.cast(pl.Int64, strict=False), dtype)
+        whole = _whole_as(text.cast(pl.Int64, strict=False), dtype)
+        return pl.coalesce(text.str.to_date("%Y-%m-%d", strict=False), whole) if dtype == pl.Date else whole
     if dtype == pl.Boolean:
         return pl.when(text == "true").then(True).when(text == "false").then(False)
     return text.cast(dtype, strict=False)

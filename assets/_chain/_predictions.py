@@ -10,16 +10,15 @@ import polars as pl
 
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
-from assets._chain._prediction_rows import AT, COLUMNS, PLACE, REJECTED, first_answers, from_requests, sort_out
+from assets._chain._prediction_rows import AT, COLUMNS, PLACE, first_answers, from_requests, sort_out
+from assets._chain._retention import set_aside, taken_in_time, too_old
 from headwater.feeds import Appended, Backlog, Feed, Positions
-from headwater.lake import Kind
+from headwater.lake import Kind, Snapshot
 from headwater.names import PREDICTION_LOG_FOLDER
 from headwater.product import Asset, Audit, Check, DeclarationError, Inputs, Product, Severity, Verdict
 
 MOST_RECORDS: Final = 100_000
 """Taken in one build: what is left is the next one's."""
-_SLACK: Final = timedelta(days=1)
-"""Rows that are too old stay so much longer at most: dropping rewrites the table."""
 
 
 def predictions_asset(product: Product) -> Asset:
@@ -71,14 +70,14 @@ def _compact(
     cutoff = inputs.started - keep if keep is not None else None
     if standing is not None and standing.collect_schema() != pl.Schema({**COLUMNS, **types}):
         return _all(inputs, from_requests(standing, types), {})
-    if standing is not None and cutoff is not None and (dropped := _dropped(standing, cutoff)):
-        return _all(inputs, standing.filter(pl.col("at") >= cutoff), {"dropped": dropped})
-    return _append(inputs, standing, path=path, types=types, cutoff=cutoff, unique_for=unique_for)
+    if standing is not None and (dropped := too_old(standing, cutoff)):
+        return _all(inputs, standing.filter(pl.col("received") >= cutoff), {"dropped": dropped})
+    return _append(inputs, before, path=path, types=types, cutoff=cutoff, unique_for=unique_for)
 
 
 def _append(
     inputs: Inputs,
-    standing: pl.LazyFrame | None,
+    before: Snapshot | None,
     *,
     path: str,
     types: Mapping[str, pl.DataType],
@@ -89,17 +88,18 @@ def _append(
 
     taken = take(inputs.feed, inputs.positions, most=MOST_RECORDS)
     found = sort_out(taken.records, path.split("/", 1)[0], types)
-    recent = standing
-    if standing is not None and found.rows.height:
+    recent = None if before is None else before.table(path)
+    if recent is not None and found.rows.height:
         since: Any = found.rows["received"].min()
-        recent = standing.filter(pl.col("received") >= since - unique_for)
+        recent = recent.filter(pl.col("received") >= since - unique_for)
     fresh, contrary = first_answers(found.rows, recent)
-    kept = fresh if cutoff is None else fresh.filter(pl.col("at") >= cutoff)
+    kept = fresh if cutoff is None else fresh.filter(pl.col("received") >= cutoff)
     rejected = {
         **found.rejected,
         **dict.fromkeys(contrary[PLACE], "Another record with its request id says something else."),
     }
-    aside = [(*taken.records[place][:2], why, taken.records[place].data) for place, why in sorted(rejected.items())]
+    records = [(*taken.records[place][:2], why, taken.records[place].data) for place, why in sorted(rejected.items())]
+    aside = set_aside(records, before, path, cutoff=cutoff, started=inputs.started, received=_received)
     facts = {
         "appended": kept.height,
         "repeated": found.rows.height - fresh.height - contrary.height,
@@ -108,11 +108,23 @@ def _append(
         "unreadable": len(found.rejected),
         "unreadable_because": sorted(set(found.rejected.values()))[:5],
         "expired": fresh.height - kept.height,
+        "rejected_dropped": aside.dropped,
         "more": not taken.is_all,
         "damaged": _damaged(inputs, taken.positions),
     }
-    rows = pl.DataFrame(aside, schema=REJECTED, orient="row")
-    return Appended(data=kept.drop(PLACE), positions=taken.positions, rejected=rows, facts=facts)
+    return Appended(
+        data=kept.drop(PLACE), positions=taken.positions, rejected=aside.rows, rejected_replaces=aside.replaces, facts=facts
+    )  # fmt: skip
+
+
+def _received(record: bytes) -> int | None:
+    """When the request of a record came in, None where the bytes are none."""
+    from serving.prediction_log import RecordFormatError, decode_record
+
+    try:
+        return decode_record(record).received
+    except RecordFormatError:
+        return None
 
 
 def _all(inputs: Inputs, rows: pl.LazyFrame, facts: Mapping[str, Any]) -> Appended:
@@ -125,13 +137,6 @@ def _damaged(inputs: Inputs, positions: Positions) -> list[str]:
     from serving.prediction_log import damaged_segments
 
     return sorted({*damaged_segments(inputs.feed), *positions.get("damaged", ())})
-
-
-def _dropped(standing: pl.LazyFrame, cutoff: datetime) -> int:
-    """How many rows are to go, none before it is worth it."""
-    old = standing.filter(pl.col("at") < cutoff).select(rows=pl.len(), oldest=pl.col("at").min()).collect()
-    rows, oldest = old.row(0)
-    return int(rows) if rows and oldest < cutoff - _SLACK else 0
 
 
 def _backlog(folder: Path, positions: Positions, most: int) -> Backlog:
@@ -186,5 +191,6 @@ _CHECKS: Final = (
         lambda audit: _none_of("unreadable", audit, examples="unreadable_because", otherwise=_ASIDE),
         "Every record of the log is one of this product.",
     ),
+    taken_in_time(),
     _warning("log_is_whole", _is_whole, "No segment of the log is damaged."),
 )

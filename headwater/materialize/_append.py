@@ -54,9 +54,10 @@ def append(tx: Transaction, path: str, found: Appended, *, scratch: Path | None)
         scratch: Existing directory for temporary files; None takes the system's.
     """
     written = _write_rows(tx, path, found)
-    if found.rejected is not None and found.rejected.height:
+    if found.rejected is not None and (found.rejected.height or found.rejected_replaces):
         aside = path + REJECTED_SUFFIX
-        tx.write_table(aside, found.rejected, mode=_mode(tx.base, aside))
+        mode = WriteMode.OVERWRITE if found.rejected_replaces else _mode(tx.base, aside)
+        tx.write_table(aside, found.rejected, mode=mode)
         written = True
     # Before anything was taken there is nothing that two builds could both take.
     if (written and found.positions) or dict(found.positions) != dict(read_positions(tx.base, path)):

@@ -12,6 +12,7 @@ import pytest
 from assets._chain._causes import CAUSES_FILE, causes_asset, first_judged
 from assets._chain._causes_page import PAGE_FILE as CAUSES_PAGE
 from assets._chain._evaluation import EVALUATION_FILE
+from assets._chain._label_changes import CHANGE_COLUMNS
 from assets._chain._models import model_chain
 from assets._chain._outcomes import outcomes_asset
 from assets._chain._paths import ChainPaths
@@ -31,7 +32,7 @@ from headwater.models.preprocessing import Preprocessing
 from headwater.monitoring import DecisionCosts, PerformanceRules, Windowing
 from headwater.names import DECISION_FACT
 from headwater.product import DriftWatch, Labels, Model, Product, Serving, Split
-from headwater.testing.frames import HeldInputs, HeldSnapshot, audit_of, verdicts
+from headwater.testing.frames import NO_COMMIT, HeldInputs, HeldSnapshot, audit_of, verdicts
 from tests.release_scene import Scene
 
 START = datetime(2013, 1, 7, tzinfo=UTC)  # a Monday
@@ -166,6 +167,82 @@ def test_predictions_that_name_no_event_are_told() -> None:
     assert "20 of 20" in verdict.description
 
 
+def corrected(labels: pl.DataFrame) -> pl.DataFrame:
+    """Customer 3 left after all, of customer 6 nobody knows any more, and customer 9 was a mistake."""
+    left = pl.when(pl.col("customer") == 3).then(0).when(pl.col("customer") == 6).then(None).otherwise("left")
+    return labels.with_columns(left.cast(pl.Int8).alias("left")).filter(pl.col("customer") != 9)
+
+
+def test_a_label_that_changes_after_it_was_known_is_told_and_stays_on_record(tmp_path: Path) -> None:
+    """A correction of a settled window showed nowhere: its numbers stay, and nothing said that they were wrong."""
+    labels, asset = truth(16), outcomes_asset(PRODUCT)
+    rows = answers(labels)
+
+    def built(truths: pl.DataFrame, before: pl.DataFrame | None) -> Any:
+        past = {PATHS.predictions: HeldSnapshot({PATHS.predictions: rows})}
+        past |= {} if before is None else {PATHS.outcomes: HeldSnapshot({PATHS.outcomes: before})}
+        return asset(HeldInputs({LABELS: truths}, previous=past))
+
+    def final(found: Any) -> Any:
+        return verdicts(asset, audit_of(asset, found.data, facts=found.facts))["labels_are_final"]
+
+    first = built(labels, None)
+    again = built(labels, first.data)
+    assert final(first).passed
+    assert final(again).passed
+    assert again.data.equals(first.data)
+    found = built(corrected(labels), again.data)
+    changed = found.data.filter(pl.col("label_change").is_not_null())
+    assert changed.select("customer", "label_before", "label", "label_change").rows() == [
+        (3, 1, 0, "flipped"), (6, 1, None, "emptied"), (9, 1, None, "vanished"),
+    ]  # fmt: skip
+    assert changed["label_changed_in"].unique().to_list() == [NO_COMMIT]
+    verdict = final(found)
+    assert not verdict.passed
+    assert "3 labels changed" in verdict.description
+    assert "customer 3 was 1 and is 0" in verdict.description
+    # The next build sees nothing new, and the warning stays for four weeks of the data's own time.
+    later = built(corrected(labels), found.data)
+    assert later.data.equals(found.data)
+    assert not final(later).passed
+    old = found.data.with_columns(pl.col("label_changed_at") - timedelta(days=29))
+    assert final(built(corrected(labels), old)).passed
+    shown = report(tmp_path / "report", later.data, rows)
+    assert [one["event"]["customer"] for one in shown["label_changes"]["newest"]] == [3, 6, 9]
+    assert "Labels that changed" in (tmp_path / "report" / PAGE_FILE).read_text()
+
+
+def test_a_changed_label_is_found_where_the_prediction_time_is_part_of_the_key() -> None:
+    product = replace(PRODUCT, labels=replace(PRODUCT.labels, key=("customer", "at")))
+    labels, asset = truth(16), outcomes_asset(product)
+    past = {PATHS.predictions: HeldSnapshot({PATHS.predictions: answers(labels)})}
+    first = asset(HeldInputs({LABELS: labels}, previous=past))
+    stood = {**past, PATHS.outcomes: HeldSnapshot({PATHS.outcomes: first.data})}
+    found = asset(HeldInputs({LABELS: corrected(labels)}, previous=stood))
+    assert found.facts["label_changes"]["kinds"] == {"emptied": 1, "flipped": 1, "vanished": 1}
+    # Outcomes under another key, or one of another type, say nothing of these events.
+    for strange in (first.data.drop("customer"), first.data.cast({"customer": pl.String})):
+        stood = {**past, PATHS.outcomes: HeldSnapshot({PATHS.outcomes: strange})}
+        found = asset(HeldInputs({LABELS: corrected(labels)}, previous=stood))
+        assert found.facts["label_changes"]["events"] == 0
+
+
+def test_a_label_that_comes_in_late_has_not_changed() -> None:
+    labels = truth(4)
+    rows = answers(labels)
+    past = {PATHS.predictions: HeldSnapshot({PATHS.predictions: rows})}
+    for product in (PRODUCT, replace(PRODUCT, labels=replace(PRODUCT.labels, known_at=None))):
+        asset = outcomes_asset(product)
+        # Without a known-at time, a null is how a label looks before it arrives.
+        early = labels.with_columns(pl.when(pl.col("customer") < 20).then("left").cast(pl.Int8).alias("left"))
+        early = early if product.labels.known_at is None else early.filter(pl.col("customer") < 20)
+        first = asset(HeldInputs({LABELS: early}, previous=past))
+        stood = {**past, PATHS.outcomes: HeldSnapshot({PATHS.outcomes: first.data.drop(CHANGE_COLUMNS)})}
+        found = asset(HeldInputs({LABELS: labels}, previous=stood))
+        assert found.facts["label_changes"]["events"] == 0
+        assert found.data["label"].null_count() == 0
+
+
 def test_a_week_is_judged_when_it_is_over_and_its_labels_are_in(tmp_path: Path) -> None:
     labels = truth(16)
     found = report(tmp_path / "report", outcomes(labels, answers(labels)).data, answers(labels))
@@ -202,6 +279,32 @@ def test_what_came_in_is_compared_with_what_is_kept_with_the_live_version(tmp_pa
     assert before["score_drift"] is None
     alone = report(tmp_path / "alone", rows, moved)["windows"][0]
     assert (alone["compared_with"], alone["drift"], alone["score_drift"]) == (None, {}, None)
+
+
+def test_a_window_without_anything_to_compare_with_says_no_reference(tmp_path: Path) -> None:
+    """Its drift was an empty mapping, which reads as: nothing moved."""
+    labels = truth(16)
+    rows = answers(labels)
+    judged = outcomes(labels, rows).data
+    live = released(tmp_path / "live")
+    whole = report(tmp_path / "whole", judged, rows, live=live)
+    assert [window["no_reference"] for window in whole["windows"]] == [{}, {}, {}]
+    assert "no reference" not in (tmp_path / "whole" / PAGE_FILE).read_text().lower()
+    alone = report(tmp_path / "alone", judged, rows)["windows"][0]
+    assert set(alone["no_reference"]) == {"features", "scores"}
+    assert "no version is live" in alone["no_reference"]["features"]
+    (tmp_path / "live" / "model" / FEATURES_FILE).unlink()
+    (tmp_path / "live" / "evaluation" / SCORES_FILE).unlink()
+    past = {PATHS.predictions: HeldSnapshot({PATHS.predictions: rows}), **live}
+    (tmp_path / "bare").mkdir()
+    performance_asset(PRODUCT)(HeldInputs({PATHS.outcomes: judged}, previous=past), tmp_path / "bare")
+    bare = json.loads((tmp_path / "bare" / REPORT_FILE).read_text())["windows"][0]
+    assert (bare["compared_with"], bare["drift"], bare["score_drift"]) == ("1.0.0", {}, None)
+    assert f"1.0.0 has no {FEATURES_FILE}" in bare["no_reference"]["features"]
+    assert SCORES_FILE in bare["no_reference"]["scores"]
+    page = (tmp_path / "bare" / PAGE_FILE).read_text()
+    assert "<td>no reference</td>" in page
+    assert "No reference for the drift of features: the bundle of 1.0.0" in page
 
 
 def test_an_answer_about_a_time_long_past_is_no_reason_for_no_report(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ import polars as pl
 import pytest
 
 from assets._chain import _predictions
+from assets._chain._failures import failures_asset
 from assets._chain._predictions import predictions_asset
-from headwater.materialize import Status
+from headwater.materialize import Run, Status, materialize
 from headwater.product import DeclarationError, Labels
-from serving.prediction_log import LogWriter, encode_record, segments
+from serving.prediction_log import FailureRecord, LogWriter, PredictionRecord, encode_failure, encode_record, segments
 from tests.compaction.scene import LABEL_ROWS, LABELS, PATH, START, Scene, microseconds, product, record
 
 
@@ -251,31 +252,119 @@ def test_a_commit_that_is_reverted_takes_its_positions_back_too(scene: Scene) ->
     log.close()
 
 
+def came_in(name: str, age: timedelta, **more: Any) -> PredictionRecord:
+    """A record of a request that came in so long ago."""
+    return record(name, received=microseconds(datetime.now(UTC) - age), **more)
+
+
 def test_rows_older_than_declared_are_dropped_in_a_commit_of_their_own(tmp_path: Path) -> None:
-    now = datetime.now(UTC)
     ages = {"new": timedelta(hours=1), "slack": timedelta(days=2, hours=12), "old": timedelta(days=5)}
-    records = [record(name, at=microseconds(now - age)) for name, age in ages.items()]
     scene = Scene(tmp_path)
     scene.label()
-    scene.answer(records)
+    scene.answer([came_in(name, age) for name, age in ages.items()])
     scene.compact()
     keeping = Scene(tmp_path, keep=timedelta(days=2))
-    keeping.answer([record("next", at=microseconds(now)), record("late", at=microseconds(now - timedelta(days=9)))])
+    keeping.answer([came_in("next", timedelta(0)), came_in("late", timedelta(days=9))])
     outcome = keeping.compact()
     assert (outcome.facts["dropped"], outcome.facts["more"]) == (2, True)
     assert keeping.ids() == ["new"]
     outcome = keeping.compact()
     assert (outcome.facts["appended"], outcome.facts["expired"], outcome.facts["more"]) == (1, 1, False)
+    assert verdicts(outcome)["records_are_taken_in_time"] is False
     assert keeping.ids() == ["new", "next"]
     assert keeping.segments() == []
+    assert verdicts(keeping.compact())["records_are_taken_in_time"]
+
+
+def test_what_was_answered_today_about_an_old_time_is_kept(tmp_path: Path) -> None:
+    """Retention went by the prediction time: an answer about last year was dropped as it was compacted, and only counted."""
+    keeping = Scene(tmp_path, keep=timedelta(days=2))
+    keeping.label()
+    keeping.answer([came_in("a:0", timedelta(0), at=microseconds(START - timedelta(days=400)))])
+    outcome = keeping.compact()
+    assert (outcome.facts["appended"], outcome.facts["expired"]) == (1, 0)
+    assert keeping.compact().status is Status.UNCHANGED
+    assert keeping.ids() == ["a:0"]
+
+
+def test_rejected_records_are_kept_as_long_as_declared_too(tmp_path: Path) -> None:
+    """Whole records lay in the table of rejected ones for ever, whatever the product said of retention."""
+    scene = Scene(tmp_path)
+    scene.label()
+    scene.answer(
+        [
+            *(came_in("a:0", timedelta(days=5), score=score) for score in (0.25, 0.5)),
+            *(came_in("b:0", timedelta(hours=1), score=score) for score in (0.25, 0.5)),
+            b"noise",
+        ]
+    )
+    scene.compact()
+    assert scene.rejected().height == 3
+    keeping = Scene(tmp_path, keep=timedelta(days=2))
+    keeping.compact()  # the predictions first, in a commit of their own
+    keeping.answer([b"more noise"])
+    outcome = keeping.compact()
+    assert outcome.facts["rejected_dropped"] == 1
+    # What says no time counts from when it was set aside.
+    assert sorted(keeping.rejected()["record"].to_list(), key=len)[:2] == [b"noise", b"more noise"]
+    assert keeping.rejected().height == 3
+    assert keeping.compact().status is Status.UNCHANGED
+
+
+def test_rejected_records_of_an_older_table_get_the_time_at_which_they_came_in(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.label()
+    old = came_in("a:0", timedelta(days=9))
+    scene.answer([old, came_in("b:0", timedelta(0)), came_in("b:0", timedelta(days=9), score=0.5), b"noise"])
+    scene.compact()
+    with scene.lake.transaction() as tx:
+        tx.write_table(f"{PATH}.rejected", scene.rejected().drop("received"))
+        tx.publish(message="As an older Headwater wrote it", provenance=None)
+    scene.answer([b"more noise"])
+    scene.compact()
+    assert scene.rejected()["received"].null_count() == 0
+    assert scene.rejected().height == 3
+    keeping = Scene(tmp_path, keep=timedelta(days=2))
+    keeping.compact()
+    assert keeping.compact().facts["rejected_dropped"] == 1
+    assert sorted(keeping.rejected()["record"].to_list()) == [b"more noise", b"noise"]
+
+
+def test_failures_are_kept_as_long_as_declared_too(tmp_path: Path) -> None:
+    scene, path = Scene(tmp_path), "toy/service_failures"
+
+    def fail(*ages: timedelta) -> None:
+        log, now = LogWriter(tmp_path / "serving" / "failures" / "toy"), datetime.now(UTC)
+        told: dict[str, Any] = {"failed_product": "toy", "version": "1.0.0", "code": "failed", "commit": "c"}
+        for age in ages:
+            log.append([encode_failure(FailureRecord(at=microseconds(now - age), count=age.days + 1, **told))])
+        log.append([b"noise"])
+        log.close()
+
+    def compact(**serving: Any) -> Any:
+        return materialize(scene.lake, failures_asset(product(**serving)), run=Run(actor="test"), state=tmp_path)
+
+    def counts() -> list[int]:
+        return sorted(scene.lake.at("main").table(path).collect()["count"])
+
+    fail(timedelta(days=5), timedelta(0))
+    compact()
+    assert counts() == [1, 6]
+    fail(timedelta(days=9), timedelta(days=1))
+    outcome = compact(keep=timedelta(days=2))
+    assert (outcome.facts["dropped"], outcome.facts["expired"]) == (1, 1)
+    assert verdicts(outcome)["records_are_taken_in_time"] is False
+    assert counts() == [1, 2]
+    assert compact(keep=timedelta(days=2)).status is Status.UNCHANGED
+    assert scene.lake.at("main").table(f"{path}.rejected").collect().height == 2
 
 
 def test_rows_that_are_hardly_too_old_do_not_make_the_table_be_written_anew(tmp_path: Path) -> None:
     keeping = Scene(tmp_path, keep=timedelta(days=2))
     keeping.label()
-    now = datetime.now(UTC)
-    keeping.answer([record("a:0", at=microseconds(now - timedelta(days=2) + timedelta(milliseconds=500)))])
-    keeping.compact()
+    keeping.answer([came_in("a:0", timedelta(days=2) - timedelta(milliseconds=1500))])
+    assert keeping.compact().facts["appended"] == 1
+    time.sleep(1.5)
     assert keeping.compact().status is Status.UNCHANGED
 
 
