@@ -1,4 +1,4 @@
-"""The statistics on sorted values and counts: Kolmogorov-Smirnov, PSI, chi-squared, false-discovery control."""
+"""The statistics on sorted values and counts: Kolmogorov-Smirnov, PSI, Jensen-Shannon, chi-squared, false-discovery control."""
 
 import math
 from collections.abc import Sequence
@@ -88,6 +88,21 @@ def psi_noise(cells: Cells) -> float:
     n, m = int(cells.reference.sum()), int(cells.current.sum())
     k = int(np.count_nonzero(cells.reference + cells.current))
     return (k - 1) * (1 / n + 1 / m)
+
+
+def jensen_shannon(cells: Cells) -> float:
+    """The Jensen-Shannon distance of the shares of the cells, base 2: 0 when they are the same, 1 when no cell is shared.
+
+    The square root of the divergence, which is a metric (Endres and Schindelin 2003, IEEE Trans. Inf. Theory 49,
+    1858-1860). Needs no half rows: it stays finite where a side has none.
+    """
+    p, q = (side[cells.reference + cells.current > 0] / side.sum() for side in (cells.reference, cells.current))
+    between = (p + q) / 2
+    divergence = 0.0
+    for side in (p, q):
+        there = side > 0
+        divergence += math.fsum(side[there] * np.log2(side[there] / between[there])) / 2
+    return math.sqrt(min(max(divergence, 0.0), 1.0))
 
 
 def chi_squared(cells: Cells) -> tuple[float, int, float, float]:
