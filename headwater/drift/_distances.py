@@ -44,30 +44,49 @@ def wasserstein(reference: NumericProfile, current: NumericProfile) -> tuple[flo
 
 def mean_distance(left: NumericProfile, right: NumericProfile) -> float:
     """The mean distance between values of equal rank, in the dtype's unit. Both sides have a value, none is infinite."""
-    if left.counts is None and right.counts is None and left.present == right.present:
-        blocks = (slice(start, start + _BLOCK) for start in range(0, left.present, _BLOCK))
-        return math.fsum(float(_apart(left.values[at], right.values[at]).sum()) / left.present for at in blocks)
-    # Shares are counted in 1/(n m), so that every end of every entry is a whole number.
     more, fewer = (left, right) if len(left.values) >= len(right.values) else (right, left)
-    steps = _ends(more) * fewer.present
-    cuts = _ends(fewer) * more.present
-    # An end of the fewer inside an entry of the more splits it.
-    entry = (cuts - 1) // fewer.present if more.counts is None else np.searchsorted(steps, cuts)
-    inside = steps[entry] != cuts
-    split = entry[inside]
-    pieces = np.insert(steps, split, cuts[inside])
-    ours = np.insert(more.values, split, more.values[split])
-    theirs = np.repeat(fewer.values, np.diff(np.searchsorted(pieces, cuts) + 1, prepend=0))
-    shares = np.diff(pieces, prepend=0) / (left.present * right.present)
-    return float(np.dot(shares, _apart(ours, theirs)))
+    # Blocks in which about so many entries of the more lie.
+    step = max(_BLOCK * len(fewer.values) // len(more.values), 1)
+    if left.counts is None and right.counts is None and left.present == right.present:
+        parts = [_of_rows(more, fewer.values[at : at + step], at) for at in range(0, len(fewer.values), step)]
+        return float(np.sum(parts))
+    total, begun = [], 0
+    for first in range(0, len(fewer.values), step):
+        after = min(first + step, len(fewer.values))
+        # Shares are counted in 1/(n m), so that the ends of all entries are whole numbers.
+        cuts = fewer.end_of(np.arange(first, after)) * more.present
+        entry = more.entry_of((cuts - 1) // fewer.present)
+        # First as if each entry of the more lay beside one value only, that at its beginning; then what a cut inside moves.
+        opposite = np.repeat(fewer.values[first:after], np.diff(entry + 1, prepend=begun))
+        total += [_of_rows(more, opposite, begun), _of_cuts(more, fewer, cuts, entry, first)]
+        begun = int(entry[-1]) + 1
+    return max(float(np.sum(total)), 0.0)
+
+
+def _of_rows(sample: NumericProfile, opposite: _Values, first: int) -> float:
+    """What the entries from `first` on add to the mean distance, each beside its value of `opposite`."""
+    at = slice(first, first + len(opposite))
+    apart = _apart(sample.values[at], opposite)
+    if sample.counts is None:
+        return float(apart.sum()) / sample.present
+    return _product(apart, sample.counts[at] / sample.present)
+
+
+def _of_cuts(more: NumericProfile, fewer: NumericProfile, cuts: _Counts, entry: _Counts, first: int) -> float:
+    """What it changes that the rest of an entry of `more`, after a cut inside it, lies beside the next value of `fewer`."""
+    rest = more.end_of(entry) * fewer.present - cuts
+    inside = np.flatnonzero(rest)  # not the last cut of all
+    if not len(inside):
+        return 0.0
+    values = more.values[entry[inside]]
+    moved = _apart(values, fewer.values[first + inside + 1]) - _apart(values, fewer.values[first + inside])
+    return _product(rest[inside] / (more.present * fewer.present), moved)
 
 
 def standard_deviation(sample: NumericProfile) -> float:
     """The standard deviation over the rows (divisor n), in the dtype's unit. The sample has a value, none is infinite."""
     # About the median, from which the mean lies one standard deviation away at most: little cancels.
-    middle = (sample.present - 1) // 2
-    if sample.counts is not None:
-        middle = int(np.searchsorted(np.cumsum(sample.counts), middle, side="right"))
+    middle = int(sample.entry_of(np.array([(sample.present - 1) // 2]))[0])
     centre, total, squares = sample.values[middle : middle + 1], [], []
     # Squares of numbers as far out as 1e200 are none.
     scale = float(max(_apart(sample.values[:1], centre)[0], _apart(sample.values[-1:], centre)[0]))
@@ -78,9 +97,14 @@ def standard_deviation(sample: NumericProfile) -> float:
         away[: max(middle - start, 0)] *= -1
         weighted = away if sample.counts is None else away * sample.counts[start : start + _BLOCK]
         total.append(float(weighted.sum()))
-        squares.append(float(np.dot(weighted, away)))
+        squares.append(_product(weighted, away))
     mean = math.fsum(total) / sample.present
     return scale * math.sqrt(max(math.fsum(squares) / sample.present - mean**2, 0.0))
+
+
+def _product(left: _Floats, right: _Floats) -> float:
+    """The inner product, in this thread: BLAS would wake others for it, and there is a column for each already."""
+    return float(np.einsum("i,i->", left, right))
 
 
 def _effect(distance: float, spread: float) -> float | None:
@@ -88,11 +112,6 @@ def _effect(distance: float, spread: float) -> float | None:
     if distance == 0:
         return 0.0
     return distance / spread if spread and math.isfinite(spread) and distance / spread < math.inf else None
-
-
-def _ends(sample: NumericProfile) -> _Counts:
-    """Rows up to and including each entry."""
-    return np.arange(1, len(sample.values) + 1) if sample.counts is None else np.cumsum(sample.counts)
 
 
 def _apart(left: _Values, right: _Values) -> _Floats:

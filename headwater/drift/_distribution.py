@@ -57,9 +57,17 @@ class NumericProfile:
         """How many rows lie strictly below each of `at`."""
         return self._rank(np.searchsorted(self.values, at, side="left"))
 
+    def end_of(self, entry: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many rows lie at or before each of these entries (0 is the first)."""
+        return entry + 1 if self._ends is None else self._ends[entry + 1]
+
+    def entry_of(self, rank: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The entries that hold the rows with these ranks (0 is the smallest)."""
+        return rank if self._ends is None else np.searchsorted(self._ends, rank, side="right") - 1
+
     def value_at(self, rank: NDArray[np.int64]) -> NDArray[np.generic]:
         """The values of the rows with these ranks (0 is the smallest)."""
-        return self.values[rank if self._ends is None else np.searchsorted(self._ends, rank, side="right") - 1]
+        return self.values[self.entry_of(rank)]
 
     def median(self) -> float | None:
         """The lower median, None without values or for points in time."""
