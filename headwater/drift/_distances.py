@@ -14,6 +14,8 @@ _Floats: TypeAlias = NDArray[np.float64]
 _Counts: TypeAlias = NDArray[np.int64]
 # Entries at once, so that what is computed of them stays in a core's own cache.
 _BLOCK = 1 << 15
+_SQUARED = (1e-140, 1e140)
+"""Numbers between these have squares of which millions can be added up."""
 _MICROSECONDS = (ValueKind.INSTANT, ValueKind.DURATION)
 
 
@@ -88,13 +90,17 @@ def standard_deviation(sample: NumericProfile) -> float:
     # About the median, from which the mean lies one standard deviation away at most: little cancels.
     middle = int(sample.entry_of(np.array([(sample.present - 1) // 2]))[0])
     centre, total, squares = sample.values[middle : middle + 1], [], []
-    # Squares of numbers as far out as 1e200 are none.
-    scale = float(max(_apart(sample.values[:1], centre)[0], _apart(sample.values[-1:], centre)[0]))
-    if scale == 0 or not math.isfinite(scale):
-        return scale
+    furthest = float(max(_apart(sample.values[:1], centre)[0], _apart(sample.values[-1:], centre)[0]))
+    if furthest == 0 or not math.isfinite(furthest):
+        return furthest
+    # Squares of numbers as far out as 1e200, or as near as 1e-200, are none.
+    scale = furthest if not _SQUARED[0] < furthest < _SQUARED[1] else 1.0
     for start in range(0, len(sample.values), _BLOCK):
-        away = _apart(sample.values[start : start + _BLOCK], centre) / scale
-        away[: max(middle - start, 0)] *= -1
+        away = _apart(sample.values[start : start + _BLOCK], centre)
+        if scale != 1.0:
+            away /= scale
+        below = max(middle - start, 0)
+        np.negative(away[:below], out=away[:below])
         weighted = away if sample.counts is None else away * sample.counts[start : start + _BLOCK]
         total.append(float(weighted.sum()))
         squares.append(_product(weighted, away))
