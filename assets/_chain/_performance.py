@@ -149,10 +149,11 @@ class _Moved:
 
     def of(self, start: datetime) -> dict[str, Any]:
         """What the report says of a window."""
-        scores = self.scores.get(start)
+        features, scores = self.features.get(start), self.scores.get(start)
         return {
             "compared_with": self.reference.version if self.reference else None,
-            "drift": _shown(self.features.get(start)),
+            "drift": _shown(features),
+            "shifted": [] if features is None else list(features.shifted),
             "score_drift": None if scores is None else _shown(scores).get("score"),
         }
 

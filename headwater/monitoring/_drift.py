@@ -27,7 +27,7 @@ class WindowDrift(Recorded):
         reason: Why it is undefined; empty otherwise.
     """
 
-    derived: ClassVar[tuple[str, ...]] = ("effects",)
+    derived: ClassVar[tuple[str, ...]] = ("effects", "shifted")
 
     start: datetime
     end: datetime
@@ -41,6 +41,11 @@ class WindowDrift(Recorded):
         if self.report is None or self.rows < self.report.limits.min_rows:
             return {}
         return {column.column: column.psi.value for column in self.report.columns}
+
+    @property
+    def shifted(self) -> tuple[str, ...]:
+        """Names of the columns that lie beyond the limits, in order."""
+        return () if self.report is None else self.report.shifted
 
 
 def drift_windows(

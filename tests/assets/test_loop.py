@@ -192,6 +192,7 @@ def test_what_came_in_is_compared_with_what_is_kept_with_the_live_version(tmp_pa
     found = report(tmp_path / "report", rows, moved, live=new)["windows"][0]
     assert found["compared_with"] == "1.0.0"
     assert found["drift"]["plan"] > 1 > 0.2 > found["drift"]["calls"]
+    assert found["shifted"] == ["plan"]
     assert found["score_drift"] > 1
     calibration = found["calibration"]
     assert calibration["lost"]
@@ -201,7 +202,7 @@ def test_what_came_in_is_compared_with_what_is_kept_with_the_live_version(tmp_pa
     assert before["drift"] == pytest.approx(found["drift"], abs=1e-6)
     assert before["score_drift"] is None
     alone = report(tmp_path / "alone", rows, moved)["windows"][0]
-    assert (alone["compared_with"], alone["drift"], alone["score_drift"]) == (None, {}, None)
+    assert (alone["compared_with"], alone["drift"], alone["shifted"], alone["score_drift"]) == (None, {}, [], None)
 
 
 def test_an_answer_about_a_time_long_past_is_no_reason_for_no_report(tmp_path: Path) -> None:
