@@ -135,7 +135,10 @@ def _finite(sample: NumericProfile) -> bool:
 
 
 def _error(sample: NumericProfile) -> float:
-    """Between the least and the largest value, a compressed distribution is too low by `misplaced` rows at most."""
+    """Between the least and the largest value, a compressed distribution is too low by `misplaced` rows at most.
+
+    Files of older versions do not keep the least value: what lies below their first one is not in the error.
+    """
     if not sample.misplaced:
         return 0.0
     return float(_apart(sample.values[-1:], sample.values[:1])[0]) * (sample.misplaced / sample.present)
