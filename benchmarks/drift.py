@@ -5,7 +5,8 @@
     python -m benchmarks.drift --rows 100000 --repeats 5
 
 Every run reads its columns from Parquet, so reading counts for all. Time is wall time without imports, memory the peak
-resident size of the process. Runs alternate, the table shows medians. Each library uses as many threads as it takes by
+resident size of the process. Ours measure every statistic (KS, Wasserstein, PSI, Jensen-Shannon, chi-squared, q-values)
+and make the report as it is published, a table. Runs alternate, the table shows medians. Each library uses as many threads as it takes by
 itself, unless its name says one thread.
 Contestants that need minutes run once at the full size (`--slow-repeats`).
 """
@@ -35,6 +36,8 @@ PEERS = {
 NORMAL, RAIN, COUNT, CATEGORY = 30, 5, 5, 10
 SLOW = ("evidently",)
 OURS, ONE_THREAD = "headwater, both sides", "headwater, both sides, 1 thread"
+KEPT_SMALL = "headwater, kept profile of 10,000 points"
+READ_BOTH, READ_ONE = "reading both Parquet files", "reading the current Parquet file"
 
 
 def names() -> tuple[list[str], list[str]]:
@@ -74,15 +77,15 @@ def data(side: str, rows: int) -> Path:
 
 
 def ours(rows: int, threads: int | None = None) -> Callable[[], Any]:
-    """Exact KS, PSI and chi-squared of both sides."""
+    """Every statistic of both sides, exactly, and their report."""
     import polars as pl
     import scipy.special  # noqa: F401
 
-    from headwater.drift import drift_statistics
+    from headwater.drift import drift_statistics, report_frame
 
     def run() -> Any:
         sides = [pl.scan_parquet(data(side, rows)) for side in ("reference", "current")]
-        return len(drift_statistics(*sides, threads=threads).columns)
+        return report_frame(drift_statistics(*sides, threads=threads)).height
 
     return run
 
@@ -106,11 +109,11 @@ def _kept(rows: int, points: int | None) -> Callable[[], Any]:
     import polars as pl
     import scipy.special  # noqa: F401
 
-    from headwater.drift import drift_statistics, read_profile
+    from headwater.drift import drift_statistics, read_profile, report_frame
 
     def run() -> Any:
         current = pl.scan_parquet(data("current", rows))
-        return len(drift_statistics(read_profile(kept_file(rows, points)), current).columns)
+        return report_frame(drift_statistics(read_profile(kept_file(rows, points)), current)).height
 
     return run
 
@@ -135,10 +138,19 @@ def keep(rows: int) -> None:
 
 def reading(rows: int) -> Callable[[], Any]:
     """Reading both sides, and nothing else."""
+    return _reading(rows, "reference", "current")
+
+
+def reading_one(rows: int) -> Callable[[], Any]:
+    """Reading the current side: all that must be read beside a kept profile."""
+    return _reading(rows, "current")
+
+
+def _reading(rows: int, *sides: str) -> Callable[[], Any]:
     import polars as pl
 
     def run() -> Any:
-        return sum(pl.read_parquet(data(side, rows)).height for side in ("reference", "current"))
+        return sum(pl.read_parquet(data(side, rows)).height for side in sides)
 
     return run
 
@@ -236,8 +248,9 @@ CONTESTANTS: dict[str, tuple[Callable[[int], Callable[[], Any]], str | None]] = 
     OURS: (ours, None),
     ONE_THREAD: (ours_one_thread, None),
     "headwater, kept profile": (ours_kept, None),
-    "headwater, kept profile of 10,000 points": (ours_kept_small, None),
-    "reading both Parquet files": (reading, None),
+    KEPT_SMALL: (ours_kept_small, None),
+    READ_BOTH: (reading, None),
+    READ_ONE: (reading_one, None),
     "scipy": (scipy, None),
     "evidently": (evidently, None),
     "alibi-detect": (alibi_detect, "alibi-detect"),
@@ -356,14 +369,23 @@ def main() -> None:
                 f"{name} {medians[name]['wall']:.2f} s {medians[name]['megabytes']:.0f} MB" for name in medians
             )
             print(f"{size:>9,}: {row}")
-    report(found).write()
+    report(found).finish()
 
 
 def report(found: dict[str, Any]) -> Report:
     """The tournament as rows, bars and growth."""
     medians = found["medians"]
     unit, single = medians[OURS], medians[ONE_THREAD]
-    bars = []
+    bars = [
+        Bar(
+            what=f"{name}, times {read}",
+            limit=2.0,
+            measured=medians[name]["wall"] / medians[read]["wall"],
+            at_least=False,
+        )
+        for name, read in ((OURS, READ_BOTH), (KEPT_SMALL, READ_ONE))
+        if name in medians and read in medians
+    ]
     for name, times in (("evidently", 50.0), ("alibi-detect", 1.0), ("nannyml", 1.0)):
         if name in medians:
             wall = medians[name]["wall"]

@@ -574,17 +574,20 @@ class Serving:
 
 @dataclass(frozen=True, kw_only=True)
 class DriftWatch:
-    """What the drift report compares.
+    """What is compared, and when a column counts as shifted.
 
     Attributes:
         columns: Columns of the training set to watch; empty watches all features.
         psi_limit: Population stability index above which a column counts as shifted (0.25, Siddiqi 2006).
         min_rows: Rows below which nothing is judged.
+        by_season: Whether a window in service is compared with the train part's rows of its calendar month and the months
+            next to it, of any year, where they are `min_rows` at least. Otherwise, and without it: with the whole train part.
     """
 
     columns: tuple[str, ...] = ()
     psi_limit: float = 0.25
     min_rows: int = 500
+    by_season: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

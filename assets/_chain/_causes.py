@@ -111,7 +111,7 @@ def _shifts(inputs: Inputs, product: Product, newest: _Window, before: Sequence[
 
 def _moved(inputs: Inputs, product: Product, newest: _Window, before: Sequence[_Window]) -> list[dict[str, Any]]:
     """Each watched feature's move against the windows before, and against training; the largest first."""
-    from headwater.monitoring import moved_features
+    from headwater.monitoring import Span, moved_features
 
     paths = ChainPaths(product=product.name)
     served, reference = inputs.previous(paths.predictions), live_reference(inputs, product)
@@ -122,9 +122,14 @@ def _moved(inputs: Inputs, product: Product, newest: _Window, before: Sequence[_
     read = rows.select("at").hstack(reference.preprocessing.recorded(rows["features"]))
     now = read.filter(_inside([newest])).select(columns)
     earlier = read.filter(_inside(before)).select(columns) if before else None
+    learned = None
+    if reference.features is not None:
+        seasons = reference.by_season(product, reference.features)
+        span = Span(start=datetime.fromisoformat(newest["start"]), end=datetime.fromisoformat(newest["end"]))
+        learned = seasons.of(seasons.season(span))
     lately, since = (
         {} if report is None else {one.column: one for one in moved_features(report)}
-        for report in (_drift(product, known, now, categories) for known in (earlier, reference.features))
+        for report in (_drift(product, known, now, categories) for known in (earlier, learned))
     )  # fmt: skip
     found = [
         {

@@ -1,5 +1,6 @@
 """The root-cause view as people see it."""
 
+from calendar import month_name
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +35,9 @@ def _sections(document: Mapping[str, Any]) -> Iterable[str]:
         [_window(window) for window in (*before, newest)],
     )
     yield heading("Features that moved")
-    yield paragraph(f"Against the windows before, and against what {document['compared_with']} learned from.")
+    yield paragraph(
+        f"Against the windows before, and against what {document['compared_with']} learned from{_season(newest)}."
+    )
     yield table(
         ("feature", "PSI against before", "against training", "missing, change"),
         [_feature(one) for one in document["moved"][:_SHOWN]],
@@ -50,6 +53,12 @@ def _sections(document: Mapping[str, Any]) -> Iterable[str]:
             ("asset", "changed", "commits", "by", "rows before", "after", "columns", "checks that warned"),
             [_change(one) for one in document["upstream"]],
         )
+
+
+def _season(window: Mapping[str, Any]) -> str:
+    """Which months of it, where not all."""
+    names = [month_name[month] for month in window.get("season", ())]
+    return f" in {', '.join(names)}" if names else ""
 
 
 def _window(window: Mapping[str, Any]) -> list[str]:

@@ -85,6 +85,7 @@ def _report(inputs: Inputs, *, product: Product) -> Result:
 def _page(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     paths = ChainPaths(product=product.name)
     train, test = parts_of(inputs, paths.training_set, TRAIN, TEST)
+    rows = inputs.table(paths.drift_report).collect()
     evidently_html(
         train,
         test,
@@ -92,8 +93,8 @@ def _page(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         columns=watched(product),
         categorical=watched_categories(product),
         row_limit=PAGE_ROWS,
+        measured=rows,
     )
-    rows = inputs.table(paths.drift_report).collect()
     (folder / FACTS_FILE).write_text(json.dumps(_stable(rows), indent=1, sort_keys=True, default=str))
     return Result(facts={"columns": rows.height})
 

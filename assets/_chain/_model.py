@@ -7,7 +7,7 @@ import polars as pl
 
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
-from assets._chain._reference import FEATURES_FILE, kept_profile, watched_categories, watched_features
+from assets._chain._reference import FEATURES_FILE, kept_months, kept_profile, watched_categories, watched_features
 from assets._chain._training_set import SPLIT, TRAIN, VALIDATION
 from headwater.lake import Kind
 from headwater.models import (
@@ -63,6 +63,7 @@ def model_asset(product: Product) -> Asset:
             labels=product.labels,
             features=product.features,
             watched=watched_features(product),
+            by_season=product.drift.by_season,
             on_demand=[[one.name, one.path, one.inputs] for one in product.on_demand],
         ),
         covers=tuple(one.function for one in product.on_demand),
@@ -132,10 +133,20 @@ def _train(inputs: Inputs, folder: Path, *, declaration: ModelDeclaration, produ
     request = _request(product, train.schema)
     columns = watched_features(product)
     read = train.select(pl.col(name).cast(model.preprocessing.schema[name]) for name in columns)
-    reference = kept_profile(read, categorical=watched_categories(product))
-    write_bundle(folder, model, request=request, extra_files={FEATURES_FILE: reference})
+    write_bundle(folder, model, request=request, extra_files=_references(train, read, product))
     signature = f"{model.signature.digest()} {request.digest()}"
     return Result(facts={SIGNATURE_FACT: signature, METRICS_FACT: dict(model.metrics)})
+
+
+def _references(train: pl.DataFrame, read: pl.DataFrame, product: Product) -> dict[str, bytes]:
+    """What the train part's features looked like, whole and by calendar month."""
+    assert product.labels is not None
+    codes = watched_categories(product)
+    months = {}
+    if product.drift.by_season:
+        moments = train[product.labels.time]
+        months = kept_months(read, moments, zone=product.split.timezone, categorical=codes)
+    return {FEATURES_FILE: kept_profile(read, categorical=codes), **months}
 
 
 def _request(product: Product, schema: pl.Schema) -> RequestSchema:

@@ -157,10 +157,12 @@ class _Moved:
 
     def of(self, start: datetime) -> dict[str, Any]:
         """What the report says of a window."""
-        scores = self.scores.get(start)
+        features, scores = self.features.get(start), self.scores.get(start)
         return {
             "compared_with": self.reference.version if self.reference else None,
-            "drift": _shown(self.features.get(start)),
+            "drift": _shown(features),
+            "season": [] if features is None else list(features.season),
+            "shifted": [] if features is None else list(features.shifted),
             "score_drift": None if scores is None else _shown(scores).get("score"),
             "no_reference": dict(self.lacking),
         }
@@ -181,7 +183,7 @@ def _moved(inputs: Inputs, product: Product, span: "Span") -> _Moved:
     read = rows.select("at").hstack(reference.preprocessing.recorded(rows["features"]))
     known = reference.features if reference.features is not None else _learned(inputs, product, reference)
     features = () if known is None else drift_windows(
-        known, read, columns=reference.watched(product), categorical=reference.categories(product), windowing=windowing,
+        reference.by_season(product, known), read, columns=reference.watched(product), categorical=reference.categories(product), windowing=windowing,
         limits=limits, span=span,
     )  # fmt: skip
     scores = (

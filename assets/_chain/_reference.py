@@ -2,8 +2,8 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,14 +17,17 @@ from headwater.product import Inputs, Model, Product
 
 if TYPE_CHECKING:
     from headwater.drift import ReferenceProfile
-    from headwater.monitoring import CalibrationReference
+    from headwater.monitoring import CalibrationReference, SeasonalReference
 
 FEATURES_FILE: Final = "drift_reference.parquet"
 """In the bundle: profile of the watched features of the train part."""
+MONTH_FILE: Final = "drift_reference_{:02}.parquet"
+"""In the bundle: the same of its rows of one calendar month."""
 SCORES_FILE: Final = "scores.parquet"
 """In the evaluation: profile of the scores of the test part."""
 _POINTS: Final = 2_000
 """Values kept of a numeric column: cumulative shares are off by 1/2000 at most."""
+_MONTH_POINTS: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,7 @@ class LiveReference:
         features: Profile of its training features; None in a bundle that an older Headwater wrote.
         scores: Profile of its scores on its test rows; None likewise.
         calibration: How well it was calibrated on them; None where that is undefined.
+        months: Profiles of its training features by calendar month; empty in a bundle without them.
     """
 
     version: str
@@ -44,6 +48,16 @@ class LiveReference:
     features: "ReferenceProfile | None"
     scores: "ReferenceProfile | None"
     calibration: "CalibrationReference | None"
+    months: "Mapping[int, ReferenceProfile]" = field(default_factory=dict)
+
+    def by_season(self, product: Product, whole: "ReferenceProfile | pl.DataFrame") -> "SeasonalReference":
+        """What windows are compared with: months of their season as declared, or the whole."""
+        from headwater.monitoring import SeasonalReference
+
+        months = self.months if product.drift.by_season else {}
+        return SeasonalReference(
+            whole=whole, months=months, zone=product.split.timezone, min_rows=product.drift.min_rows
+        )
 
     def watched(self, product: Product) -> tuple[str, ...]:
         """The watched features that this version reads: what is declared since waits for a version that knows it."""
@@ -77,14 +91,35 @@ def model_of(product: Product) -> Model:
     return product.model
 
 
-def kept_profile(rows: pl.DataFrame, *, categorical: Sequence[str] = ()) -> bytes:
-    """The profile of all columns, as a file's bytes."""
+def kept_profile(rows: pl.DataFrame, *, categorical: Sequence[str] = (), points: int = _POINTS) -> bytes:
+    """The profile of all columns, as a file's bytes, with about so many values of a numeric one."""
     from headwater.drift import profile, write_profile
 
     with tempfile.TemporaryDirectory(prefix="profile-") as name:
         file = Path(name) / "profile.parquet"
-        write_profile(profile(rows, categorical=categorical).compress(_POINTS), file)
+        write_profile(profile(rows, categorical=categorical).compress(points), file)
         return file.read_bytes()
+
+
+def kept_months(
+    rows: pl.DataFrame, moments: pl.Series, *, zone: str, categorical: Sequence[str] = ()
+) -> dict[str, bytes]:
+    """The profile of the rows of each calendar month, by the name of its file.
+
+    Args:
+        rows: What is profiled.
+        moments: When each row is; a Datetime without a time zone counts as it stands.
+        zone: Whose calendar it is.
+        categorical: Columns whose numbers are codes.
+    """
+    is_zoned = isinstance(moments.dtype, pl.Datetime) and moments.dtype.time_zone is not None
+    months = (moments.dt.convert_time_zone(zone) if is_zoned else moments).dt.month()
+    return {
+        MONTH_FILE.format(month): kept_profile(
+            rows.filter(months == month), categorical=categorical, points=_MONTH_POINTS
+        )
+        for month in months.drop_nulls().unique().sort()
+    }
 
 
 def live_reference(inputs: Inputs, product: Product) -> LiveReference | None:
@@ -110,6 +145,7 @@ def live_reference(inputs: Inputs, product: Product) -> LiveReference | None:
         features=_profile(model / FEATURES_FILE),
         scores=None if evaluation is None else _profile(evaluation / SCORES_FILE),
         calibration=None if evaluation is None else _calibration(evaluation),
+        months={month: found for month in range(1, 13) if (found := _profile(model / MONTH_FILE.format(month)))},
     )
 
 

@@ -25,6 +25,7 @@ from headwater.drift.report import (
     LimitError,
     Psi,
     Side,
+    Wasserstein,
     report_frame,
 )
 from headwater.drift.statistics import drift_statistics
@@ -52,6 +53,7 @@ __all__ = [
     "Side",
     "UnsupportedColumnError",
     "ValueKind",
+    "Wasserstein",
     "drift_statistics",
     "evidently_html",
     "profile",

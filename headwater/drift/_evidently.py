@@ -15,6 +15,7 @@ import polars as pl
 from headwater.drift._columns import Frame, Reader, ValueKind, kind_of, to_kind
 from headwater.drift.errors import EmptySampleError
 from headwater.drift.profile import CURRENT, REFERENCE
+from headwater.drift.report import DriftVerdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,12 @@ ROW_LIMIT = 100_000
 _DO_NOT_TRACK = "DO_NOT_TRACK"
 _FINEST_BINS = 100
 _SEED = 20_131_231
+_STYLE = "font:14px sans-serif;margin:12px 24px;color:#444"
+_SHOWN = {
+    "column": "column", "verdict": "verdict", "psi": "PSI", "jensen_shannon": "Jensen-Shannon", "cramers_v": "Cramer's V",
+    "ks": "KS", "wasserstein_effect": "Wasserstein, in standard deviations", "wasserstein": "Wasserstein",
+}  # fmt: skip
+"""Columns of a drift report that its page shows, and what people call them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +51,7 @@ def evidently_html(
     columns: Sequence[str] | None = None,
     categorical: Sequence[str] = (),
     row_limit: int = ROW_LIMIT,
+    measured: pl.DataFrame | None = None,
 ) -> None:
     """Writes Evidently's data drift page as one HTML file, with a line on top that says what it was made of.
 
@@ -56,6 +64,7 @@ def evidently_html(
         columns: Columns to show; None takes all of the reference.
         categorical: Columns whose integers are codes.
         row_limit: Rows a side beyond which a fixed random sample of that size is shown instead.
+        measured: Table of the drift report (`report_frame`), to stand on top: what decides, of all rows.
 
     Raises:
         EmptySampleError: One side has no rows.
@@ -71,7 +80,8 @@ def evidently_html(
         # Evidently 0.7.23 uses deprecated parts of NumPy and Litestar, and NumPy warns on columns without spread.
         warnings.simplefilter("ignore")
         page = _render(prepared)
-    destination.write_text(_with_notes(page, prepared.notes), encoding="utf-8")
+    table = "" if measured is None else _table(measured)
+    destination.write_text(_with_notes(page, prepared.notes, table), encoding="utf-8")
 
 
 def _prepare(left: Reader, right: Reader, names: Sequence[str], codes: Sequence[str], row_limit: int) -> _Prepared:
@@ -168,10 +178,23 @@ def _to_pandas(data: pl.DataFrame) -> "pd.DataFrame":
     return pd.DataFrame({name: data.get_column(name).to_numpy() for name in data.columns})
 
 
-def _with_notes(page: str, notes: Sequence[str]) -> str:
-    """The page with a line of text at the top of its body."""
+def _with_notes(page: str, notes: Sequence[str], table: str) -> str:
+    """The page with a line of text, and a table, at the top of its body."""
     text = " ".join(html.escape(note) for note in notes)
-    line = f'<p style="font:14px sans-serif;margin:12px 24px;color:#444">{text}</p>'
+    line = f'<p style="{_STYLE}">{text}</p>{table}'
     head, body, rest = page.partition("<body")
     opening, bracket, inside = rest.partition(">")
     return f"{head}{body}{opening}{bracket}{line}{inside}"
+
+
+def _table(measured: pl.DataFrame) -> str:
+    """The drift report's own statistics, to fold away."""
+    shifted = measured.filter(pl.col("verdict") == DriftVerdict.SHIFTED.value).height
+    head = "".join(f'<th align="left" style="padding-right:1em">{html.escape(name)}</th>' for name in _SHOWN.values())
+    rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in measured.select(*_SHOWN).iter_rows())
+    title = f"Headwater's statistics, which decide: {shifted} of {measured.height} columns have shifted"
+    return f'<details style="{_STYLE}"><summary>{title}</summary><table>{head}{rows}</table></details>'
+
+
+def _cell(value: object) -> str:
+    return f"<td>{f'{value:.4g}' if isinstance(value, float) else html.escape(str(value)) if value is not None else ''}</td>"

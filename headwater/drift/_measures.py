@@ -1,5 +1,6 @@
-"""The statistics on sorted values and counts: Kolmogorov-Smirnov, PSI, chi-squared, false-discovery control."""
+"""The statistics on sorted values and counts: Kolmogorov-Smirnov, PSI, Jensen-Shannon, chi-squared, false-discovery control."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -11,15 +12,16 @@ from headwater.drift._cells import Cells
 from headwater.drift._distribution import NumericProfile
 
 _Counts: TypeAlias = NDArray[np.int64]
-# Entries of the reference per block of the search for the largest gap. 64 to 512 are about equally fast at 1e6 rows.
-_STRIDE = 128
+# Entries of the reference between two marks of the search for the largest gap: of all entries first, then of the blocks
+# that could hold it, and again. The gap is the same whatever they are; these were the fastest of seven at 1e6 rows.
+_STRIDES = (512, 64, 8, 1)
 
 
 def ks_statistic(reference: NumericProfile, current: NumericProfile) -> float:
     """The exact two-sample Kolmogorov-Smirnov statistic: the largest gap between both distribution functions.
 
     Ties count exactly: the functions are compared only where they are right-continuous. The gap is found by bounding
-    it on blocks of the reference's values and looking inside the few blocks that could hold the largest.
+    it on blocks of the reference's values and looking inside those that could hold the largest, in ever smaller blocks.
 
     Args:
         reference: At least one value; same kind as `current`.
@@ -29,26 +31,22 @@ def ks_statistic(reference: NumericProfile, current: NumericProfile) -> float:
         A number from 0 to 1.
     """
     n, m = reference.present, current.present
-    values = reference.values
-    marks = np.append(np.arange(0, len(values) - 1, _STRIDE), len(values) - 1)
-    at = values[marks]
-    low_r, high_r = reference.below(at), reference.up_to(at)
-    low_c, high_c = current.below(at), current.up_to(at)
-    best = _largest_gap(low_r, high_r, low_c, high_c, n, m)
-    # Strictly between two marks a function stays between its right limit at the first and its left limit at the second.
-    bound = np.maximum(low_r[1:] * m - high_c[:-1] * n, low_c[1:] * n - high_r[:-1] * m)
-    blocks = np.flatnonzero(bound > best)
-    if len(blocks):
-        inside = (marks[blocks][:, None] + np.arange(1, _STRIDE)[None, :]).ravel()
-        at = values[inside[inside < len(values)]]
-        gaps = _largest_gap(reference.below(at), reference.up_to(at), current.below(at), current.up_to(at), n, m)
-        best = max(best, gaps)
+    last, best = len(reference.values) - 1, 0
+    marks = np.append(np.arange(0, last, _STRIDES[0]), last)[None, :]
+    for coarse, fine in itertools.zip_longest(_STRIDES, _STRIDES[1:]):
+        at = reference.values[marks]
+        low_r, high_r = reference.below(at), reference.up_to(at)
+        low_c, high_c = current.below(at), current.up_to(at)
+        # The gap times n m, an integer: F_ref - F_cur peaks at a reference value, F_cur - F_ref just below one.
+        best = max(best, int((high_r * m - high_c * n).max()), int((low_c * n - low_r * m).max()))
+        # Strictly between two marks a function stays between its right limit at the first and its left limit at the second.
+        bound = np.maximum(low_r[:, 1:] * m - high_c[:, :-1] * n, low_c[:, 1:] * n - high_r[:, :-1] * m)
+        row, column = np.nonzero(bound > best)
+        if fine is None or not len(row):
+            break
+        inside = marks[row, column][:, None] + np.append(np.arange(0, coarse, fine), coarse)
+        marks = np.minimum(inside, last)
     return best / (n * m)
-
-
-def _largest_gap(low_r: _Counts, high_r: _Counts, low_c: _Counts, high_c: _Counts, n: int, m: int) -> int:
-    """The largest gap times n*m, an integer: F_ref - F_cur peaks at a reference value, F_cur - F_ref just below one."""
-    return max(int((high_r * m - high_c * n).max()), int((low_c * n - low_r * m).max()), 0)
 
 
 def ks_p_value(statistic: float, n: int, m: int) -> float:
@@ -88,6 +86,21 @@ def psi_noise(cells: Cells) -> float:
     n, m = int(cells.reference.sum()), int(cells.current.sum())
     k = int(np.count_nonzero(cells.reference + cells.current))
     return (k - 1) * (1 / n + 1 / m)
+
+
+def jensen_shannon(cells: Cells) -> float:
+    """The Jensen-Shannon distance of the shares of the cells, base 2: 0 when they are the same, 1 when no cell is shared.
+
+    The square root of the divergence, which is a metric (Endres and Schindelin 2003, IEEE Trans. Inf. Theory 49,
+    1858-1860). Needs no half rows: it stays finite where a side has none.
+    """
+    p, q = (side[cells.reference + cells.current > 0] / side.sum() for side in (cells.reference, cells.current))
+    between = (p + q) / 2
+    divergence = 0.0
+    for side in (p, q):
+        there = side > 0
+        divergence += math.fsum(side[there] * np.log2(side[there] / between[there])) / 2
+    return math.sqrt(min(max(divergence, 0.0), 1.0))
 
 
 def chi_squared(cells: Cells) -> tuple[float, int, float, float]:

@@ -91,6 +91,21 @@ class Psi:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wasserstein:
+    """How far the rows of a numeric column moved. Null and NaN take no part. An effect size without a test.
+
+    Attributes:
+        distance: Wasserstein-1, in the column's unit; in seconds for points in time and durations.
+        effect: The distance over the reference's standard deviation; None when that is 0 and the distance is not.
+        error: How far the distance may be off: 0 for exact profiles.
+    """
+
+    distance: float
+    effect: float | None
+    error: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChiSquared:
     """Pearson's test over the same cells as PSI.
 
@@ -137,7 +152,9 @@ class ColumnDrift:
         current: Rows of the current data.
         psi: Population stability index.
         chi_squared: Test over the PSI's cells.
+        jensen_shannon: Jensen-Shannon distance of the shares of the PSI's cells, base 2, 0 to 1.
         ks: Kolmogorov-Smirnov test; None for categories and when one side has no value at all.
+        wasserstein: Wasserstein distance; None likewise, and when a value is infinite.
         new_categories: Categories that only the current data have, most rows first, 20 at most.
         vanished_categories: Categories that only the reference has, most rows first, 20 at most.
         new_count: How many are new.
@@ -152,7 +169,9 @@ class ColumnDrift:
     current: Side
     psi: Psi
     chi_squared: ChiSquared
+    jensen_shannon: float
     ks: KolmogorovSmirnov | None
+    wasserstein: Wasserstein | None
     new_categories: tuple[str, ...] = ()
     vanished_categories: tuple[str, ...] = ()
     new_count: int = 0
@@ -198,7 +217,9 @@ REPORT_SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "psi": pl.Float64, "psi_noise": pl.Float64, "cells": pl.Int64,
     "ks": pl.Float64, "ks_error": pl.Float64, "ks_p_value": pl.Float64, "ks_q_value": pl.Float64,
     "chi2": pl.Float64, "chi2_dof": pl.Int64, "chi2_p_value": pl.Float64, "chi2_q_value": pl.Float64,
-    "cramers_v": pl.Float64, "new_count": pl.Int64, "vanished_count": pl.Int64,
+    "cramers_v": pl.Float64, "jensen_shannon": pl.Float64,
+    "wasserstein": pl.Float64, "wasserstein_effect": pl.Float64, "wasserstein_error": pl.Float64,
+    "new_count": pl.Int64, "vanished_count": pl.Int64,
     "new_categories": pl.List(pl.String),
     "vanished_categories": pl.List(pl.String),
 }  # fmt: skip
@@ -208,13 +229,14 @@ REPORT_SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
 def report_frame(report: DriftReport) -> pl.DataFrame:
     """The report as a table: one row a column in the report's order, always with `REPORT_SCHEMA`.
 
-    Missing shares count null and NaN. What is undefined (KS of categories) is null.
+    Missing shares count null and NaN. What is undefined (KS and Wasserstein of categories) is null.
     """
     return pl.DataFrame([_row(record) for record in report.columns], schema=REPORT_SCHEMA, orient="row")
 
 
 def _row(record: ColumnDrift) -> dict[str, Any]:
     reference, current, ks, chi = record.reference, record.current, record.ks, record.chi_squared
+    moved = record.wasserstein
     return {
         "column": record.column, "kind": record.kind, "verdict": record.verdict.value, "reason": record.reason,
         "reference_rows": reference.rows, "current_rows": current.rows,
@@ -225,6 +247,8 @@ def _row(record: ColumnDrift) -> dict[str, Any]:
         "ks": ks.statistic if ks else None, "ks_error": ks.error if ks else None,
         "ks_p_value": ks.p_value if ks else None, "ks_q_value": ks.q_value if ks else None,
         "chi2": chi.statistic, "chi2_dof": chi.dof, "chi2_p_value": chi.p_value, "chi2_q_value": chi.q_value,
-        "cramers_v": chi.cramers_v, "new_count": record.new_count, "vanished_count": record.vanished_count,
+        "cramers_v": chi.cramers_v, "jensen_shannon": record.jensen_shannon,
+        "wasserstein": moved.distance if moved else None, "wasserstein_effect": moved.effect if moved else None,
+        "wasserstein_error": moved.error if moved else None, "new_count": record.new_count, "vanished_count": record.vanished_count,
         "new_categories": list(record.new_categories), "vanished_categories": list(record.vanished_categories),
     }  # fmt: skip

@@ -11,8 +11,9 @@ import polars as pl
 from headwater.drift._cells import categorical_cells, numeric_cells
 from headwater.drift._columns import Frame, Reader, blocks
 from headwater.drift._combine import common_kind, convert
+from headwater.drift._distances import wasserstein
 from headwater.drift._distribution import CATEGORY, CategoricalProfile, ColumnProfile, NumericProfile
-from headwater.drift._measures import chi_squared, ks_p_value, ks_statistic, psi, psi_noise, q_values
+from headwater.drift._measures import chi_squared, jensen_shannon, ks_p_value, ks_statistic, psi, psi_noise, q_values
 from headwater.drift.errors import EmptySampleError, MissingColumnError
 from headwater.drift.profile import CURRENT, REFERENCE, ReferenceProfile, column_profile
 from headwater.drift.report import (
@@ -24,6 +25,7 @@ from headwater.drift.report import (
     KolmogorovSmirnov,
     Psi,
     Side,
+    Wasserstein,
 )
 
 _NAMED_CATEGORIES = 20
@@ -42,7 +44,9 @@ class _Measured:
     current: Side
     psi: Psi
     chi: tuple[float, int, float, float]
+    jensen_shannon: float
     ks: tuple[float, float, float] | None
+    wasserstein: Wasserstein | None
     new: tuple[str, ...]
     vanished: tuple[str, ...]
     new_count: int
@@ -60,8 +64,8 @@ def drift_statistics(
 ) -> DriftReport:
     """How the distribution of each column differs between two samples, exactly.
 
-    Numeric columns (numbers, dates, durations) get KS, PSI and chi-squared over the PSI's cells; categorical ones
-    (strings, categories, booleans) PSI and chi-squared. Null and NaN are cells of their own, infinities are values.
+    Numeric columns (numbers, dates, durations) get KS, Wasserstein, PSI, and chi-squared and Jensen-Shannon over the
+    PSI's cells; categorical ones (strings, categories, booleans) PSI, chi-squared and Jensen-Shannon. Null and NaN are cells of their own, infinities are values.
     Sides in different float widths are compared in the coarser one, integers against floats in Float64.
 
     Args:
@@ -139,7 +143,7 @@ def _measure(name: str, reference: ColumnProfile, current: ColumnProfile, bins: 
     kind = common_kind(name, reference, current)
     reference, current = convert(reference, kind), convert(current, kind)
     new = vanished = pl.DataFrame(schema={CATEGORY: pl.String})
-    ks = None
+    ks = moved = None
     if isinstance(reference, CategoricalProfile) and isinstance(current, CategoricalProfile):
         cells, table = categorical_cells(reference, current)
         new = table.filter(pl.col("reference") == 0).sort("current", CATEGORY, descending=[True, False])
@@ -148,11 +152,12 @@ def _measure(name: str, reference: ColumnProfile, current: ColumnProfile, bins: 
         assert isinstance(reference, NumericProfile)
         assert isinstance(current, NumericProfile)
         cells = numeric_cells(reference, current, bins=bins)
-        ks = _ks(reference, current)
+        ks, moved = _ks(reference, current), _wasserstein(reference, current)
     used = int(((cells.reference > 0) | (cells.current > 0)).sum())
     return _Measured(
         column=name, kind=kind.value, reference=_side(reference), current=_side(current),
-        psi=Psi(value=psi(cells), noise=psi_noise(cells), cells=used), chi=chi_squared(cells), ks=ks,
+        psi=Psi(value=psi(cells), noise=psi_noise(cells), cells=used), chi=chi_squared(cells),
+        jensen_shannon=jensen_shannon(cells), ks=ks, wasserstein=moved,
         new=_named(new), vanished=_named(vanished), new_count=new.height, vanished_count=vanished.height,
     )  # fmt: skip
 
@@ -163,6 +168,11 @@ def _ks(reference: NumericProfile, current: NumericProfile) -> tuple[float, floa
         return None
     statistic = ks_statistic(reference, current)
     return statistic, ks_p_value(statistic, n, m), max(reference.misplaced / n, current.misplaced / m)
+
+
+def _wasserstein(reference: NumericProfile, current: NumericProfile) -> Wasserstein | None:
+    found = wasserstein(reference, current)
+    return None if found is None else Wasserstein(distance=found[0], effect=found[1], error=found[2])
 
 
 def _side(sample: ColumnProfile) -> Side:
@@ -194,7 +204,9 @@ def _adjust_and_judge(measured: Sequence[_Measured], limits: DriftLimits) -> lis
                 current=m.current,
                 psi=m.psi,
                 chi_squared=chi,
+                jensen_shannon=m.jensen_shannon,
                 ks=ks,
+                wasserstein=m.wasserstein,
                 new_categories=m.new,
                 vanished_categories=m.vanished,
                 new_count=m.new_count,

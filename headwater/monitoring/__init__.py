@@ -31,6 +31,7 @@ from headwater.monitoring._performance import (
     performance_windows,
 )
 from headwater.monitoring._rollout import SettledWindow, StageCounts, price_of, stage_counts, traffic_before
+from headwater.monitoring._seasons import SeasonalReference
 from headwater.monitoring._service import accuracy_below, accuracy_dropped, burning, freshness, service_windows
 from headwater.monitoring._service_levels import Budget, Burning, BurnRule, Freshness, ServiceLevels, ServiceWindow
 from headwater.monitoring._windows import Span, Windowing
@@ -79,6 +80,7 @@ __all__ = [
     "Performance",
     "PerformanceRules",
     "SampleRatio",
+    "SeasonalReference",
     "ServiceLevels",
     "ServiceWindow",
     "SettledWindow",

@@ -10,6 +10,7 @@ import polars as pl
 from headwater.drift import ColumnDrift, DriftLimits, DriftReport, ReferenceProfile, drift_statistics
 from headwater.monitoring._frames import AT, PREDICTIONS, SCORE, check_columns, check_no_nulls, check_scores
 from headwater.monitoring._json import Recorded
+from headwater.monitoring._seasons import SeasonalReference
 from headwater.monitoring._windows import Span, Windowing, split
 
 EMPTY: Final = "nothing was predicted"
@@ -25,15 +26,17 @@ class WindowDrift(Recorded):
         rows: Predictions in it.
         report: One record a column; None when undefined.
         reason: Why it is undefined; empty otherwise.
+        season: Calendar months of the reference that it is compared with; empty for the whole reference.
     """
 
-    derived: ClassVar[tuple[str, ...]] = ("effects",)
+    derived: ClassVar[tuple[str, ...]] = ("effects", "shifted")
 
     start: datetime
     end: datetime
     rows: int
     report: DriftReport | None
     reason: str = ""
+    season: tuple[int, ...] = ()
 
     @property
     def effects(self) -> dict[str, float]:
@@ -42,9 +45,14 @@ class WindowDrift(Recorded):
             return {}
         return {column.column: column.psi.value for column in self.report.columns}
 
+    @property
+    def shifted(self) -> tuple[str, ...]:
+        """Names of the columns that lie beyond the limits, in order."""
+        return () if self.report is None else self.report.shifted
+
 
 def drift_windows(
-    reference: ReferenceProfile | pl.DataFrame,
+    reference: ReferenceProfile | pl.DataFrame | SeasonalReference,
     predictions: pl.DataFrame,
     *,
     columns: Sequence[str],
@@ -56,7 +64,7 @@ def drift_windows(
     """How each window differs from the reference, oldest first, empty windows too.
 
     Args:
-        reference: Profile kept with the bundle (only the predictions are read then), or rows.
+        reference: Profile kept with the bundle (only the predictions are read then), or rows; or these by the season.
         predictions: `at` and the columns, such as features as the model read them.
         columns: What to compare.
         categorical: Those whose numbers are codes.
@@ -71,15 +79,21 @@ def drift_windows(
     """
     check_columns(predictions, PREDICTIONS, [AT, *columns])
     check_no_nulls(predictions, PREDICTIONS, [AT])
+    if not isinstance(reference, SeasonalReference):
+        reference = SeasonalReference(whole=reference)
+    known: dict[tuple[int, ...], ReferenceProfile | pl.DataFrame] = {}
     found = []
     for window, rows in split(predictions, AT, windowing, span=span):
         if rows.is_empty():
             found.append(WindowDrift(start=window.start, end=window.end, rows=0, report=None, reason=EMPTY))
             continue
+        season = reference.season(window)
+        if season not in known:
+            known[season] = reference.of(season)
         report = drift_statistics(
-            reference, rows.select(columns), columns=columns, categorical=categorical, limits=limits, threads=1
+            known[season], rows.select(columns), columns=columns, categorical=categorical, limits=limits, threads=1
         )
-        found.append(WindowDrift(start=window.start, end=window.end, rows=rows.height, report=report))
+        found.append(WindowDrift(start=window.start, end=window.end, rows=rows.height, report=report, season=season))
     return tuple(found)
 
 

@@ -12,6 +12,9 @@ from headwater.watching._samples import Sample
 
 ROLLED_BACK: Final = "rolled back"
 """How the reason begins for which a release bars a version that was live."""
+TEST_PART, SERVICE = "test_part", "service"
+"""Whose drift a number is: that of the newest rows of the training set, frozen until the next training, or of what is served."""
+_DRIFT: Final = ("drift_shifted_columns", "drift_watched_columns")
 _Read: TypeAlias = Callable[[Lake, Snapshot, str, str], Iterator[Sample]]
 
 
@@ -41,10 +44,13 @@ class ProductReader:
         refused = self._refused()
         for product in self._products:
             yield Sample(name="refused_builds", value=refused.count(product), labels={"product": product})
-            for name, read in _READERS.items():
-                path = f"{product}/{name}"
-                if now.has(path):
-                    yield from self._once(path, read, now, product)
+            found = [
+                sample
+                for name, read in _READERS.items()
+                if now.has(path := f"{product}/{name}")
+                for sample in self._once(path, read, now, product)
+            ]
+            yield from _newest_drift(found)
 
     def _once(self, path: str, read: _Read, now: Snapshot, product: str) -> tuple[Sample, ...]:
         version = now.entry(path).data_version
@@ -67,14 +73,37 @@ class ProductReader:
 
 def _drift(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:
     facts = _facts(lake, now, path)
-    labels = {"product": product}
     if "shifted" in facts:
-        yield Sample(name="drift_shifted_columns", value=len(facts["shifted"]), labels=labels)
-        yield Sample(name="drift_watched_columns", value=facts["columns"], labels=labels)
+        yield from _drift_of(product, TEST_PART, shifted=len(facts["shifted"]), columns=facts["columns"])
+
+
+def _drift_of(product: str, data: str, *, shifted: int, columns: int) -> Iterator[Sample]:
+    for name, value in zip(_DRIFT, (shifted, columns), strict=True):
+        yield Sample(name=name, value=value, labels={"product": product, "data": data})
+
+
+def _newest_drift(samples: Sequence[Sample]) -> Iterator[Sample]:
+    """All samples, but of drift only what is served once that is known: the test part says nothing of today any more."""
+    is_served = any(sample.name in _DRIFT and sample.labels["data"] == SERVICE for sample in samples)
+    for sample in samples:
+        if not (is_served and sample.name in _DRIFT and sample.labels["data"] == TEST_PART):
+            yield sample
+
+
+def _served_drift(report: Mapping[str, Any], product: str) -> Iterator[Sample]:
+    """The drift of the newest window that is over and had enough rows; a report of an older Headwater names no columns."""
+    until = datetime.fromisoformat(report["now"])
+    for window in reversed(report["windows"]):
+        if window.get("drift") and "shifted" in window and datetime.fromisoformat(window["end"]) <= until:
+            shifted, columns = len(window["shifted"]), len(window["drift"])
+            yield from _drift_of(product, SERVICE, shifted=shifted, columns=columns)
+            return
 
 
 def _performance(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:
-    windows = _json(now, path, "performance.json")["windows"]
+    report = _json(now, path, "performance.json")
+    windows = report["windows"]
+    yield from _served_drift(report, product)
     judged = [window for window in windows if window["overall"]["judged"]]
     yield Sample(name="windows_judged", value=len(judged), labels={"product": product})
     if windows and windows[-1]["overall"]["coverage"] is not None:

@@ -21,8 +21,11 @@ CATALOGUE: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "lake_commit_timestamp_seconds": ("When the newest commit was made.", ()),
     "refused_builds": ("Branches that refused builds left.", ("product",)),
     "stale_assets": ("Assets that are out of date.", ("product",)),
-    "drift_shifted_columns": ("Watched columns that lie beyond the limits of drift.", ("product",)),
-    "drift_watched_columns": ("Columns whose drift is watched.", ("product",)),
+    "drift_shifted_columns": (
+        "Watched columns beyond the limits of drift: of the newest window in service, or before it of the test part.",
+        ("product", "data"),
+    ),
+    "drift_watched_columns": ("Columns whose drift is watched there.", ("product", "data")),
     "window_drift_effect": ("Effect size of a column's drift in the newest window in service.", ("product", "column")),
     "window_label_coverage": ("Share of the newest window's awaited labels that are known.", ("product",)),
     "window_metric": ("A metric of the newest judged window.", ("product", "metric")),

@@ -19,7 +19,7 @@ from assets._chain._paths import ChainPaths
 from assets._chain._performance import NEWEST_FACT, REPORT_FILE, SETTLED, performance_asset
 from assets._chain._performance_page import PAGE_FILE, PLOT_FILE
 from assets._chain._prediction_rows import COLUMNS
-from assets._chain._reference import FEATURES_FILE, SCORES_FILE, kept_profile
+from assets._chain._reference import FEATURES_FILE, SCORES_FILE, kept_months, kept_profile
 from assets._chain._release import RELEASE_FILE, RUN_FILE
 from assets._chain._retraining import DECISION_FILE, ORDER_FILE, retraining_assets
 from assets._chain._training_set import training_set_asset
@@ -110,6 +110,16 @@ def released(folder: Path, *, is_old: bool = False) -> dict[str, HeldSnapshot]:
         (folder / "evaluation" / SCORES_FILE).write_bytes(kept_profile(scores.to_frame()))
     found = {PATHS.release: "release", PATHS.model: "model", PATHS.evaluation: "evaluation"}
     return {path: HeldSnapshot({path: folder / name}) for path, name in found.items()}
+
+
+def with_months(live: dict[str, HeldSnapshot]) -> dict[str, HeldSnapshot]:
+    """The live version's bundle with profiles by month: who came in winter had gold, who comes in summer has basic."""
+    model = live[PATHS.model].folder(PATHS.model)
+    train = learned().drop("split")
+    moments = pl.Series([datetime(2012, 1 if plan == "basic" else 7, 5, tzinfo=UTC) for plan in train["plan"]])
+    for name, content in kept_months(train, moments, zone="UTC", categorical=("plan",)).items():
+        (model / name).write_bytes(content)
+    return live
 
 
 def report(
@@ -269,6 +279,7 @@ def test_what_came_in_is_compared_with_what_is_kept_with_the_live_version(tmp_pa
     found = report(tmp_path / "report", rows, moved, live=new)["windows"][0]
     assert found["compared_with"] == "1.0.0"
     assert found["drift"]["plan"] > 1 > 0.2 > found["drift"]["calls"]
+    assert found["shifted"] == ["plan"]
     assert found["score_drift"] > 1
     calibration = found["calibration"]
     assert calibration["lost"]
@@ -278,7 +289,29 @@ def test_what_came_in_is_compared_with_what_is_kept_with_the_live_version(tmp_pa
     assert before["drift"] == pytest.approx(found["drift"], abs=1e-6)
     assert before["score_drift"] is None
     alone = report(tmp_path / "alone", rows, moved)["windows"][0]
-    assert (alone["compared_with"], alone["drift"], alone["score_drift"]) == (None, {}, None)
+    assert (alone["compared_with"], alone["drift"], alone["shifted"], alone["score_drift"]) == (None, {}, [], None)
+
+
+def test_a_window_is_compared_with_its_season_where_enough_of_it_is_known(tmp_path: Path) -> None:
+    labels = truth(16)
+    moved = answers(labels).with_columns(pl.col("features").str.replace("gold", "basic"))
+    rows = outcomes(labels, moved).data
+    live = with_months(released(tmp_path / "live"))
+    found = report(tmp_path / "season", rows, moved, live=live)["windows"][0]
+    assert (found["season"], found["shifted"]) == ([1], [])
+    off, few = (
+        replace(PRODUCT, drift=replace(PRODUCT.drift, **one))
+        for one in ({"by_season": False}, {"min_rows": 151, "psi_limit": 0.2})
+    )
+    whole = report(tmp_path / "whole", rows, moved, live=live, product=off)["windows"][0]
+    assert (whole["season"], whole["shifted"]) == ([], ["plan"])
+    # 150 rows of January are too few there, and so are the window's own to say that anything moved.
+    assert report(tmp_path / "few", rows, moved, live=live, product=few)["windows"][0]["season"] == []
+    past = {PATHS.predictions: HeldSnapshot({PATHS.predictions: moved}), **live}
+    judged = report(tmp_path / "judged", rows, moved, live=live)
+    told = {one["column"]: one for one in causes(tmp_path / "causes", judged, rows, past)["moved"]}
+    assert told["plan"]["against_training"]["effect"] < 0.1
+    assert "learned from in January." in (tmp_path / "causes" / "causes" / CAUSES_PAGE).read_text()
 
 
 def test_a_window_without_anything_to_compare_with_says_no_reference(tmp_path: Path) -> None:

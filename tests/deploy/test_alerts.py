@@ -22,6 +22,7 @@ from resources.settings import Settings
 from sensors.heartbeat import heartbeats, watched_sensors
 from serving.prediction_log import LogWriter, PredictionRecord, encode_record, settle, take
 from tests.assets.test_loop import answers, outcomes, report, truth
+from tests.assets.test_loop import released as live_version
 from tests.deploy.prometheus import FOLDER, firing
 from tests.release_scene import Scene
 from tests.sensors import toy_location
@@ -188,6 +189,32 @@ def test_drift_and_a_worse_model_in_service(tmp_path: Path) -> None:
     scraped = watched(ProductReader(scene.lake, [scene.product.name], branch="main").read())
     assert firing(tmp_path, (5, scraped)) == {"HeadwaterDrift", "HeadwaterAccuracyDropped"}
     assert '{metric="auc",product="flights"}' in str(scraped[WATCH])
+
+
+def test_drift_is_that_of_the_service_once_a_window_of_it_is_over(tmp_path: Path) -> None:
+    """The test part of the training set had drifted from the first build on, and its ticket could not clear."""
+    labels, scene = truth(16), Scene(tmp_path / "scene")
+    scene.version("1.0.0")
+    usual = answers(labels)
+    live = live_version(tmp_path / "live")
+    facts = {"shifted": [f"column {n}" for n in range(16)], "columns": 59}
+    scene._publish("drift_report", lambda tx, path: tx.write_table(path, pl.DataFrame({"column": ["x"]})), facts)
+    reader = ProductReader(scene.lake, [scene.product.name], branch="main")
+
+    def scraped(name: str, rows: pl.DataFrame) -> dict[str, str | None]:
+        report(tmp_path / name, outcomes(labels, rows).data, rows, live=live)
+        scene._publish("performance_report", lambda tx, path: tx.write_folder(path, tmp_path / name), {})
+        return watched(reader.read())
+
+    before = watched(reader.read())
+    young = scraped("young", usual.filter(pl.col("at") < usual["at"].min() + timedelta(days=3)))
+    good = scraped("good", usual)
+    moved = scraped("moved", usual.with_columns(pl.col("features").str.replace("gold", "basic")))
+    named = [set(re.findall(r'columns{data="(\w+)"', str(frame[WATCH]))) for frame in (before, young, good, moved)]
+    assert named == [{"test_part"}, {"test_part"}, {"service"}, {"service"}]
+    assert 'shifted_columns{data="service",product="flights"} 1.0' in str(moved[WATCH])
+    assert firing(tmp_path, (5, before)) == firing(tmp_path, (5, moved)) == {"HeadwaterDrift"}
+    assert firing(tmp_path, (5, before), (10, good)) == set()
 
 
 def test_a_log_that_nobody_takes_and_a_damaged_one(tmp_path: Path) -> None:

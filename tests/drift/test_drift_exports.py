@@ -30,6 +30,7 @@ def test_the_public_names_are_these() -> None:
         "Side",
         "UnsupportedColumnError",
         "ValueKind",
+        "Wasserstein",
         "drift_statistics",
         "evidently_html",
         "profile",

@@ -52,13 +52,17 @@ def test_evidently_writes_one_page_that_says_what_it_was_made_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DO_NOT_TRACK", raising=False)
-    evidently_html(rows(3_000, 0), rows(900, 3), tmp_path / "drift.html", row_limit=1_000)
+    sides = rows(3_000, 0), rows(900, 3)
+    measured = report_frame(drift_statistics(*sides))
+    evidently_html(*sides, tmp_path / "drift.html", row_limit=1_000, measured=measured)
     page = (tmp_path / "drift.html").read_text(encoding="utf-8")
     assert "The reference data are a fixed random sample of 1000 of 3000 rows." in page
     assert "The current data are all 900 rows." in page
     assert "Left out, because a side has no value that Evidently can draw: void." in page
     assert "NaN and infinite values are shown as missing" in page
     assert len(page) > 1_000_000
+    assert "Headwater's statistics, which decide: 1 of 5 columns have shifted" in page
+    assert f"<td>{measured['wasserstein_effect'][0]:.4g}</td>" in page
     assert "<script>alert(1)" not in page
     assert "‹script›alert(1)" in page or "\\u2039script\\u203aalert(1)" in page
     assert "DO_NOT_TRACK" not in os.environ

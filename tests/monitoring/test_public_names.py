@@ -42,6 +42,7 @@ def test_the_public_names_are_these() -> None:
             "Performance",
             "PerformanceRules",
             "SampleRatio",
+            "SeasonalReference",
             "ServiceLevels",
             "ServiceWindow",
             "SettledWindow",
