@@ -23,6 +23,9 @@ from headwater.runtime import project_root
 
 EMBEDDED: Final = "embedded"
 LAKEFS: Final = "lakefs"
+REDIS: Final = "HEADWATER_REDIS"
+POSTGRES: Final = "HEADWATER_POSTGRES"
+_SCHEMES: Final = {REDIS: ("redis", "rediss", "unix"), POSTGRES: ("postgresql",)}
 
 
 class SettingsError(HeadwaterError):
@@ -44,6 +47,8 @@ class Settings:
         branch: Lake branch that builds publish into.
         traces: Where traces go (OTLP over HTTP), empty for nowhere.
         kafka: Brokers with the logs of events, `host:port`, several with commas; empty keeps logs in files.
+        redis: URL of a Redis with the online features; empty keeps them in files of the state folder.
+        postgres: URL of a PostgreSQL database with what Dagster remembers; empty keeps it in SQLite, in the state folder.
         tariff: File of the prices that `headwater cost` uses.
     """
 
@@ -56,6 +61,8 @@ class Settings:
     branch: str = "main"
     traces: str = ""
     kafka: str = ""
+    redis: str = field(default="", repr=False)
+    postgres: str = field(default="", repr=False)
     tariff: Path = field(default_factory=lambda: project_root() / TARIFF_FILE)
 
     @property
@@ -140,5 +147,16 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         branch=env.get("HEADWATER_BRANCH", "main"),
         traces=env.get("HEADWATER_TRACES", ""),
         kafka=env.get("HEADWATER_KAFKA", ""),
+        redis=checked_url(url, REDIS) if (url := env.get(REDIS, "")) else "",
+        postgres=checked_url(url, POSTGRES) if (url := env.get(POSTGRES, "")) else "",
         tariff=Path(env.get("HEADWATER_TARIFF") or project_root() / TARIFF_FILE).expanduser(),
     )
+
+
+def checked_url(value: str, variable: str) -> str:
+    """A URL of what a setting names. Errors do not repeat it: it may hold a password. Raises SettingsError."""
+    scheme, _, rest = value.partition("://")
+    if scheme not in _SCHEMES[variable] or not rest:
+        known = " or ".join(f"{one}://" for one in _SCHEMES[variable])
+        raise SettingsError(variable=variable, problem="it is no URL of one.", remedy=f"Begin it with {known}.")
+    return value
