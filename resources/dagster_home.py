@@ -2,12 +2,14 @@
 
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from headwater.errors import HeadwaterError
 from resources.settings import POSTGRES, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ storage:
 """
 """Where runs, events and ticks are when the setting names a PostgreSQL. The URL, with its password, is in no file."""
 
+_PATIENCE: Final = 5
+"""Seconds in which it has to answer."""
 _NEWER: Final = re.compile(r"  config:\n.*?(?=run_monitoring:)", re.DOTALL)
 _OLDER: Final = _NEWER.sub("", CONFIG)
 """What an older Headwater wrote."""
@@ -54,14 +58,14 @@ _STORAGE: Final = re.compile(r"storage:\n  sqlite:\n    base_dir: .*\n")
 def prepare_dagster_home(home: Path, *, postgres: str = "") -> Path:
     """Makes the folder with a `dagster.yaml` unless it is there; returns it as an absolute path.
 
-    A file that Headwater wrote and nobody changed is written anew when it is older, or for another storage.
+    A file that Headwater wrote and nobody changed is written anew when it is older, or when PostgreSQL comes in.
 
     Args:
         home: The folder.
         postgres: URL of the PostgreSQL with Dagster's storage; empty for SQLite in the folder.
 
     Raises:
-        SettingsError: A file of the user's own names another storage, or the package for PostgreSQL is missing.
+        SettingsError: The file and the setting name different storages, or the package for PostgreSQL is missing.
     """
     wanted = CONFIG + (_IN_POSTGRES if postgres else "")
     home = home.resolve()
@@ -71,6 +75,12 @@ def prepare_dagster_home(home: Path, *, postgres: str = "") -> Path:
     is_ours = found is None or _without_storage(found) in (_OLDER, CONFIG)
     if postgres:
         _check_postgres(config, wanted if is_ours or found is None else found)
+    elif is_ours and found is not None and _IN_POSTGRES in found:  # others may be at work there
+        raise SettingsError(
+            variable=POSTGRES,
+            problem=f"it is missing, and {config} says that Dagster's storage is there.",
+            remedy="Set it; or remove that file, to begin anew in the state folder.",
+        )
     if is_ours and found != wanted:
         part = config.with_name(".dagster.yaml.part")
         part.write_text(wanted)
@@ -96,9 +106,24 @@ def _check_postgres(config: Path, text: str) -> None:
         )
 
 
+class StorageAwayError(HeadwaterError):
+    """The PostgreSQL with Dagster's storage does not answer, or refuses."""
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(
+            f"The PostgreSQL of {POSTGRES} cannot be used: {reason}. Start it, or correct the setting; without the setting Dagster "
+            "keeps its storage in the state folder."
+        )
+
+
 @contextmanager
 def dagster_instance(settings: Settings) -> Iterator["DagsterInstance"]:
-    """The Dagster instance whose storage lies in the state folder, or in the PostgreSQL of the settings."""
+    """The Dagster instance whose storage lies in the state folder, or in the PostgreSQL of the settings.
+
+    Raises:
+        SettingsError: See `prepare_dagster_home`.
+        StorageAwayError: The PostgreSQL does not answer.
+    """
     from dagster import DagsterInstance
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
@@ -111,6 +136,8 @@ def dagster_instance(settings: Settings) -> Iterator["DagsterInstance"]:
     event.listen(Engine, "connect", relax)
     try:
         config = str(prepare_dagster_home(home, postgres=settings.postgres))
+        if settings.postgres:
+            _check_answers(settings.postgres)
         with DagsterInstance.from_config(config) as instance:
             yield instance
     finally:
@@ -122,7 +149,21 @@ def storage_errors() -> tuple[type[Exception], ...]:
     from dagster._core.errors import DagsterError
     from sqlalchemy.exc import SQLAlchemyError
 
-    return DagsterError, SQLAlchemyError
+    if "dagster_postgres" not in sys.modules:
+        return DagsterError, SQLAlchemyError
+    from dagster_postgres.utils import DagsterPostgresException
+
+    return DagsterError, SQLAlchemyError, DagsterPostgresException
+
+
+def _check_answers(url: str) -> None:
+    """Asks once: Dagster would ask for a quarter of a minute, and end with a trace."""
+    import psycopg2
+
+    try:
+        psycopg2.connect(url, connect_timeout=_PATIENCE).close()
+    except psycopg2.Error as error:
+        raise StorageAwayError(reason=" ".join(str(error).split()).rstrip(".")) from error
 
 
 def _write_without_waiting(connection: Any, home: Path) -> None:

@@ -12,8 +12,8 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 
-from resources.dagster_home import CONFIG, dagster_instance, prepare_dagster_home
-from resources.settings import POSTGRES, SettingsError, load_settings
+from resources.dagster_home import CONFIG, StorageAwayError, dagster_instance, prepare_dagster_home
+from resources.settings import POSTGRES, Settings, SettingsError, load_settings
 from tests.postgres import postgres
 from tests.sensors import toy_location
 from tests.sensors.daemon import Daemon
@@ -67,14 +67,31 @@ def test_a_build_and_a_tick_are_in_postgresql_and_no_file_of_sqlite_is_there(set
         assert len(instance.get_runs()) == runs, "another process sees them"
 
 
-def test_the_file_holds_no_password_and_follows_the_setting(tmp_path: Path) -> None:
+def test_a_database_that_is_away_is_said_in_one_sentence(tmp_path: Path) -> None:
+    settings = Settings(state=tmp_path, postgres="postgresql://ada:secret@127.0.0.1:1/headwater")
+    with pytest.raises(StorageAwayError, match="refused") as caught, dagster_instance(settings):
+        pass
+    assert "secret" not in str(caught.value)
+
+
+def test_the_file_names_the_setting_and_holds_no_password(tmp_path: Path) -> None:
     file = prepare_dagster_home(tmp_path, postgres=URL) / "dagster.yaml"
     assert yaml.safe_load(file.read_text())["storage"] == {"postgres": {"postgres_url": {"env": POSTGRES}}}
     assert "secret" not in file.read_text()
-    prepare_dagster_home(tmp_path)
+
+
+def test_a_shell_without_the_setting_does_not_take_the_storage_from_those_with_it(tmp_path: Path) -> None:
+    """A command that forgot the setting wrote the file anew, and what `headwater up` started next was in SQLite."""
+    file = prepare_dagster_home(tmp_path) / "dagster.yaml"
     assert file.read_text() == CONFIG
     prepare_dagster_home(tmp_path, postgres=URL)
-    assert "postgres" in file.read_text()
+    there = file.read_text()
+    with pytest.raises(SettingsError, match="it is missing"):
+        prepare_dagster_home(tmp_path)
+    assert file.read_text() == there
+    file.unlink()
+    prepare_dagster_home(tmp_path)
+    assert file.read_text() == CONFIG
 
 
 def test_a_file_of_the_users_own_that_names_another_storage_is_no_silent_sqlite(tmp_path: Path) -> None:
