@@ -122,7 +122,7 @@ def open_online_store(settings: Settings, *, redis: str | None = None) -> "Onlin
         raise SettingsError(variable=REDIS, problem="redis is not installed.", remedy="Install headwater[redis].")
     from headwater.features.online._redis_store import RedisOnlineStore
 
-    return RedisOnlineStore(checked_url(url, REDIS))
+    return RedisOnlineStore(checked_url(url, REDIS), lookup_timeout=settings.redis_timeout)
 
 
 def this_run(*, run_id: str | None = None, actor: str | None = None) -> Run:

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from time import perf_counter_ns
 from typing import Any, Final, NamedTuple
 
-from headwater.features.errors import EntityValueError, TimeBeforeWindowError, TimeValueError
+from headwater.features.errors import EntityValueError, NotPublishedError, TimeBeforeWindowError, TimeValueError
 from headwater.features.online import Lookup, OnlineRow, OnlineStore, OnlineVersion
 from headwater.features.online._rows import microseconds
 from serving.deployment import Deployment
@@ -85,6 +85,21 @@ class Engine:
     def live(self) -> LoadedModel:
         """The first version of the policy: whose schema reads requests that name no version."""
         return self.models[self.deployment.live]
+
+    @property
+    def online_name(self) -> str:
+        """Name under which the online features are published."""
+        return self._name
+
+    def is_published(self) -> bool:
+        """Whether the store holds any online features for it. Raises OnlineStoreError."""
+        if self._store is None:
+            return False
+        try:
+            self._store.version(self._name)
+        except NotPublishedError:
+            return False
+        return True
 
     def model(self, version: str) -> LoadedModel:
         """A loaded version. Raises VersionRetiredError, VersionNotServedError."""

@@ -22,10 +22,12 @@ def test_each_option_has_one_setting() -> None:
     [
         ("HEADWATER_REDIS", "secret.example.org:6379", "redis:// or rediss:// or unix://"),
         ("HEADWATER_REDIS", "redis://", "redis://"),
+        ("HEADWATER_REDIS_TIMEOUT", "soon", "Give seconds"),
+        ("HEADWATER_REDIS_TIMEOUT", "-1", "Give seconds"),
         ("HEADWATER_POSTGRES", "postgres://ada:secret@db", "postgresql://"),
     ],
 )
-def test_what_is_no_url_is_refused_and_not_repeated(variable: str, value: str, remedy: str) -> None:
+def test_what_means_nothing_is_refused_and_no_url_repeated(variable: str, value: str, remedy: str) -> None:
     with pytest.raises(SettingsError, match=remedy) as caught:
         load_settings({variable: value})
     assert variable in str(caught.value)
