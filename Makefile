@@ -6,7 +6,7 @@ STATE := $(CURDIR)/.headwater
 export HEADWATER_STATE ?= $(STATE)
 export DAGSTER_HOME ?= $(HEADWATER_STATE)/dagster
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-EXTRAS := dagster,k8s,lakefs,serve,tracing,redis,kafka,train,torch,dev
+EXTRAS := dagster,k8s,lakefs,serve,tracing,redis,postgres,kafka,train,torch,dev
 
 .PHONY: run test test-heavy up install lint types bench lock clean docs-check
 

@@ -152,11 +152,11 @@ def ours(subject: Subject, state: Path) -> Contender:
         bodies=[json.dumps(question) for question in subject.questions],
         scores=subject.scores,
         at=("score",),
-        environment={"HEADWATER_STATE": str(_copied(state)), "OMP_NUM_THREADS": "1"},
+        environment={"HEADWATER_STATE": str(copied(state)), "OMP_NUM_THREADS": "1"},
     )
 
 
-def _copied(state: Path) -> Path:
+def copied(state: Path) -> Path:
     """A state folder with the same lake, so that what is measured leaves no predictions in the user's log."""
     copy = Path(__file__).resolve().parent / ".work" / "serving" / "state"
     if not copy.is_dir():

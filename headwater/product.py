@@ -4,6 +4,7 @@ Nothing here runs anything. An `Asset` names its lake path, its inputs, its chec
 that function with frames of its own, and the bridge in `assets` runs it inside a lake transaction.
 """
 
+import difflib
 import inspect
 import json
 import keyword
@@ -23,6 +24,7 @@ from headwater.feeds import Feed, Positions
 from headwater.lake import Commit, Entry, Kind, Snapshot, TableData
 from headwater.names import check_path
 from headwater.provenance import Provenance
+from headwater.request_names import request_names
 
 if TYPE_CHECKING:
     from headwater.decisions import Retraining
@@ -533,7 +535,8 @@ class Serving:
         least_records: So many records of the prediction log start their compaction, at least one.
         longest_wait: So long a record may wait for others before it is compacted, more than zero.
         assign_by: Request fields by which a traffic policy draws: who has the same values gets the same version. Empty takes
-            the labels' key, so that one event gets one version however often it is asked for.
+            the labels' key, so that one event gets one version however often it is asked for. A request in which one of them
+            is absent or null is drawn by its own id.
         redacted: Request fields and features that the prediction log must not hold.
         ahead: How far ahead of the clock a prediction time may be.
         log_full: What becomes of requests while the log's disk is full: `refuse` gives no answer (503), so that none is lost; `answer`
@@ -692,6 +695,7 @@ class Product:
                 problem=f"Serving(redacted=...) holds {', '.join(hidden)}, which name its labelled events.",
                 remedy="Keep them in the log: without them no prediction ever meets its outcome.",
             )
+        self._check_serving()
         if self.labels and self.labels.known_at in ("", self.labels.label):
             raise DeclarationError(
                 what="Product",
@@ -706,6 +710,23 @@ class Product:
                 problem=f"{self.labels.known_at!r}, the time its label comes in, is among the model's features.",
                 remedy="Take it out: nobody knows it at prediction time.",
             )
+
+    def _check_serving(self) -> None:
+        """A name that no request has would draw everybody alike, or leave in the log what must not be there."""
+        if self.model is None or self.labels is None:
+            return
+        fields = request_names(self)
+        known = {"assign_by": fields | {self.labels.time}, "redacted": fields | {*self.model.features}}
+        for what, names in known.items():
+            if strange := [name for name in getattr(self.serving, what) if name not in names]:
+                near = difflib.get_close_matches(strange[0], sorted(names), n=1)
+                said = f" Did you mean {near[0]!r}?" if near else ""
+                raise DeclarationError(
+                    what="Product",
+                    name=self.name,
+                    problem=f"Serving({what}=...) holds {', '.join(map(repr, strange))}, which no request to it has.{said}",
+                    remedy=f"Known are {', '.join(sorted(names))}.",
+                )
 
     def _check_streams(self) -> None:
         views = {view.name for view in self.features}

@@ -2,12 +2,15 @@
 
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from resources.settings import Settings
+from headwater.errors import HeadwaterError
+from resources.settings import POSTGRES, Settings, SettingsError
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -36,35 +39,91 @@ concurrency:
 """
 """Dagster keeps its database beside this file unless told otherwise: no path in here, so that the folder may be moved."""
 
+_IN_POSTGRES: Final = f"""\
+storage:
+  postgres:
+    postgres_url:
+      env: {POSTGRES}
+"""
+"""Where runs, events and ticks are when the setting names a PostgreSQL. The URL, with its password, is in no file."""
+
+_PATIENCE: Final = 5
+"""Seconds in which it has to answer."""
 _NEWER: Final = re.compile(r"  config:\n.*?(?=run_monitoring:)", re.DOTALL)
 _OLDER: Final = _NEWER.sub("", CONFIG)
 """What an older Headwater wrote."""
 _STORAGE: Final = re.compile(r"storage:\n  sqlite:\n    base_dir: .*\n")
 
 
-def prepare_dagster_home(home: Path) -> Path:
+def prepare_dagster_home(home: Path, *, postgres: str = "") -> Path:
     """Makes the folder with a `dagster.yaml` unless it is there; returns it as an absolute path.
 
-    A file that an older Headwater wrote and nobody changed is written anew.
+    A file that Headwater wrote and nobody changed is written anew when it is older, or when PostgreSQL comes in.
+
+    Args:
+        home: The folder.
+        postgres: URL of the PostgreSQL with Dagster's storage; empty for SQLite in the folder.
+
+    Raises:
+        SettingsError: The file and the setting name different storages, or the package for PostgreSQL is missing.
     """
+    wanted = CONFIG + (_IN_POSTGRES if postgres else "")
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
-    if not config.exists() or _is_older(config.read_text()):
+    found = config.read_text() if config.exists() else None
+    is_ours = found is None or _without_storage(found) in (_OLDER, CONFIG)
+    if postgres:
+        _check_postgres(config, wanted if is_ours or found is None else found)
+    elif is_ours and found is not None and _IN_POSTGRES in found:  # others may be at work there
+        raise SettingsError(
+            variable=POSTGRES,
+            problem=f"it is missing, and {config} says that Dagster's storage is there.",
+            remedy="Set it; or remove that file, to begin anew in the state folder.",
+        )
+    if is_ours and found != wanted:
         part = config.with_name(".dagster.yaml.part")
-        part.write_text(CONFIG)
+        part.write_text(wanted)
         part.replace(config)
     return home
 
 
-def _is_older(text: str) -> bool:
-    """Whether this is what an older Headwater wrote, and nobody changed since; the first ones named the folder it was made for."""
-    return text != CONFIG and _STORAGE.sub("", text, count=1) in (_OLDER, CONFIG)
+def _without_storage(text: str) -> str:
+    """What Headwater wrote, without the database that it named; the first ones named the folder they were made for."""
+    return _STORAGE.sub("", text, count=1).replace(_IN_POSTGRES, "")
+
+
+def _check_postgres(config: Path, text: str) -> None:
+    if f"env: {POSTGRES}" not in text and "postgres_db:" not in text and "postgres_url:" not in text:
+        raise SettingsError(
+            variable=POSTGRES,
+            problem=f"{config} was changed by hand and names no PostgreSQL.",
+            remedy=f"Add to it, or move it away:\n{_IN_POSTGRES}",
+        )
+    if find_spec("dagster_postgres") is None:
+        raise SettingsError(
+            variable=POSTGRES, problem="dagster-postgres is not installed.", remedy="Install headwater[postgres]."
+        )
+
+
+class StorageAwayError(HeadwaterError):
+    """The PostgreSQL with Dagster's storage does not answer, or refuses."""
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(
+            f"The PostgreSQL of {POSTGRES} cannot be used: {reason}. Start it, or correct the setting; without the setting Dagster "
+            "keeps its storage in the state folder."
+        )
 
 
 @contextmanager
 def dagster_instance(settings: Settings) -> Iterator["DagsterInstance"]:
-    """The Dagster instance whose storage lies in the state folder."""
+    """The Dagster instance whose storage lies in the state folder, or in the PostgreSQL of the settings.
+
+    Raises:
+        SettingsError: See `prepare_dagster_home`.
+        StorageAwayError: The PostgreSQL does not answer.
+    """
     from dagster import DagsterInstance
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
@@ -76,7 +135,9 @@ def dagster_instance(settings: Settings) -> Iterator["DagsterInstance"]:
 
     event.listen(Engine, "connect", relax)
     try:
-        config = str(prepare_dagster_home(home))
+        config = str(prepare_dagster_home(home, postgres=settings.postgres))
+        if settings.postgres:
+            _check_answers(settings.postgres)
         with DagsterInstance.from_config(config) as instance:
             yield instance
     finally:
@@ -88,7 +149,21 @@ def storage_errors() -> tuple[type[Exception], ...]:
     from dagster._core.errors import DagsterError
     from sqlalchemy.exc import SQLAlchemyError
 
-    return DagsterError, SQLAlchemyError
+    if "dagster_postgres" not in sys.modules:
+        return DagsterError, SQLAlchemyError
+    from dagster_postgres.utils import DagsterPostgresException
+
+    return DagsterError, SQLAlchemyError, DagsterPostgresException
+
+
+def _check_answers(url: str) -> None:
+    """Asks once: Dagster would ask for a quarter of a minute, and end with a trace."""
+    import psycopg2
+
+    try:
+        psycopg2.connect(url, connect_timeout=_PATIENCE).close()
+    except psycopg2.Error as error:
+        raise StorageAwayError(reason=" ".join(str(error).split()).rstrip(".")) from error
 
 
 def _write_without_waiting(connection: Any, home: Path) -> None:

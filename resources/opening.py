@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from headwater.lake import Lake
@@ -10,9 +11,10 @@ from headwater.lake.errors import LakeError, RefExistsError
 from headwater.materialize import Run
 from headwater.names import MAIN
 from headwater.runtime import code_state, environment_digest, user
-from resources.settings import LAKEFS, Settings
+from resources.settings import LAKEFS, REDIS, Settings, SettingsError, checked_url
 
 if TYPE_CHECKING:
+    from headwater.features.online import OnlineStore
     from headwater.lake.lakefs import LakeFSLake, LakeFSSettings
     from headwater.streams import EventLog, StreamSource
 
@@ -99,6 +101,28 @@ def open_event_log(settings: Settings, source: "StreamSource") -> "EventLog":
     from headwater.streams import FileLog
 
     return FileLog(settings.streams / source.path)
+
+
+def open_online_store(settings: Settings, *, redis: str | None = None) -> "OnlineStore":
+    """The store that a service looks features up in: the Redis that the settings name, or files of the state folder.
+
+    Args:
+        settings: Where everything is.
+        redis: URL of a Redis instead, or empty for files; None takes what the settings say.
+
+    Raises:
+        SettingsError: The package for Redis is missing, or it is no URL.
+    """
+    url = settings.redis if redis is None else redis
+    if not url:
+        from headwater.features.online._lmdb_store import EmbeddedOnlineStore
+
+        return EmbeddedOnlineStore(settings.serving / "online")
+    if find_spec("redis") is None:
+        raise SettingsError(variable=REDIS, problem="redis is not installed.", remedy="Install headwater[redis].")
+    from headwater.features.online._redis_store import RedisOnlineStore
+
+    return RedisOnlineStore(checked_url(url, REDIS), lookup_timeout=settings.redis_timeout)
 
 
 def this_run(*, run_id: str | None = None, actor: str | None = None) -> Run:

@@ -1,5 +1,6 @@
 """Settings from environment variables, listed in `.env.example`. Read when asked, never at import."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from headwater.runtime import project_root
 
 EMBEDDED: Final = "embedded"
 LAKEFS: Final = "lakefs"
+REDIS: Final = "HEADWATER_REDIS"
+POSTGRES: Final = "HEADWATER_POSTGRES"
+_SCHEMES: Final = {REDIS: ("redis", "rediss", "unix"), POSTGRES: ("postgresql",)}
 
 
 class SettingsError(HeadwaterError):
@@ -44,6 +48,9 @@ class Settings:
         branch: Lake branch that builds publish into.
         traces: Where traces go (OTLP over HTTP), empty for nowhere.
         kafka: Brokers with the logs of events, `host:port`, several with commas; empty keeps logs in files.
+        redis: URL of a Redis with the online features; empty keeps them in files of the state folder.
+        redis_timeout: Seconds that a service waits for an answer of Redis, more than zero.
+        postgres: URL of a PostgreSQL database with what Dagster remembers; empty keeps it in SQLite, in the state folder.
         tariff: File of the prices that `headwater cost` uses.
     """
 
@@ -56,6 +63,9 @@ class Settings:
     branch: str = "main"
     traces: str = ""
     kafka: str = ""
+    redis: str = field(default="", repr=False)
+    redis_timeout: float = 0.05
+    postgres: str = field(default="", repr=False)
     tariff: Path = field(default_factory=lambda: project_root() / TARIFF_FILE)
 
     @property
@@ -140,5 +150,30 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         branch=env.get("HEADWATER_BRANCH", "main"),
         traces=env.get("HEADWATER_TRACES", ""),
         kafka=env.get("HEADWATER_KAFKA", ""),
+        redis=checked_url(url, REDIS) if (url := env.get(REDIS, "")) else "",
+        redis_timeout=_seconds(env, "HEADWATER_REDIS_TIMEOUT", default=0.05),
+        postgres=checked_url(url, POSTGRES) if (url := env.get(POSTGRES, "")) else "",
         tariff=Path(env.get("HEADWATER_TARIFF") or project_root() / TARIFF_FILE).expanduser(),
     )
+
+
+def checked_url(value: str, variable: str) -> str:
+    """A URL of what a setting names. Errors do not repeat it: it may hold a password. Raises SettingsError."""
+    scheme, _, rest = value.partition("://")
+    if scheme not in _SCHEMES[variable] or not rest:
+        known = " or ".join(f"{one}://" for one in _SCHEMES[variable])
+        raise SettingsError(variable=variable, problem="it is no URL of one.", remedy=f"Begin it with {known}.")
+    return value
+
+
+def _seconds(env: Mapping[str, str], variable: str, *, default: float) -> float:
+    text = env.get(variable, "")
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise SettingsError(
+            variable=variable, problem=f"{text!r} is no time.", remedy=f"Give seconds, such as {default}."
+        )
+    return value

@@ -42,7 +42,7 @@ class Deployment:
         policy: Who answers.
         models: Data version of the bundle of each version that the policy needs.
         online: Data version of the online features, None for a product without.
-        assign_by: Request fields whose values an assignment is drawn by; empty draws by the request's id.
+        assign_by: Request fields whose values an assignment is drawn by; empty, or where one is null, draws by the request's id.
         redacted: Request fields and features that are not kept in the log.
         ahead: How far ahead of the clock a prediction time may be.
         log_full: What becomes of requests while the prediction log has no room.

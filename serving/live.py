@@ -63,7 +63,7 @@ class LiveProducts:
         self._seen: str | None = None
         self._engines: dict[str, Engine] = {}
         self._troubles: dict[str, Trouble] = {}
-        self._lake_trouble, self._has_looked = "", False
+        self._lake_trouble, self._has_looked, self._is_store_away = "", False, False
         self._refreshing, self._putting = threading.Lock(), threading.Lock()
 
     @property
@@ -129,7 +129,25 @@ class LiveProducts:
         self._lake_trouble = self._lake_trouble or "The lake has not answered yet."
         return self._from_disk()
 
+    def _restore(self) -> None:
+        """Publishes again what a store has lost, from this machine's copies: a Redis that was started anew is empty."""
+        for product, engine in self._engines.items():
+            try:
+                if engine.deployment.online is None or engine.is_published():
+                    continue
+                content = self._cache.online(engine.deployment)
+                assert content is not None
+                self._store.publish(engine.online_name, content, commit=engine.deployment.commit)
+            except (HeadwaterError, OSError) as error:  # requests say so, and the next look tries again
+                if not self._is_store_away:
+                    _LOG.warning("online features are away", extra={"product": product, "reason": str(error)})
+                self._is_store_away = True
+                return
+            _LOG.info("published online features again", extra={"product": product})
+        self._is_store_away = False
+
     def _refreshed(self) -> tuple[str, ...]:
+        self._restore()
         try:
             lake = self._lake = self._lake or self._open_lake()
             head = lake.resolve(self._branch).id

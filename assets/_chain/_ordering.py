@@ -6,6 +6,7 @@ from typing import Any
 
 from assets._chain._paths import ChainPaths
 from assets._chain._release import named_versions, standing_statement
+from assets._chain._rules_of_requests import told_undrawable, undrawable
 from assets._chain._versions import Versions
 from headwater.decisions import Judged, Order, OrderKind, OrderRefusedError, Release, heed, policy_versions
 from headwater.errors import HeadwaterError
@@ -51,7 +52,10 @@ def checked_order(inputs: Inputs, product: Product, make: Callable[[str | None],
     versions = Versions(inputs, product)
     now = _with_pending(Release.from_json(statement), inputs, product, versions)
     order = make(version_of_order(now, product.name, newest=versions.newest, **asked))
-    heed(now, order, candidate=versions.candidate(), judged=_judged(versions, order))
+    after = heed(now, order, candidate=versions.candidate(), judged=_judged(versions, order))
+    if after.policy != now.policy and (unknown := undrawable(product, after.policy, versions)):
+        problem = told_undrawable(product.name, unknown).removesuffix(".")
+        raise OrderRefusedError(order=order, problem=problem, remedy="Nothing was ordered.")
     return order
 
 

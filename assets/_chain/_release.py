@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
+from assets._chain._rules_of_requests import drawn_by, hidden, told_undrawable, undrawable
 from assets._chain._versions import Versions
 from headwater.decisions import (
     Judged,
@@ -31,6 +32,7 @@ DECISION_FILE: Final = "decision.json"
 """The whole input of the decision, beside what was decided."""
 STEP_FILE: Final = "step.json"
 _JUDGED: Final = "judged"
+_UNDRAWABLE: Final = "undrawable"
 _TOLD: Final = ("policy", "traffic", "reason", "actor", "waits", "waits_for", "held")
 """What of a statement its commit tells, so that a history needs no files."""
 
@@ -89,7 +91,10 @@ def _release(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     since = run_before.get("since") if _is_same(before, found.release) else None
     run = {**versions.commits(found.release.version), "since": since or inputs.commit}
     (folder / DECISION_FILE).write_text(json.dumps(given.to_json(), indent=1, sort_keys=True))
-    statement = _write(folder, product, found.release, details, run)
+    rules = {**_serving(product), "redacted": hidden(product, found.release.versions, versions)}
+    statement = _write(folder, product, found.release, details, run, rules)
+    # What stands may be held, resumed and taken back, whatever it draws by: the service has its own word to say to it.
+    unknown = () if _is_same(before, found.release) else undrawable(product, found.release.policy, versions)
     facts = {
         RELEASED_FACT: found.release.version,
         GATES_FACT: details[found.release.version]["gates"],
@@ -100,6 +105,7 @@ def _release(inputs: Inputs, folder: Path, *, product: Product) -> Result:
             "orders": [order.to_json() for order in given.orders],
         },
         _JUDGED: {name: details[name]["gates"] for name in judged},
+        _UNDRAWABLE: list(unknown),
     }
     return Result(facts=facts)
 
@@ -208,14 +214,19 @@ def _details(
 
 
 def _write(
-    folder: Path, product: Product, release: Release, details: Mapping[str, Any], run: Mapping[str, Any]
+    folder: Path,
+    product: Product,
+    release: Release,
+    details: Mapping[str, Any],
+    run: Mapping[str, Any],
+    rules: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Writes what the release says; beside it, outside of its data version, which commits that follows from."""
     statement = {
         **release.to_json(),
         "product": product.name,
         "risk": str(product.risk),
-        "serving": _serving(product),
+        "serving": rules,
         "versions": details,
         **details[release.version],
     }
@@ -227,9 +238,8 @@ def _write(
 def _serving(product: Product) -> dict[str, Any]:
     """How the service treats requests."""
     rules = product.serving
-    assign_by = rules.assign_by or (product.labels.key if product.labels else ())
     return {
-        "assign_by": list(assign_by),
+        "assign_by": list(drawn_by(product)),
         "redacted": list(rules.redacted),
         "ahead_seconds": rules.ahead.total_seconds(),
         "log_full": rules.log_full.value,
@@ -256,4 +266,6 @@ def _policy_can_be_served(audit: Audit) -> Verdict:
         policy = policy_of(statement)
     except PolicyError as error:
         return Verdict(passed=False, description=str(error))
+    if unknown := tuple(audit.facts[_UNDRAWABLE]):
+        return Verdict(passed=False, description=told_undrawable(statement["product"], unknown))
     return Verdict(passed=True, facts={"policy": policy.kind})

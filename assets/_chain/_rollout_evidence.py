@@ -11,6 +11,7 @@ import polars as pl
 from assets._chain._evaluation import EVALUATION_FILE
 from assets._chain._paths import ChainPaths
 from assets._chain._rollout_standing import Stood, served_under, standing_of
+from assets._chain._rules_of_requests import drawn_by
 from headwater.decisions import RolloutEvidence, Standing, Versus
 from headwater.names import VERSION_FACT
 from headwater.product import Inputs, Product
@@ -148,9 +149,9 @@ def _rows(inputs: Inputs, product: Product, stood: Stood, standing: Standing) ->
     if newest is None and not (failures.select(pl.len()).collect().item()):
         return None
     there = table.collect_schema().names()
-    wanted = dict.fromkeys((*_key(product), *_drawn_by(product)))
+    wanted = dict.fromkeys((*_key(product), *drawn_by(product)))
     extra = [name for name in wanted if name not in _ANSWERS and name in there]
-    extra += ["request"] if any(name not in there for name in _drawn_by(product)) else []
+    extra += ["request"] if any(name not in there for name in drawn_by(product)) else []
     seen = table.select(*_ANSWERS, *extra).filter(pl.col("received") >= since).collect().sort("received", "request_id")
     failed = failures.filter(pl.col("received") >= since).collect()
     followed = pl.concat([seen["commit"], failed["commit"]]).unique().sort().to_list()
@@ -261,14 +262,9 @@ def _key(product: Product) -> tuple[str, ...]:
     return product.labels.key
 
 
-def _drawn_by(product: Product) -> tuple[str, ...]:
-    """Request fields by which the service draws a version."""
-    return product.serving.assign_by or _key(product)
-
-
 def _units(product: Product, answers: pl.DataFrame) -> pl.DataFrame:
     """The first answer to each unit that was drawn: requests that were drawn together are one. None where the log must not name it."""
-    names = _drawn_by(product)
+    names = drawn_by(product)
     said = [
         pl.col(name).cast(pl.String).alias(f"__{name}")
         if name in answers.columns

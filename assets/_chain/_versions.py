@@ -8,7 +8,8 @@ from typing import Any
 from assets._chain._paths import ChainPaths
 from headwater.decisions import Judged
 from headwater.lake import Commit
-from headwater.models import Evaluation, Gate, judge
+from headwater.models import Evaluation, Gate, RequestSchema, judge
+from headwater.models.bundle import read_request
 from headwater.names import METRICS_FACT, VERSION_FACT
 from headwater.product import Inputs, Product
 from headwater.provenance import Output
@@ -79,6 +80,15 @@ class Versions:
         """The metrics of a version's newest evaluation."""
         found = self._written(self._paths.evaluation, version)
         return dict(found[1].facts.get(METRICS_FACT, {})) if found else {}
+
+    def asked(self, version: str) -> tuple[RequestSchema | None, tuple[str, ...]]:
+        """What requests to a version hold and what it reads; None where its bundle does not say, or is not there."""
+        path = self._paths.model
+        if version == self.newest:
+            return read_request(self._inputs.folder(path))
+        found = self._written(path, version)
+        past = self._inputs.previous(path, commit=found[0].id) if found is not None else None
+        return read_request(past.folder(path)) if past is not None else (None, ())
 
     def _written(self, path: str, version: str) -> tuple[Commit, Output] | None:
         """The newest commit that wrote a version's part at a path."""

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from resources.settings import Settings
 
 
+redis_option = click.option(
+    "--redis",
+    help="URL of a Redis with the online features, instead of what HEADWATER_REDIS says; '' takes the embedded store.",
+)
+
+
 @click.command()
 @click.option(
     "--port", default=8080, type=click.IntRange(0, 65535), show_default=True, help="Port; 0 takes a free one."
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
     "--workers", default=1, type=click.IntRange(1, 64), show_default=True, help="Processes that share the port."
 )
 @click.option("--keys", type=click.Path(path_type=Path), help="JSON file of API keys.")
-@click.option("--redis", default="", help="URL of a Redis with the online features, instead of the embedded store.")
+@redis_option
 @click.option(
     "--follow", default=1.0, type=click.FloatRange(0.05), show_default=True, help="Seconds between looks at the lake."
 )
@@ -47,7 +53,7 @@ def serve(
     products: tuple[str, ...],
     workers: int,
     keys: Path | None,
-    redis: str,
+    redis: str | None,
     follow: float,
     waiting: int,
     deadline: float,
@@ -95,15 +101,19 @@ def serve(
     )
 
 
-def open_store(settings: "Settings", redis: str) -> "OnlineStore":
-    """The online store that a service looks features up in."""
-    if redis:
-        from headwater.features.online._redis_store import RedisOnlineStore
+def open_store(settings: "Settings", redis: str | None = None) -> "OnlineStore":
+    """The online store that a service looks features up in.
 
-        return RedisOnlineStore(redis)
-    from headwater.features.online._lmdb_store import EmbeddedOnlineStore
+    Args:
+        settings: Where everything is.
+        redis: URL of a Redis, or empty for the embedded store; None takes what the settings say.
 
-    return EmbeddedOnlineStore(settings.serving / "online")
+    Raises:
+        SettingsError: It is no URL, or the package for Redis is missing.
+    """
+    from resources.opening import open_online_store
+
+    return open_online_store(settings, redis=redis)
 
 
 def _tell(host: str, port: int, grpc_port: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headwater.cli._output import json_option, show_json
+from headwater.cli._serve import open_store, redis_option
 from headwater.errors import HeadwaterError
 
 if TYPE_CHECKING:
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from headwater.product import Product
     from headwater.streams import Counts
     from resources.settings import Settings
-
-_redis = click.option(
-    "--redis", default="", help="URL of a Redis with the online features, instead of the embedded store."
-)
 
 
 class NoEventsError(HeadwaterError):
@@ -52,9 +49,9 @@ def ingest(name: str, as_json: bool) -> None:
 
 @stream.command()
 @click.argument("name", metavar="PRODUCT")
-@_redis
+@redis_option
 @json_option
-def refresh(name: str, redis: str, as_json: bool) -> None:
+def refresh(name: str, redis: str | None, as_json: bool) -> None:
     """Adds what PRODUCT's streams say, up to their watermarks, to the online features that a service looks up.
 
     What was published meanwhile is taken first. Running it again adds nothing twice; run it as often as features shall be fresh.
@@ -73,8 +70,8 @@ def refresh(name: str, redis: str, as_json: bool) -> None:
 @stream.command()
 @click.argument("name", metavar="PRODUCT")
 @click.option("--every", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds between two rounds.")
-@_redis
-def follow(name: str, every: float, redis: str) -> None:
+@redis_option
+def follow(name: str, every: float, redis: str | None) -> None:
     """Ingests and refreshes PRODUCT's streams round by round, until it is stopped.
 
     It may be killed at any instant, and several may run at once: each event is taken once.
@@ -109,10 +106,9 @@ def ingested(product: "Product", lake: "Lake", settings: "Settings") -> Mapping[
 
 
 def refreshed(
-    product: "Product", lake: "Lake", settings: "Settings", *, redis: str = "", until: datetime | None = None
+    product: "Product", lake: "Lake", settings: "Settings", *, redis: str | None = None, until: datetime | None = None
 ) -> "Refreshed":
     """One round of `refresh_online` into the store of a service, where the newest features are published first."""
-    from headwater.cli._serve import open_store
     from headwater.features.online import refresh_online
     from headwater.features.online._content import read_content
     from serving.live import is_published, store_name

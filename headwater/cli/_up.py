@@ -93,7 +93,7 @@ def up(
         if not no_review:
             _check_port(review_port, "--review-port")
             ports["Review"], commands["review"] = review_port, _review(review_port)
-        home = prepare_dagster_home(settings.dagster_home)
+        home = prepare_dagster_home(settings.dagster_home, postgres=settings.postgres)
         logs = settings.state / "logs"
         logs.mkdir(exist_ok=True)
         for name, number in ports.items():

@@ -77,8 +77,12 @@ class OnlineStoreError(FeatureError):
     """An online store cannot be used."""
 
     def __init__(self, *, location: str, action: str, reason: str, remedy: str) -> None:
-        self.location, self.action, self.reason = location, action, reason
+        self.location, self.action, self.reason, self.remedy = location, action, reason, remedy
         super().__init__(f"The online store at {location} could not be {action}: {reason}. {remedy}")
+
+    def again(self) -> "OnlineStoreError":
+        """The same error to raise anew, without the trace of its first time."""
+        return OnlineStoreError(location=self.location, action=self.action, reason=self.reason, remedy=self.remedy)
 
 
 class NotPublishedError(FeatureError):

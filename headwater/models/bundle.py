@@ -108,6 +108,18 @@ def write_bundle(
     return read_bundle(folder)
 
 
+def read_request(folder: Path) -> tuple[RequestSchema | None, tuple[str, ...]]:
+    """What a bundle says of requests, and what its model reads, without its weights; None for one that says nothing of them.
+
+    Raises:
+        BundleError: A file cannot be used; the message names it.
+    """
+    if not (folder / REQUEST_FILE).is_file():
+        return None, ()
+    features = tuple(_parsed(folder, PREPROCESSING_FILE, Preprocessing.from_json).schema)
+    return _parsed(folder, REQUEST_FILE, RequestSchema.from_json), features
+
+
 def read_bundle(folder: Path, *, for_service: bool = False) -> Bundle:
     """The model in `folder`, after checking every file. Needs Polars, NumPy and the library of the weights alone.
 

@@ -1,6 +1,6 @@
 """What a request for a prediction holds, and how the model's inputs come from it: all that a service needs beside the weights."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -11,6 +11,7 @@ from headwater.code_version import function_digest
 from headwater.features import FeatureView, OnDemandFeatures
 from headwater.models._json import digest
 from headwater.models.errors import RecordError, RequestSchemaError
+from headwater.request_names import functions_read, given_names
 
 FORMAT: Final = 1
 
@@ -153,11 +154,9 @@ def request_schema(
     Raises:
         RequestSchemaError: A field is no column of the training set, or of a dtype that no request can hold.
     """
-    functions, needed = _functions(on_demand, features)
+    read, needed = functions_read(on_demand, features)
     used = [view for view in views if needed & set(view.outputs.values())]
-    given = {name for view in views for name in view.outputs.values()} | {
-        name for one in on_demand for name in one.outputs
-    }
+    given = given_names(views, on_demand)
     asked = [*(name for name in schema if name in needed - given), *(key for view in used for key in view.keys)]
     if lacking := sorted(needed - given - set(schema)):
         raise RequestSchemaError(columns=lacking, problem="are no columns of the training set")
@@ -172,29 +171,19 @@ def request_schema(
             *(_field(name, schema[name], required=False) for name in optional),
         ),
         views=tuple(ViewUse(name=view.name, keys=view.keys, features=tuple(view.outputs.values())) for view in used),
-        functions=functions,
+        functions=tuple(_use(one) for one in read),
         defaults={name: value for view in used for name, value in view.output_defaults.items()},
     )
 
 
-def _functions(
-    declared: Sequence[OnDemandFeatures], features: Iterable[str]
-) -> tuple[tuple[FunctionUse, ...], set[str]]:
-    """The functions whose outputs are read, in order, and all names that are read."""
-    needed, used = set(features), []
-    for one in reversed(declared):
-        if needed & set(one.outputs):
-            needed |= set(one.inputs)
-            used.append(
-                FunctionUse(
-                    name=one.name,
-                    function=one.path,
-                    digest=function_digest(one.function),
-                    inputs=one.inputs,
-                    outputs=tuple(one.outputs),
-                )
-            )
-    return tuple(reversed(used)), needed
+def _use(one: OnDemandFeatures) -> FunctionUse:
+    return FunctionUse(
+        name=one.name,
+        function=one.path,
+        digest=function_digest(one.function),
+        inputs=one.inputs,
+        outputs=tuple(one.outputs),
+    )
 
 
 def _field(name: str, dtype: pl.DataType, *, required: bool) -> RequestField:

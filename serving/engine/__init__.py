@@ -12,6 +12,7 @@ from serving.engine.errors import (
     RequestError,
     RequestTimeError,
     UnfitModelError,
+    UnknownFieldsError,
     VersionNotServedError,
     VersionRetiredError,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "RequestTimeError",
     "Step",
     "UnfitModelError",
+    "UnknownFieldsError",
     "VersionNotServedError",
     "VersionRetiredError",
     "load_model",

@@ -5,12 +5,13 @@ from datetime import date, datetime, timedelta
 from time import perf_counter_ns
 from typing import Any, Final, NamedTuple
 
-from headwater.features.errors import EntityValueError, TimeBeforeWindowError, TimeValueError
+from headwater.features.errors import EntityValueError, NotPublishedError, TimeBeforeWindowError, TimeValueError
 from headwater.features.online import Lookup, OnlineRow, OnlineStore, OnlineVersion
 from headwater.features.online._rows import microseconds
 from serving.deployment import Deployment
 from serving.engine._answers import Answer, Asked, Explanation, Step
 from serving.engine._loaded import LoadedModel, check_fits
+from serving.engine._rules import check_rules
 from serving.engine.errors import (
     ExplanationError,
     RefusedLookupError,
@@ -62,12 +63,15 @@ class Engine:
 
         Raises:
             UnfitModelError: A model reads what the online features lack.
+            UnknownFieldsError: The release draws by, or hides, what no request has.
         """
         self.deployment, self.models = deployment, dict(models)
         self._store, self._name = store, store_name
         online = store.version(store_name) if store is not None else None
         for model in self.models.values():
             check_fits(model, online)
+        check_rules(deployment, self.models)
+        self._time = self.live.schema.time
         self._ahead = deployment.ahead // _MICROSECONDS
         self._redacted = frozenset(deployment.redacted)
         self._uses: dict[tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...]] = {}
@@ -81,6 +85,21 @@ class Engine:
     def live(self) -> LoadedModel:
         """The first version of the policy: whose schema reads requests that name no version."""
         return self.models[self.deployment.live]
+
+    @property
+    def online_name(self) -> str:
+        """Name under which the online features are published."""
+        return self._name
+
+    def is_published(self) -> bool:
+        """Whether the store holds any online features for it. Raises OnlineStoreError."""
+        if self._store is None:
+            return False
+        try:
+            self._store.version(self._name)
+        except NotPublishedError:
+            return False
+        return True
 
     def model(self, version: str) -> LoadedModel:
         """A loaded version. Raises VersionRetiredError, VersionNotServedError."""
@@ -156,8 +175,13 @@ class Engine:
     def _drawn(self, one: Asked) -> Assignment:
         if one.version:
             return Assignment(variant=one.version, weights={one.version: 1.0}, propensity=None)  # nobody drew it
-        key = "\x1f".join([str(one.fields.get(name)) for name in self.deployment.assign_by]) or one.id
-        return assign(self.deployment.policy, key)
+        return assign(self.deployment.policy, self._key(one))
+
+    def _key(self, one: Asked) -> str:
+        """What a version is drawn for. A request in which a value is absent or null is drawn for itself: all those drawn as one
+        would get one version, and break the split."""
+        values = [one.at if name == self._time else one.fields.get(name) for name in self.deployment.assign_by]
+        return one.id if not values or None in values else "\x1f".join(map(str, values))
 
     def _looked_up(
         self, asked: Sequence[Asked], drawn: Sequence[Assignment], answers: list[Answer | ServingError | None]

@@ -93,3 +93,14 @@ class FunctionChangedError(ServingError):
             f"{product}@{version} computes features with {function}, {problem}. What was served before goes on. Start the service "
             "from the code that trained the model, or train it again with this code."
         )
+
+
+class UnknownFieldsError(ServingError):
+    """A release whose rules for requests name fields that no request has."""
+
+    def __init__(self, *, product: str, rule: str, names: Sequence[str], known: Sequence[str]) -> None:
+        self.product, self.rule, self.names = product, rule, tuple(names)
+        super().__init__(
+            f"The release of {product!r} says {rule} = {', '.join(names)}, which no request to it has; known are "
+            f"{', '.join(known)}. What was served before goes on. Mend Serving({rule}=...) and publish the release again."
+        )

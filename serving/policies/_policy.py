@@ -176,6 +176,11 @@ def versions(policy: Policy) -> tuple[str, ...]:
             return tuple(policy.weights)
 
 
+def draws(policy: Policy) -> bool:
+    """Whether it gives different requests different versions, so that somebody has to be drawn for."""
+    return not isinstance(policy, AllAtOnce | Shadow | Ensemble)
+
+
 def to_json(policy: Policy) -> dict[str, Any]:
     """JSON values that `from_json` reads back."""
     values = {name: _plain(getattr(policy, name)) for name in policy.__dataclass_fields__}

@@ -1,6 +1,7 @@
 """The release as an asset: what it is built from, what its gates judge, and what it says after each kind of change."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -18,11 +19,13 @@ from headwater.decisions import (
 from headwater.lake import Snapshot
 from headwater.lake.errors import MergeConflictError
 from headwater.materialize import Run, Status, materialize
+from headwater.product import Labels, Model, Serving
 from headwater.release_history import release_history
 from headwater.release_orders import SCHEMA, give_order, read_orders, write_orders
 from serving.deployment import read_deployment
 from serving.policies import Canary
-from tests.release_scene import GATE, NOW, PRODUCT, Scene
+from tests.release_scene import FLIGHTS, GATE, NOW, PRODUCT, Scene
+from tests.serving.conftest import bundle
 
 
 @pytest.fixture
@@ -143,6 +146,61 @@ def test_a_policy_that_the_service_cannot_read_reaches_nobody(scene: Scene) -> N
     outcome = scene.build()
     assert outcome.status is Status.REFUSED
     assert [check.name for check in outcome.checks if not check.passed] == ["policy_can_be_served"]
+
+
+CANARY = {"kind": "canary", "live": "1.0.0", "candidate": "1.1.0", "share": 0.5}
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Scene:
+    """Real bundles: requests to 1.0.0 hold who, x, kind and order; those to 1.1.0 `extra` too, by which the product draws."""
+    labels = Labels(path=f"{PRODUCT}/labels", key=("order",), time="at", label="late")
+    model = Model(features=("x", "kind", "extra", "who"))
+    serving = Serving(assign_by=("who", "extra"), redacted=("extra", "kind"))
+    declared = replace(FLIGHTS, labels=labels, model=model, serving=serving, features=(), streams=(), on_demand=())
+    made = Scene(tmp_path / "state", declared)
+    made.version("1.0.0", bundle=bundle(tmp_path / "bundle-1", slope=1))
+    made.version("1.1.0", bundle=bundle(tmp_path / "bundle-2", slope=7, more=("extra",)))
+    return made
+
+
+def test_a_policy_that_draws_by_what_its_first_version_is_not_told_is_refused(served: Scene) -> None:
+    with pytest.raises(OrderRefusedError, match="draws by extra, which requests to its first version"):
+        served.give(OrderKind.PROMOTE, "1.1.0", policy=CANARY)
+    served.give(OrderKind.PROMOTE, "1.1.0", check=False, policy=CANARY)
+    outcome = served.build()
+    assert outcome.status is Status.REFUSED
+    (failed,) = [check for check in outcome.checks if not check.passed]
+    assert failed.name == "policy_can_be_served"
+    assert served.statement()["policy"] == "all-at-once"
+
+
+def test_what_stands_is_held_and_taken_back_whatever_it_draws_by(served: Scene) -> None:
+    """A release of before the field was declared stands with a policy that no order may bring in any more."""
+    served.product = replace(served.product, serving=Serving(assign_by=("who",)))
+    served.declare()
+    served.give(OrderKind.PROMOTE, "1.1.0", policy=CANARY)
+    assert served.build().status is Status.PUBLISHED
+    served.product = replace(served.product, serving=Serving(assign_by=("who", "extra")))
+    served.declare()
+    served.give(OrderKind.HOLD)
+    assert served.build().status is Status.PUBLISHED
+    served.give(OrderKind.ROLLBACK)
+    assert served.build().status is Status.PUBLISHED
+    assert served.statement()["policy"] == "all-at-once"
+
+
+def test_a_policy_whose_first_version_is_told_all_it_draws_by_is_released(served: Scene) -> None:
+    served.give(OrderKind.PROMOTE, "1.1.0", policy={**CANARY, "live": "1.1.0", "candidate": "1.0.0"})
+    assert served.build().status is Status.PUBLISHED
+    assert served.statement()["serving"]["redacted"] == ["extra", "kind"]
+
+
+def test_a_field_that_only_the_newer_version_has_keeps_nobody_from_going_back(served: Scene) -> None:
+    assert served.statement()["serving"]["redacted"] == ["extra", "kind"]
+    served.give(OrderKind.ROLLBACK)
+    assert served.build().status is Status.PUBLISHED
+    assert (served.statement()["version"], served.statement()["serving"]["redacted"]) == ("1.0.0", ["kind"])
 
 
 def test_orders_are_rows_that_a_build_keeps(scene: Scene) -> None:

@@ -14,7 +14,7 @@ from assets._chain._rollout import rollout_assets
 from assets._chain._rollout_page import PAGE_FILE
 from headwater.decisions import OrderKind, Rollout, RolloutKind, StepAction
 from headwater.materialize import Run, Status, materialize
-from headwater.product import Serving
+from headwater.product import Model, Serving
 from serving.prediction_log import LogWriter
 from serving.prediction_log._failure import decode_failure
 from serving.prediction_log.errors import RecordFormatError
@@ -260,7 +260,7 @@ def test_an_early_answer_about_the_past_alone_ends_no_watch(tmp_path: Path) -> N
 
 def test_a_split_by_another_field_than_the_key_counts_what_was_drawn_once(tmp_path: Path) -> None:
     """Each of few customers asks often: by requests, any two customers more on one side look like a broken split."""
-    product = replace(TOY, serving=Serving(assign_by=("customer",)))
+    product = replace(TOY, model=Model(features=("x", "customer")), serving=Serving(assign_by=("customer",)))
     scene = RolloutScene(tmp_path, CANARY, product)
     scene.version(LIVE)
     scene.version(NEW)
@@ -276,7 +276,9 @@ def test_a_split_by_another_field_than_the_key_counts_what_was_drawn_once(tmp_pa
 
 
 def test_a_split_by_a_field_that_the_log_must_not_hold_is_not_judged(tmp_path: Path) -> None:
-    product = replace(TOY, serving=Serving(assign_by=("customer",), redacted=("customer",)))
+    product = replace(
+        TOY, model=Model(features=("x", "customer")), serving=Serving(assign_by=("customer",), redacted=("customer",))
+    )
     scene = RolloutScene(tmp_path, CANARY, product)
     scene.version(LIVE)
     scene.version(NEW)

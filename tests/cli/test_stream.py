@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import redis
 from click.testing import CliRunner
 
 from assets.flights._paths import MOVEMENTS, OBSERVATIONS
@@ -19,7 +20,9 @@ from headwater.cli._stream import NoEventsError
 from headwater.features.online._content import write_content
 from headwater.product import Product
 from headwater.streams import FileLog
+from resources.settings import SettingsError
 from tests.assets.flights.test_streams import BEFORE, JULY, STREAMED, Replay, daily
+from tests.redis_server import RedisServer
 
 ONLINE = "flights/online_features"
 
@@ -50,6 +53,30 @@ def test_a_round_says_what_it_added_and_the_next_one_that_there_is_nothing_new(r
     again = CliRunner().invoke(cli, ["stream", "refresh", "flights"], catch_exceptions=False)
     assert again.output.endswith("Nothing new.\n")
     assert "origin_history: " in again.output
+
+
+def test_one_setting_brings_the_features_to_redis_and_a_flag_elsewhere(
+    replay: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RedisServer() as server, RedisServer() as other:
+        monkeypatch.setenv("HEADWATER_REDIS", server.url)
+        replay.arrive(JULY - BEFORE, JULY + timedelta(hours=12))
+        CliRunner().invoke(cli, ["stream", "refresh", "flights"], catch_exceptions=False)
+        assert (stored(server), stored(other), (tmp_path / "serving" / "online").exists()) == (1, 0, False)
+        CliRunner().invoke(cli, ["stream", "refresh", "flights", "--redis", other.url], catch_exceptions=False)
+        assert (stored(other), (tmp_path / "serving" / "online").exists()) == (1, False)
+        CliRunner().invoke(cli, ["stream", "refresh", "flights", "--redis", ""], catch_exceptions=False)
+        assert (tmp_path / "serving" / "online").exists()
+    wrong = CliRunner().invoke(cli, ["stream", "refresh", "flights", "--redis", "localhost:6379"])
+    assert isinstance(wrong.exception, SettingsError)
+
+
+def stored(server: RedisServer) -> int:
+    """Products of which a server holds features."""
+    client = redis.Redis.from_url(server.url)
+    found = len(list(client.scan_iter(b"headwater:online:version:*")))
+    client.close()
+    return found
 
 
 def test_what_waits_in_the_logs_of_the_state_folder_is_taken_once(replay: Replay, tmp_path: Path) -> None:

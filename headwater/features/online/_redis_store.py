@@ -5,6 +5,9 @@ newest row at or before a time. Rows stand under the generation of their view; a
 A lookup asks for the version, for rows of the version it knows and for the version once more in one round trip, and again when
 it was another one before or after. An extension changes rows and version in one transaction. Rows of the generation before
 expire a while later, so that lookups on their way still find them.
+
+A service looks up between two requests, in its one event loop: a lookup waits for a short declared time and never tries again by
+itself after that, and while Redis is away lookups fail at once (`_breaker`). Publishers have more time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +16,11 @@ from typing import Any, Final
 
 import polars as pl
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from headwater.features.errors import FeatureError, OnlineStoreError
+from headwater.features.online._breaker import Breaker
 from headwater.features.online._encoding import TIME_BYTES, time_bytes
 from headwater.features.online._extension import Addition, Merged, additions, extended, merged
 from headwater.features.online._interface import Lookup, OnlineContent, OnlineRow, OnlineTable, OnlineVersion
@@ -33,19 +39,22 @@ _HIGHEST: Final = b"\xff"
 class RedisOnlineStore:
     """An online store in Redis 6.2 or later. Needs the extra `redis`; see `headwater.features.online.OnlineStore`."""
 
-    def __init__(self, url: str, *, timeout: float = 1.0, grace: float = 60.0) -> None:
+    def __init__(self, url: str, *, timeout: float = 1.0, lookup_timeout: float = 1.0, grace: float = 60.0) -> None:
         """Connects when first used.
 
         Args:
             url: As `redis://host:port/0`, with user and password where there are some.
-            timeout: Seconds to wait for an answer.
+            timeout: Seconds to wait for an answer while publishing.
+            lookup_timeout: Seconds to wait for an answer to a lookup, each time that bytes are awaited.
             grace: Seconds for which the rows of a replaced generation are kept.
         """
-        self._client: Any = redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
+        self._client: Any = _connected(url, timeout)
+        self._reader: Any = _connected(url, lookup_timeout)
         place = self._client.connection_pool.connection_kwargs
         self._location = f"{place.get('host', place.get('path', 'redis'))}:{place.get('port', '')}"
         self._grace = grace
         self._states: dict[str, State] = {}
+        self._breaker = Breaker(self._probe)
 
     def publish(self, product: str, content: OnlineContent, *, commit: str) -> OnlineVersion:
         """Puts a product's views in place of those there were, by setting one key. See `OnlineStore.publish`."""
@@ -99,28 +108,48 @@ class RedisOnlineStore:
 
     def lookup(self, product: str, asked: Sequence[Lookup]) -> tuple[OnlineVersion, list[OnlineRow]]:
         """Answers in the order asked, all from one version. See `OnlineStore.lookup`."""
-        with self._errors("read"):
-            state = self._states.get(product) or self._state(product, self._record(product))
-            while True:
-                try:
-                    questions = [_question(state, one) for one in asked]
-                except FeatureError:
-                    if (record := self._record(product)) == state.record:
-                        raise
-                    state = self._state(product, record)  # it was an older version that could not answer
-                    continue
-                pipe = self._client.pipeline(transaction=False)
-                pipe.get(_version_key(product))
-                for held, entity, moment in questions:
-                    if entity is not None:
-                        key = _rows_prefix(product, held.generation) + entity
-                        pipe.zrevrangebylex(key, b"(" + time_bytes(moment + 1), b"-", start=0, num=1)
-                pipe.get(_version_key(product))
-                before, *raw, record = pipe.execute()
-                if before == record == state.record:  # and so at each row between: no record ever comes back
-                    answers = iter(raw)
-                    return state.version, [_answer(*found, answers) for found in questions]
-                state = self._state(product, record)
+        self._breaker.check()
+        try:
+            with self._errors("read"):
+                return self._looked_up(product, asked)
+        except OnlineStoreError as error:
+            self._breaker.open(error)
+            raise
+
+    def _looked_up(self, product: str, asked: Sequence[Lookup]) -> tuple[OnlineVersion, list[OnlineRow]]:
+        reader = self._reader
+        state = self._states.get(product) or self._state(product, reader.get(_version_key(product)))
+        while True:
+            try:
+                questions = [_question(state, one) for one in asked]
+            except FeatureError:
+                if (record := reader.get(_version_key(product))) == state.record:
+                    raise
+                state = self._state(product, record)  # it was an older version that could not answer
+                continue
+            before, raw, record = self._asked(product, questions)
+            if before == record == state.record:  # and so at each row between: no record ever comes back
+                answers = iter(raw)
+                return state.version, [_answer(*found, answers) for found in questions]
+            state = self._state(product, record)
+
+    def _asked(
+        self, product: str, questions: Sequence[tuple[Held, bytes | None, int]]
+    ) -> tuple[bytes | None, list[list[bytes]], bytes | None]:
+        """The version's record before and after, and between the two the members of each question with an entity."""
+        pipe = self._reader.pipeline(transaction=False)
+        pipe.get(_version_key(product))
+        found: list[Any] = []
+        for number, (held, entity, moment) in enumerate(questions, start=1):
+            if entity is not None:
+                key = _rows_prefix(product, held.generation) + entity
+                pipe.zrevrangebylex(key, b"(" + time_bytes(moment + 1), b"-", start=0, num=1)
+            if not number % _BATCH and number < len(questions):  # a long round trip is no reason to call it away
+                found += pipe.execute()
+        pipe.get(_version_key(product))
+        found += pipe.execute()
+        before, *rows, record = found
+        return before, rows, record
 
     def lookup_many(
         self, product: str, view: str, entities: Sequence[tuple[Any, ...]], at: int
@@ -137,7 +166,13 @@ class RedisOnlineStore:
 
     def close(self) -> None:
         """Lets go of the connections."""
+        self._breaker.close()
         self._client.close()
+        self._reader.close()
+
+    def _probe(self) -> None:
+        with self._errors("read"):
+            self._reader.ping()
 
     def _record(self, product: str) -> bytes | None:
         found: bytes | None = self._client.get(_version_key(product))
@@ -228,6 +263,12 @@ class RedisOnlineStore:
                 reason=str(error) or type(error).__name__,
                 remedy="See whether Redis runs there and has memory left.",
             ) from error
+
+
+def _connected(url: str, timeout: float) -> Any:
+    """A client that tries again at once, and only on a connection that the server had closed: a wait is waited for once."""
+    again = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+    return redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=again)
 
 
 def _queue(pipe: Any, prefix: bytes, changes: Sequence[tuple[bytes, Merged]]) -> None:

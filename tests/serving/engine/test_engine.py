@@ -27,6 +27,7 @@ from serving.engine import (
     RefusedLookupError,
     RequestError,
     UnfitModelError,
+    UnknownFieldsError,
     VersionNotServedError,
     load_model,
 )
@@ -173,6 +174,39 @@ def test_a_canary_answers_its_share_and_the_same_for_the_same_entity(released: R
     scores = {version: batch_score(engine, version, record(first[0]).features)[0] for version in engine.models}
     assert first[0].score == scores[first[0].version]
     assert {record(one).propensity for one in first} == {0.25, 0.75}
+
+
+def test_requests_without_a_value_to_draw_by_are_drawn_each_for_itself(released: Released, tmp_path: Path) -> None:
+    """They were drawn as one, so that half of the traffic was none of it."""
+    released.release(Canary(live="1.0.0", candidate="1.1.0", share=0.5), "1.0.0", assign_by=["who", "order"])
+    engine = engine_of(released, tmp_path)
+    many = [asked(engine, {"order": None}, id=str(number)) for number in range(600)]
+    share = sum(one.version == "1.1.0" for one in answered(engine, *many)) / len(many)
+    assert share == pytest.approx(0.5, abs=0.08)
+    assert engine.variant(many[0]) == engine.variant(many[0]._replace(at=many[0].at + 1))
+
+
+def test_a_draw_by_the_prediction_time_knows_it(released: Released, tmp_path: Path) -> None:
+    released.release(Canary(live="1.0.0", candidate="1.1.0", share=0.5), "1.0.0", assign_by=["who", "at"])
+    engine = engine_of(released, tmp_path)
+    times = {engine.variant(asked(engine, moment=hours, id="one")) for hours in range(40)}
+    same = {engine.variant(asked(engine, id=str(number))) for number in range(40)}
+    assert (times, len(same)) == ({"1.0.0", "1.1.0"}, 1)
+
+
+@pytest.mark.parametrize("rules", [{"assign_by": ["ordre"]}, {"assign_by": ["h_value"]}, {"redacted": ["knd"]}])
+def test_rules_about_names_that_no_request_has_are_refused(
+    released: Released, tmp_path: Path, rules: dict[str, list[str]]
+) -> None:
+    released.release(Canary(live="1.0.0", candidate="1.1.0", share=0.5), "1.0.0", **rules)
+    with pytest.raises(UnknownFieldsError, match=f"{next(iter(rules.values()))[0]}, which no request.*goes on"):
+        engine_of(released, tmp_path)
+
+
+def test_who_draws_for_nobody_may_be_told_of_fields_of_another_version(released: Released, tmp_path: Path) -> None:
+    released.release("all-at-once", "1.0.0", assign_by=["extra"], redacted=["h_value"])
+    engine = engine_of(released, tmp_path)
+    assert answered(engine, asked(engine))
 
 
 def test_without_fields_to_draw_by_each_request_is_drawn_for_itself(released: Released, tmp_path: Path) -> None:

@@ -236,6 +236,17 @@ def test_a_release_that_cannot_be_served_leaves_what_was_live_and_is_told(releas
     assert "troubles" not in service.get("/v2/health/ready").json
 
 
+def test_a_release_that_draws_by_what_no_request_has_leaves_what_was_live(released: Released, start: Start) -> None:
+    service = start()
+    released.release(Canary(live="1.0.0", candidate="1.1.0", share=0.5), "1.0.0", assign_by=["ordre"])
+    service.until(lambda: PRODUCT in service.get("/v2/health/ready").json.get("troubles", {}))
+    assert "ordre, which no request" in service.get("/v2/health/ready").json["troubles"][PRODUCT]
+    assert versions([service.predict({"order": number}) for number in range(20)]) == {"1.0.0"}
+    released.release(Canary(live="1.0.0", candidate="1.1.0", share=0.5), "1.0.0", assign_by=["order"])
+    service.until(lambda: "troubles" not in service.get("/v2/health/ready").json)
+    assert versions([service.predict({"order": number}) for number in range(40)]) == {"1.0.0", "1.1.0"}
+
+
 def test_a_service_starts_and_answers_while_the_lake_is_away(released: Released, start: Start) -> None:
     first = start()
     score = first.predict().json["score"]

@@ -1,0 +1,54 @@
+"""Whether what a product says of requests fits what the released versions were trained to be asked."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from assets._chain._versions import Versions
+from headwater.product import Product
+
+
+def drawn_by(product: Product) -> tuple[str, ...]:
+    """Request fields by which a policy draws."""
+    return product.serving.assign_by or (product.labels.key if product.labels else ())
+
+
+def undrawable(product: Product, policy: Mapping[str, Any], versions: Versions) -> tuple[str, ...]:
+    """Fields that a policy would draw by and that the version which reads the requests does not know.
+
+    Empty where nothing is drawn, where the policy cannot be (the release says so) or where the version says nothing of requests.
+    """
+    from serving.policies import PolicyError, draws, from_json
+    from serving.policies import versions as named
+
+    try:
+        read = from_json(policy)
+    except PolicyError:
+        return ()
+    schema = versions.asked(named(read)[0])[0] if draws(read) else None
+    if schema is None:
+        return ()
+    known = {schema.time, *(field.name for field in schema.fields)}
+    return tuple(name for name in drawn_by(product) if name not in known)
+
+
+def hidden(product: Product, released: Iterable[str], versions: Versions) -> list[str]:
+    """Fields and features that the log must not hold, of those that a released version has.
+
+    The declaration knows them all; one that only a newer version has means nothing to older ones, and must not keep a
+    product from rolling back to them.
+    """
+    known: set[str] = set()
+    for version in released:
+        schema, features = versions.asked(version)
+        if schema is None:
+            return list(product.serving.redacted)
+        known |= {*features, *(field.name for field in schema.fields)}
+    return [name for name in product.serving.redacted if name in known]
+
+
+def told_undrawable(product: str, names: tuple[str, ...]) -> str:
+    """What to do about them."""
+    return (
+        f"The policy draws by {', '.join(names)}, which requests to its first version of {product!r} do not have: it would draw "
+        "everybody alike. Promote a version that knows them to everything first, or mend Serving(assign_by=...)."
+    )
