@@ -109,8 +109,9 @@ class ExperimentDecision:
         """The step that a release takes, None while it waits. One experiment has one end; what it learns is a step each time."""
         if self.action is ExperimentAction.WAIT:
             return None
-        versions = [name for name in policy_versions(standing.policy) if name != standing.back]
-        about = standing.candidate or (self.culprit if self.culprit in versions else versions[0])
+        every = policy_versions(standing.policy)
+        others = [name for name in every if name != standing.back] or list(every)
+        about = standing.candidate or (self.culprit if self.culprit in others else others[0])
         told = "" if self.policy is None else f" {_digest(self.policy)}"
         return RolloutStep(
             id=f"{about} {self.action.value}{told} in {standing.kind} since {standing.since_commit[:16]}",

@@ -12,7 +12,7 @@ EPSILON_GREEDY: Final = "epsilon-greedy"
 THOMPSON: Final = "thompson"
 LEARNED: Final[Mapping[str, str]] = {EPSILON_GREEDY: "means", THOMPSON: "beliefs"}
 """Kind of a policy to what of it is learned."""
-_CELLS: Final = 4_000
+_CELLS: Final = 1_000
 _SPREAD: Final = 12
 """Standard deviations from the mean beyond which a belief is taken as nothing."""
 _DIGITS: Final = 6
@@ -83,7 +83,7 @@ def chances_of_best(beliefs: Mapping[str, tuple[float, float]]) -> dict[str, flo
     return dict(_chances(tuple(sorted((name, (float(a), float(b))) for name, (a, b) in beliefs.items()))))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1_024)
 def _chances(beliefs: tuple[tuple[str, tuple[float, float]], ...]) -> tuple[tuple[str, float], ...]:
     ends = [_range(a, b) for _, (a, b) in beliefs]
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
