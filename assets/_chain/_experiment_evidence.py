@@ -9,22 +9,15 @@ import polars as pl
 
 from assets._chain._experiment_standing import experiment_of, policies_under
 from assets._chain._paths import ChainPaths
-from assets._chain._rollout_evidence import (
-    BEFORE,
-    costs_of,
-    drawn_by,
-    drawn_units,
-    evaluation_of,
-    first_instant,
-    levels_of,
-    windowing_of,
-)
+from assets._chain._rollout_evidence import _evaluation, _units, costs_of, levels_of, windowing_of
 from headwater.decisions import ExperimentEvidence, ExperimentStanding, Release, policy_shares
 from headwater.product import Inputs, Product
 
 if TYPE_CHECKING:
     from headwater.monitoring import SampleRatio
 
+BEFORE: Final = timedelta(days=7)
+"""So much of the time before an experiment says what the service was like without it."""
 CLOCK: Final = timedelta(days=1)
 """So much earlier than its experiment began an answer may seem to be, by a clock that was set back."""
 _ANSWERS: Final = (
@@ -64,7 +57,7 @@ def experiment_evidence(inputs: Inputs, product: Product, past: Mapping[str, Any
         return ExperimentEvidence(standing=None, idle=found.idle)
     rows = _rows(inputs, product, found.release, standing)
     rules, levels, costs = product.rollout.rules, levels_of(product), costs_of(product)
-    judged = {name: evaluation_of(inputs, product, name) for name in (*standing.answering, *standing.scoring)}
+    judged = {name: _evaluation(inputs, product, name) for name in (*standing.answering, *standing.scoring)}
     counts = experiment_counts(
         rows.answers, rows.failed, rows.outcomes, standing=standing,
         thresholds={name: one["threshold"] for name, one in judged.items() if one}, slow=levels.latency, costs=costs,
@@ -108,11 +101,10 @@ def _rows(inputs: Inputs, product: Product, release: Release, standing: Experime
     near = pl.col("received") >= since - CLOCK
     followed = pl.concat([one.filter(near).select("commit").unique() for one in (table, failures)]).collect()
     policies = policies_under(inputs, paths.release, release, followed["commit"].unique().sort().to_list())
-    inputs.previous(paths.release)  # on record is what stands
     under = near & pl.col("commit").is_in(list(policies))
     there = table.collect_schema().names()
     assert product.labels is not None
-    wanted = dict.fromkeys((*product.labels.key, *drawn_by(product)))
+    wanted = dict.fromkeys((*product.labels.key, *product.serving.assign_by))
     extra = [name for name in wanted if name not in _ANSWERS and name in there]
     extra += ["request"] if any(name not in there for name in wanted) else []
     named = pl.col("propensity").is_null()  # the caller named the version, so nobody drew it
@@ -128,9 +120,18 @@ def _rows(inputs: Inputs, product: Product, release: Release, standing: Experime
         before=table.select("received", "latency_us", "commit").filter(past).collect(),
         failures_before=failures.filter(past).collect(),
         policies=policies,
-        first=first_instant(table, answers, since),
+        first=_first(table.filter(~under), answers),
         now=max((one for one in moments if one is not None), default=None),
     )
+
+
+def _first(past: pl.LazyFrame, answers: pl.DataFrame) -> datetime | None:
+    """Where the time of the requests stood when the first one came in, unless all of it lies further back, as in a past played again."""
+    if not answers.height:
+        return None
+    before: Any = past.select(pl.col("at").max()).collect().item()
+    first, newest = answers["at"][0], answers["at"].max()
+    return before if before is not None and first < before <= newest else first
 
 
 def _split(product: Product, standing: ExperimentStanding, rows: _Rows) -> "SampleRatio | None":
@@ -139,7 +140,7 @@ def _split(product: Product, standing: ExperimentStanding, rows: _Rows) -> "Samp
 
     if standing.kind not in _SPLIT:
         return None
-    units = drawn_units(product, rows.answers)
+    units = _units(product, rows.answers)
     if not units.height:
         return None
     expected = dict.fromkeys(standing.answering, 0.0)

@@ -23,7 +23,8 @@ def write_experiment(file: Path, question: str, document: Mapping[str, Any]) -> 
 def _sections(document: Mapping[str, Any]) -> list[str]:
     evidence = document["evidence"]
     back = evidence["standing"]["back"]
-    ends = f"Certainly more failures or slow answers than promised go back to {back} by themselves." if back else ""
+    ends = f"Versions that certainly fail or are slow more often than promised go back to {back} by themselves."
+    ends = ends if back else "Nothing was live before that could be gone back to."
     return [
         heading("Requests since it began"),
         _requests(evidence),

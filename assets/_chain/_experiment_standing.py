@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from assets._chain._paths import ChainPaths
 from assets._chain._release import RELEASE_FILE
-from assets._chain._rollout_standing import is_experiment, releases_at, told_by_history
+from assets._chain._rollout_standing import _told
 from headwater.decisions import ExperimentStanding, Release, policy_versions, same_experiment
+from headwater.lake.errors import LakeError
+from headwater.names import InvalidNameError
 from headwater.product import Inputs, Product
 
 
@@ -32,7 +34,7 @@ def experiment_of(inputs: Inputs, product: Product) -> Experimenting:
     if found is None:
         return Experimenting(standing=None, idle="Nothing is released yet.")
     release = Release.from_json(json.loads((found.folder(path) / RELEASE_FILE).read_text()))
-    if not is_experiment(release):
+    if not release.is_experiment:
         what = "is a rollout" if release.rollout is not None else "answers everything"
         return Experimenting(standing=None, release=release, idle=f"{release.versions[0]} {what}: nothing is tested.")
     return Experimenting(standing=_standing(inputs, path, release), release=release)
@@ -41,7 +43,7 @@ def experiment_of(inputs: Inputs, product: Product) -> Experimenting:
 def _standing(inputs: Inputs, path: str, release: Release) -> ExperimentStanding:
     """Read backwards. What a commit does not tell (a revert, a merge, an older Headwater) ends the search: evidence begins with it."""
     since, begun = None, release.policy
-    for commit, told in told_by_history(inputs, path):
+    for commit, told in _told(inputs, path):
         is_same = told.get("order") == release.order and same_experiment(told.get("policy"), release.policy)
         if since is not None and not is_same:
             break
@@ -69,9 +71,20 @@ def policies_under(inputs: Inputs, path: str, release: Release, commits: list[st
 
     By commit, so that no clock matters: a service says with each answer which commit it followed.
     """
-    found = releases_at(inputs, path, commits)
-    return {
-        commit: then
-        for commit, then in found.items()
-        if then.order == release.order and same_experiment(then.policy, release.policy)
-    }
+    found: dict[str, Release] = {}
+    kept: dict[str, Release] = {}
+    for commit in commits:
+        try:
+            past = inputs.previous(path, commit=commit)
+        except (LakeError, InvalidNameError):  # collected, or no commit of this lake
+            continue
+        if past is None:
+            continue
+        content = past.entry(path).data_version
+        if content not in found:
+            found[content] = Release.from_json(json.loads((past.folder(path) / RELEASE_FILE).read_text()))
+        then = found[content]
+        if then.order == release.order and same_experiment(then.policy, release.policy):
+            kept[commit] = then
+    inputs.previous(path)  # on record is what stands
+    return kept

@@ -83,7 +83,7 @@ def _measured(inputs: Inputs, product: Product, standing: Standing, rows: _Rows)
     from headwater.monitoring import stage_counts, traffic_before
 
     rules, levels, costs = product.rollout.rules, levels_of(product), costs_of(product)
-    judged = {name: evaluation_of(inputs, product, name) for name in (standing.candidate, standing.other)}
+    judged = {name: _evaluation(inputs, product, name) for name in (standing.candidate, standing.other)}
     counts = stage_counts(
         rows.answers, rows.failed, rows.outcomes, standing=standing,
         thresholds={name: found["threshold"] for name, found in judged.items() if found},
@@ -148,9 +148,9 @@ def _rows(inputs: Inputs, product: Product, stood: Stood, standing: Standing) ->
     if newest is None and not (failures.select(pl.len()).collect().item()):
         return None
     there = table.collect_schema().names()
-    wanted = dict.fromkeys((*_key(product), *drawn_by(product)))
+    wanted = dict.fromkeys((*_key(product), *_drawn_by(product)))
     extra = [name for name in wanted if name not in _ANSWERS and name in there]
-    extra += ["request"] if any(name not in there for name in drawn_by(product)) else []
+    extra += ["request"] if any(name not in there for name in _drawn_by(product)) else []
     seen = table.select(*_ANSWERS, *extra).filter(pl.col("received") >= since).collect().sort("received", "request_id")
     failed = failures.filter(pl.col("received") >= since).collect()
     followed = pl.concat([seen["commit"], failed["commit"]]).unique().sort().to_list()
@@ -167,12 +167,12 @@ def _rows(inputs: Inputs, product: Product, stood: Stood, standing: Standing) ->
         before=table.select("received", "latency_us").filter(past).collect(),
         failures_before=failures.filter(past).collect(),
         outcomes=outcomes,
-        first=first_instant(table, seen, since),
+        first=_first(table, seen, since),
         now=max((one for one in moments if one is not None), default=since),
     )
 
 
-def first_instant(table: pl.LazyFrame, seen: pl.DataFrame, since: datetime) -> datetime | None:
+def _first(table: pl.LazyFrame, seen: pl.DataFrame, since: datetime) -> datetime | None:
     """Where the time of the requests stood when the first one of a stage came in.
 
     A request about last month that comes in first does not make a stage last a month: time goes on from where it stood. Unless all
@@ -185,7 +185,7 @@ def first_instant(table: pl.LazyFrame, seen: pl.DataFrame, since: datetime) -> d
     return before if before is not None and first < before <= newest else first
 
 
-def evaluation_of(inputs: Inputs, product: Product, version: str) -> dict[str, Any]:
+def _evaluation(inputs: Inputs, product: Product, version: str) -> dict[str, Any]:
     """The newest evaluation of a version; empty when there is none."""
     path = ChainPaths(product=product.name).evaluation
     for commit in inputs.history(path):
@@ -248,7 +248,7 @@ def _split(product: Product, standing: Standing, answers: pl.DataFrame) -> dict[
 
     if not 0 < standing.share < 1:
         return None
-    units = drawn_units(product, answers)
+    units = _units(product, answers)
     if not units.height:
         return None
     counts = {str(name): count for name, count in units.group_by("variant").len().iter_rows()}
@@ -261,14 +261,14 @@ def _key(product: Product) -> tuple[str, ...]:
     return product.labels.key
 
 
-def drawn_by(product: Product) -> tuple[str, ...]:
+def _drawn_by(product: Product) -> tuple[str, ...]:
     """Request fields by which the service draws a version."""
     return product.serving.assign_by or _key(product)
 
 
-def drawn_units(product: Product, answers: pl.DataFrame) -> pl.DataFrame:
+def _units(product: Product, answers: pl.DataFrame) -> pl.DataFrame:
     """The first answer to each unit that was drawn: requests that were drawn together are one. None where the log must not name it."""
-    names = drawn_by(product)
+    names = _drawn_by(product)
     said = [
         pl.col(name).cast(pl.String).alias(f"__{name}")
         if name in answers.columns

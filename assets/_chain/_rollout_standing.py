@@ -39,9 +39,8 @@ def standing_of(inputs: Inputs, product: Product) -> Stood:
     if found is None:
         return Stood(standing=None, idle="Nothing is released yet.")
     release = Release.from_json(json.loads((found.folder(path) / RELEASE_FILE).read_text()))
-    if is_experiment(release):
-        by = f"{release.actor} ordered" if release.is_ordered else "Declared is"
-        idle = f"{by} the policy {release.policy['kind']}: {product.name}/experiment looks at it."
+    if release.is_experiment:
+        idle = f"{release.actor or 'Declared'}: the policy {release.policy['kind']}, at which {product.name}/experiment looks."
         return Stood(standing=None, release=release, idle=idle)
     history = _history(inputs, path, release)
     candidate = release.rollout.candidate if release.rollout is not None else release.version
@@ -59,11 +58,6 @@ def standing_of(inputs: Inputs, product: Product) -> Stood:
         release=release,
         begun=history.begun.created,
     )
-
-
-def is_experiment(release: Release) -> bool:
-    """Whether several versions stand beside each other, by order or by declaration, and no share grows."""
-    return release.rollout.is_experiment if release.rollout is not None else not release.is_whole
 
 
 def _standing(product: Product, release: Release, candidate: str, other: str, since: Commit) -> Standing:
@@ -105,7 +99,7 @@ def _history(inputs: Inputs, path: str, release: Release) -> _History:
     since: Commit | None = None
     begun: Commit | None = None
     before: Commit | None = None
-    for commit, told in told_by_history(inputs, path):
+    for commit, told in _told(inputs, path):
         if since is None or (before is None and (told.get("version"), told.get("policy")) == now):
             since = begun = commit
             continue
@@ -118,8 +112,7 @@ def _history(inputs: Inputs, path: str, release: Release) -> _History:
     return _History(since=since, begun=begun, before=before)
 
 
-def told_by_history(inputs: Inputs, path: str) -> Iterator[tuple[Commit, Mapping[str, Any]]]:
-    """Commits of the release, newest first, with what each tells of its statement; nothing where another hand wrote it."""
+def _told(inputs: Inputs, path: str) -> Iterator[tuple[Commit, Mapping[str, Any]]]:
     for commit in inputs.history(path):
         output = commit.provenance.output(path) if commit.provenance is not None else None
         facts = output.facts if output is not None else {}
@@ -165,14 +158,8 @@ def served_under(inputs: Inputs, path: str, release: Release, commits: list[str]
     A service follows a moment late, and says with each answer which commit it followed.
     """
     now = (release.version, release.policy)
-    found = releases_at(inputs, path, commits)
-    return [commit for commit, then in found.items() if (then.version, then.policy) == now]
-
-
-def releases_at(inputs: Inputs, path: str, commits: list[str]) -> dict[str, Release]:
-    """What the release said at each commit that a service followed; without those that the lake does not know any more."""
     found: dict[str, Release] = {}
-    kept: dict[str, Release] = {}
+    kept = []
     for commit in commits:
         try:
             past = inputs.previous(path, commit=commit)
@@ -183,6 +170,8 @@ def releases_at(inputs: Inputs, path: str, commits: list[str]) -> dict[str, Rele
         version = past.entry(path).data_version
         if version not in found:
             found[version] = Release.from_json(json.loads((past.folder(path) / RELEASE_FILE).read_text()))
-        kept[commit] = found[version]
+        then = found[version]
+        if (then.version, then.policy) == now:
+            kept.append(commit)
     inputs.previous(path)  # on record is what stands
     return kept

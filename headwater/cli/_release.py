@@ -294,7 +294,7 @@ def _experiment(lake: "Lake", product: str, branch: str, statement: Mapping[str,
     from headwater.registry import experiment_decision
 
     now = Release.from_json(statement)
-    if now.is_whole or (now.rollout is not None and not now.rollout.is_experiment):
+    if not now.is_experiment:
         return None
     decided = experiment_decision(lake, product, ref=branch)
     standing = decided["evidence"]["standing"] if decided else None

@@ -129,7 +129,9 @@ def decide_experiment(rules: RolloutRules, evidence: ExperimentEvidence) -> Expe
     standing = evidence.standing
     if standing is None:
         return ExperimentDecision(action=ExperimentAction.WAIT, rule=ExperimentRule.IDLE, reason=evidence.idle)
-    asked = 2 * len(standing.tested) + 2 * len(evidence.duels)  # two promises each; a loss and a share of wrong decisions each
+    asked = 2 * len(standing.tested) + 2 * len(
+        evidence.duels
+    )  # two promises each; a loss and a share of wrong decisions each
     level = rules.alpha / max(asked, 1)
     compared = tuple(_compared(duel, rules, level) for duel in evidence.duels)
     found = next(_findings(rules, evidence, standing, compared, level))

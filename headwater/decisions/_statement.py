@@ -141,6 +141,11 @@ class Release:
         """Whether one version answers everything and no other scores."""
         return bool(self.policy["kind"] == ALL_AT_ONCE)
 
+    @property
+    def is_experiment(self) -> bool:
+        """Whether several versions stand beside each other, by order or by declaration, and no share grows."""
+        return self.rollout.is_experiment if self.rollout is not None else not self.is_whole
+
     def back_to(self) -> str | None:
         """The version that a roll-back goes to, None when there is none."""
         for version in reversed(self.before):
