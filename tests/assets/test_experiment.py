@@ -207,7 +207,7 @@ def test_an_epsilon_greedy_policy_goes_over_to_the_better_version(ordered: Order
 
 
 def test_a_declared_test_ends_by_itself_when_the_new_version_is_better(tmp_path: Path) -> None:
-    scene = RolloutScene(tmp_path, Rollout(kind="ab-test", share=0.4, rules=RULES))  # type: ignore[arg-type]
+    scene = RolloutScene(tmp_path, Rollout(kind="ab-test", share=0.4, keep_replaced=True, rules=RULES))  # type: ignore[arg-type]
     scene.version(LIVE)
     scene.version(NEW)
     assert scene.statement()["policy"]["shares"] == {LIVE: 0.6, NEW: 0.4}
@@ -215,7 +215,9 @@ def test_a_declared_test_ends_by_itself_when_the_new_version_is_better(tmp_path:
     known(scene, right(versions))
     scene.settle()
     assert said(scene) == ("advance", "better"), scene.experiment()["reason"]
-    assert (scene.statement()["version"], scene.statement()["policy"]) == (NEW, "all-at-once")
+    watched = {"kind": "shadow", "live": NEW, "shadows": [LIVE]}
+    assert (scene.statement()["version"], scene.statement()["policy"]) == (NEW, watched)
+    scene.answers(range(3_000, 3_010), NEW, shadows={LIVE: 0.9})
     scene.settle()
     assert said(scene) == ("wait", "idle")
     assert scene.decision()["rule"] == "watch", "it is watched as any other"
