@@ -149,7 +149,16 @@ def release_statement(lake: Lake, product: str, *, ref: str = MAIN) -> Mapping[s
 
 def rollout_decision(lake: Lake, product: str, *, ref: str = MAIN) -> Mapping[str, Any]:
     """The newest recorded decision about a product's rollout, empty before the first one."""
-    snapshot, path = lake.at(ref), f"{product}/rollout"
+    return _decision(lake, f"{product}/rollout", ref)
+
+
+def experiment_decision(lake: Lake, product: str, *, ref: str = MAIN) -> Mapping[str, Any]:
+    """The newest recorded decision about a product's experiment, empty before the first one."""
+    return _decision(lake, f"{product}/experiment", ref)
+
+
+def _decision(lake: Lake, path: str, ref: str) -> Mapping[str, Any]:
+    snapshot = lake.at(ref)
     if not snapshot.has(path):
         return {}
     found: dict[str, Any] = json.loads((snapshot.folder(path) / "decision.json").read_text())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from headwater.decisions import same_experiment
 from headwater.lake import Commit, Lake
 from headwater.lake.errors import CollectedCommitError
 from headwater.names import MAIN, RELEASED_FACT, STATEMENT_FACT
@@ -71,12 +72,12 @@ def live_at(history: Sequence[ReleaseSpan], time: datetime) -> ReleaseSpan | Non
 
 
 def live_since(history: Sequence[ReleaseSpan]) -> ReleaseSpan | None:
-    """The commit from which on the live version has had its policy, None when nothing is live."""
+    """The commit from which on the live version has had its policy, whatever that learned since; None when nothing is live."""
     if not history or history[-1].version is None:
         return None
     found = history[-1]
     for span in reversed(history):
-        if (span.version, span.policy) != (found.version, found.policy):
+        if span.version != found.version or not same_experiment(span.policy, found.policy):
             break
         found = span
     return found

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from assets._chain._experiment import experiment_asset
 from assets._chain._failures import failures_asset
 from assets._chain._outcomes import outcomes_asset
 from assets._chain._predictions import predictions_asset
@@ -57,7 +58,9 @@ class RolloutScene(Scene):
     def declare(self, rollout: Rollout | None = None) -> None:
         super().declare(rollout)
         self.fed = (predictions_asset(self.product), failures_asset(self.product))
-        self.decided = (outcomes_asset(self.product), *rollout_assets(self.product))
+        self.decided = (
+            outcomes_asset(self.product), experiment_asset(self.product), *rollout_assets(self.product)
+        )  # fmt: skip
 
     def label(self, rows: Iterable[tuple[int, datetime, int | None, datetime]]) -> None:
         """The labels, all of them: order, prediction time, truth, when it was known."""
@@ -80,9 +83,14 @@ class RolloutScene(Scene):
         found: dict[str, Any] = json.loads(self.decided_file(DECISION_FILE).read_text())
         return found
 
-    def decided_file(self, name: str) -> Path:
+    def decided_file(self, name: str, *, asset: str = "rollout") -> Path:
         """A file of the newest recorded decision."""
-        return self.lake.at("main").folder(f"{NAME}/rollout") / name
+        return self.lake.at("main").folder(f"{NAME}/{asset}") / name
+
+    def experiment(self) -> dict[str, Any]:
+        """The newest recorded decision about an experiment."""
+        found: dict[str, Any] = json.loads(self.decided_file(DECISION_FILE, asset="experiment").read_text())
+        return found
 
     def answers(
         self, orders: Sequence[int], versions: Mapping[int, str] | str, *, at: datetime = AT, **changes: Any

@@ -9,6 +9,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
     from assets._chain._causes import causes_asset
     from assets._chain._drift import drift_assets
     from assets._chain._evaluation import evaluation_asset
+    from assets._chain._experiment import experiment_asset
     from assets._chain._failures import failures_asset
     from assets._chain._model import model_asset
     from assets._chain._online import online_asset
@@ -40,6 +41,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         *drift_assets(product),
         release_orders_asset(product),
         failures_asset(product),
+        experiment_asset(product),
         *rollout_assets(product),
         release_asset(product),
         predictions_asset(product),

@@ -100,6 +100,11 @@ class ChainPaths:
         return f"{self.product}/rollout"
 
     @property
+    def experiment(self) -> str:
+        """How the versions of a policy that splits or explores traffic compare, and whether it ends or has learned."""
+        return f"{self.product}/experiment"
+
+    @property
     def rollout_step(self) -> str:
         """The newest step that a release has to take: changed by a decision to go on or back, and by nothing else."""
         return f"{self.product}/rollout_step"

@@ -33,7 +33,7 @@ DECISION_FILE: Final = "decision.json"
 STEP_FILE: Final = "step.json"
 _JUDGED: Final = "judged"
 _UNDRAWABLE: Final = "undrawable"
-_TOLD: Final = ("policy", "traffic", "reason", "actor", "waits", "waits_for", "held")
+_TOLD: Final = ("policy", "traffic", "reason", "actor", "order", "waits", "waits_for", "held")
 """What of a statement its commit tells, so that a history needs no files."""
 
 

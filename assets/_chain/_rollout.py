@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from assets._chain._declare import declared_values
+from assets._chain._experiment import DECISION_FILE as EXPERIMENT_FILE
 from assets._chain._paths import ChainPaths
 from assets._chain._release import STEP_FILE, read_step
 from assets._chain._rollout_evidence import rollout_evidence
@@ -57,16 +58,16 @@ def rollout_assets(product: Product) -> tuple[Asset, Asset]:
         path=paths.rollout_step,
         kind=Kind.FOLDER,
         compute=partial(_step, product=product),
-        inputs=(paths.rollout,),
+        inputs=(paths.rollout, paths.experiment),
         previous=(paths.rollout_step,),
         checks=(
             Check(
                 name="step_can_be_taken",
                 judge=_can_be_taken,
-                description="A step names a version, an advance or an abort, and why.",
+                description="A step names a version, what becomes of it, and why.",
             ),
         ),
-        description="The newest step that a release takes: changed by a decision to go on or back, and by nothing else.",
+        description="The newest step that a release takes: changed by a decision to go on, back or to learn, and by nothing else.",
         kinds=("json",),
     )
     return decision, step
@@ -131,9 +132,15 @@ def _says_the_same(before: Mapping[str, Any], now: Mapping[str, Any], seconds: f
 
 
 def _step(inputs: Inputs, folder: Path, *, product: Product) -> Result:
-    """The decided step; while a decision waits, the one that stands, unless it is an advance that this very stage still waits for."""
+    """The decided step; while a decision waits, the one that stands, unless it is an advance that this very stage still waits for.
+
+    A release is in a rollout or in an experiment, so that one of the two decides at most.
+    """
     paths = ChainPaths(product=product.name)
-    document = json.loads((inputs.folder(paths.rollout) / DECISION_FILE).read_text())
+    document = json.loads((inputs.folder(paths.experiment) / EXPERIMENT_FILE).read_text())
+    rollout = json.loads((inputs.folder(paths.rollout) / DECISION_FILE).read_text())
+    if document["evidence"]["standing"] is None:
+        document = rollout
     decided, standing = document["step"], document["evidence"]["standing"]
     step = RolloutStep.from_json(decided) if decided is not None else _standing_step(inputs, paths)
     if decided is None and standing is not None and step is not None and _is_overtaken(step, standing):
@@ -146,7 +153,7 @@ def _step(inputs: Inputs, folder: Path, *, product: Product) -> Result:
 def _is_overtaken(step: RolloutStep, standing: Mapping[str, Any]) -> bool:
     """Whether a stage was to go on, a hold kept it, and what is known now says that it waits."""
     at_once = step.id.endswith(standing["since_commit"][:16]) and step.candidate == standing["candidate"]
-    return step.action is StepAction.ADVANCE and step.share == standing["share"] and at_once
+    return step.action is StepAction.ADVANCE and step.share == standing.get("share", step.share) and at_once
 
 
 def _standing_step(inputs: Inputs, paths: ChainPaths) -> RolloutStep | None:

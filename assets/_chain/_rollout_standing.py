@@ -39,10 +39,9 @@ def standing_of(inputs: Inputs, product: Product) -> Stood:
     if found is None:
         return Stood(standing=None, idle="Nothing is released yet.")
     release = Release.from_json(json.loads((found.folder(path) / RELEASE_FILE).read_text()))
-    if release.rollout is None and not release.is_whole:
-        return Stood(
-            standing=None, release=release, idle=f"{release.actor} ordered the policy {release.policy['kind']}."
-        )
+    if release.is_experiment:
+        idle = f"{release.actor or 'Declared'}: the policy {release.policy['kind']}, at which {product.name}/experiment looks."
+        return Stood(standing=None, release=release, idle=idle)
     history = _history(inputs, path, release)
     candidate = release.rollout.candidate if release.rollout is not None else release.version
     other = release.version if release.rollout is not None else release.back_to()

@@ -15,7 +15,7 @@ from headwater.names import DECISION_FACT, INTRODUCED_FACT, RELEASED_FACT, STATE
 @click.option("--limit", type=click.IntRange(1), help="Only the newest so many.")
 @json_option
 def decisions(name: str, limit: int | None, as_json: bool) -> None:
-    """Every decision to train again or not, to go on with a rollout or back, and every release or refusal, oldest first.
+    """Every decision to train again or not, to go on with a rollout or back, about tests of versions, and every release or refusal, oldest first.
 
     Each names its lake commit: `headwater lake` shows what it read. A refused release stands on the branch that it left.
     """
@@ -41,7 +41,7 @@ def recorded_decisions(lake: Lake, product: str, branch: str) -> list[dict[str, 
 
 def _recorded(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
     """Decisions that reached the branch."""
-    for kind in ("retraining", "rollout", "release"):
+    for kind in ("retraining", "rollout", "experiment", "release"):
         path = f"{product}/{kind}"
         if not lake.at(branch).has(path):
             continue

@@ -269,6 +269,8 @@ def _stage(lake: "Lake", product: str, branch: str, statement: Mapping[str, Any]
     """Where a rollout, or the watch of the live version, stands, and what it waits for as of the newest decision."""
     from headwater.registry import rollout_decision
 
+    if (found := _experiment(lake, product, branch, statement)) is not None:
+        return found
     rolling, decided = statement.get("rollout"), rollout_decision(lake, product, ref=branch)
     candidate = rolling["candidate"] if rolling else statement["version"]
     is_newest = decided.get("candidate") == candidate and decided["where"] is not None
@@ -284,6 +286,24 @@ def _stage(lake: "Lake", product: str, branch: str, statement: Mapping[str, Any]
         "stage": f"{candidate}: {stage}",
         "stage_waits_for": decided["reason"] if is_here else "No answer of this stage was looked at yet.",
     }
+
+
+def _experiment(lake: "Lake", product: str, branch: str, statement: Mapping[str, Any]) -> dict[str, str] | None:
+    """What a test of versions that stands says as of the newest decision; None when there is none."""
+    from headwater.decisions import Release, same_experiment
+    from headwater.registry import experiment_decision
+
+    now = Release.from_json(statement)
+    if not now.is_experiment:
+        return None
+    decided = experiment_decision(lake, product, ref=branch)
+    standing = decided["evidence"]["standing"] if decided else None
+    is_here = (
+        standing is not None and standing["order"] == now.order and same_experiment(standing["policy"], now.policy)
+    )
+    waits_for = decided["reason"] if is_here else "No answer under this policy was looked at yet."
+    kind = now.rollout.kind if now.rollout is not None else now.policy["kind"]
+    return {"stage": f"{', '.join(now.versions)}: {kind}", "stage_waits_for": waits_for}
 
 
 def _assets(product: "Product") -> "tuple[Asset, Asset]":

@@ -2,6 +2,15 @@
 
 from headwater.decisions._advance import RolloutAction, RolloutDecision, RolloutRule, decide_rollout
 from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Traffic, Versus
+from headwater.decisions._experiment import (
+    Compared,
+    ExperimentAction,
+    ExperimentDecision,
+    ExperimentRule,
+    decide_experiment,
+)
+from headwater.decisions._experiment_evidence import Arm, Duel, ExperimentEvidence, ExperimentStanding
+from headwater.decisions._learning import chances_of_best, learned_policy, policy_shares, same_experiment
 from headwater.decisions._orders import Order, OrderError, OrderKind
 from headwater.decisions._policies import TrafficError, policy_traffic, policy_versions
 from headwater.decisions._release import (
@@ -19,9 +28,17 @@ from headwater.decisions._statement import Judged, Release, Rolling
 
 __all__ = [
     "Action",
+    "Arm",
+    "Compared",
     "Decision",
+    "Duel",
     "Effect",
     "Evidence",
+    "ExperimentAction",
+    "ExperimentDecision",
+    "ExperimentEvidence",
+    "ExperimentRule",
+    "ExperimentStanding",
     "Judged",
     "NextRelease",
     "NothingToReleaseError",
@@ -49,13 +66,18 @@ __all__ = [
     "TrafficError",
     "Versus",
     "Window",
+    "chances_of_best",
+    "decide_experiment",
     "decide_retraining",
     "decide_rollout",
     "effect",
     "exceeds",
     "heed",
+    "learned_policy",
     "next_release",
     "paired_effect",
+    "policy_shares",
     "policy_traffic",
     "policy_versions",
+    "same_experiment",
 ]

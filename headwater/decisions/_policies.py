@@ -9,7 +9,9 @@ from headwater.errors import HeadwaterError
 ALL_AT_ONCE: Final = "all-at-once"
 SHADOW: Final = "shadow"
 CANARY: Final = "canary"
-_BY_VERSION: Final = {"ab-test": "shares", "epsilon-greedy": "means", "thompson": "beliefs", "ensemble": "weights"}
+AB_TEST: Final = "ab-test"
+ENSEMBLE: Final = "ensemble"
+_BY_VERSION: Final = {AB_TEST: "shares", "epsilon-greedy": "means", "thompson": "beliefs", ENSEMBLE: "weights"}
 _KINDS: Final = (ALL_AT_ONCE, SHADOW, CANARY, *_BY_VERSION)
 _TOLERANCE: Final = 1e-9
 
@@ -77,7 +79,7 @@ def policy_traffic(policy: Mapping[str, Any]) -> dict[str, float]:
     if kind == CANARY:
         share = _share(kind, names[1], policy.get("share"))
         return {names[0]: 1 - share, names[1]: share}
-    if kind not in ("ab-test", "ensemble"):
+    if kind not in (AB_TEST, ENSEMBLE):
         return {}
     shares = {name: _share(kind, name, policy[_BY_VERSION[kind]][name]) for name in names}
     total = math.fsum(shares.values())

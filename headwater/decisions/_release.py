@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from headwater.decisions._entry import entry_policy, joins
+from headwater.decisions._learning import same_experiment
 from headwater.decisions._orders import Order, OrderKind
 from headwater.decisions._policies import (
     TrafficError,
@@ -289,6 +291,8 @@ def _step(now: Release, step: RolloutStep | None, *, chosen: Collection[str] = (
         return now
     if step.candidate in chosen or (now.order is not None and now.order != step.order):
         return replace(now, step=step.id)
+    if step.action is StepAction.LEARN:
+        return now if now.held else replace(_learned(now, step), step=step.id)
     rolling = now.rollout if now.rollout is not None and now.rollout.candidate == step.candidate else None
     if step.action is StepAction.ADVANCE:
         if now.held:
@@ -298,6 +302,12 @@ def _step(now: Release, step: RolloutStep | None, *, chosen: Collection[str] = (
     elif step.candidate in now.versions and (to := now.back_to()) is not None and to != step.candidate:
         now = _back(now, to, f"rolled back by itself: {step.reason}", reason=step.reason, actor=ROLLOUT)
     return replace(now, step=step.id)
+
+
+def _learned(now: Release, step: RolloutStep) -> Release:
+    """The same experiment, by the same word, drawn by what was learned; another experiment learns nothing from it."""
+    is_same = now.order == step.order and step.policy is not None and same_experiment(now.policy, step.policy)
+    return replace(now, policy=dict(step.policy)) if is_same and step.policy is not None else now
 
 
 def _staged(now: Release, rolling: Rolling, *, reason: str, actor: str = "") -> Release:
@@ -316,16 +326,20 @@ def _settle(now: Release, candidate: Judged | None, rollout: Rollout, *, has_act
     now = replace(now, waits="", waits_for="")
     if candidate is None or candidate.version in now.versions:
         return now
-    if why := _hindrance(now, candidate, has_acted=has_acted):
+    if why := _hindrance(now, candidate, rollout, has_acted=has_acted):
         return replace(now, waits=candidate.version, waits_for=why)
     replaced = now.version if rollout.keep_replaced else ""
-    begun = Rolling(candidate=candidate.version, stage=0, stages=rollout.stages, replaced=replaced)
+    kind = str(rollout.kind) if rollout.is_experiment else ""
+    begun = Rolling(candidate=candidate.version, stage=0, stages=rollout.stages, replaced=replaced, kind=kind)
     problem = candidate.problem
     reason = f"{candidate.version} is the newest version{f', but {problem}' if problem else ' and its gates hold'}."
-    return _staged(now, begun, reason=f"{now.reason} Then: {reason}" if has_acted else reason)
+    reason = f"{now.reason} Then: {reason}" if has_acted else reason
+    if begun.is_experiment:
+        return now.live(now.version, entry_policy(rollout, now, candidate.version), reason=reason, rollout=begun)
+    return _staged(now, begun, reason=reason)
 
 
-def _hindrance(now: Release, candidate: Judged, *, has_acted: bool) -> str:
+def _hindrance(now: Release, candidate: Judged, rollout: Rollout, *, has_acted: bool) -> str:
     """Why the newest version is not taken; empty when it is.
 
     A newer version waits for the end of a rollout in progress: replacing it would throw its evidence away, and a product that trains
@@ -337,7 +351,7 @@ def _hindrance(now: Release, candidate: Judged, *, has_acted: bool) -> str:
             return f"it is {word}: {why[version]}"
     if now.held:
         return now.held
-    if now.rollout is not None:
+    if now.rollout is not None and not joins(rollout, now):
         return f"the rollout of {now.rollout.candidate} goes on"
     if now.is_ordered:
         return f"{now.actor} ordered the policy {now.policy['kind']}: {now.reason}"

@@ -27,6 +27,19 @@ class RolloutKind(StrEnum):
     ALL_AT_ONCE = "all-at-once"
     SHADOW = "shadow"
     CANARY = "canary"
+    AB_TEST = "ab-test"
+    EPSILON_GREEDY = "epsilon-greedy"
+    THOMPSON = "thompson"
+    CHAMPION_CHALLENGERS = "champion-challengers"
+
+
+EXPERIMENTS: Final = (
+    RolloutKind.AB_TEST,
+    RolloutKind.EPSILON_GREEDY,
+    RolloutKind.THOMPSON,
+    RolloutKind.CHAMPION_CHALLENGERS,
+)
+"""Kinds that are tests of versions beside each other, not growing shares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +62,7 @@ class RolloutRules:
         watch: So long a version that got everything is watched, by the time of the requests.
         check_every: How often what happened comes to be looked at: answers and failures are taken into the lake after so long.
         recorded_every: How often waiting for the same thing is put on record, by the time of the requests.
+        learn_every: How often at most a bandit's policy takes over what it learned, by the time of the requests.
     """
 
     alpha: float = 0.05
@@ -62,6 +76,7 @@ class RolloutRules:
     watch: timedelta = timedelta(days=7)
     check_every: timedelta = timedelta(minutes=1)
     recorded_every: timedelta = timedelta(hours=1)
+    learn_every: timedelta = timedelta(hours=1)
 
     def __post_init__(self) -> None:
         day, none = timedelta(days=1), timedelta(0)
@@ -75,7 +90,7 @@ class RolloutRules:
             self._check(name, 0 < getattr(self, name) < 1, "between 0 and 1")
         for name in ("max_wait", "check_every"):
             self._check(name, getattr(self, name) > none, "more than zero")
-        for name in ("watch", "recorded_every"):
+        for name in ("watch", "recorded_every", "learn_every"):
             self._check(name, getattr(self, name) >= none, "zero or more")
 
     def _check(self, what: str, holds: bool, wanted: str) -> None:
@@ -101,11 +116,17 @@ class Rollout:
     """How a product lets a new version in.
 
     Attributes:
-        kind: All at once; shadow (it only scores before it answers everything); canary (it answers growing shares).
+        kind: All at once; shadow (it only scores before it answers everything); canary (it answers growing shares); ab-test (it answers a
+            fixed share until one of the two is certainly better); epsilon-greedy or thompson (it answers as often as its rewards tell,
+            until a person ends that); champion-challengers (the newest versions score everything and answer nothing, until a person
+            promotes one). An ensemble is no way in: its weights belong to the versions that they were found for, so it is ordered.
         steps: Shares of a canary: above 0, growing, the last one 1.
         shadow_first: Whether a canary only scores before its first share.
         keep_replaced: Whether the version that it replaces goes on scoring beside it while it is watched, so that both are
             compared on the same requests.
+        share: Share of a new version in an A/B test, between 0 and 1.
+        epsilon: Share of requests whose version epsilon-greedy draws uniformly, above 0 and at most 1.
+        challengers: Challengers beside a champion at most: a new version takes the place of the oldest.
         rules: On which evidence it goes on, or back.
     """
 
@@ -113,14 +134,37 @@ class Rollout:
     steps: tuple[float, ...] = STEPS
     shadow_first: bool = False
     keep_replaced: bool = False
+    share: float = 0.5
+    epsilon: float = 0.1
+    challengers: int = 3
     rules: RolloutRules = field(default_factory=RolloutRules)
 
     def __post_init__(self) -> None:
         if self.kind not in list(RolloutKind):
-            raise RolloutError(what="kind", value=self.kind, wanted=f"one of {', '.join(RolloutKind)}")
+            ensemble = (
+                "; an ensemble is ordered: `headwater release promote --policy`" if self.kind == "ensemble" else ""
+            )
+            raise RolloutError(what="kind", value=self.kind, wanted=f"one of {', '.join(RolloutKind)}{ensemble}")
         grows = all(low < high for low, high in zip((0.0, *self.steps), self.steps, strict=False))
         if not self.steps or not grows or self.steps[-1] != 1:
             raise RolloutError(what="steps", value=self.steps, wanted="shares above 0 that grow up to 1.0")
+        for what, holds, wanted in (
+            ("share", 0 < self.share < 1, "between 0 and 1"),
+            ("epsilon", 0 < self.epsilon <= 1, "above 0 and at most 1: without it nothing is explored"),
+            ("challengers", self.challengers >= 1, "1 or more"),
+            (
+                "shadow_first",
+                not (self.shadow_first and self.is_experiment),
+                f"False: kind {self.kind} has no shadow before it",
+            ),
+        ):
+            if not holds:
+                raise RolloutError(what=what, value=getattr(self, what), wanted=wanted)
+
+    @property
+    def is_experiment(self) -> bool:
+        """Whether a new version is tested beside the live one, under a policy of several versions."""
+        return self.kind in EXPERIMENTS
 
     @property
     def stages(self) -> tuple[float, ...]:
@@ -129,6 +173,9 @@ class Rollout:
             return (1.0,)
         if self.kind == RolloutKind.SHADOW:
             return (0.0, 1.0)
+        if self.is_experiment:
+            first = {RolloutKind.AB_TEST: self.share, RolloutKind.EPSILON_GREEDY: self.epsilon / 2}
+            return (first.get(self.kind, 0.5 if self.kind == RolloutKind.THOMPSON else 0.0), 1.0)
         return (0.0, *self.steps) if self.shadow_first else self.steps
 
     def to_json(self) -> dict[str, Any]:
@@ -138,6 +185,9 @@ class Rollout:
             "steps": list(self.steps),
             "shadow_first": self.shadow_first,
             "keep_replaced": self.keep_replaced,
+            "share": self.share,
+            "epsilon": self.epsilon,
+            "challengers": self.challengers,
             "rules": self.rules.to_json(),
         }
 
@@ -153,6 +203,7 @@ class StepAction(StrEnum):
 
     ADVANCE = "advance"
     ABORT = "abort"
+    LEARN = "learn"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,12 +213,13 @@ class RolloutStep:
     Attributes:
         id: Its name: a step is taken once, however often the release is built.
         candidate: The version that it is about.
-        action: Advance to the next share; or abort: back to what was live before.
+        action: Advance to the next share; abort: back to what was live before; or learn: the same policy, drawn by what was learned.
         share: The share at which the evidence was seen: an advance from another one does nothing. Without meaning for abort.
             An advance from 1 ends the watch of the version that got everything.
         reason: Why.
         order: Id of the order that had set the policy under which the evidence was seen, None without one: a step does not undo
             what somebody ordered since.
+        policy: What the policy becomes where it learned, else None.
     """
 
     id: str
@@ -176,9 +228,11 @@ class RolloutStep:
     share: float = 0.0
     reason: str
     order: str | None = None
+    policy: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back."""
+        more = {"policy": dict(self.policy)} if self.policy is not None else {}
         return {
             "id": self.id,
             "candidate": self.candidate,
@@ -186,6 +240,7 @@ class RolloutStep:
             "share": self.share,
             "reason": self.reason,
             "order": self.order,
+            **more,
         }
 
     @classmethod

@@ -48,12 +48,14 @@ class Rolling:
         stage: Which of `stages` it is at.
         stages: Shares one after the other, as declared when it began: another declaration is the next rollout's.
         replaced: The version that goes on scoring beside it once it has everything, until its watch is over; empty without.
+        kind: Of a test of versions beside each other, such as `ab-test`; empty where shares grow.
     """
 
     candidate: str
     stage: int
     stages: tuple[float, ...]
     replaced: str = ""
+    kind: str = ""
 
     @property
     def share(self) -> float:
@@ -70,9 +72,15 @@ class Rolling:
         """Whether it has everything, and what it replaced scores beside it."""
         return self.share >= 1 and not self.is_done
 
+    @property
+    def is_experiment(self) -> bool:
+        """Whether versions are tested beside each other now."""
+        return bool(self.kind) and self.share < 1
+
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back."""
         more = {"replaced": self.replaced} if self.replaced else {}
+        more |= {"kind": self.kind} if self.kind else {}
         return {"candidate": self.candidate, "stage": self.stage, "stages": list(self.stages), **more}
 
     @classmethod
@@ -132,6 +140,11 @@ class Release:
     def is_whole(self) -> bool:
         """Whether one version answers everything and no other scores."""
         return bool(self.policy["kind"] == ALL_AT_ONCE)
+
+    @property
+    def is_experiment(self) -> bool:
+        """Whether several versions stand beside each other, by order or by declaration, and no share grows."""
+        return self.rollout.is_experiment if self.rollout is not None else not self.is_whole
 
     def back_to(self) -> str | None:
         """The version that a roll-back goes to, None when there is none."""

@@ -17,6 +17,7 @@ from headwater.monitoring._experiment import (
     VariantDifference,
     VariantResult,
 )
+from headwater.monitoring._experiment_counts import ExperimentCounts, experiment_counts
 from headwater.monitoring._experiment_run import experiment_report, sample_ratio
 from headwater.monitoring._intervals import Estimate, power_of_proportions, rows_for_proportions
 from headwater.monitoring._labels import LabelChanges, changed_labels
@@ -66,6 +67,7 @@ __all__ = [
     "Detector",
     "Estimate",
     "Experiment",
+    "ExperimentCounts",
     "ExperimentReport",
     "Freshness",
     "LabelChanges",
@@ -104,6 +106,7 @@ __all__ = [
     "changed_labels",
     "concept_alarms",
     "drift_windows",
+    "experiment_counts",
     "experiment_report",
     "freshness",
     "join_outcomes",

@@ -109,9 +109,9 @@ def stage_counts(
     check_columns(outcomes, OUTCOMES, [REQUEST_ID, LABEL, TRUTH, JUDGED])
     ours, theirs = standing.candidate, standing.other
     rows = answers.filter(pl.col(VARIANT).is_in([ours, theirs])).with_columns(
-        _decision(ours, thresholds).alias(_OURS), _decision(theirs, thresholds).alias(_THEIRS)
+        decided_by(ours, thresholds).alias(_OURS), decided_by(theirs, thresholds).alias(_THEIRS)
     )
-    known, windows = _settled(rows, outcomes, windowing, min_coverage, now)
+    known, windows = settled_rows(rows, outcomes, windowing, min_coverage, now)
     failed = dict(failures.group_by("version").agg(pl.col(COUNT).sum()).iter_rows())
     is_shadow = standing.share <= 0
     is_paired = is_shadow or standing.is_compared
@@ -147,14 +147,14 @@ def price_of(loss: float, costs: DecisionCosts | None) -> float:
     return low + loss * (high - low)
 
 
-def _decision(version: str, thresholds: Mapping[str, float]) -> pl.Expr:
+def decided_by(version: str, thresholds: Mapping[str, float]) -> pl.Expr:
     """What a version decided, or would have by its score; null where it has none."""
     shadow = pl.col(SHADOWS).str.json_path_match(f"$['{version}']").cast(pl.Float64, strict=False)
     watched = shadow >= thresholds[version] if version in thresholds else pl.lit(None, pl.Boolean)
     return pl.when(pl.col(VARIANT) == version).then(pl.col(DECISION)).otherwise(watched)
 
 
-def _settled(
+def settled_rows(
     rows: pl.DataFrame, outcomes: pl.DataFrame, windowing: Windowing, min_coverage: float, now: datetime
 ) -> tuple[pl.DataFrame, tuple[SettledWindow, ...]]:
     """The labelled rows of the windows that count, and what is known of each window."""
@@ -179,17 +179,17 @@ def _compared(known: pl.DataFrame, standing: Standing, costs: DecisionCosts | No
         ours = ours.filter(pl.col(VARIANT) == standing.candidate)
         theirs = theirs.filter(pl.col(VARIANT) == standing.other)
     both = known.drop_nulls([_OURS, _THEIRS]) if is_paired else known.clear()
-    differences = _losses(both, _OURS, costs) - _losses(both, _THEIRS, costs)
+    differences = losses_of(both, _OURS, costs) - losses_of(both, _THEIRS, costs)
     return Versus(
         is_paired=is_paired,
-        differences=_running((differences + 1) / 2),
-        candidate=_running(_losses(ours, _OURS, costs)),
-        other=_running(_losses(theirs, _THEIRS, costs)),
+        differences=running((differences + 1) / 2),
+        candidate=running(losses_of(ours, _OURS, costs)),
+        other=running(losses_of(theirs, _THEIRS, costs)),
     )
 
 
-def _losses(rows: pl.DataFrame, decision: str, costs: DecisionCosts | None) -> np.ndarray:
-    """From 0 to 1."""
+def losses_of(rows: pl.DataFrame, decision: str, costs: DecisionCosts | None) -> np.ndarray:
+    """Losses of the decisions in a column, from 0 to 1."""
     labels, decisions = rows[LABEL].to_numpy(), rows[decision].to_numpy().astype(bool)
     if costs is None or (span := _range(costs))[0] == span[1]:
         return ((labels == 1) != decisions).astype(np.float64)
@@ -202,7 +202,8 @@ def _range(costs: DecisionCosts) -> tuple[float, float]:
     return min(every), max(every)
 
 
-def _running(values: np.ndarray) -> RunningMean:
+def running(values: np.ndarray) -> RunningMean:
+    """What is needed of some outcomes."""
     return RunningMean(count=len(values), total=float(values.sum()), squares=float((values * values).sum()))
 
 

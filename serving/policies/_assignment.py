@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from headwater.decisions import chances_of_best
 from serving.policies._policy import ABTest, AllAtOnce, Canary, Ensemble, EpsilonGreedy, Policy, Shadow, Thompson
 
 _STEPS: Final = 2**53
@@ -19,8 +20,8 @@ class Assignment:
         variant: The version that answers, or `ensemble`.
         weights: Versions whose scores make the answer, with their weights.
         shadows: Versions that only score.
-        propensity: Probability with which this variant was drawn, for estimates from logged traffic; None where it has no
-            closed form (Thompson sampling with more than two versions).
+        propensity: Probability with which this variant was drawn, for estimates from logged traffic; of Thompson sampling to about
+            0.001. None where nobody drew it: the caller named the version.
     """
 
     variant: str
@@ -54,7 +55,8 @@ def assign(policy: Policy, key: str) -> Assignment:
         case Thompson():
             draw = random.Random(_number(policy.salt, key))
             sampled = {name: draw.betavariate(a, b) for name, (a, b) in sorted(policy.beliefs.items())}
-            return _one(max(sampled, key=sampled.__getitem__), propensity=1.0 if len(sampled) == 1 else None)
+            name = max(sampled, key=sampled.__getitem__)
+            return _one(name, propensity=chances_of_best(policy.beliefs)[name])
         case Ensemble():
             return Assignment(variant=Ensemble.kind, weights=policy.weights)
 

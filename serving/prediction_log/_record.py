@@ -20,7 +20,7 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         variant: What the traffic policy drew.
         score: Probability of the positive class, 0 to 1.
         decision: Whether it reaches the threshold.
-        propensity: Probability with which the variant was drawn, None where it has no closed form.
+        propensity: Probability with which the variant was drawn, None where the caller named the version.
         shadows: Scores of versions that only scored, and of an ensemble's members.
         request: The request's fields but redacted ones; times in microseconds since 1970.
         features: What the model read, by name.

@@ -63,10 +63,10 @@ def test_before_anything_is_answered_there_is_nothing_to_decide(tmp_path: Path) 
     scene.version(LIVE)
     scene.settle()
     assert scene.statement()["policy"] == "all-at-once", "the first version is live at once"
-    assert [one.status for one in scene.settle()] == [Status.UNCHANGED] * 6
+    assert [one.status for one in scene.settle()] == [Status.UNCHANGED] * 7
     scene.answers(range(10), LIVE)
     newest = [one.status for one in scene.settle()][3:]
-    assert newest == [Status.UNCHANGED] * 3, "answers to what nobody doubts are no decision"
+    assert newest == [Status.UNCHANGED] * 4, "answers to what nobody doubts are no decision"
 
 
 def test_right_answers_take_a_version_to_everything_and_a_second_run_changes_nothing(begun: Begun) -> None:
@@ -321,7 +321,7 @@ def test_a_watch_that_is_over_stays_over_and_changes_nothing(begun: Begun) -> No
     assert scene.decision()["reason"] == "1.1.0 answers everything, and its watch is over."
     scene.answers(range(30, 40), NEW)
     scene.failures(NEW, 50)
-    assert [one.status for one in scene.settle()][3:] == [Status.UNCHANGED] * 3
+    assert [one.status for one in scene.settle()][3:] == [Status.UNCHANGED] * 4
 
 
 def test_waiting_for_the_same_is_put_on_record_once_an_hour(begun: Begun) -> None:
@@ -445,6 +445,6 @@ def test_the_evidence_of_a_decision_is_its_whole_input(begun: Begun) -> None:
     assert datetime.fromisoformat(standing["since"]) == written.created
     assert document["rules"]["min_labels"] == RULES.min_labels
     decision, step = rollout_assets(scene.product)
-    assert step.inputs == (decision.path,)
+    assert step.inputs == (decision.path, f"{NAME}/experiment")
     assert {StepAction.ADVANCE.value, StepAction.ABORT.value} == {"advance", "abort"}
     assert microseconds(AT) == 1_362_898_800_000_000

@@ -223,3 +223,18 @@ def test_a_retired_version_is_kept_by_every_retention(scene: Scene) -> None:
     assert there.state == "retired"
     assert "1.0.0" in (scene.lake.at(there.commit).folder(f"{PRODUCT}/model") / "content.json").read_text()
     assert scene.lake.verify().clean
+
+
+def test_a_test_of_versions_says_how_it_stands(scene: Scene, tmp_path: Path) -> None:
+    policy = tmp_path / "spring.json"
+    policy.write_text(json.dumps({"kind": "ab-test", "shares": {"1.0.0": 0.5, "1.1.0": 0.5}, "salt": "spring"}))
+    row = order("promote", "--to", "1.1.0", "--policy", str(policy))
+    assert (row["stage"], row["stage_waits_for"]) == (
+        "1.0.0, 1.1.0: ab-test",
+        "No answer under this policy was looked at yet.",
+    )
+    standing = {"policy": row["policy"], "order": row["order"]["id"]}
+    document = {"reason": "loss of 1.1.0 against 1.0.0", "evidence": {"standing": standing}}
+    scene._folder("experiment", document, {}, "decision.json")
+    assert said("release", "status", PRODUCT)[0]["stage_waits_for"] == "loss of 1.1.0 against 1.0.0"
+    assert order("rollback")["stage"] == ""

@@ -1,0 +1,196 @@
+"""The evidence of an experiment: what the lake knows of the requests under its policy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from assets._chain._experiment_standing import experiment_of, policies_under
+from assets._chain._paths import ChainPaths
+from assets._chain._rollout_evidence import _evaluation, _units, costs_of, levels_of, windowing_of
+from headwater.decisions import ExperimentEvidence, ExperimentStanding, Release, policy_shares
+from headwater.product import Inputs, Product
+
+if TYPE_CHECKING:
+    from headwater.monitoring import SampleRatio
+
+BEFORE: Final = timedelta(days=7)
+"""So much of the time before an experiment says what the service was like without it."""
+CLOCK: Final = timedelta(days=1)
+"""So much earlier than its experiment began an answer may seem to be, by a clock that was set back."""
+_ANSWERS: Final = (
+    "request_id", "at", "received", "latency_us", "variant", "propensity", "score", "decision", "shadows", "commit",
+)  # fmt: skip
+_FIXED: Final = ("ab-test", "canary")
+_SPLIT: Final = (*_FIXED, "epsilon-greedy", "thompson")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """Rows of the lake: what was asked under the experiment, and in the week before it."""
+
+    answers: pl.DataFrame
+    failed: pl.DataFrame
+    outcomes: pl.DataFrame
+    before: pl.DataFrame
+    failures_before: pl.DataFrame
+    policies: Mapping[str, Release]
+    first: datetime | None
+    now: datetime | None
+
+
+def experiment_evidence(inputs: Inputs, product: Product, past: Mapping[str, Any] | None) -> ExperimentEvidence:
+    """What a decision about the experiment in progress looks at.
+
+    Args:
+        inputs: As the decision reads them.
+        product: The product.
+        past: The document of the decision before, None before the first.
+    """
+    from headwater.monitoring import experiment_counts, traffic_before
+
+    found = experiment_of(inputs, product)
+    standing = found.standing
+    if standing is None or found.release is None:
+        return ExperimentEvidence(standing=None, idle=found.idle)
+    rows = _rows(inputs, product, found.release, standing)
+    rules, levels, costs = product.rollout.rules, levels_of(product), costs_of(product)
+    judged = {name: _evaluation(inputs, product, name) for name in (*standing.answering, *standing.scoring)}
+    counts = experiment_counts(
+        rows.answers, rows.failed, rows.outcomes, standing=standing,
+        thresholds={name: one["threshold"] for name, one in judged.items() if one}, slow=levels.latency, costs=costs,
+        windowing=windowing_of(product), min_coverage=rules.min_coverage, now=rows.now or standing.since,
+    )  # fmt: skip
+    split = _split(product, standing, rows)
+    arms = counts.arms
+    if split is not None:
+        observed, expected = split.observed, split.expected
+        arms = tuple(
+            replace(arm, units=observed.get(name, 0), expected=expected.get(name, 0.0))
+            for arm in arms
+            for name in (arm.traffic.version,)
+        )
+    learned = _learned_before(standing, past)
+    return ExperimentEvidence(
+        standing=standing,
+        now=rows.now,
+        first=rows.first,
+        arms=arms,
+        duels=counts.duels,
+        before=traffic_before(rows.before, rows.failures_before, slow=levels.latency),
+        unsettled=counts.unsettled,
+        split_p=split.p_value if split is not None else None,
+        mismatch=split is not None and split.mismatch,
+        errors_allowed=levels.errors,
+        slow_allowed=1 - levels.latency_share,
+        learned=learned[0],
+        pending=learned[1],
+        facts={
+            "costs": _costs(product),
+            "windows": [one.to_json() for one in counts.windows],
+            "test": _test(product, standing, rows),
+        },
+    )
+
+
+def _rows(inputs: Inputs, product: Product, release: Release, standing: ExperimentStanding) -> _Rows:
+    paths, since = ChainPaths(product=product.name), standing.since
+    table, failures = inputs.table(paths.predictions), inputs.table(paths.service_failures)
+    near = pl.col("received") >= since - CLOCK
+    followed = pl.concat([one.filter(near).select("commit").unique() for one in (table, failures)]).collect()
+    policies = policies_under(inputs, paths.release, release, followed["commit"].unique().sort().to_list())
+    under = near & pl.col("commit").is_in(list(policies))
+    there = table.collect_schema().names()
+    assert product.labels is not None
+    wanted = dict.fromkeys((*product.labels.key, *product.serving.assign_by))
+    extra = [name for name in wanted if name not in _ANSWERS and name in there]
+    extra += ["request"] if any(name not in there for name in wanted) else []
+    named = pl.col("propensity").is_null()  # the caller named the version, so nobody drew it
+    answers = table.select(*_ANSWERS, *extra).filter(under & ~named).collect().sort("received", "request_id")
+    outcomes = inputs.table(paths.outcomes).filter(near).collect()
+    outcomes = outcomes.join(answers.select("request_id"), on="request_id", how="semi")
+    moments: list[Any] = [answers["at"].max(), outcomes["label_known_at"].max()]
+    past = pl.col("received").is_between(since - BEFORE, since, closed="left") & ~pl.col("commit").is_in(list(policies))
+    return _Rows(
+        answers=answers,
+        failed=failures.filter(under).collect(),
+        outcomes=outcomes,
+        before=table.select("received", "latency_us", "commit").filter(past).collect(),
+        failures_before=failures.filter(past).collect(),
+        policies=policies,
+        first=_first(table.filter(~under), answers),
+        now=max((one for one in moments if one is not None), default=None),
+    )
+
+
+def _first(past: pl.LazyFrame, answers: pl.DataFrame) -> datetime | None:
+    """Where the time of the requests stood when the first one came in, unless all of it lies further back, as in a past played again."""
+    if not answers.height:
+        return None
+    before: Any = past.select(pl.col("at").max()).collect().item()
+    first, newest = answers["at"][0], answers["at"].max()
+    return before if before is not None and first < before <= newest else first
+
+
+def _split(product: Product, standing: ExperimentStanding, rows: _Rows) -> "SampleRatio | None":
+    """Whether units were split as the policy says: of a bandit, as what it had learned said at each commit."""
+    from headwater.monitoring import sample_ratio
+
+    if standing.kind not in _SPLIT:
+        return None
+    units = _units(product, rows.answers)
+    if not units.height:
+        return None
+    expected = dict.fromkeys(standing.answering, 0.0)
+    for commit, count in units.group_by("commit").len().sort("commit").iter_rows():
+        for name, share in policy_shares(rows.policies[commit].policy).items():
+            expected[name] += count * share
+    observed = {str(name): int(count) for name, count in units.group_by("variant").len().iter_rows()}
+    foreign = {name: 0.0 for name in observed if name not in expected}
+    return sample_ratio(observed, {name: count / units.height for name, count in {**expected, **foreign}.items()})
+
+
+def _learned_before(
+    standing: ExperimentStanding, past: Mapping[str, Any] | None
+) -> tuple[datetime | None, Mapping[str, Any] | None]:
+    """When this experiment learned last, by the time of the requests, and what."""
+    then = past["evidence"]["standing"] if past is not None else None
+    if past is None or then is None or then["since_commit"] != standing.since_commit or past["learned"] is None:
+        return None, None
+    return datetime.fromisoformat(past["learned"]["at"]), past["learned"]["policy"]
+
+
+def _costs(product: Product) -> dict[str, Any] | None:
+    """From a loss to the business metric."""
+    from headwater.monitoring import price_of
+
+    costs = costs_of(product)
+    if costs is None:
+        return None
+    return {"unit": costs.unit, "least": price_of(0, costs), "span": price_of(1, costs) - price_of(0, costs)}
+
+
+def _test(product: Product, standing: ExperimentStanding, rows: _Rows) -> dict[str, Any] | None:
+    """The report of a plain test, for one look: power, and the rows that it would need. Of fixed shares only."""
+    from headwater.monitoring import Experiment, experiment_report
+
+    assert product.labels is not None
+    rules, key = product.rollout.rules, list(product.labels.key)
+    if standing.kind not in _FIXED:
+        return None
+    shares = {name: share for name, share in policy_shares(standing.policy).items() if share > 0}
+    own = rows.outcomes.drop_nulls(key)
+    if not own.height or len(shares) < 2 or standing.control not in shares:
+        return None
+    experiment = Experiment(
+        shares=shares,
+        control=standing.control,
+        unit=tuple(key),
+        effect=-rules.canary_margin,
+        alpha=rules.alpha,
+        costs=costs_of(product),
+        min_coverage=rules.min_coverage,
+    )
+    return experiment_report(own, experiment=experiment).to_json()

@@ -1,0 +1,165 @@
+"""From answers, failures and outcomes of an experiment to what each version did."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from headwater.decisions import Arm, Duel, ExperimentStanding, Traffic, Versus
+from headwater.models import MetricName
+from headwater.models.evaluation_metrics import RESAMPLED
+from headwater.monitoring._costs import DecisionCosts
+from headwater.monitoring._frames import (
+    AT,
+    DECISION,
+    JUDGED,
+    LABEL,
+    LATENCY,
+    OUTCOMES,
+    PREDICTIONS,
+    REQUEST_ID,
+    SCORE,
+    TRUTH,
+    VARIANT,
+    check_columns,
+)
+from headwater.monitoring._metrics import logged_sample
+from headwater.monitoring._rollout import (
+    COUNT,
+    SHADOWS,
+    SettledWindow,
+    decided_by,
+    losses_of,
+    running,
+    settled_rows,
+)
+from headwater.monitoring._windows import Windowing
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentCounts:
+    """What became of an experiment's requests.
+
+    Attributes:
+        arms: What each version did, the control first.
+        duels: Each other version against the control.
+        windows: Which labels count.
+    """
+
+    arms: tuple[Arm, ...]
+    duels: tuple[Duel, ...]
+    windows: tuple[SettledWindow, ...]
+
+    @property
+    def unsettled(self) -> int:
+        """Events whose label is awaited, or whose window is not settled."""
+        return sum(one.events - one.labelled * one.is_settled for one in self.windows)
+
+
+def experiment_counts(
+    answers: pl.DataFrame,
+    failures: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    *,
+    standing: ExperimentStanding,
+    thresholds: Mapping[str, float],
+    slow: timedelta,
+    costs: DecisionCosts | None,
+    windowing: Windowing,
+    min_coverage: float,
+    now: datetime,
+) -> ExperimentCounts:
+    """Counts of one experiment.
+
+    Args:
+        answers: Predictions that were drawn under its policy: `request_id`, `at`, `latency_us`, `variant`, `score`, `decision` and
+            `shadows`, the JSON of other versions' scores.
+        failures: Requests under it that got no answer: `version`, `count`.
+        outcomes: The frame of `join_outcomes`; a prediction that is not there yet awaits its label.
+        standing: The experiment.
+        thresholds: Version to the score from which on it decides for the positive class.
+        slow: Latency above which an answer is slow.
+        costs: The business metric; None takes 1 for a wrong decision.
+        windowing: Windows of labels.
+        min_coverage: Share of a window's events whose label must be known.
+        now: As of when.
+
+    Raises:
+        MissingColumnsError, ColumnTypeError: A frame lacks a column.
+    """
+    check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, LATENCY, VARIANT, SCORE, DECISION, SHADOWS])
+    check_columns(outcomes, OUTCOMES, [REQUEST_ID, LABEL, TRUTH, JUDGED])
+    rows = answers.filter(pl.col(VARIANT).is_in(standing.answering)).with_columns(
+        *(decided_by(name, thresholds).alias(_decided(name)) for name in standing.arms),
+        *(_score(name).alias(_scored(name)) for name in standing.arms),
+    )
+    known, windows = settled_rows(rows, outcomes, windowing, min_coverage, now)
+    failed = {
+        str(name): int(count) for name, count in failures.group_by("version").agg(pl.col(COUNT).sum()).iter_rows()
+    }
+    limit = slow // timedelta(microseconds=1)
+    arms = []
+    for name in standing.arms:
+        own = _own(known, name, standing)
+        loss, wrong = (running(losses_of(own, _decided(name), price)) for price in (costs, None))
+        asked = _own(rows, name, standing)
+        if name in standing.scoring:
+            lost = rows.height - asked.height if name in thresholds else 0
+            traffic = Traffic(version=name, answered=asked.height, failed=lost, wrong=wrong, loss=loss)
+        else:
+            late = asked.filter(pl.col(LATENCY) > limit).height
+            found = failed.get(name, 0)
+            traffic = Traffic(version=name, answered=asked.height, failed=found, slow=late, wrong=wrong, loss=loss)
+        arms.append(Arm(traffic=traffic, positives=int(asked[_decided(name)].sum()), auc=_auc(own, name)))
+    duels = tuple(
+        Duel(version=name, loss=_versus(known, name, standing, costs), wrong=_versus(known, name, standing, None))
+        for name in standing.arms[1:]
+    )
+    return ExperimentCounts(arms=tuple(arms), duels=duels, windows=windows)
+
+
+def _decided(version: str) -> str:
+    return f"__decided {version}"
+
+
+def _scored(version: str) -> str:
+    return f"__scored {version}"
+
+
+def _score(version: str) -> pl.Expr:
+    beside = pl.col(SHADOWS).str.json_path_match(f"$['{version}']").cast(pl.Float64, strict=False)
+    return pl.when(pl.col(VARIANT) == version).then(pl.col(SCORE)).otherwise(beside)
+
+
+def _own(rows: pl.DataFrame, version: str, standing: ExperimentStanding) -> pl.DataFrame:
+    """What a version answered, or of one that only scores, what it scored."""
+    if version in standing.scoring:
+        return rows.drop_nulls(_decided(version))
+    return rows.filter(pl.col(VARIANT) == version)
+
+
+def _versus(known: pl.DataFrame, version: str, standing: ExperimentStanding, costs: DecisionCosts | None) -> Versus:
+    """On the same requests where one of the two only scores; else each on its own."""
+    control = standing.control
+    is_paired = bool({version, control} & set(standing.scoring))
+    ours, theirs = (_own(known, name, standing) for name in (version, control))
+    both = known.drop_nulls([_decided(version), _decided(control)]) if is_paired else known.clear()
+    differences = losses_of(both, _decided(version), costs) - losses_of(both, _decided(control), costs)
+    return Versus(
+        is_paired=is_paired,
+        differences=running((differences + 1) / 2),
+        candidate=running(losses_of(ours, _decided(version), costs)),
+        other=running(losses_of(theirs, _decided(control), costs)),
+    )
+
+
+def _auc(known: pl.DataFrame, version: str) -> float | None:
+    rows = known.drop_nulls([_scored(version), _decided(version)])
+    if rows[LABEL].n_unique() < 2:
+        return None
+    sample = logged_sample(
+        rows[LABEL].to_numpy().astype(np.float64), rows[_scored(version)].to_numpy(), rows[_decided(version)].to_numpy()
+    )
+    return round(float(sample.measure()[RESAMPLED.index(MetricName.AUC)]), 9)
