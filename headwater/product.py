@@ -115,8 +115,8 @@ class Inputs(Protocol):
         """
         ...
 
-    def history(self, path: str) -> Iterator[Commit]:
-        """The commits that wrote `path`, one of those it compares itself with, newest first, up to the input commit."""
+    def history(self, path: str, *, commit: str | None = None) -> Iterator[Commit]:
+        """The commits that wrote `path`, one of those it compares itself with, newest first, up to the input commit (or an older one)."""
         ...
 
     @property
