@@ -279,6 +279,7 @@ class Asset:
         packages: Installed distributions whose version belongs to its code version.
         versioned: Whether each publication gets a semantic version; its function then reports the fact `signature`.
         feed: Records from outside that a table is fed from: its function then returns what it took as `Appended`.
+        refusals: The table (see `headwater.refusals`) that keeps each refused build when its branch is gone; None keeps none.
     """
 
     path: str
@@ -297,6 +298,7 @@ class Asset:
     packages: tuple[str, ...] = ()
     versioned: bool = False
     feed: Feed | None = None
+    refusals: "Asset | None" = None
 
     def __post_init__(self) -> None:
         check_path(self.path)

@@ -24,8 +24,11 @@ class NotReleasedYetError(HeadwaterError):
 class NoVersionError(HeadwaterError):
     """An order that names no version, where none suggests itself."""
 
+    rule = "version"
+
     def __init__(self, *, product: str, problem: str) -> None:
         self.product = product
+        self.evidence: Mapping[str, Any] = {}
         super().__init__(
             f"{product}: {problem}. Name one with --to; `headwater model list --product {product}` shows all."
         )
@@ -51,7 +54,12 @@ def checked_order(inputs: Inputs, product: Product, make: Callable[[str | None],
     versions = Versions(inputs, product)
     now = _with_pending(Release.from_json(statement), inputs, product, versions)
     order = make(version_of_order(now, product.name, newest=versions.newest, **asked))
-    heed(now, order, candidate=versions.candidate(), judged=_judged(versions, order))
+    candidate, judged = versions.candidate(), _judged(versions, order)
+    try:
+        heed(now, order, candidate=candidate, judged=judged)
+    except OrderRefusedError as error:
+        error.evidence = {"release": now.to_json(), "judged": {name: one.to_json() for name, one in judged.items()}}
+        raise
     return order
 
 

@@ -85,17 +85,30 @@ def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     assert labels is not None
     evidence = _evidence(inputs, product, rules, labels)
     decision = decide_retraining(rules, evidence)
-    said = {"action": decision.action.value, "reason": decision.reason, "now": evidence.now.isoformat()}
+    said = {
+        "action": decision.action.value,
+        "rule": decision.rule.value,
+        "reason": decision.reason,
+        "reasons": list(decision.reasons),
+        "held_by": list(decision.held_by),
+        "now": evidence.now.isoformat(),
+    }
     document = {
         "kind": "retraining",
         **said,
-        "reasons": list(decision.reasons),
-        "held_by": list(decision.held_by),
         "rules": declared_values(rules=rules)["rules"],
         "evidence": evidence.to_json(),
     }
     (folder / DECISION_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
-    return Result(facts={DECISION_FACT: {**said, "windows": len(evidence.windows), "new_rows": evidence.new_rows}})
+    return Result(facts={DECISION_FACT: {**said, "evidence": _in_short(evidence)}})
+
+
+def _in_short(evidence: "Evidence") -> dict[str, Any]:
+    """What of the evidence the commit tells; the whole of it stands in the file."""
+    told = evidence.to_json()
+    newest = told["windows"][-1] if told["windows"] else None
+    names = ("reference", "trained", "new_rows", "is_in_flight", "is_stopped")
+    return {"windows": len(told["windows"]), "newest_window": newest, **{name: told[name] for name in names}}
 
 
 def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Labels) -> "Evidence":
