@@ -100,6 +100,11 @@ class ChainPaths:
         return f"{self.product}/rollout_step"
 
     @property
+    def retraining_orders(self) -> str:
+        """Who stopped trainings, or let them begin again."""
+        return f"{self.product}/retraining_orders"
+
+    @property
     def release_refusals(self) -> str:
         """The orders and versions that were refused."""
         return f"{self.product}/release_refusals"

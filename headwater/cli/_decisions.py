@@ -38,7 +38,7 @@ def decisions(name: str, limit: int | None, as_json: bool) -> None:
 
 def recorded_decisions(lake: Lake, product: str, branch: str) -> list[dict[str, Any]]:
     """Every decision of a product, oldest first."""
-    found = [*_recorded(lake, product, branch), *_refused(lake, product, branch)]
+    found = [*_recorded(lake, product, branch), *_refused(lake, product, branch), *_ordered(lake, product, branch)]
     return sorted(found, key=lambda row: str(row["recorded"]))
 
 
@@ -58,6 +58,27 @@ def _recorded(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]
             version = facts.get(RELEASED_FACT) or decision.get("candidate")
             yield _row(commit, kind, version, decision, default="release", actor=record.actor, inputs=record.inputs)
             yield from _unfollowed(commit, facts, record)
+
+
+def _ordered(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
+    """Who stopped trainings, or let them begin again."""
+    path = f"{product}/retraining_orders"
+    if not lake.at(branch).has(path):
+        return
+    for commit in lake.log(branch, path=path):
+        record = commit.provenance
+        output = record.output(path) if record is not None else None
+        order = output.facts.get("order") if output is not None else None
+        if record is None or order is None:
+            continue
+        decision = {
+            "action": order["order"],
+            "reason": order["reason"],
+            "rule": "order",
+            "evidence": {},
+            "order": order,
+        }
+        yield _row(commit, "retraining", None, decision, default="order", actor=order["actor"], inputs=())
 
 
 def _unfollowed(commit: Commit, facts: Mapping[str, Any], record: Provenance) -> Iterator[dict[str, Any]]:

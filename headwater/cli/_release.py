@@ -53,7 +53,7 @@ def promote(product: str, version: str | None, policy: str | None, reason: str, 
 @_reason
 @json_option
 def hold(product: str, reason: str, as_json: bool) -> None:
-    """Lets nothing new go live by itself until `resume`."""
+    """Lets nothing new go live by itself, and no training begin, until `resume`. Trainings alone: `headwater retraining stop`."""
     _order(OrderKind.HOLD, product, None, reason, as_json)
 
 

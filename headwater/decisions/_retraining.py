@@ -60,6 +60,7 @@ class Retraining:
         every: Age of the training that is a reason by itself; None for no such reason.
         cool_down: Time after a training within which none begins.
         daily_budget: Trainings in 24 hours at most.
+        give_up: Time after which a training that was ordered counts as in flight no more, though no model of it was evaluated.
     """
 
     windows: int = 3
@@ -74,6 +75,7 @@ class Retraining:
     every: timedelta | None = None
     cool_down: timedelta = timedelta(days=1)
     daily_budget: int = 1
+    give_up: timedelta = timedelta(days=2)
 
     def __post_init__(self) -> None:
         _check("windows", self.windows, self.windows >= 1, "1 or more")
@@ -86,6 +88,7 @@ class Retraining:
         _check("new_rows", self.new_rows, self.new_rows is None or self.new_rows >= 1, "1 or more, or None")
         _check("every", self.every, self.every is None or self.every > timedelta(0), "above zero, or None")
         _check("cool_down", self.cool_down, self.cool_down >= timedelta(0), "zero or more")
+        _check("give_up", self.give_up, self.give_up > timedelta(0), "above zero")
         _check("daily_budget", self.daily_budget, self.daily_budget >= 0, "0 or more")
 
 
@@ -124,7 +127,7 @@ class Evidence:
         trainings: When trainings began, failed ones too.
         new_rows: Labelled rows since `trained`.
         is_in_flight: Whether a training or a rollout of the product goes on.
-        is_stopped: Whether somebody stopped retraining (the kill switch).
+        is_stopped: Whether somebody stopped retraining (the kill switch), or holds the release.
     """
 
     now: datetime

@@ -349,7 +349,7 @@ def test_a_settled_week_stays_as_it_was_reported(tmp_path: Path) -> None:
 
 
 def decided(folder: Path, found: dict[str, Any], labels: pl.DataFrame, orders: list[str] = ()) -> dict[str, Any]:  # type: ignore[assignment]
-    decision, _ = retraining_assets(PRODUCT)
+    decision, _, _ = retraining_assets(PRODUCT)
     held = folder / "report"
     held.mkdir(parents=True)
     (held / REPORT_FILE).write_text(json.dumps(found))
@@ -385,7 +385,7 @@ def test_every_decision_is_kept_with_its_evidence_refusals_too(tmp_path: Path) -
 
 
 def ordered(folder: Path, decision: dict[str, Any], labels: pl.DataFrame, before: Path | None) -> Path:
-    _, order = retraining_assets(PRODUCT)
+    _, order, _ = retraining_assets(PRODUCT)
     held, made = folder / "decision", folder / "order"
     held.mkdir(parents=True)
     made.mkdir()
