@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -16,6 +16,9 @@ from headwater.product import Inputs, Product
 
 if TYPE_CHECKING:
     from headwater.monitoring import DecisionCosts, ServiceLevels, StageCounts, Windowing
+
+
+_FEW_WINDOWS: Final = 3
 
 
 def rollout_evidence(inputs: Inputs, product: Product, *, watched: str = "") -> RolloutEvidence:
@@ -78,7 +81,7 @@ def _measured(inputs: Inputs, product: Product, standing: Standing, rows: StageR
         mismatch=bool(split and split["mismatch"]),
         errors_allowed=levels.errors,
         slow_allowed=1 - levels.latency_share,
-        wrong_allowed=_wrong_allowed(product, judged[standing.candidate]),
+        **_accuracy(product, standing, rows, judged, counts.versus_wrong),
         facts=facts,
     )
 
@@ -118,12 +121,44 @@ def _evaluation(inputs: Inputs, product: Product, version: str) -> dict[str, Any
     return {}
 
 
-def _wrong_allowed(product: Product, evaluation: Mapping[str, Any]) -> float | None:
-    """Share of wrong decisions that breaks the promise, where one was made: bad weather makes every version worse."""
-    if product.service_levels is None or not evaluation:
+def _accuracy(
+    product: Product,
+    standing: Standing,
+    rows: StageRows,
+    judged: Mapping[str, Mapping[str, Any]],
+    versus_wrong: Versus,
+) -> dict[str, Any]:
+    """What says how good a version in its watch decides: empty before that."""
+    from headwater.monitoring import wrong_by_window
+
+    levels = levels_of(product)
+    if not standing.is_watch:
+        return {}
+    if standing.is_compared:
+        return {"accuracy_drop": levels.accuracy_drop, "versus_wrong": versus_wrong}
+    how: dict[str, Any] = {
+        "windowing": windowing_of(product),
+        "min_coverage": product.rollout.rules.min_coverage,
+        "now": rows.now,
+    }
+    now = wrong_by_window(rows.answers, rows.outcomes, version=standing.candidate, **how)
+    return {
+        "accuracy_drop": levels.accuracy_drop,
+        "wrong_now": now,
+        "wrong_before": wrong_by_window(rows.long_before, rows.told_before, version=standing.other, **how),
+        "wrong_allowed": _wrong_allowed(product, judged[standing.other] or judged[standing.candidate], len(now)),
+    }
+
+
+def _wrong_allowed(product: Product, evaluation: Mapping[str, Any], windows: int) -> float | None:
+    """Share of wrong decisions that breaks the promise; of one that nobody declared not before some windows were seen.
+
+    By its evaluation nobody knows by how much days differ: one bad day would send a version back.
+    """
+    if not evaluation or (product.service_levels is None and windows < _FEW_WINDOWS):
         return None
     found = next((one["value"] for one in evaluation["metrics"] if one["name"] == "accuracy"), None)
-    return None if found is None else 1 - found * (1 - product.service_levels.accuracy_drop)
+    return None if found is None else 1 - found * (1 - levels_of(product).accuracy_drop)
 
 
 def _compared_before(evaluation: Mapping[str, Any], candidate: str) -> dict[str, Any] | None:

@@ -12,6 +12,8 @@ from headwater.product import Inputs, Product
 
 BEFORE: Final = timedelta(days=7)
 """So much of the time before a rollout says what the service was like without it."""
+LONG_BEFORE: Final = timedelta(days=28)
+"""So much of the time before says how good decisions were, and by how much days differ."""
 SLACK: Final = timedelta(days=7)
 """By so much a service's clock may be behind the lake's: older records of the stage are not looked for."""
 _ANSWERS: Final = (
@@ -29,6 +31,8 @@ class StageRows:
         failed: Requests that got no answer under its policy.
         failures: Requests that got no answer since, under whatever policy.
         before: Answers of the time before the rollout, none under its releases.
+        long_before: Of a longer time before, what was decided.
+        told_before: The outcomes of those.
         failures_before: Requests that got none then.
         outcomes: Of the answers since.
         first: The newest instant that requests were about when the first one since came in; None before that.
@@ -40,6 +44,8 @@ class StageRows:
     failed: pl.DataFrame
     failures: pl.DataFrame
     before: pl.DataFrame
+    long_before: pl.DataFrame
+    told_before: pl.DataFrame
     failures_before: pl.DataFrame
     outcomes: pl.DataFrame
     first: datetime | None
@@ -59,7 +65,10 @@ def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | No
     is_seen, is_before = _is_seen(served, since), _is_before(served, begun)
     answers = table.select(*_ANSWERS, *_extra(product, table)).filter(is_seen).collect().sort("received", "request_id")
     failed = failures.filter(is_seen).collect()
-    outcomes = inputs.table(paths.outcomes).filter(pl.col("received") >= since - SLACK).collect()
+    told = inputs.table(paths.outcomes)
+    is_long_before = _is_before(served, begun, LONG_BEFORE)
+    long_before = table.filter(is_long_before).select("request_id", "at", "variant", "decision").collect()
+    outcomes = told.filter(pl.col("received") >= since - SLACK).collect()
     outcomes = outcomes.join(answers.select("request_id"), on="request_id", how="semi")
     moments: list[Any] = [answers["at"].max(), outcomes["label_known_at"].max()]
     return StageRows(
@@ -67,6 +76,8 @@ def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | No
         answers=answers.filter(_is_of_stage(served, since) & pl.col("propensity").is_not_null()),
         failed=failed.filter(_is_of_stage(served, since)),
         failures=failed,
+        long_before=long_before,
+        told_before=told.filter(pl.col("received") >= begun - LONG_BEFORE).collect(),
         before=table.filter(is_before).select("latency_us").collect(),
         failures_before=failures.filter(is_before).collect(),
         outcomes=outcomes,
@@ -85,7 +96,7 @@ def _extra(product: Product, table: pl.LazyFrame) -> list[str]:
 
 def _followed(table: pl.LazyFrame, failures: pl.LazyFrame, begun: datetime) -> list[str]:
     """The commits under which services answered, or failed to, since the rollout began or not long before."""
-    recent = pl.col("received") >= begun - max(SLACK, BEFORE)
+    recent = pl.col("received") >= begun - max(SLACK, LONG_BEFORE)
     found = [rows.filter(recent).select("commit").unique().collect()["commit"] for rows in (table, failures)]
     return pl.concat(found).unique().sort().to_list()
 
@@ -102,9 +113,9 @@ def _is_seen(served: Served, since: datetime) -> pl.Expr:
     return is_recent & ((pl.col("received") >= since) | pl.col("commit").is_in(sorted(served.stage)))
 
 
-def _is_before(served: Served, begun: datetime) -> pl.Expr:
+def _is_before(served: Served, begun: datetime, length: timedelta = BEFORE) -> pl.Expr:
     """Of a record: it came in the time before the rollout, and none of its versions had a part in it."""
-    past = pl.col("received").is_between(begun - BEFORE, begun, closed="left")
+    past = pl.col("received").is_between(begun - length, begun, closed="left")
     return past & ~pl.col("commit").is_in(sorted(served.rolling))
 
 

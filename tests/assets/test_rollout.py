@@ -310,6 +310,32 @@ def test_a_past_that_is_played_again_has_its_own_time(tmp_path: Path) -> None:
     assert "its watch is over" in scene.decision()["reason"]
 
 
+def test_a_product_that_declares_nothing_goes_back_for_its_accuracy(tmp_path: Path) -> None:
+    """Nobody had declared service levels, so that a version that was always wrong stayed."""
+    scene = RolloutScene(tmp_path, Rollout(rules=RULES), replace(TOY, service_levels=None, performance=None))
+    scene.version(LIVE)
+    for day in range(5):
+        scene.answers(range(day * 100, day * 100 + 100), LIVE, at=AT + day * DAY)
+    scene.settle()
+    scene.version(NEW)
+    for day in range(5, 8):
+        scene.answers(range(day * 100, day * 100 + 100), NEW, at=AT + day * DAY)
+
+    def label(wrong: Callable[[int], bool]) -> None:
+        rows = [(order, AT + order // 100 * DAY) for order in range(800)]
+        scene.label((order, at, int(not wrong(order)), at + 2 * DAY) for order, at in rows)
+
+    label(lambda order: order % 10 == order // 100 % 3)
+    scene.settle()
+    assert said(scene) == ("wait", "watch"), scene.decision()["reason"]
+    found = scene.decision()["evidence"]
+    assert (len(found["wrong_before"]), found["wrong_now"]) == (5, [0.1, 0.1, 0.1])
+    label(lambda order: order % 10 == order // 100 % 3 if order < 500 else order % 2 == 0)
+    scene.settle()
+    assert said(scene) == ("abort", "accuracy"), scene.decision()["reason"]
+    assert (scene.statement()["version"], list(scene.statement()["barred"])) == (LIVE, [NEW])
+
+
 def test_an_early_answer_about_the_past_alone_ends_no_watch(tmp_path: Path) -> None:
     scene = RolloutScene(tmp_path, Rollout(rules=RULES))
     scene.version(LIVE)
