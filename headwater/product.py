@@ -117,8 +117,8 @@ class Inputs(Protocol):
         """
         ...
 
-    def history(self, path: str) -> Iterator[Commit]:
-        """The commits that wrote `path`, one of those it compares itself with, newest first, up to the input commit."""
+    def history(self, path: str, *, commit: str | None = None) -> Iterator[Commit]:
+        """The commits that wrote `path`, one of those it compares itself with, newest first, up to the input commit (or an older one)."""
         ...
 
     @property
@@ -281,6 +281,7 @@ class Asset:
         packages: Installed distributions whose version belongs to its code version.
         versioned: Whether each publication gets a semantic version; its function then reports the fact `signature`.
         feed: Records from outside that a table is fed from: its function then returns what it took as `Appended`.
+        refusals: The table (see `headwater.refusals`) that keeps each refused build when its branch is gone; None keeps none.
     """
 
     path: str
@@ -299,6 +300,7 @@ class Asset:
     packages: tuple[str, ...] = ()
     versioned: bool = False
     feed: Feed | None = None
+    refusals: "Asset | None" = None
 
     def __post_init__(self) -> None:
         check_path(self.path)

@@ -174,12 +174,17 @@ def _evaluations(lake: Lake, product: str, ref: str) -> dict[str, Mapping[str, A
 
 
 def _states(lake: Lake, product: str, ref: str) -> dict[str, ModelState]:
+    from headwater.refusals import GATES, read_refusals  # a service, which asks for no states, starts without it
+
     path = f"{product}/release"
     states: dict[str, ModelState] = {}
     for branch in lake.branches():
         if branch.name.startswith("tx-"):
             refused = _refused_release(lake.resolve(branch.commit), path)
             states |= dict.fromkeys(refused, ModelState.REFUSED)
+    if (there := lake.at(ref)).has(kept := f"{product}/release_refusals"):
+        gates = (one for one in read_refusals(there.table(kept)) if one.what == GATES)
+        states |= dict.fromkeys((name for one in gates for name in (one.version or "").split(", ")), ModelState.REFUSED)
     for facts in _facts(lake, path, ref):
         states[str(facts.get(RELEASED_FACT, ""))] = ModelState.SUPERSEDED
     statement = release_statement(lake, product, ref=ref)

@@ -48,9 +48,13 @@ def microseconds(at: datetime) -> int:
 
 
 class RolloutScene(Scene):
-    """Builds everything between the logs and the release, in the order in which automation does."""
+    """Builds everything between the logs and the release, in the order in which automation does.
+
+    `ahead` is by how much the service's clock is ahead of the lake's.
+    """
 
     def __init__(self, state: Path, rollout: Rollout, product: Product = TOY) -> None:
+        self.ahead = timedelta(0)
         super().__init__(state, replace(product, rollout=rollout))
         self.label(())
         self.settle()
@@ -109,7 +113,7 @@ class RolloutScene(Scene):
     def failures(self, version: str, count: int, *, code: str = "failed", commit: str = "") -> None:
         """Puts failures in their log, as a service that follows the newest release has them."""
         log = LogWriter(self.state / "serving" / "failures" / NAME, segment_bytes=2**14)
-        now, head = microseconds(datetime.now(UTC)), commit or self.lake.resolve("main").id
+        now, head = microseconds(datetime.now(UTC) + self.ahead), commit or self.lake.resolve("main").id
         record = FailureRecord(failed_product=NAME, version=version, code=code, at=now, count=count, commit=head)
         log.append([encode_failure(record)])
         log.close()
@@ -118,7 +122,7 @@ class RolloutScene(Scene):
         self, order: int, version: str, at: datetime, head: str, changes: Mapping[str, Any]
     ) -> PredictionRecord:
         usual: dict[str, Any] = {
-            "request_id": f"r{order}", "product": NAME, "at": microseconds(at), "received": microseconds(datetime.now(UTC)),
+            "request_id": f"r{order}", "product": NAME, "at": microseconds(at), "received": microseconds(datetime.now(UTC) + self.ahead),
             "latency": 900, "version": version, "variant": version, "score": 0.9, "decision": True, "propensity": 1.0,
             "request": {"order": order}, "features": {}, "commit": head,
         }  # fmt: skip

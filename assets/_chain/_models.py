@@ -17,7 +17,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
     from assets._chain._performance import performance_asset
     from assets._chain._predictions import predictions_asset
     from assets._chain._release import release_asset
-    from assets._chain._release_orders import release_orders_asset
+    from assets._chain._release_orders import release_orders_asset, release_refusals_asset
     from assets._chain._retraining import retraining_assets
     from assets._chain._review_answers import review_answers_asset
     from assets._chain._rollout import rollout_assets
@@ -40,6 +40,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         model_card_asset(product),
         *drift_assets(product),
         release_orders_asset(product),
+        release_refusals_asset(product),
         failures_asset(product),
         experiment_asset(product),
         *rollout_assets(product),

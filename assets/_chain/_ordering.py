@@ -25,8 +25,11 @@ class NotReleasedYetError(HeadwaterError):
 class NoVersionError(HeadwaterError):
     """An order that names no version, where none suggests itself."""
 
+    rule = "version"
+
     def __init__(self, *, product: str, problem: str) -> None:
         self.product = product
+        self.evidence: Mapping[str, Any] = {}
         super().__init__(
             f"{product}: {problem}. Name one with --to; `headwater model list --product {product}` shows all."
         )
@@ -52,10 +55,15 @@ def checked_order(inputs: Inputs, product: Product, make: Callable[[str | None],
     versions = Versions(inputs, product)
     now = _with_pending(Release.from_json(statement), inputs, product, versions)
     order = make(version_of_order(now, product.name, newest=versions.newest, **asked))
-    after = heed(now, order, candidate=versions.candidate(), judged=_judged(versions, order))
-    if after.policy != now.policy and (unknown := undrawable(product, after.policy, versions)):
-        problem = told_undrawable(product.name, unknown).removesuffix(".")
-        raise OrderRefusedError(order=order, problem=problem, remedy="Nothing was ordered.")
+    candidate, judged = versions.candidate(), _judged(versions, order)
+    try:
+        after = heed(now, order, candidate=candidate, judged=judged)
+        if unknown := undrawable(product, after.policy, versions):
+            problem = told_undrawable(product.name, unknown).removesuffix(".")
+            raise OrderRefusedError(order=order, rule="undrawable", problem=problem, remedy="Nothing was ordered.")
+    except OrderRefusedError as error:
+        error.evidence = {"release": now.to_json(), "judged": {name: one.to_json() for name, one in judged.items()}}
+        raise
     return order
 
 

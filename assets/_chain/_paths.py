@@ -110,6 +110,16 @@ class ChainPaths:
         return f"{self.product}/rollout_step"
 
     @property
+    def retraining_orders(self) -> str:
+        """Who stopped trainings, or let them begin again."""
+        return f"{self.product}/retraining_orders"
+
+    @property
+    def release_refusals(self) -> str:
+        """The orders and versions that were refused."""
+        return f"{self.product}/release_refusals"
+
+    @property
     def release_orders(self) -> str:
         """What people ordered of the release, one row an order."""
         return f"{self.product}/release_orders"

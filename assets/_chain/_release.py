@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
+from assets._chain._release_orders import release_refusals_asset
 from assets._chain._rules_of_requests import drawn_by, hidden, told_undrawable, undrawable
 from assets._chain._versions import Versions
 from headwater.decisions import (
@@ -67,6 +68,7 @@ def release_asset(product: Product) -> Asset:
                 name="policy_can_be_served", judge=_policy_can_be_served, description="The service can read the policy."
             ),
         ),
+        refusals=release_refusals_asset(product),
         description="Which versions answer, under which policy, by whose word, on which evidence.",
         kinds=("json",),
         declaration=declared_values(
@@ -103,6 +105,7 @@ def _release(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         STATEMENT_FACT: {
             **{name: statement[name] for name in _TOLD},
             "orders": [order.to_json() for order in given.orders],
+            "refused": {one.id: why for one in given.orders if (why := found.release.refused.get(one.id)) is not None},
         },
         _JUDGED: {name: details[name]["gates"] for name in judged},
         _UNDRAWABLE: list(unknown),

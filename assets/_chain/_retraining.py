@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._declare import declared_values
+from assets._chain._in_flight import is_training
+from assets._chain._kept_table import kept_table
 from assets._chain._paths import ChainPaths
 from assets._chain._performance import REPORT_FILE
 from assets._chain._performance_page import metric_of
@@ -18,6 +20,7 @@ from assets._chain._release import RELEASE_FILE
 from headwater.lake import Kind
 from headwater.names import DECISION_FACT
 from headwater.product import Asset, Inputs, Labels, Product, Result
+from headwater.retraining_orders import SCHEMA, read_retraining_orders, stopped_by
 
 if TYPE_CHECKING:
     from headwater.decisions import Evidence, Retraining, Window
@@ -28,7 +31,7 @@ METRIC: Final = "auc"
 
 
 def retraining_assets(product: Product) -> tuple[Asset, ...]:
-    """The decision and the order of a product that declares when it is trained again."""
+    """The decision, the order, and what people order of both, of a product that declares when it is trained again."""
     if product.retraining is None or product.labels is None:
         return ()
     paths = ChainPaths(product=product.name)
@@ -37,7 +40,14 @@ def retraining_assets(product: Product) -> tuple[Asset, ...]:
         kind=Kind.FOLDER,
         compute=partial(_decide, product=product),
         inputs=(paths.performance_report, product.labels.path),
-        previous=(paths.training_order, paths.release, paths.evaluation),
+        previous=(
+            paths.training_order,
+            paths.release,
+            paths.evaluation,
+            paths.training_set,
+            paths.model,
+            paths.retraining_orders,
+        ),
         description="Whether to train again now: every decision with its evidence and its reason, refusals too.",
         kinds=("json",),
         declaration=declared_values(rules=product.retraining),
@@ -51,7 +61,12 @@ def retraining_assets(product: Product) -> tuple[Asset, ...]:
         description="Until when labels count in a training: moved on by a decision to train again, and by nothing else.",
         kinds=("json",),
     )
-    return decision, order
+    orders = kept_table(
+        paths.retraining_orders,
+        SCHEMA,
+        "Who stopped the trainings of the product, or let them begin again, and why.",
+    )
+    return decision, order, orders
 
 
 def as_of(order: Path) -> datetime:
@@ -85,17 +100,30 @@ def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     assert labels is not None
     evidence = _evidence(inputs, product, rules, labels)
     decision = decide_retraining(rules, evidence)
-    said = {"action": decision.action.value, "reason": decision.reason, "now": evidence.now.isoformat()}
+    said = {
+        "action": decision.action.value,
+        "rule": decision.rule.value,
+        "reason": decision.reason,
+        "reasons": list(decision.reasons),
+        "held_by": list(decision.held_by),
+        "now": evidence.now.isoformat(),
+    }
     document = {
         "kind": "retraining",
         **said,
-        "reasons": list(decision.reasons),
-        "held_by": list(decision.held_by),
         "rules": declared_values(rules=rules)["rules"],
         "evidence": evidence.to_json(),
     }
     (folder / DECISION_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
-    return Result(facts={DECISION_FACT: {**said, "windows": len(evidence.windows), "new_rows": evidence.new_rows}})
+    return Result(facts={DECISION_FACT: {**said, "evidence": _in_short(evidence)}})
+
+
+def _in_short(evidence: "Evidence") -> dict[str, Any]:
+    """What of the evidence the commit tells; the whole of it stands in the file."""
+    told = evidence.to_json()
+    newest = told["windows"][-1] if told["windows"] else None
+    names = ("reference", "trained", "new_rows", "is_in_flight", "is_stopped")
+    return {"windows": len(told["windows"]), "newest_window": newest, **{name: told[name] for name in names}}
 
 
 def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Labels) -> "Evidence":
@@ -119,9 +147,17 @@ def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Lab
         trained=trained,
         trainings=tuple(datetime.fromisoformat(order["as_of"]) for order in orders),
         new_rows=since,
-        is_in_flight=bool(statement.get("rollout")),
-        is_stopped=bool(statement.get("held")),
+        is_in_flight=bool(statement.get("rollout"))
+        or is_training(inputs, paths, trained, now=now, longest=rules.give_up),
+        is_stopped=bool(statement.get("held")) or _is_stopped(inputs, paths),
     )
+
+
+def _is_stopped(inputs: Inputs, paths: ChainPaths) -> bool:
+    """Whether somebody stopped trainings by an order. A hold of the release stops them too."""
+    path = paths.retraining_orders
+    there = inputs.previous(path)
+    return there is not None and stopped_by(read_retraining_orders(there.table(path))) is not None
 
 
 def _window(raw: Mapping[str, Any]) -> "Window":

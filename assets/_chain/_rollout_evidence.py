@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from assets._chain._evaluation import EVALUATION_FILE
 from assets._chain._paths import ChainPaths
-from assets._chain._rollout_standing import Stood, served_under, standing_of
+from assets._chain._rollout_rows import StageRows, key_of, stage_rows
+from assets._chain._rollout_standing import standing_of
 from assets._chain._rules_of_requests import drawn_by
 from headwater.decisions import RolloutEvidence, Standing, Versus
 from headwater.names import VERSION_FACT
@@ -19,38 +18,8 @@ from headwater.product import Inputs, Product
 if TYPE_CHECKING:
     from headwater.monitoring import DecisionCosts, ServiceLevels, StageCounts, Windowing
 
-BEFORE: Final = timedelta(days=7)
-"""So much of the time before a rollout says what the service was like without it."""
-_ANSWERS: Final = (
-    "request_id", "at", "received", "latency_us", "variant", "propensity", "decision", "shadows", "commit",
-)  # fmt: skip
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Rows:
-    """Rows of the lake.
-
-    Attributes:
-        seen: Answers since the stage began, oldest received first.
-        answers: Those that were drawn under its policy.
-        failed: Requests that got no answer under its policy.
-        failures: Requests that got no answer since, under whatever policy.
-        before: Answers of the time before the rollout.
-        failures_before: Requests that got none then.
-        outcomes: Of the answers since.
-        first: The newest instant that requests were about when the first one since came in; None before that.
-        now: The newest instant that the requests since, and their labels, know of.
-    """
-
-    seen: pl.DataFrame
-    answers: pl.DataFrame
-    failed: pl.DataFrame
-    failures: pl.DataFrame
-    before: pl.DataFrame
-    failures_before: pl.DataFrame
-    outcomes: pl.DataFrame
-    first: datetime | None
-    now: datetime
+_FEW_WINDOWS: Final = 3
 
 
 def rollout_evidence(inputs: Inputs, product: Product, *, watched: str = "") -> RolloutEvidence:
@@ -66,7 +35,7 @@ def rollout_evidence(inputs: Inputs, product: Product, *, watched: str = "") -> 
         return RolloutEvidence(standing=None, idle=stood.idle)
     if stood.standing.since_commit == watched:
         return _over(stood.standing)
-    rows = _rows(inputs, product, stood, stood.standing)
+    rows = stage_rows(inputs, product, stood)
     if rows is None:
         return RolloutEvidence(standing=stood.standing)
     rules, standing = product.rollout.rules, stood.standing
@@ -80,7 +49,7 @@ def _over(standing: Standing) -> RolloutEvidence:
     return RolloutEvidence(standing=None, idle=said, watched=standing.since_commit)
 
 
-def _measured(inputs: Inputs, product: Product, standing: Standing, rows: _Rows) -> RolloutEvidence:
+def _measured(inputs: Inputs, product: Product, standing: Standing, rows: StageRows) -> RolloutEvidence:
     from headwater.monitoring import stage_counts, traffic_before
 
     rules, levels, costs = product.rollout.rules, levels_of(product), costs_of(product)
@@ -113,7 +82,7 @@ def _measured(inputs: Inputs, product: Product, standing: Standing, rows: _Rows)
         mismatch=bool(split and split["mismatch"]),
         errors_allowed=levels.errors,
         slow_allowed=1 - levels.latency_share,
-        wrong_allowed=_wrong_allowed(product, judged[standing.candidate]),
+        **_accuracy(product, standing, rows, judged, counts.versus_wrong),
         facts=facts,
     )
 
@@ -138,54 +107,6 @@ def windowing_of(product: Product) -> "Windowing":
     return Windowing(length=product.rollout.rules.window, zone=zone)
 
 
-def _rows(inputs: Inputs, product: Product, stood: Stood, standing: Standing) -> _Rows | None:
-    """None before the first prediction."""
-    paths, since, begun = ChainPaths(product=product.name), standing.since, stood.begun
-    assert stood.release is not None
-    assert begun is not None
-    table, failures = inputs.table(paths.predictions), inputs.table(paths.service_failures)
-    told = inputs.table(paths.outcomes)
-    newest: Any = table.select(pl.col("at").max()).collect().item()
-    if newest is None and not (failures.select(pl.len()).collect().item()):
-        return None
-    there = table.collect_schema().names()
-    wanted = dict.fromkeys((*_key(product), *drawn_by(product)))
-    extra = [name for name in wanted if name not in _ANSWERS and name in there]
-    extra += ["request"] if any(name not in there for name in drawn_by(product)) else []
-    seen = table.select(*_ANSWERS, *extra).filter(pl.col("received") >= since).collect().sort("received", "request_id")
-    failed = failures.filter(pl.col("received") >= since).collect()
-    followed = pl.concat([seen["commit"], failed["commit"]]).unique().sort().to_list()
-    commits = served_under(inputs, paths.release, stood.release, followed)
-    answers = seen.filter(pl.col("commit").is_in(commits) & pl.col("propensity").is_not_null())
-    past = pl.col("received").is_between(begun - BEFORE, begun, closed="left")
-    outcomes = told.filter(pl.col("received") >= since).collect()
-    moments: list[Any] = [seen["at"].max(), outcomes["label_known_at"].max()]
-    return _Rows(
-        seen=seen,
-        answers=answers,
-        failed=failed.filter(pl.col("commit").is_in(commits)),
-        failures=failed,
-        before=table.select("received", "latency_us").filter(past).collect(),
-        failures_before=failures.filter(past).collect(),
-        outcomes=outcomes,
-        first=_first(table, seen, since),
-        now=max((one for one in moments if one is not None), default=since),
-    )
-
-
-def _first(table: pl.LazyFrame, seen: pl.DataFrame, since: datetime) -> datetime | None:
-    """Where the time of the requests stood when the first one of a stage came in.
-
-    A request about last month that comes in first does not make a stage last a month: time goes on from where it stood. Unless all
-    of it lies further back, as when a past is played again.
-    """
-    if not seen.height:
-        return None
-    before: Any = table.filter(pl.col("received") < since).select(pl.col("at").max()).collect().item()
-    first, newest = seen["at"][0], seen["at"].max()
-    return before if before is not None and first < before <= newest else first
-
-
 def _evaluation(inputs: Inputs, product: Product, version: str) -> dict[str, Any]:
     """The newest evaluation of a version; empty when there is none."""
     path = ChainPaths(product=product.name).evaluation
@@ -201,12 +122,44 @@ def _evaluation(inputs: Inputs, product: Product, version: str) -> dict[str, Any
     return {}
 
 
-def _wrong_allowed(product: Product, evaluation: Mapping[str, Any]) -> float | None:
-    """Share of wrong decisions that breaks the promise, where one was made: bad weather makes every version worse."""
-    if product.service_levels is None or not evaluation:
+def _accuracy(
+    product: Product,
+    standing: Standing,
+    rows: StageRows,
+    judged: Mapping[str, Mapping[str, Any]],
+    versus_wrong: Versus,
+) -> dict[str, Any]:
+    """What says how good a version in its watch decides: empty before that."""
+    from headwater.monitoring import wrong_by_window
+
+    levels = levels_of(product)
+    if not standing.is_watch:
+        return {}
+    if standing.is_compared:
+        return {"accuracy_drop": levels.accuracy_drop, "versus_wrong": versus_wrong}
+    how: dict[str, Any] = {
+        "windowing": windowing_of(product),
+        "min_coverage": product.rollout.rules.min_coverage,
+        "now": rows.now,
+    }
+    now = wrong_by_window(rows.answers, rows.outcomes, version=standing.candidate, **how)
+    return {
+        "accuracy_drop": levels.accuracy_drop,
+        "wrong_now": now,
+        "wrong_before": wrong_by_window(rows.long_before, rows.told_before, version=standing.other, **how),
+        "wrong_allowed": _wrong_allowed(product, judged[standing.other] or judged[standing.candidate], len(now)),
+    }
+
+
+def _wrong_allowed(product: Product, evaluation: Mapping[str, Any], windows: int) -> float | None:
+    """Share of wrong decisions that breaks the promise; of one that nobody declared not before some windows were seen.
+
+    By its evaluation nobody knows by how much days differ: one bad day would send a version back.
+    """
+    if not evaluation or (product.service_levels is None and windows < _FEW_WINDOWS):
         return None
     found = next((one["value"] for one in evaluation["metrics"] if one["name"] == "accuracy"), None)
-    return None if found is None else 1 - found * (1 - product.service_levels.accuracy_drop)
+    return None if found is None else 1 - found * (1 - levels_of(product).accuracy_drop)
 
 
 def _compared_before(evaluation: Mapping[str, Any], candidate: str) -> dict[str, Any] | None:
@@ -257,11 +210,6 @@ def _split(product: Product, standing: Standing, answers: pl.DataFrame) -> dict[
     return sample_ratio(known, _shares(standing)).to_json()
 
 
-def _key(product: Product) -> tuple[str, ...]:
-    assert product.labels is not None
-    return product.labels.key
-
-
 def _units(product: Product, answers: pl.DataFrame) -> pl.DataFrame:
     """The first answer to each unit that was drawn: requests that were drawn together are one. None where the log must not name it."""
     names = drawn_by(product)
@@ -275,13 +223,13 @@ def _units(product: Product, answers: pl.DataFrame) -> pl.DataFrame:
     return answers.with_columns(said).drop_nulls(unit).unique(unit, keep="first", maintain_order=True)
 
 
-def _test(product: Product, standing: Standing, rows: _Rows) -> dict[str, Any] | None:
+def _test(product: Product, standing: Standing, rows: StageRows) -> dict[str, Any] | None:
     """The report of a test of the two versions, for one look: power, and rows that it would need."""
     from headwater.monitoring import Experiment, experiment_report
 
     if not 0 < standing.share < 1:
         return None
-    rules, key = product.rollout.rules, list(_key(product))
+    rules, key = product.rollout.rules, list(key_of(product))
     own = rows.outcomes.join(rows.answers.select("request_id"), on="request_id", how="semi").drop_nulls(key)
     if not own.height:
         return None

@@ -1,7 +1,7 @@
 """Which stage a rollout stands at, and since when, as the release and its history say it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from assets._chain._paths import ChainPaths
 from assets._chain._release import RELEASE_FILE
 from headwater.decisions import Release, Standing, policy_versions
 from headwater.lake import Commit
-from headwater.lake.errors import CollectedCommitError, LakeError
+from headwater.lake.errors import CollectedCommitError, RefNotFoundError
 from headwater.names import RELEASED_FACT, STATEMENT_FACT, InvalidNameError
 from headwater.product import Inputs, Product
 
@@ -24,12 +24,18 @@ class Stood:
         idle: Then why not.
         release: What the release says, None before the first.
         begun: When the candidate came in at all, by the lake's clock.
+        stage: Commits of the release since the stage began: what is served under one of them belongs to the stage.
+        rolling: Commits of the release since the candidate came in.
+        is_told: Whether commits tell where the stage begins; a revert and a merge do not.
     """
 
     standing: Standing | None
     idle: str = ""
     release: Release | None = None
     begun: datetime | None = None
+    stage: frozenset[str] = frozenset()
+    rolling: frozenset[str] = frozenset()
+    is_told: bool = True
 
 
 def standing_of(inputs: Inputs, product: Product) -> Stood:
@@ -57,6 +63,9 @@ def standing_of(inputs: Inputs, product: Product) -> Stood:
         standing=_standing(product, release, candidate, other, history.since),
         release=release,
         begun=history.begun.created,
+        stage=frozenset(history.stage),
+        rolling=frozenset(history.rolling),
+        is_told=history.is_told,
     )
 
 
@@ -84,11 +93,17 @@ class _History:
         since: The first with the policy that stands.
         begun: The first whose policy names the newest version of it.
         before: The one before `since`, None when that is the first.
+        stage: Ids of those from `since` on.
+        rolling: Ids of those from `begun` on.
+        is_told: Whether `since` and `before` tell what they say.
     """
 
     since: Commit
     begun: Commit
     before: Commit | None
+    stage: tuple[str, ...]
+    rolling: tuple[str, ...]
+    is_told: bool
 
 
 def _history(inputs: Inputs, path: str, release: Release) -> _History:
@@ -96,20 +111,30 @@ def _history(inputs: Inputs, path: str, release: Release) -> _History:
     said = release.to_json()
     now = (said["version"], said["policy"])
     candidate = release.rollout.candidate if release.rollout is not None else release.version
-    since: Commit | None = None
-    begun: Commit | None = None
+    stage: list[Commit] = []
+    rolling: list[Commit] = []
     before: Commit | None = None
+    is_told = True
     for commit, told in _told(inputs, path):
-        if since is None or (before is None and (told.get("version"), told.get("policy")) == now):
-            since = begun = commit
+        if not stage or (before is None and (told.get("version"), told.get("policy")) == now):
+            stage.append(commit)
+            rolling.append(commit)
+            is_told = bool(told)
             continue
+        is_told = is_told and (before is not None or bool(told))
         before = before or commit
         if candidate not in _versions(told):
             break
-        begun = commit
-    assert since is not None  # the release stands, so that a commit wrote it
-    assert begun is not None
-    return _History(since=since, begun=begun, before=before)
+        rolling.append(commit)
+    assert stage  # the release stands, so that a commit wrote it
+    return _History(
+        since=stage[-1],
+        begun=rolling[-1],
+        before=before,
+        stage=tuple(one.id for one in stage),
+        rolling=tuple(one.id for one in rolling),
+        is_told=is_told,
+    )
 
 
 def _told(inputs: Inputs, path: str) -> Iterator[tuple[Commit, Mapping[str, Any]]]:
@@ -152,26 +177,41 @@ def _release_at(inputs: Inputs, path: str, commit: Commit) -> Release | None:
     return Release.from_json(json.loads((found.folder(path) / RELEASE_FILE).read_text()))
 
 
-def served_under(inputs: Inputs, path: str, release: Release, commits: list[str]) -> list[str]:
-    """Of the commits that services followed, those whose release has the policy that stands.
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """Commits that services followed, by the release that each of them had. A service says with each record which one it followed.
 
-    A service follows a moment late, and says with each answer which commit it followed.
+    Attributes:
+        stage: Under the release of the stage that stands: what names one was served in it, whatever a clock says.
+        alike: Under a release that says the same, where no commit tells when the stage began: what came in since belongs to it.
+        rolling: Since the candidate came in at all.
     """
-    now = (release.version, release.policy)
-    found: dict[str, Release] = {}
-    kept = []
+
+    stage: frozenset[str]
+    alike: frozenset[str]
+    rolling: frozenset[str]
+
+
+def served_under(inputs: Inputs, path: str, stood: Stood, commits: Iterable[str]) -> Served:
+    """Of the commits that services followed, those that belong to the stage that stands. A service follows a moment late."""
+    stage, alike, rolling = set(), set(), set()
     for commit in commits:
         try:
-            past = inputs.previous(path, commit=commit)
-        except (LakeError, InvalidNameError):  # collected, or no commit of this lake
+            written = next(inputs.history(path, commit=commit), None)
+        except (CollectedCommitError, RefNotFoundError, InvalidNameError):  # no commit of this lake any more, or ever
             continue
-        if past is None:
+        if written is None:
             continue
-        version = past.entry(path).data_version
-        if version not in found:
-            found[version] = Release.from_json(json.loads((past.folder(path) / RELEASE_FILE).read_text()))
-        then = found[version]
-        if (then.version, then.policy) == now:
-            kept.append(commit)
+        if written.id in stood.rolling:
+            rolling.add(commit)
+        if written.id in stood.stage:
+            stage.add(commit)
+        elif not stood.is_told and _says_the_same(inputs, path, stood, written):
+            alike.add(commit)
     inputs.previous(path)  # on record is what stands
-    return kept
+    return Served(stage=frozenset(stage), alike=frozenset(alike), rolling=frozenset(rolling))
+
+
+def _says_the_same(inputs: Inputs, path: str, stood: Stood, written: Commit) -> bool:
+    then, now = _release_at(inputs, path, written), stood.release
+    return then is not None and now is not None and (then.version, then.policy) == (now.version, now.policy)

@@ -59,7 +59,7 @@ def service_report_asset(product: Product) -> Asset:
         ),
         description="Latency, errors and budgets of the service by day, the accuracy beside its promise, the age of the features.",
         kinds=("json",),
-        declaration=_declaration(product),
+        declaration={**_declaration(product), **declared_values(ttl=[(v.name, v.ttl) for v in product.features])},
     )
 
 
@@ -135,13 +135,17 @@ def _accuracy(inputs: Inputs, paths: ChainPaths, levels: "ServiceLevels") -> dic
 
 
 def _views(inputs: Inputs, product: Product, now: datetime) -> list[dict[str, Any]]:
-    """How old the newest of each feature view is at the newest prediction, by event and not by wall time."""
+    """How old the newest of each feature view is at the newest prediction, by event and not by wall time.
+
+    Where the product declares no freshness, a view is stale when no row of it could be used any more: older than its `ttl`.
+    """
     from headwater.monitoring import freshness
 
     newest = {
         view.name: found for view in product.features if (found := _newest_row(inputs, product, view)) is not None
     }
-    return [one.to_json() for one in freshness(newest, levels=levels_of(product), now=now)]
+    limits = {view.name: view.ttl for view in product.features}
+    return [one.to_json() for one in freshness(newest, levels=levels_of(product), now=now, limits=limits)]
 
 
 def _newest_row(inputs: Inputs, product: Product, view: "FeatureView") -> datetime | None:

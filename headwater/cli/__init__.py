@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "mlflow": ("_mlflow", "mlflow"),
     "replay": ("_replay", "replay"),
     "release": ("_release", "release"),
+    "retraining": ("_retraining", "retraining"),
     "sensors": ("_watch", "sensors"),
     "review": ("_review", "review"),
     "serve": ("_serve", "serve"),

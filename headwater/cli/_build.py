@@ -29,7 +29,7 @@ def status(product: str | None, as_json: bool) -> None:
     chosen = [find(product)] if product else list(products())
     late = [_row(item, waits=False) for one in chosen for item in _stale(one)]
     held = [_row(item, waits=True) for one in chosen for item in _held(one)]
-    rows = late + held + _undeclared(product)
+    rows = late + held + _stopped(chosen) + _undeclared(product)
     show_rows(rows, ("asset", "partition", "why"), as_json=as_json, empty="Everything is up to date.")
     if late:
         raise click.exceptions.Exit(1)
@@ -59,6 +59,24 @@ def _held(product: "Product") -> "tuple[Stale, ...]":
 
     settings = load_settings()
     return held_assets(open_lake(settings), declared(product), branch=settings.branch, landing=settings.landing)
+
+
+def _stopped(chosen: "Sequence[Product]") -> list[dict[str, object]]:
+    """Products whose trainings somebody stopped."""
+    from assets._chain._paths import ChainPaths
+    from headwater.retraining_orders import read_retraining_orders, stopped_by
+    from resources.opening import open_lake
+    from resources.settings import load_settings
+
+    settings = load_settings()
+    there, rows = open_lake(settings).at(settings.branch), list[dict[str, object]]()
+    for paths in (ChainPaths(product=one.name) for one in chosen):
+        path = paths.retraining_orders
+        order = stopped_by(read_retraining_orders(there.table(path))) if there.has(path) else None
+        if order is not None:
+            why = f"waits: {order.actor} stopped retraining: {order.reason}"
+            rows.append({"asset": paths.training_order, "partition": None, "why": why, "waits": True})
+    return rows
 
 
 def _undeclared(product: str | None) -> list[dict[str, object]]:

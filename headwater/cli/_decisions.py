@@ -6,8 +6,10 @@ from typing import Any
 import click
 
 from headwater.cli._output import json_option, show_rows
-from headwater.lake import Lake
+from headwater.lake import Commit, Lake
 from headwater.names import DECISION_FACT, INTRODUCED_FACT, RELEASED_FACT, STATEMENT_FACT
+from headwater.provenance import Provenance
+from headwater.refusals import Refusal, read_refusals, refused_build
 
 
 @click.command()
@@ -17,7 +19,8 @@ from headwater.names import DECISION_FACT, INTRODUCED_FACT, RELEASED_FACT, STATE
 def decisions(name: str, limit: int | None, as_json: bool) -> None:
     """Every decision to train again or not, to go on with a rollout or back, about tests of versions, and every release or refusal, oldest first.
 
-    Each names its lake commit: `headwater lake` shows what it read. A refused release stands on the branch that it left.
+    Each names its lake commit: `headwater lake` shows what it read. Refused are versions whose gates failed, and orders that could not be
+    followed: each with the rule that stood against it, and what was looked at.
     """
     from assets._products import product as find
     from resources.opening import open_lake
@@ -35,7 +38,7 @@ def decisions(name: str, limit: int | None, as_json: bool) -> None:
 
 def recorded_decisions(lake: Lake, product: str, branch: str) -> list[dict[str, Any]]:
     """Every decision of a product, oldest first."""
-    found = [*_recorded(lake, product, branch), *_refused(lake, product)]
+    found = [*_recorded(lake, product, branch), *_refused(lake, product, branch), *_ordered(lake, product, branch)]
     return sorted(found, key=lambda row: str(row["recorded"]))
 
 
@@ -54,6 +57,39 @@ def _recorded(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]
             decision = dict(facts.get(DECISION_FACT, {})) or _of_release(facts)
             version = facts.get(RELEASED_FACT) or decision.get("candidate")
             yield _row(commit, kind, version, decision, default="release", actor=record.actor, inputs=record.inputs)
+            yield from _unfollowed(commit, facts, record)
+
+
+def _ordered(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
+    """Who stopped trainings, or let them begin again."""
+    path = f"{product}/retraining_orders"
+    if not lake.at(branch).has(path):
+        return
+    for commit in lake.log(branch, path=path):
+        record = commit.provenance
+        output = record.output(path) if record is not None else None
+        order = output.facts.get("order") if output is not None else None
+        if record is None or order is None:
+            continue
+        decision = {
+            "action": order["order"],
+            "reason": order["reason"],
+            "rule": "order",
+            "evidence": {},
+            "order": order,
+        }
+        yield _row(commit, "retraining", None, decision, default="order", actor=order["actor"], inputs=())
+
+
+def _unfollowed(commit: Commit, facts: Mapping[str, Any], record: Provenance) -> Iterator[dict[str, Any]]:
+    """Orders that were given, and could not be followed when the release heard them."""
+    said = facts.get(STATEMENT_FACT) or {}
+    orders = {order["id"]: order for order in said.get("orders", ())}
+    for id, why in said.get("refused", {}).items():
+        order = orders[id]
+        decision = {"action": "refuse", "reason": why, "rule": "order", "order": order, "evidence": {}}
+        version, actor = order["version"], order["actor"]
+        yield _row(commit, "release", version, decision, default="refuse", actor=actor, inputs=record.inputs)
 
 
 def _of_release(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,26 +101,28 @@ def _of_release(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"action": action, "reason": said["reason"], "policy": said["policy"]}
 
 
-def _refused(lake: Lake, product: str) -> Iterator[dict[str, Any]]:
-    """Releases that a gate refused: each left a branch."""
-    path = f"{product}/release"
+def _refused(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
+    """Orders that were heard and refused, and releases that a gate refused; these also where only the branch that they left says so."""
+    kept, path = f"{product}/release_refusals", f"{product}/release"
+    there = lake.at(branch)
+    found = list(read_refusals(there.table(kept))) if there.has(kept) else []
+    known = {one.id for one in found}
     for ref in lake.branches():
-        record = lake.resolve(ref.commit).provenance if ref.name != "main" else None
-        output = record.output(path) if record is not None else None
-        if record is None or output is None or all(check.passed or not check.blocking for check in record.checks):
+        commit = lake.resolve(ref.commit)
+        record = commit.provenance if ref.name != branch else None
+        if record is None or record.output(path) is None or record.transaction in known:
             continue
-        failed = ", ".join(check.name for check in record.checks if not check.passed and check.blocking)
-        decision = {"action": "refuse", "reason": f"These gates failed: {failed}."}
-        version = dict(output.facts).get(RELEASED_FACT)
-        yield _row(
-            lake.resolve(ref.commit),
-            "release",
-            version,
-            decision,
-            default="refuse",
-            actor=record.actor,
-            inputs=record.inputs,
-        )
+        if any(check.blocking and not check.passed for check in record.checks):
+            found.append(refused_build(record, path, commit.id, commit.created))
+    return (_of_refusal(one) for one in found)
+
+
+def _of_refusal(refusal: Refusal) -> dict[str, Any]:
+    said = refusal.to_json()
+    inputs = said["evidence"].get("inputs", {})
+    told = {name: said[name] for name in ("version", "reason", "rule", "actor", "commit", "order", "evidence")}
+    time = said["time"]
+    return {"kind": "release", "action": "refuse", "decided": time, "recorded": time, "inputs": inputs, **told}
 
 
 def _row(

@@ -13,6 +13,8 @@ from headwater.cli._times import instant
 from headwater.decisions import Order, OrderKind
 
 if TYPE_CHECKING:
+    from assets._chain._ordering import NoVersionError
+    from headwater.decisions import OrderRefusedError
     from headwater.lake import Lake
     from headwater.materialize import Outcome
     from headwater.product import Asset, Product
@@ -51,7 +53,7 @@ def promote(product: str, version: str | None, policy: str | None, reason: str, 
 @_reason
 @json_option
 def hold(product: str, reason: str, as_json: bool) -> None:
-    """Lets nothing new go live by itself until `resume`."""
+    """Lets nothing new go live by itself, and no training begin, until `resume`. Trainings alone: `headwater retraining stop`."""
     _order(OrderKind.HOLD, product, None, reason, as_json)
 
 
@@ -167,8 +169,9 @@ def _order(
     policy: Mapping[str, Any] | None = None,
 ) -> None:
     """Gives an order and builds the release from it."""
-    from assets._chain._ordering import checked_order
+    from assets._chain._ordering import NoVersionError, checked_order
     from assets._products import product as find
+    from headwater.decisions import OrderRefusedError
     from headwater.materialize import RecordingInputs, Status
     from headwater.release_orders import give_order
     from headwater.runtime import user
@@ -193,7 +196,12 @@ def _order(
 
         return checked_order(inputs, product, make, kind=kind, version=version, policy=policy)
 
-    order = give_order(lake, orders, made, into=settings.branch, now=lambda: datetime.now(UTC))
+    try:
+        order = give_order(lake, orders, made, into=settings.branch, now=lambda: datetime.now(UTC))
+    except (OrderRefusedError, NoVersionError) as error:
+        asked = {"order": kind.value, "version": version, "policy": policy, "reason": reason}
+        _keep_refused(lake, product, settings.branch, asked, error)
+        raise
     outcome = _built(lake, released, settings, order)
     row = _status_row(lake, product.name, settings.branch)
     said = _unfollowed(outcome, row, order)
@@ -205,6 +213,35 @@ def _order(
         click.echo(f"headwater: {said}", err=True)
     if outcome.status is Status.REFUSED or said:
         raise click.exceptions.Exit(1)
+
+
+def _keep_refused(
+    lake: "Lake",
+    product: "Product",
+    branch: str,
+    asked: Mapping[str, Any],
+    error: "OrderRefusedError | NoVersionError",
+) -> None:
+    """Keeps an order that was heard and is refused, with what it was judged on."""
+    from assets._chain._release_orders import release_refusals_asset
+    from headwater.refusals import ORDER, Refusal, write_refusal
+    from headwater.runtime import user
+
+    def made(snapshot: Any, id: str) -> Refusal:
+        return Refusal(
+            id=id,
+            time=datetime.now(UTC),
+            what=ORDER,
+            version=asked["version"],
+            order=asked,
+            rule=error.rule,
+            reason=str(error),
+            evidence=error.evidence,
+            actor=user(),
+            commit=snapshot.commit.id,
+        )
+
+    write_refusal(lake, release_refusals_asset(product), made, into=branch, now=lambda: datetime.now(UTC))
 
 
 def _built(lake: "Lake", released: "Asset", settings: "Settings", order: Order) -> "Outcome":

@@ -4,14 +4,12 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from headwater.lake import Lake
 from headwater.replay import ReplayError
 
 if TYPE_CHECKING:
-    import dagster as dg
-
     from headwater.product import Product
     from resources.settings import Settings
 
@@ -101,9 +99,7 @@ def _waited(
         time.sleep(_LOOK)
 
 
-def _look(
-    instance: "dg.DagsterInstance", product: "Product", lake: Lake, settings: "Settings"
-) -> tuple[frozenset[str], bool]:
+def _look(instance: Any, product: "Product", lake: Lake, settings: "Settings") -> tuple[frozenset[str], bool]:
     """What is left to do, and whether a run is in progress or queued."""
     from sensors._busy import busy_assets
 

@@ -21,7 +21,15 @@ from headwater.decisions._release import (
     heed,
     next_release,
 )
-from headwater.decisions._retraining import Action, Decision, Evidence, Retraining, Window, decide_retraining
+from headwater.decisions._retraining import (
+    Action,
+    Decision,
+    Evidence,
+    Retraining,
+    RetrainingRule,
+    Window,
+    decide_retraining,
+)
 from headwater.decisions._rollout import Rollout, RolloutError, RolloutKind, RolloutRules, RolloutStep, StepAction
 from headwater.decisions._sequential import Effect, RunningMean, effect, exceeds, paired_effect
 from headwater.decisions._statement import Judged, Release, Rolling
@@ -49,6 +57,7 @@ __all__ = [
     "Release",
     "ReleaseInput",
     "Retraining",
+    "RetrainingRule",
     "Rolling",
     "Rollout",
     "RolloutAction",

@@ -5,6 +5,7 @@ Whether the service still keeps its promises is asked of every request at once, 
 a version decides is asked of settled windows of labels only, by a confidence sequence.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,9 +14,11 @@ from typing import Any, Final
 from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Traffic, Versus
 from headwater.decisions._rollout import RolloutRules, RolloutStep, StepAction
 from headwater.decisions._sequential import FLOOR, Effect, RunningMean, exceeds, highest
+from headwater.decisions._windows import LEAST_WINDOWS, allowed_share, wrong_more_often
 
 _ALARMS: Final = 4
-"""What may alarm in a stage, and shares the chance of a false alarm: in the shadow failures of both versions, slow answers and the loss."""
+"""What may alarm in a stage, and shares the chance of a false alarm: in the shadow failures of both versions, slow answers and the loss; in
+the watch failures, slow answers, the loss and the accuracy."""
 _MOST: Final = 10_000_000
 """Labels beyond which nobody waits."""
 
@@ -204,13 +207,36 @@ def _alarms(
             f"the loss of {standing.candidate} is certainly higher than that of {standing.other} {how}, by {_shown(compared.alarm)} "
             f"on {compared.versus.labels} labels",
         )
-    if (wrong := evidence.wrong_allowed) is not None and not compared.versus.is_paired and standing.is_watch:
-        found = evidence.candidate.wrong
-        if exceeds(round(found.total), found.count, limit=wrong, alpha=level):
-            yield (
-                RolloutRule.ACCURACY,
-                f"{round(found.total)} of {found.count} decisions were wrong, certainly more than {wrong:.1%}",
-            )
+    if standing.is_watch and (why := _inaccurate(rules, evidence, standing, level)):
+        yield RolloutRule.ACCURACY, why
+
+
+def _inaccurate(rules: RolloutRules, evidence: RolloutEvidence, standing: Standing, level: float) -> str:
+    """Why the accuracy of a version that got everything is certainly too far below that of the one before; empty when it is not.
+
+    On the same requests where both scored them; else by windows, which differ anyway; else, where nothing of the version before
+    is known, against the share that was promised.
+    """
+    drop, found = evidence.accuracy_drop, evidence.candidate.wrong
+    if standing.is_compared:
+        paired = evidence.versus_wrong
+        if paired is None or not paired.other.count:
+            return ""
+        effect, allowed = paired.effect(alpha=level), drop * (1 - paired.other.mean)
+        said = f"it decides wrongly more often on the same requests, by {_shown(effect)}, certainly by more than {allowed:.4f}"
+        return said if effect.low > allowed else ""
+    if len(evidence.wrong_before) >= LEAST_WINDOWS:
+        allowed = allowed_share(evidence.wrong_before, drop=drop)
+        looks = math.ceil(rules.watch / rules.window) + 1
+        over = wrong_more_often(evidence.wrong_now, evidence.wrong_before, drop=drop, looks=looks, alpha=level)
+        if over is None or not exceeds(round(found.total), found.count, limit=allowed, alpha=level):
+            return ""
+        said = f"{round(found.total)} of {found.count} decisions were wrong in {len(evidence.wrong_now)} windows"
+        return f"{said}, certainly more than the {allowed:.1%} that may be after {len(evidence.wrong_before)} windows before it"
+    wrong = evidence.wrong_allowed
+    if wrong is not None and exceeds(round(found.total), found.count, limit=wrong, alpha=level):
+        return f"{round(found.total)} of {found.count} decisions were wrong, certainly more than {wrong:.1%}"
+    return ""
 
 
 def _promises(evidence: RolloutEvidence) -> Iterator[tuple[Traffic, RolloutRule, RunningMean, float, RunningMean]]:

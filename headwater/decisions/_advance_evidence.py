@@ -170,7 +170,11 @@ class RolloutEvidence:
         mismatch: Whether the split is not the declared one.
         errors_allowed: Share of requests that may fail.
         slow_allowed: Share of answers that may take longer than promised.
-        wrong_allowed: Share of wrong decisions that is too much for a version that nothing is compared with; None without.
+        accuracy_drop: Drop of the accuracy, relative to that of the version before, that is too much.
+        wrong_now: Share of wrong decisions of the candidate in each settled window of a watch.
+        wrong_before: The same of the version that it replaced, in the windows before it came in.
+        versus_wrong: How the shares of wrong decisions compare on the same requests; None where nothing is compared.
+        wrong_allowed: Share of wrong decisions that is too much where nothing of the version before is known; None without.
         facts: What else was known and decided nothing: the comparison before the rollout, business metric, test report.
     """
 
@@ -189,6 +193,10 @@ class RolloutEvidence:
     mismatch: bool = False
     errors_allowed: float = 0.01
     slow_allowed: float = 0.05
+    accuracy_drop: float = 0.05
+    wrong_now: tuple[float, ...] = ()
+    wrong_before: tuple[float, ...] = ()
+    versus_wrong: Versus | None = None
     wrong_allowed: float | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -213,12 +221,24 @@ class RolloutEvidence:
                 "idle": self.idle,
                 "watched": self.watched,
             }  # the same however many requests come in
-        plain = ("seen", "unsettled", "split_p", "mismatch", "errors_allowed", "slow_allowed", "wrong_allowed")
+        plain = (
+            "seen",
+            "unsettled",
+            "split_p",
+            "mismatch",
+            "errors_allowed",
+            "slow_allowed",
+            "wrong_allowed",
+            "accuracy_drop",
+        )
         return {
             "standing": self.standing.to_json(),
             "now": self.now.isoformat() if self.now is not None else None,
             "first": self.first.isoformat() if self.first is not None else None,
             **{name: getattr(self, name) for name in plain},
             **{name: getattr(self, name).to_json() for name in ("candidate", "other", "before", "versus")},
+            "versus_wrong": self.versus_wrong.to_json() if self.versus_wrong is not None else None,
+            "wrong_now": list(self.wrong_now),
+            "wrong_before": list(self.wrong_before),
             "facts": dict(self.facts),
         }

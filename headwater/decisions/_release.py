@@ -28,10 +28,18 @@ ROLLOUT: Final = "rollout"
 
 
 class OrderRefusedError(HeadwaterError):
-    """An order that cannot be followed as things are."""
+    """An order that cannot be followed as things are.
 
-    def __init__(self, *, order: Order, problem: str, remedy: str) -> None:
-        self.order, self.problem = order, problem
+    Attributes:
+        order: The order.
+        rule: What stands against it, in a word.
+        problem: The same in a sentence.
+        evidence: What it was judged on, as JSON values; empty where nobody kept it.
+    """
+
+    def __init__(self, *, order: Order, rule: str, problem: str, remedy: str) -> None:
+        self.order, self.rule, self.problem = order, rule, problem
+        self.evidence: Mapping[str, Any] = {}
         about = f" of {order.version}" if order.version else ""
         super().__init__(f"{order.order.value}{about} is refused: {problem}. {remedy}")
 
@@ -133,7 +141,10 @@ def heed(now: Release, order: Order, *, candidate: Judged | None, judged: Mappin
     """
     if order.version is not None and order.version not in judged:
         raise OrderRefusedError(
-            order=order, problem="no such version was published", remedy="`headwater model list` shows all."
+            order=order,
+            rule="published",
+            problem="no such version was published",
+            remedy="`headwater model list` shows all.",
         )
     return _FOLLOW[order.order](now, order, candidate, judged)
 
@@ -169,7 +180,9 @@ def _promote(now: Release, order: Order, candidate: Judged | None, judged: Mappi
     policy = order.policy if order.policy is not None else all_at_once(version)
     names = _checked(now, order, policy, judged)
     if (now.version, now.policy) == (version, policy):
-        raise OrderRefusedError(order=order, problem="it is live so already", remedy="Nothing needs to be done.")
+        raise OrderRefusedError(
+            order=order, rule="changes_nothing", problem="it is live so already", remedy="Nothing needs to be done."
+        )
     newest = () if candidate is None else (candidate.version,)
     beside = {now.version, *now.before}  # what scores beside the live one in its watch answered everything before
     passed = {*newest, *now.versions} - {*beside, *names} | {*newest} - {*names}
@@ -193,41 +206,53 @@ def _checked(now: Release, order: Order, policy: Mapping[str, Any], judged: Mapp
         policy_traffic(policy)
         names = policy_versions(policy)
     except TrafficError as error:
-        raise OrderRefusedError(order=order, problem=str(error).rstrip("."), remedy="Correct the policy.") from error
+        raise OrderRefusedError(
+            order=order, rule="policy", problem=str(error).rstrip("."), remedy="Correct the policy."
+        ) from error
     if order.version not in names:
         named = ", ".join(names)
         raise OrderRefusedError(
-            order=order, problem=f"its policy names {named} only", remedy="Let it name the version."
+            order=order, rule="policy", problem=f"its policy names {named} only", remedy="Let it name the version."
         )
     for name in names:
         if name in now.retired:
-            raise OrderRefusedError(order=order, problem=f"{name} is retired", remedy="Retired versions never return.")
+            raise OrderRefusedError(
+                order=order, rule="retired", problem=f"{name} is retired", remedy="Retired versions never return."
+            )
         if name in now.versions:
             continue
         if name not in judged:
             raise OrderRefusedError(
-                order=order, problem=f"{name} was never published", remedy="`headwater model list` shows all."
+                order=order,
+                rule="published",
+                problem=f"{name} was never published",
+                remedy="`headwater model list` shows all.",
             )
         if problem := judged[name].problem:
-            raise OrderRefusedError(order=order, problem=problem, remedy="Train a version whose gates hold.")
+            raise OrderRefusedError(
+                order=order, rule="gates", problem=problem, remedy="Train a version whose gates hold."
+            )
     return names
 
 
 def _roll_back(now: Release, order: Order, candidate: Judged | None, judged: Mapping[str, Judged]) -> Release:
     version = str(order.version)
     if now.is_whole and version == now.version:
-        raise OrderRefusedError(order=order, problem="it is live already", remedy="Nothing needs to be done.")
+        raise OrderRefusedError(
+            order=order, rule="changes_nothing", problem="it is live already", remedy="Nothing needs to be done."
+        )
     for what, said in (("retired", now.retired), ("barred", now.barred)):
         if version in said:
             raise OrderRefusedError(
                 order=order,
+                rule=what,
                 problem=f"it is {what} ({said[version]})",
                 remedy="Only `promote` brings back what is barred.",
             )
     if version not in now.before:
         known = ", ".join(now.before) or "none"
         remedy = f"Promote it instead. Live before were: {known}."
-        raise OrderRefusedError(order=order, problem="it was not live before", remedy=remedy)
+        raise OrderRefusedError(order=order, rule="was_live", problem="it was not live before", remedy=remedy)
     passed = () if candidate is None or candidate.version == version else (candidate.version,)
     why = f"rolled back by {order.actor}: {order.reason}"
     return _back(now, version, why, also=passed, reason=order.reason, actor=order.actor, order=order.id)
@@ -248,24 +273,32 @@ def _hold(now: Release, order: Order, candidate: Judged | None, judged: Mapping[
 
 def _resume(now: Release, order: Order, candidate: Judged | None, judged: Mapping[str, Judged]) -> Release:
     if not now.held:
-        raise OrderRefusedError(order=order, problem="nothing is held", remedy="Nothing needs to be done.")
+        raise OrderRefusedError(
+            order=order, rule="changes_nothing", problem="nothing is held", remedy="Nothing needs to be done."
+        )
     return replace(now, held="")
 
 
 def _deprecate(now: Release, order: Order, candidate: Judged | None, judged: Mapping[str, Judged]) -> Release:
     version = str(order.version)
     if version in now.retired:
-        raise OrderRefusedError(order=order, problem="it is retired already", remedy="Nothing needs to be done.")
+        raise OrderRefusedError(
+            order=order, rule="changes_nothing", problem="it is retired already", remedy="Nothing needs to be done."
+        )
     return replace(now, deprecated={**now.deprecated, version: f"{order.actor}: {order.reason}"})
 
 
 def _retire(now: Release, order: Order, candidate: Judged | None, judged: Mapping[str, Judged]) -> Release:
     version = str(order.version)
     if version in now.retired:
-        raise OrderRefusedError(order=order, problem="it is retired already", remedy="Nothing needs to be done.")
+        raise OrderRefusedError(
+            order=order, rule="changes_nothing", problem="it is retired already", remedy="Nothing needs to be done."
+        )
     if version in now.versions:
         problem = f"it is in service ({now.policy['kind']})"
-        raise OrderRefusedError(order=order, problem=problem, remedy="Promote another one, or roll back, first.")
+        raise OrderRefusedError(
+            order=order, rule="in_service", problem=problem, remedy="Promote another one, or roll back, first."
+        )
     deprecated = {name: why for name, why in now.deprecated.items() if name != version}
     return replace(now, deprecated=deprecated, retired={**now.retired, version: f"{order.actor}: {order.reason}"})
 

@@ -24,6 +24,23 @@ class Action(StrEnum):
     HOLD = "hold"
 
 
+class RetrainingRule(StrEnum):
+    """Which rule decided."""
+
+    NOTHING = "nothing"
+    DRIFT = "drift"
+    PERFORMANCE = "performance"
+    NEW_ROWS = "new_rows"
+    SCHEDULE = "schedule"
+    STOPPED = "stopped"
+    IN_FLIGHT = "in_flight"
+    COOL_DOWN = "cool_down"
+    BUDGET = "budget"
+
+
+_Said = tuple[RetrainingRule, str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Retraining:
     """When a product's model is trained again. A reason of drift or performance has to hold in `needed` of the last `windows`.
@@ -43,6 +60,7 @@ class Retraining:
         every: Age of the training that is a reason by itself; None for no such reason.
         cool_down: Time after a training within which none begins.
         daily_budget: Trainings in 24 hours at most.
+        give_up: Time after which a training that was ordered counts as in flight no more, though no model of it was evaluated.
     """
 
     windows: int = 3
@@ -57,6 +75,7 @@ class Retraining:
     every: timedelta | None = None
     cool_down: timedelta = timedelta(days=1)
     daily_budget: int = 1
+    give_up: timedelta = timedelta(days=2)
 
     def __post_init__(self) -> None:
         _check("windows", self.windows, self.windows >= 1, "1 or more")
@@ -69,6 +88,7 @@ class Retraining:
         _check("new_rows", self.new_rows, self.new_rows is None or self.new_rows >= 1, "1 or more, or None")
         _check("every", self.every, self.every is None or self.every > timedelta(0), "above zero, or None")
         _check("cool_down", self.cool_down, self.cool_down >= timedelta(0), "zero or more")
+        _check("give_up", self.give_up, self.give_up > timedelta(0), "above zero")
         _check("daily_budget", self.daily_budget, self.daily_budget >= 0, "0 or more")
 
 
@@ -107,7 +127,7 @@ class Evidence:
         trainings: When trainings began, failed ones too.
         new_rows: Labelled rows since `trained`.
         is_in_flight: Whether a training or a rollout of the product goes on.
-        is_stopped: Whether somebody stopped retraining (the kill switch).
+        is_stopped: Whether somebody stopped retraining (the kill switch), or holds the release.
     """
 
     now: datetime
@@ -136,11 +156,13 @@ class Decision:
 
     Attributes:
         action: Retrain, or hold.
+        rule: Which rule says so: of a hold the first that stands against it, of a training the first that asks for it.
         reasons: Why to train again, one sentence each; empty without any.
         held_by: Why it is not done although there is a reason, one sentence each.
     """
 
     action: Action
+    rule: RetrainingRule
     reasons: tuple[str, ...]
     held_by: tuple[str, ...]
 
@@ -157,36 +179,58 @@ def decide_retraining(rules: Retraining, evidence: Evidence) -> Decision:
     recent = evidence.windows[-rules.windows :]
     reasons = tuple(_reasons(rules, evidence, recent))
     held_by = tuple(_holds(rules, evidence))
-    action = Action.RETRAIN if reasons and not held_by else Action.HOLD
-    return Decision(action=action, reasons=reasons, held_by=held_by if reasons else ())
+    if not reasons:
+        return Decision(action=Action.HOLD, rule=RetrainingRule.NOTHING, reasons=(), held_by=())
+    action = Action.HOLD if held_by else Action.RETRAIN
+    return Decision(
+        action=action,
+        rule=(held_by or reasons)[0][0],
+        reasons=tuple(said for _, said in reasons),
+        held_by=tuple(said for _, said in held_by),
+    )
 
 
-def _reasons(rules: Retraining, evidence: Evidence, recent: Sequence[Window]) -> Iterator[str]:
+def _reasons(rules: Retraining, evidence: Evidence, recent: Sequence[Window]) -> Iterator[_Said]:
     shifted = [columns for window in recent if (columns := _shifted(rules, window))]
     if len(shifted) >= rules.needed:
         names = ", ".join(sorted({name for columns in shifted for name in columns}))
-        yield f"{names} moved by {rules.effect:g} or more in {len(shifted)} of the last {len(recent)} windows"
+        yield (
+            RetrainingRule.DRIFT,
+            f"{names} moved by {rules.effect:g} or more in {len(shifted)} of the last {len(recent)} windows",
+        )
     worse = [window for window in recent if _is_worse(rules, window, evidence.reference)]
     if len(worse) >= rules.needed:
         limit = f"{rules.performance_drop:.0%} below {evidence.reference:.4g}"
-        yield f"the metric is certainly more than {limit} in {len(worse)} of the last {len(recent)} windows"
+        yield (
+            RetrainingRule.PERFORMANCE,
+            f"the metric is certainly more than {limit} in {len(worse)} of the last {len(recent)} windows",
+        )
     if rules.new_rows is not None and evidence.new_rows >= rules.new_rows:
-        yield f"{evidence.new_rows} labelled rows came in since the training, {rules.new_rows} are enough"
+        yield (
+            RetrainingRule.NEW_ROWS,
+            f"{evidence.new_rows} labelled rows came in since the training, {rules.new_rows} are enough",
+        )
     if rules.every is not None and evidence.trained is not None and evidence.now - evidence.trained >= rules.every:
-        yield f"the training is {evidence.now - evidence.trained} old, {rules.every} is the schedule"
+        yield (
+            RetrainingRule.SCHEDULE,
+            f"the training is {evidence.now - evidence.trained} old, {rules.every} is the schedule",
+        )
 
 
-def _holds(rules: Retraining, evidence: Evidence) -> Iterator[str]:
+def _holds(rules: Retraining, evidence: Evidence) -> Iterator[_Said]:
     if evidence.is_stopped:
-        yield "somebody stopped retraining"
+        yield RetrainingRule.STOPPED, "somebody stopped retraining"
     if evidence.is_in_flight:
-        yield "a training or a rollout goes on"
+        yield RetrainingRule.IN_FLIGHT, "a training or a rollout goes on"
     past = sorted(moment for moment in evidence.trainings if moment <= evidence.now)
     if past and evidence.now - past[-1] < rules.cool_down:
-        yield f"the last training began at {past[-1].isoformat()}, and {rules.cool_down} have not gone by"
+        yield (
+            RetrainingRule.COOL_DOWN,
+            f"the last training began at {past[-1].isoformat()}, and {rules.cool_down} have not gone by",
+        )
     day = sum(evidence.now - moment < timedelta(days=1) for moment in past)
     if day >= rules.daily_budget:
-        yield f"{day} trainings in 24 hours, {rules.daily_budget} are allowed"
+        yield RetrainingRule.BUDGET, f"{day} trainings in 24 hours, {rules.daily_budget} are allowed"
 
 
 def _shifted(rules: Retraining, window: Window) -> list[str]:

@@ -149,6 +149,7 @@ def finish(
     if failed or any(item.entry is None for item in written):
         provenance = replace(provenance, action="refuse")
         commit = tx.refuse(message=f"Refuse {names}: {', '.join(failed)}", provenance=provenance)
+        _keep_refused(lake, written, provenance, commit, into)
         refused = (_outcome(lake, Status.REFUSED, item, commit, provenance, branch=tx.branch) for item in written)
         return tuple(replace(outcome, into=into) for outcome in refused)
     published = tx.publish(message=f"Materialize {names}", provenance=provenance)
@@ -161,6 +162,15 @@ def finish(
         for item in written
     )
     return tuple(replace(outcome, into=into) for outcome in found)
+
+
+def _keep_refused(lake: Lake, written: Sequence[Written], provenance: Provenance, commit: Commit, into: str) -> None:
+    """What has to be known of refused builds when their branches are gone."""
+    from headwater.refusals import keep_refused_build  # it writes by what stands here
+
+    for item in written:
+        if item.asset.refusals is not None:
+            keep_refused_build(lake, item.asset.refusals, item.asset.path, provenance, commit.id, into=into)
 
 
 def _bytes_written(tx: Transaction, written: Sequence[Written]) -> int:

@@ -166,9 +166,9 @@ class RecordingInputs:
             if _stamp(file) != stamp:
                 raise LandedFileChangedError(asset=self._asset.path, file=file)
 
-    def history(self, path: str) -> Iterator[Commit]:
-        """The commits that wrote `path`, one of those it compares itself with, newest first, up to the input commit."""
-        return self._lake.log(self.commit, path=self._compared(path))
+    def history(self, path: str, *, commit: str | None = None) -> Iterator[Commit]:
+        """The commits that wrote `path`, one of those it compares itself with, newest first, up to the input commit (or an older one)."""
+        return self._lake.log(self.commit if commit is None else commit, path=self._compared(path))
 
     def _compared(self, path: str) -> str:
         if path not in self._asset.previous:

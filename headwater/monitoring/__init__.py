@@ -31,7 +31,14 @@ from headwater.monitoring._performance import (
     WindowPerformance,
     performance_windows,
 )
-from headwater.monitoring._rollout import SettledWindow, StageCounts, price_of, stage_counts, traffic_before
+from headwater.monitoring._rollout import (
+    SettledWindow,
+    StageCounts,
+    price_of,
+    stage_counts,
+    traffic_before,
+    wrong_by_window,
+)
 from headwater.monitoring._seasons import SeasonalReference
 from headwater.monitoring._service import accuracy_below, accuracy_dropped, burning, freshness, service_windows
 from headwater.monitoring._service_levels import Budget, Burning, BurnRule, Freshness, ServiceLevels, ServiceWindow
@@ -122,4 +129,5 @@ __all__ = [
     "stage_counts",
     "traffic_before",
     "upstream_changes",
+    "wrong_by_window",
 ]

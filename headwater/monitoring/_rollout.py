@@ -133,6 +133,33 @@ def stage_counts(
     return StageCounts(candidate=candidate, other=other, versus=loss, versus_wrong=wrong, windows=windows)
 
 
+def wrong_by_window(
+    answers: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    *,
+    version: str,
+    windowing: Windowing,
+    min_coverage: float,
+    now: datetime,
+    least: int = 30,
+) -> tuple[float, ...]:
+    """The share of wrong decisions of a version in each settled window of what it answered, oldest first.
+
+    Args:
+        answers: `request_id`, `at`, `variant` and `decision`.
+        outcomes: The frame of `join_outcomes`.
+        version: The version.
+        windowing: Windows of labels.
+        min_coverage: Share of a window's events whose label must be known.
+        now: As of when.
+        least: Labels below which a window shows nothing.
+    """
+    check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, VARIANT, DECISION])
+    known, _ = settled_rows(answers.filter(pl.col(VARIANT) == version), outcomes, windowing, min_coverage, now)
+    parts = (part for _, part in occupied(known, AT, windowing) if part.height >= least)
+    return tuple(float(losses_of(part, DECISION, None).mean()) for part in parts)
+
+
 def traffic_before(answers: pl.DataFrame, failures: pl.DataFrame, *, slow: timedelta) -> Traffic:
     """The requests of a time, whichever version answered: `latency_us` of answers, `count` of failures."""
     late = answers.filter(pl.col(LATENCY) > slow // timedelta(microseconds=1)).height

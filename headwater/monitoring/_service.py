@@ -76,13 +76,20 @@ def burning(
     return tuple(found)
 
 
-def freshness(newest: Mapping[str, datetime | None], *, levels: ServiceLevels, now: datetime) -> tuple[Freshness, ...]:
-    """How old the newest of each thing is, by name; nothing is stale where the levels declare no freshness.
+def freshness(
+    newest: Mapping[str, datetime | None],
+    *,
+    levels: ServiceLevels,
+    now: datetime,
+    limits: Mapping[str, timedelta | None] | None = None,
+) -> tuple[Freshness, ...]:
+    """How old the newest of each thing is, by name; nothing is stale for which neither the levels nor a limit of its own say an age.
 
     Args:
         newest: Name to its newest instant, such as the known-at time of a feature view's newest row; None when empty.
         levels: The promises.
         now: The instant, with a time zone.
+        limits: Name to its own greatest age, which counts where the levels declare none.
 
     Raises:
         MonitoringRuleError: An instant has no time zone.
@@ -93,7 +100,8 @@ def freshness(newest: Mapping[str, datetime | None], *, levels: ServiceLevels, n
         if instant is not None:
             _check_now(instant)
         age = None if instant is None else max(now - instant, timedelta(0))
-        stale = levels.freshness is not None and (age is None or age > levels.freshness)
+        limit = levels.freshness if levels.freshness is not None else (limits or {}).get(name)
+        stale = limit is not None and (age is None or age > limit)
         found.append(Freshness(name=name, newest=instant, age=age, stale=stale))
     return tuple(found)
 

@@ -64,7 +64,7 @@ class ServiceLevels:
         latency_share: That share, such as 0.95 for the 95th percentile. The rest is the budget of slow answers.
         errors: Share of requests that may fail: the error budget.
         accuracy_drop: Drop of the accuracy, relative to the reference, that is too much.
-        freshness: Age at which the newest of what is watched is stale; None watches none.
+        freshness: Age at which the newest of what is watched is stale; None takes each feature view's own `ttl`.
         min_requests: Requests below which neither latency nor errors are judged.
         rules: When a budget burns too fast.
     """

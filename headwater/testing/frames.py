@@ -142,7 +142,7 @@ class HeldInputs:
         """The snapshot given for `path`, None when there was nothing."""
         return self._previous.get(path)
 
-    def history(self, path: str) -> Iterator[Commit]:
+    def history(self, path: str, *, commit: str | None = None) -> Iterator[Commit]:
         """Nothing: no commit wrote what is in memory."""
         return iter(())
 

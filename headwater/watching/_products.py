@@ -10,6 +10,8 @@ from headwater.materialize import record_of
 from headwater.names import DECISION_FACT, METRICS_FACT
 from headwater.watching._samples import Sample
 
+REPORT_FILE: Final = "service.json"
+"""The file of a service report."""
 ROLLED_BACK: Final = "rolled back"
 """How the reason begins for which a release bars a version that was live."""
 TEST_PART, SERVICE = "test_part", "service"
@@ -127,6 +129,19 @@ def _evaluation(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[
             yield Sample(name="evaluation_metric", value=metric["value"], labels={"product": product, "metric": name})
 
 
+def _promises(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:
+    """What the product declares, and what the live version is held to; an older Headwater's report says less."""
+    report, labels = _json(now, path, REPORT_FILE), {"product": product}
+    levels = report.get("declaration", {}).get("levels", {})
+    for name in ("errors", "latency_share", "accuracy_drop"):
+        if name in levels:
+            yield Sample(name=f"promised_{name}", value=levels[name], labels=labels)
+    accuracy = report.get("accuracy")
+    if accuracy is not None:
+        found = {**labels, "metric": "accuracy"}
+        yield Sample(name="live_evaluation_metric", value=accuracy["reference"], labels=found)
+
+
 def _release(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:
     said, labels = _json(now, path, "release.json"), {"product": product}
     policy = said["policy"] if isinstance(said["policy"], str) else said["policy"]["kind"]
@@ -166,6 +181,7 @@ _READERS: Final[Mapping[str, _Read]] = {
     "release": _release,
     "retraining": _retraining,
     "online_features": _online,
+    "service_report": _promises,
 }
 
 

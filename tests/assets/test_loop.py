@@ -485,7 +485,7 @@ def test_a_settled_week_stays_as_it_was_reported(tmp_path: Path) -> None:
 
 
 def decided(folder: Path, found: dict[str, Any], labels: pl.DataFrame, orders: list[str] = ()) -> dict[str, Any]:  # type: ignore[assignment]
-    decision, _ = retraining_assets(PRODUCT)
+    decision, _, _ = retraining_assets(PRODUCT)
     held = folder / "report"
     held.mkdir(parents=True)
     (held / REPORT_FILE).write_text(json.dumps(found))
@@ -499,7 +499,10 @@ def decided(folder: Path, found: dict[str, Any], labels: pl.DataFrame, orders: l
     (folder / "decision").mkdir()
     result = decision(HeldInputs({PATHS.performance_report: held, LABELS: labels}, previous=past), folder / "decision")
     document: dict[str, Any] = json.loads((folder / "decision" / DECISION_FILE).read_text())
-    assert result.facts[DECISION_FACT]["action"] == document["action"]
+    told = result.facts[DECISION_FACT]
+    for name in ("action", "rule", "reason", "reasons", "held_by", "now"):
+        assert told[name] == document[name], "its commit tells what `headwater decisions` shows"
+    assert told["evidence"]["new_rows"] == document["evidence"]["new_rows"]
     return document
 
 
@@ -507,16 +510,18 @@ def test_every_decision_is_kept_with_its_evidence_refusals_too(tmp_path: Path) -
     labels = truth(16)
     found = report(tmp_path / "report", outcomes(labels, answers(labels)).data, answers(labels))
     young = decided(tmp_path / "young", found, labels, [(START + DAY).isoformat()])
-    assert (young["action"], young["reason"]) == ("hold", "Nothing speaks for it.")
+    assert (young["action"], young["rule"], young["reason"]) == ("hold", "nothing", "Nothing speaks for it.")
     assert [window["rows"] for window in young["evidence"]["windows"]] == [70, 20]
     assert young["evidence"]["new_rows"] == labels.filter(pl.col("known") > START + DAY).height
     old = decided(tmp_path / "old", found, labels, [(START - 60 * DAY).isoformat()])
-    assert old["action"] == "retrain"
+    assert (old["action"], old["rule"], old["held_by"]) == ("retrain", "schedule", [])
     assert "28 days" in old["reason"]
+    fresh = decided(tmp_path / "fresh", found, labels, [(START - 60 * DAY).isoformat(), old["now"]])
+    assert (fresh["action"], fresh["rule"]) == ("hold", "nothing"), "the order was given"
 
 
 def ordered(folder: Path, decision: dict[str, Any], labels: pl.DataFrame, before: Path | None) -> Path:
-    _, order = retraining_assets(PRODUCT)
+    _, order, _ = retraining_assets(PRODUCT)
     held, made = folder / "decision", folder / "order"
     held.mkdir(parents=True)
     made.mkdir()

@@ -216,6 +216,70 @@ def test_failures_of_a_service_that_does_not_follow_are_no_evidence(begun: Begun
     assert said(scene) == ("abort", "errors"), "those that followed count"
 
 
+@pytest.mark.parametrize(
+    "ahead", [timedelta(minutes=-10), timedelta(days=-3), timedelta(minutes=10), timedelta(days=3)]
+)
+def test_a_service_whose_clock_is_wrong_goes_back_all_the_same(begun: Begun, ahead: timedelta) -> None:
+    """By its clock, ten minutes behind, 5000 failures of the live version lay before it went live, and counted for nothing."""
+    scene = begun(Rollout(rules=RULES), before=100)
+    scene.ahead = ahead
+    scene.failures(NEW, 5_000)
+    scene.settle()
+    assert said(scene) == ("abort", "errors"), scene.decision()["reason"]
+    found = scene.decision()["evidence"]
+    assert (found["candidate"]["failed"], found["before"]["failed"], found["before"]["answered"]) == (5_000, 0, 100)
+    assert scene.statement()["version"] == LIVE
+
+
+def test_slow_answers_of_a_service_whose_clock_is_behind_count(begun: Begun) -> None:
+    scene = begun(before=500)
+    scene.ahead = -timedelta(minutes=10)
+    orders = range(200)
+    scene.answers(orders, halves(orders), propensity=0.5, latency=lambda order: 30_000_000 if order % 2 else 900)
+    labelled(scene, orders, lambda order: 1)
+    scene.settle()
+    assert said(scene) == ("abort", "latency"), scene.decision()["reason"]
+    found = scene.decision()["evidence"]
+    assert (found["seen"], found["before"]["slow"]) == (200, 0)
+    assert found["versus"]["candidate"]["count"] == 100, "their labels count too"
+
+
+def test_a_clock_that_is_ahead_takes_no_failure_into_the_next_stage(tmp_path: Path) -> None:
+    """What failed in an earlier stage of the same version was over when somebody promoted it again."""
+    scene = RolloutScene(tmp_path, Rollout(rules=RULES))
+    scene.version(LIVE)
+    scene.version(NEW)
+    scene.ahead = timedelta(minutes=10)
+    scene.failures(NEW, 50)
+    scene.settle()
+    assert said(scene) == ("abort", "errors")
+    scene.give(OrderKind.PROMOTE, NEW)
+    scene.build()
+    scene.settle()
+    assert scene.statement()["version"] == NEW
+    found = scene.decision()
+    assert (found["rule"], found["evidence"]["candidate"]["failed"]) == ("watch", 0), found["reason"]
+    scene.failures(NEW, 50)
+    scene.settle()
+    assert said(scene) == ("abort", "errors"), "those of the stage count"
+
+
+def test_what_a_service_answers_after_a_revert_that_changed_nothing_for_it_counts(tmp_path: Path) -> None:
+    """It goes on naming the commit that it followed before: the deployment is the same, and a revert tells of no policy."""
+    scene = RolloutScene(tmp_path, Rollout(rules=RULES))
+    scene.version(LIVE)
+    scene.version(NEW)
+    head = scene.lake.resolve("main").id
+    scene.give(OrderKind.HOLD)
+    scene.build()
+    scene.lake.revert(scene.lake.last_write("main", f"{NAME}/release").id)
+    assert (scene.statement()["version"], scene.statement()["held"]) == (NEW, "")
+    scene.failures(NEW, 50, commit=head)
+    for asset in (*scene.fed, *scene.decided):
+        materialize(scene.lake, asset, run=Run(actor="automation"), state=scene.state)
+    assert said(scene) == ("abort", "errors"), scene.decision()["reason"]
+
+
 def test_an_answer_about_a_time_long_past_neither_stops_decisions_nor_ends_a_stage(begun: Begun) -> None:
     """One caller asked about the year 1: every decision failed for want of calendars, and a watch was over with its first request."""
     scene = begun(before=10)
@@ -244,6 +308,32 @@ def test_a_past_that_is_played_again_has_its_own_time(tmp_path: Path) -> None:
         scene.settle()
         assert said(scene) == ("wait", "watch" if days < 7 else "idle"), days
     assert "its watch is over" in scene.decision()["reason"]
+
+
+def test_a_product_that_declares_nothing_goes_back_for_its_accuracy(tmp_path: Path) -> None:
+    """Nobody had declared service levels, so that a version that was always wrong stayed."""
+    scene = RolloutScene(tmp_path, Rollout(rules=RULES), replace(TOY, service_levels=None, performance=None))
+    scene.version(LIVE)
+    for day in range(5):
+        scene.answers(range(day * 100, day * 100 + 100), LIVE, at=AT + day * DAY)
+    scene.settle()
+    scene.version(NEW)
+    for day in range(5, 8):
+        scene.answers(range(day * 100, day * 100 + 100), NEW, at=AT + day * DAY)
+
+    def label(wrong: Callable[[int], bool]) -> None:
+        rows = [(order, AT + order // 100 * DAY) for order in range(800)]
+        scene.label((order, at, int(not wrong(order)), at + 2 * DAY) for order, at in rows)
+
+    label(lambda order: order % 10 == order // 100 % 3)
+    scene.settle()
+    assert said(scene) == ("wait", "watch"), scene.decision()["reason"]
+    found = scene.decision()["evidence"]
+    assert (len(found["wrong_before"]), found["wrong_now"]) == (5, [0.1, 0.1, 0.1])
+    label(lambda order: order % 10 == order // 100 % 3 if order < 500 else order % 2 == 0)
+    scene.settle()
+    assert said(scene) == ("abort", "accuracy"), scene.decision()["reason"]
+    assert (scene.statement()["version"], list(scene.statement()["barred"])) == (LIVE, [NEW])
 
 
 def test_an_early_answer_about_the_past_alone_ends_no_watch(tmp_path: Path) -> None:

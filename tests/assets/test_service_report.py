@@ -79,6 +79,20 @@ def test_wrong_answers_and_old_features_are_told(tmp_path: Path) -> None:
     assert document["views"][0]["stale"]
 
 
+@pytest.mark.parametrize(("days", "is_stale"), [(4, True), (6, False), (None, False)])
+def test_without_a_declared_freshness_a_view_is_stale_when_its_rows_are_too_old_to_be_used(
+    tmp_path: Path, days: int | None, is_stale: bool
+) -> None:
+    """Nothing declared a freshness, so that the claim could not fail, whatever had stopped."""
+    ttl = None if days is None else days * DAY
+    view = FeatureView(name="calls", path="shop/features/calls", entity=("customer",), features=("calls",), ttl=ttl)
+    past = HeldSnapshot({view.path: pl.DataFrame({"known_at": [START + 10 * DAY]})})
+    product = replace(PRODUCT, features=(view,))
+    document, problems = made(tmp_path, answers(truth(16)), product=product, **{view.path: past})
+    assert document["views"][0]["stale"] is is_stale
+    assert problems["features_are_fresh"] == (["calls: 5 days, 0:09:00 old."] if is_stale else [])
+
+
 def test_days_that_are_long_over_stay_as_they_were_reported(tmp_path: Path) -> None:
     first, _ = made(tmp_path / "first", answers(truth(16)))
     later = answers(truth(60)).filter(pl.col("at") >= START + 50 * DAY)

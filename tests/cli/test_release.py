@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from headwater.cli import cli
+from headwater.decisions import OrderKind
 from headwater.errors import HeadwaterError
 from headwater.lake import Retention
 from headwater.registry import model_version
@@ -19,6 +20,7 @@ from serving.retired_calls import RETIRED_FILE, RetiredCalls
 from tests.release_scene import GATE, PRODUCT, Scene
 
 ROOT = Path(__file__).parents[2]
+REFUSALS = f"{PRODUCT}/release_refusals"
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def order(*words: str, code: int = 0) -> Any:
 
 
 def refusal(*words: str) -> str:
-    """What an order that cannot be given is answered; the lake is as before."""
+    """What an order that cannot be given is answered."""
     done = call("release", words[0], PRODUCT, *words[1:])
     assert isinstance(done.exception, HeadwaterError), done.output
     return str(done.exception)
@@ -118,7 +120,73 @@ def test_a_version_whose_gates_failed_is_not_promoted_and_the_gate_is_named(scen
     assert {one["version"]: one["state"] for one in said("model", "list")}["1.2.0"] == "refused"
     before = scene.lake.resolve("main").id
     assert f"gate {GATE} failed: auc is 0.6" in refusal("promote", "--to", "1.2.0", "--reason", "x")
-    assert scene.lake.resolve("main").id == before
+    assert changed(scene, before) == [REFUSALS]
+
+
+def changed(scene: Scene, since: str) -> list[str]:
+    """The paths that main has changed."""
+    return [change.path for change in scene.lake.diff(since, "main").changes]
+
+
+def test_a_refused_order_stays_on_record_with_who_gave_it_and_what_stood_against_it(scene: Scene) -> None:
+    """An order that could not be followed left no trace: nobody could see afterwards who had tried to promote what."""
+    scene.version("1.2.0", auc=0.61)
+    refusal("promote", "--to", "1.2.0", "--reason", "I like it")
+    refusal("rollback", "--to", "9.9.9", "--reason", "x")
+    order("rollback")
+    refusal("rollback", "--reason", "again")
+    rows = [row for row in decisions() if row.get("order")]
+    assert [(row["action"], row["rule"]) for row in rows] == [
+        ("refuse", "gates"), ("refuse", "published"), ("refuse", "version"),
+    ]  # fmt: skip
+    first = rows[0]
+    assert (first["kind"], first["version"], first["order"]["reason"]) == ("release", "1.2.0", "I like it")
+    assert first["order"]["order"] == "promote"
+    assert first["actor"].startswith("user:")
+    assert f"gate {GATE} failed" in first["reason"]
+    assert first["evidence"]["judged"]["1.2.0"]["version"] == "1.2.0"
+    assert first["evidence"]["release"]["version"] == "1.1.0"
+    assert scene.lake.at(first["commit"]).has(f"{PRODUCT}/release")
+    found = [row["recorded"] for row in decisions()]
+    assert found == sorted(found)
+
+
+def test_a_failed_gate_stays_on_record_when_its_branch_is_gone(scene: Scene) -> None:
+    """`headwater decisions` read it off the branch, which people delete."""
+    refused = scene.version("1.2.0", auc=0.61)
+    assert refused is not None
+    assert refused.branch is not None
+    (row,) = [row for row in decisions() if row["action"] == "refuse"]
+    assert (row["version"], row["rule"], row["commit"]) == ("1.2.0", GATE, refused.commit)
+    assert row["evidence"]["checks"][GATE]["gate"] == GATE
+    assert row["evidence"]["metrics"]["auc"]["value"] == 0.61
+    assert f"{PRODUCT}/evaluation" in row["inputs"]
+    assert call("lake", "branches", "--delete", refused.branch).exit_code == 0
+    assert [one for one in decisions() if one["action"] == "refuse"] == [row]
+    assert {one["version"]: one["state"] for one in said("model", "list")}["1.2.0"] == "refused"
+    assert "1.2.0" in call("decisions", "--product", PRODUCT).stdout
+
+
+def test_a_refused_build_that_was_not_put_on_record_is_read_off_its_branch(scene: Scene) -> None:
+    """As after a kill right behind the refusal, or from an older Headwater."""
+    refused = scene.version("1.2.0", auc=0.61)
+    assert refused is not None
+    scene.lake.revert(scene.lake.last_write("main", REFUSALS).id)
+    (row,) = [row for row in decisions() if row["action"] == "refuse"]
+    assert (row["version"], row["rule"], row["commit"]) == ("1.2.0", GATE, refused.commit)
+
+
+def test_an_order_that_cannot_be_followed_when_it_is_heard_is_a_decision_too(scene: Scene) -> None:
+    given = scene.give(OrderKind.PROMOTE, "9.9.9", check=False)
+    scene.build()
+    (row,) = [row for row in decisions() if row["action"] == "refuse"]
+    assert (row["version"], row["actor"], row["order"]["id"]) == ("9.9.9", "user:ada", given.id)
+    assert "no such version was published" in row["reason"]
+
+
+def decisions() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = said("decisions", "--product", PRODUCT)
+    return found
 
 
 def test_a_roll_back_is_published_while_the_newest_version_fails_its_gates(scene: Scene) -> None:
@@ -129,7 +197,7 @@ def test_a_roll_back_is_published_while_the_newest_version_fails_its_gates(scene
     assert scene.build().status == "unchanged"
 
 
-def test_what_cannot_be_is_refused_with_a_remedy_and_writes_nothing(scene: Scene, tmp_path: Path) -> None:
+def test_what_cannot_be_is_refused_with_a_remedy_and_changes_nothing(scene: Scene, tmp_path: Path) -> None:
     before = scene.lake.resolve("main").id
     shares = '{"kind": "ab-test", "salt": "s", "shares": {"1.0.0": 0.5, "1.1.0": 0.6}}'
     assert "together 1.1. Let them add up to 1." in refusal("promote", "--policy", shares, "--reason", "x")
@@ -140,7 +208,7 @@ def test_what_cannot_be_is_refused_with_a_remedy_and_writes_nothing(scene: Scene
         assert call("release", "promote", PRODUCT, "--policy", policy, "--reason", "x").exit_code == 2
     assert call("release", "promote", PRODUCT).exit_code == 2, "a reason is needed"
     assert call("release", "retire", PRODUCT, "--reason", "x").exit_code == 2, "a version is needed"
-    assert scene.lake.resolve("main").id == before
+    assert changed(scene, before) == [REFUSALS]
 
 
 def test_a_policy_comes_from_a_file_and_stands(scene: Scene, tmp_path: Path) -> None:

@@ -400,3 +400,17 @@ def test_a_key_column_at_that_is_the_labels_time_is_the_prediction_time_itself(t
     scene.answer([record("ann:1", request={"who": "ann"})])
     scene.compact()
     assert scene.rows().select("who", "at").rows() == [("ann", START)]
+
+
+def test_a_clock_that_goes_backwards_loses_no_record_and_what_was_answered_first_stays_first(scene: Scene) -> None:
+    def came(hours: int) -> dict[str, int]:
+        return {"received": microseconds(START) - hours * 3_600_000_000}
+
+    scene.answer(record(f"ann:{hours}", **came(hours)) for hours in range(5))
+    scene.compact()
+    scene.answer([record("ann:0", score=0.75, **came(9)), *(record(f"ann:{hours}", **came(hours)) for hours in (5, 6))])
+    scene.compact()
+    rows = scene.rows()
+    assert sorted(rows["request_id"]) == [f"ann:{hours}" for hours in range(7)]
+    assert rows.filter(pl.col("request_id") == "ann:0")["score"].to_list() == [0.25]
+    assert scene.segments() == []

@@ -132,6 +132,25 @@ def test_a_promise_of_accuracy_counts_where_nothing_is_compared() -> None:
     assert decided(WATCH, candidate=wrong, wrong_allowed=0.25) == ("wait", "watch"), "weather makes both wrong"
 
 
+def test_the_accuracy_of_the_version_before_counts_where_its_windows_are_known() -> None:
+    alone = replace(WATCH, is_compared=False)
+    wrong = Traffic(version="2.0.0", answered=2_000, wrong=mean(1_000, 0.4))
+    given = {"candidate": wrong, "versus": Versus(is_paired=False), "wrong_before": (0.2, 0.21, 0.19, 0.2, 0.2)}
+    assert decided(alone, **given, wrong_now=(0.41, 0.39, 0.4)) == ("abort", "accuracy")
+    stormy = {**given, "wrong_before": (0.2, 0.6, 0.05, 0.5, 0.1)}
+    assert decided(alone, **stormy, wrong_now=(0.41, 0.39, 0.4), wrong_allowed=0.25) == ("wait", "watch"), (
+        "days differ by as much anyway"
+    )
+
+
+def test_a_paired_watch_goes_back_for_its_accuracy_on_the_same_requests() -> None:
+    """Costs may say that it is as good; that it is wrong far more often is a promise broken all the same."""
+    alike, other = pairs(5_000), mean(5_000, 0.2)
+    worse, little = (replace(pairs(5_000, worse=by), other=other) for by in (0.1, 0.02))
+    assert decided(WATCH, versus=alike, versus_wrong=worse) == ("abort", "accuracy")
+    assert decided(WATCH, versus=alike, versus_wrong=little) == ("wait", "watch")
+
+
 def test_without_a_stage_there_is_nothing_to_decide_and_nothing_that_changes() -> None:
     idle = RolloutEvidence(standing=None, idle="1.0.0 was the first version.", seen=7)
     found = decide_rollout(RolloutRules(), idle)

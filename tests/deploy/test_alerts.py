@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from assets._chain._service_report import REPORT_FILE
 from headwater.cli._watch import Watch, _logs, _pulse
 from headwater.decisions import OrderKind
 from headwater.lake import EmbeddedLake
@@ -124,6 +125,10 @@ def test_slow_answers_and_refused_requests(released: Released, start: Start, tmp
         crowd(service)
         frames.append((3, metrics(service)))
     assert firing(tmp_path, *frames) >= {"HeadwaterLatencyBudgetBurning", "HeadwaterOverloaded"}
+    declared = watched([Sample(name="promised_latency_share", value=0.01, labels={"product": PRODUCT})])
+    lenient = firing(tmp_path, *((minutes, {**found, **declared}) for minutes, found in frames))
+    assert "HeadwaterOverloaded" in lenient
+    assert "HeadwaterLatencyBudgetBurning" not in lenient, "nobody promised to be quick"
 
 
 def crowd(service: Service) -> None:
@@ -182,13 +187,24 @@ def test_drift_and_a_worse_model_in_service(tmp_path: Path) -> None:
     wrong = answers(labels).with_columns(pl.lit(False).alias("decision"))
     report(tmp_path / "report", outcomes(labels, wrong).data, wrong)
     scene._publish("performance_report", lambda tx, path: tx.write_folder(path, tmp_path / "report"), {})
-    accuracy = {METRICS_FACT: {"accuracy": {"value": 0.9}}}
-    scene._folder("evaluation", {}, accuracy)
+    unreleased = {METRICS_FACT: {"accuracy": {"value": 0.1}}}
+    scene._folder("evaluation", {}, unreleased)
+    promise(scene, 0.05)
     facts = {"shifted": [f"column {n}" for n in range(16)], "columns": 59}
     scene._publish("drift_report", lambda tx, path: tx.write_table(path, pl.DataFrame({"column": ["x"]})), facts)
     scraped = watched(ProductReader(scene.lake, [scene.product.name], branch="main").read())
     assert firing(tmp_path, (5, scraped)) == {"HeadwaterDrift", "HeadwaterAccuracyDropped"}
     assert '{metric="auc",product="flights"}' in str(scraped[WATCH])
+    promise(scene, 0.99)
+    lenient = watched(ProductReader(scene.lake, [scene.product.name], branch="main").read())
+    assert firing(tmp_path, (5, lenient)) == {"HeadwaterDrift"}, "so large a drop was declared"
+
+
+def promise(scene: Scene, drop: float) -> None:
+    """A service report of a product that declares its limits, whose live version reached an accuracy of 0.9."""
+    levels = {"errors": 0.5, "latency_share": 0.4, "accuracy_drop": drop}
+    document = {"declaration": {"levels": levels}, "accuracy": {"reference": 0.9}}
+    scene._folder("service_report", document, {}, REPORT_FILE)
 
 
 def test_drift_is_that_of_the_service_once_a_window_of_it_is_over(tmp_path: Path) -> None:

@@ -159,7 +159,10 @@ def test_runbooks_name_commands_and_options_that_there_are() -> None:
 
 def test_budgets_burn_as_the_promises_say() -> None:
     levels, text = ServiceLevels(), (FOLDER / "recording.rules.yml").read_text()
-    assert text.count(f"/ {levels.errors}\n") == text.count(f"/ {round(1 - levels.latency_share, 6)}\n") == 5
+    assert text.count("/ on (product) headwater:promised_errors\n") == 5
+    assert text.count("/ on (product) (1 - headwater:promised_latency_share)\n") == 5
+    for usual in (levels.errors, levels.latency_share):
+        assert f"or {usual} + 0 * " in text, "where the watch does not say what is declared"
     assert f'le="{levels.latency.total_seconds()}"' in text
     for budget, kind in (("error", "Error"), ("latency", "Latency")):
         both = {

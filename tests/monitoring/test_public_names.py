@@ -83,6 +83,7 @@ def test_the_public_names_are_these() -> None:
             "stage_counts",
             "traffic_before",
             "upstream_changes",
+            "wrong_by_window",
         ]
     )
 

@@ -198,3 +198,32 @@ def test_what_the_disk_did_not_take_is_no_failure_of_a_version(
     assert {(reply.status, reply.json["code"]) for reply in replies} == {(503, "log_full")}
     service.stop()
     assert written(service.state / "serving" / "failures" / PRODUCT) == []
+
+
+BACKWARDS = """
+    import time
+    from itertools import count
+    began, hours = time.time_ns(), count(1)
+    time.time_ns = lambda: began - next(hours) * 3_600 * 10**9
+    time.time = lambda: time.time_ns() / 1e9
+"""
+
+
+def test_a_clock_that_goes_backwards_costs_no_answer_no_id_and_no_count(
+    released: Released, start: Callable[..., Service], tmp_path: Path
+) -> None:
+    """Each look at the wall clock finds it an hour earlier."""
+    service = start(program=with_disk(tmp_path, BACKWARDS + BROKEN_WITH_13))
+    replies = [service.predict() for _ in range(20)]
+    assert {reply.status for reply in replies} == {200}
+    for _ in range(3):
+        assert service.predict({"x": 13}).status == 422
+    service.stop()
+    found = service.logged()
+    assert [one.request_id for one in found] == [reply.json["id"] for reply in replies]
+    assert len({one.request_id for one in found}) == 20
+    assert all(0 <= one.latency < 60_000_000 for one in found), "measured by a clock that only goes on"
+    received = [one.received for one in found]
+    assert received == sorted(received, reverse=True)
+    counted = written(service.state / "serving" / "failures" / PRODUCT)
+    assert sum(one.count for one in counted) == 3

@@ -1,0 +1,139 @@
+"""What the lake knows of the requests since a stage of a rollout began, and of the time before it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import polars as pl
+
+from assets._chain._paths import ChainPaths
+from assets._chain._rollout_standing import Served, Stood, served_under
+from assets._chain._rules_of_requests import drawn_by
+from headwater.product import Inputs, Product
+
+BEFORE: Final = timedelta(days=7)
+"""So much of the time before a rollout says what the service was like without it."""
+LONG_BEFORE: Final = timedelta(days=28)
+"""So much of the time before says how good decisions were, and by how much days differ."""
+SLACK: Final = timedelta(days=7)
+"""By so much a service's clock may be behind the lake's: older records of the stage are not looked for."""
+_ANSWERS: Final = (
+    "request_id", "at", "received", "latency_us", "variant", "propensity", "decision", "shadows", "commit",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRows:
+    """Rows of the lake.
+
+    Attributes:
+        seen: Answers since the stage began, oldest received first: under its release, or by the service's clock.
+        answers: Those that were drawn under its policy.
+        failed: Requests that got no answer under its policy.
+        failures: Requests that got no answer since, under whatever policy.
+        before: Answers of the time before the rollout, none under its releases.
+        long_before: Of a longer time before, what was decided.
+        told_before: The outcomes of those.
+        failures_before: Requests that got none then.
+        outcomes: Of the answers since.
+        first: The newest instant that requests were about when the first one since came in; None before that.
+        now: The newest instant that the requests since, and their labels, know of.
+    """
+
+    seen: pl.DataFrame
+    answers: pl.DataFrame
+    failed: pl.DataFrame
+    failures: pl.DataFrame
+    before: pl.DataFrame
+    long_before: pl.DataFrame
+    told_before: pl.DataFrame
+    failures_before: pl.DataFrame
+    outcomes: pl.DataFrame
+    first: datetime | None
+    now: datetime
+
+
+def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | None:
+    """What is known of the requests of a stage; None before the first one of the product."""
+    assert stood.standing is not None
+    assert stood.begun is not None
+    paths, since, begun = ChainPaths(product=product.name), stood.standing.since, stood.begun
+    table, failures = inputs.table(paths.predictions), inputs.table(paths.service_failures)
+    newest: Any = table.select(pl.col("at").max()).collect().item()
+    if newest is None and not (failures.select(pl.len()).collect().item()):
+        return None
+    served = served_under(inputs, paths.release, stood, _followed(table, failures, begun))
+    is_seen, is_before = _is_seen(served, since), _is_before(served, begun)
+    answers = table.select(*_ANSWERS, *_extra(product, table)).filter(is_seen).collect().sort("received", "request_id")
+    failed = failures.filter(is_seen).collect()
+    told = inputs.table(paths.outcomes)
+    is_long_before = _is_before(served, begun, LONG_BEFORE)
+    long_before = table.filter(is_long_before).select("request_id", "at", "variant", "decision").collect()
+    outcomes = told.filter(pl.col("received") >= since - SLACK).collect()
+    outcomes = outcomes.join(answers.select("request_id"), on="request_id", how="semi")
+    moments: list[Any] = [answers["at"].max(), outcomes["label_known_at"].max()]
+    return StageRows(
+        seen=answers,
+        answers=answers.filter(_is_of_stage(served, since) & pl.col("propensity").is_not_null()),
+        failed=failed.filter(_is_of_stage(served, since)),
+        failures=failed,
+        long_before=long_before,
+        told_before=told.filter(pl.col("received") >= begun - LONG_BEFORE).collect(),
+        before=table.filter(is_before).select("latency_us").collect(),
+        failures_before=failures.filter(is_before).collect(),
+        outcomes=outcomes,
+        first=_first(table.filter(~is_seen), answers),
+        now=max((one for one in moments if one is not None), default=since),
+    )
+
+
+def _extra(product: Product, table: pl.LazyFrame) -> list[str]:
+    """Columns that name an event and by which versions are drawn; where one is none of the table's, the request that holds it."""
+    there = table.collect_schema().names()
+    wanted = dict.fromkeys((*key_of(product), *drawn_by(product)))
+    extra = [name for name in wanted if name not in _ANSWERS and name in there]
+    return extra + (["request"] if any(name not in there for name in drawn_by(product)) else [])
+
+
+def _followed(table: pl.LazyFrame, failures: pl.LazyFrame, begun: datetime) -> list[str]:
+    """The commits under which services answered, or failed to, since the rollout began or not long before."""
+    recent = pl.col("received") >= begun - max(SLACK, LONG_BEFORE)
+    found = [rows.filter(recent).select("commit").unique().collect()["commit"] for rows in (table, failures)]
+    return pl.concat(found).unique().sort().to_list()
+
+
+def _is_of_stage(served: Served, since: datetime) -> pl.Expr:
+    """Of a record: it was served under the release of the stage. Its clock is another one than the lake's, and says nothing of that."""
+    alike = pl.col("commit").is_in(sorted(served.alike)) & (pl.col("received") >= since)
+    return pl.col("commit").is_in(sorted(served.stage)) | alike
+
+
+def _is_seen(served: Served, since: datetime) -> pl.Expr:
+    """Of a record: it came since the stage began."""
+    is_recent = pl.col("received") >= since - SLACK
+    return is_recent & ((pl.col("received") >= since) | pl.col("commit").is_in(sorted(served.stage)))
+
+
+def _is_before(served: Served, begun: datetime, length: timedelta = BEFORE) -> pl.Expr:
+    """Of a record: it came in the time before the rollout, and none of its versions had a part in it."""
+    past = pl.col("received").is_between(begun - length, begun, closed="left")
+    return past & ~pl.col("commit").is_in(sorted(served.rolling))
+
+
+def _first(past: pl.LazyFrame, seen: pl.DataFrame) -> datetime | None:
+    """Where the time of the requests stood when the first one of a stage came in.
+
+    A request about last month that comes in first does not make a stage last a month: time goes on from where it stood. Unless all
+    of it lies further back, as when a past is played again.
+    """
+    if not seen.height:
+        return None
+    before: Any = past.select(pl.col("at").max()).collect().item()
+    first, newest = seen["at"][0], seen["at"].max()
+    return before if before is not None and first < before <= newest else first
+
+
+def key_of(product: Product) -> tuple[str, ...]:
+    """The columns that name an event."""
+    assert product.labels is not None
+    return product.labels.key

@@ -1,0 +1,180 @@
+"""What holds a training up: a real lake, real orders, real builds, and toy assets between the order and the evaluation."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from assets._chain._performance import REPORT_FILE
+from assets._chain._release import RELEASE_FILE, RUN_FILE
+from assets._chain._retraining import DECISION_FILE, ORDER_FILE, retraining_assets
+from headwater.cli._decisions import recorded_decisions
+from headwater.decisions import Retraining
+from headwater.lake import Kind
+from headwater.materialize import Outcome, Run, Status, materialize
+from headwater.product import Asset, Inputs
+from headwater.retraining_orders import (
+    RetrainingOrderError,
+    RetrainingOrderKind,
+    order_retraining,
+    read_retraining_orders,
+    stopped_by,
+)
+from tests.release_scene import Scene
+from tests.rollout_scene import LABELS, NAME, TOY
+
+START = datetime(2013, 3, 10, 7, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+EAGER = Retraining(new_rows=1, cool_down=timedelta(0), daily_budget=99)
+
+
+def copied(inputs: Inputs, folder: Path, *, source: str, file: str) -> None:
+    """An asset that changes with what it reads."""
+    found = sorted(inputs.folder(source).rglob("*.json"))
+    (folder / file).write_text("".join(one.read_text() for one in found))
+
+
+class Training(Scene):
+    """A product that trains again with every new label, in real builds of assets that only copy."""
+
+    def __init__(self, state: Path, rules: Retraining = EAGER) -> None:
+        super().__init__(state, replace(TOY, retraining=rules))
+        self.decision, self.order, self.stops = retraining_assets(self.product)
+        chain = (("training_set", "training_order"), ("model", "training_set"), ("evaluation", "model"))
+        self.made = {
+            name: Asset(
+                path=f"{NAME}/{name}",
+                kind=Kind.FOLDER,
+                compute=partial(copied, source=f"{NAME}/{source}", file=f"{name}.json"),
+                inputs=(f"{NAME}/{source}",),
+            )
+            for name, source in chain
+        }
+        self.labels = 0
+
+    def label(self) -> None:
+        """One more label, an hour later, and a report that knows of it."""
+        self.labels += 1
+        times = [START + HOUR * number for number in range(self.labels)]
+        with self.lake.transaction() as tx:
+            tx.write_table(LABELS, pl.DataFrame({"order": range(self.labels), "at": times, "late": 1, "known": times}))
+            tx.publish(message="Labels", provenance=None)
+        report = {"now": times[-1].isoformat(), "windows": []}
+        self._folder("performance_report", report, {}, REPORT_FILE)
+
+    def build_one(self, asset: Asset) -> Outcome:
+        return materialize(self.lake, asset, run=Run(actor="automation"), state=self.state)
+
+    def decide(self) -> dict[str, Any]:
+        """The decision on record, and its order."""
+        self.label()
+        self.build_one(self.decision)
+        self.build_one(self.order)
+        found: dict[str, Any] = json.loads(
+            (self.lake.at("main").folder(f"{NAME}/retraining") / DECISION_FILE).read_text()
+        )
+        return found
+
+    def release(self, **said: Any) -> None:
+        """A release that stands, as far as the decision reads it."""
+
+        def write(tx: Any, path: str) -> Any:
+            source = self.state / "released"
+            source.mkdir()
+            (source / RELEASE_FILE).write_text(json.dumps({"version": "1.0.0", **said}))
+            (source / RUN_FILE).write_text("{}")
+            return tx.write_folder(path, source)
+
+        self._publish("release", write, {})
+
+    def given(self) -> int:
+        there = self.lake.at("main").folder(f"{NAME}/training_order") / ORDER_FILE
+        return len(json.loads(there.read_text())["orders"])
+
+    def train(self, *names: str) -> None:
+        for name in names:
+            assert self.build_one(self.made[name]).status is Status.PUBLISHED
+
+    def stop(self, kind: RetrainingOrderKind, reason: str = "enough") -> None:
+        order_retraining(
+            self.lake, self.stops, kind, reason=reason, actor="user:ada", into="main", now=lambda: datetime.now(UTC)
+        )
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Training:
+    """The first order was followed to its evaluation."""
+    made = Training(tmp_path)
+    made.decide()
+    made.train("training_set", "model", "evaluation")
+    return made
+
+
+def said(decision: dict[str, Any]) -> tuple[str, str]:
+    return decision["action"], decision["rule"]
+
+
+def test_one_training_goes_on_until_its_model_is_evaluated(training: Training) -> None:
+    """Without a cool-down and with budget a second order was given while the first one trained."""
+    assert said(training.decide()) == ("retrain", "new_rows")
+    for done in ("training_set", "model"):
+        assert said(training.decide()) == ("hold", "in_flight"), done
+        training.train(done)
+    assert said(training.decide()) == ("hold", "in_flight"), "nobody judged the model"
+    assert training.given() == 2
+    training.train("evaluation")
+    assert said(training.decide()) == ("retrain", "new_rows")
+    assert training.given() == 3
+
+
+def test_a_corrected_training_set_of_an_order_that_was_followed_holds_nothing_up(training: Training) -> None:
+    training._folder("training_set", {"corrected": True}, {}, "other.json")
+    assert said(training.decide()) == ("retrain", "new_rows")
+
+
+def test_an_order_whose_model_never_comes_is_given_up(tmp_path: Path) -> None:
+    made = Training(tmp_path, replace(EAGER, give_up=3 * HOUR))
+    assert said(made.decide()) == ("hold", "nothing"), "the first order takes what is there"
+    found = [said(made.decide()) for _ in range(3)]
+    assert found == [("hold", "in_flight")] * 2 + [("retrain", "new_rows")]
+
+
+def test_a_stop_holds_trainings_and_no_release(training: Training) -> None:
+    """Trainings could be stopped by freezing releases only."""
+    training.stop(RetrainingOrderKind.STOP, "the labels are wrong")
+    assert said(training.decide()) == ("hold", "stopped")
+    training.stop(RetrainingOrderKind.RESUME)
+    assert said(training.decide()) == ("retrain", "new_rows")
+    found = [row for row in recorded_decisions(training.lake, NAME, "main") if row["rule"] == "order"]
+    assert [(row["kind"], row["action"], row["reason"], row["actor"]) for row in found] == [
+        ("retraining", "stop", "the labels are wrong", "user:ada"),
+        ("retraining", "resume", "enough", "user:ada"),
+    ]
+    assert read_retraining_orders(training.lake.at("main").table(f"{NAME}/retraining_orders"))[0].reason
+    assert training.build_one(training.stops).status is Status.UNCHANGED, "a build keeps what people wrote"
+
+
+def test_a_hold_of_the_release_stops_trainings_too(training: Training) -> None:
+    training.release(held="user:ada holds it: x")
+    assert said(training.decide()) == ("hold", "stopped")
+
+
+def test_a_rollout_that_goes_on_is_in_flight(training: Training) -> None:
+    training.release(rollout={"candidate": "1.1.0"})
+    assert said(training.decide()) == ("hold", "in_flight")
+
+
+def test_orders_that_change_nothing_or_have_no_reason_are_refused(training: Training) -> None:
+    with pytest.raises(RetrainingOrderError, match="nothing stopped it"):
+        training.stop(RetrainingOrderKind.RESUME)
+    with pytest.raises(RetrainingOrderError, match="no reason"):
+        training.stop(RetrainingOrderKind.STOP, " ")
+    training.stop(RetrainingOrderKind.STOP)
+    with pytest.raises(RetrainingOrderError, match="stopped already"):
+        training.stop(RetrainingOrderKind.STOP)
+    assert stopped_by(()) is None
