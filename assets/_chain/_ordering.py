@@ -58,7 +58,7 @@ def checked_order(inputs: Inputs, product: Product, make: Callable[[str | None],
     candidate, judged = versions.candidate(), _judged(versions, order)
     try:
         after = heed(now, order, candidate=candidate, judged=judged)
-        if unknown := undrawable(product, after.policy, versions):
+        if after.policy != now.policy and (unknown := undrawable(product, after.policy, versions)):
             problem = told_undrawable(product.name, unknown).removesuffix(".")
             raise OrderRefusedError(order=order, rule="undrawable", problem=problem, remedy="Nothing was ordered.")
     except OrderRefusedError as error:
