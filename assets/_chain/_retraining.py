@@ -170,6 +170,7 @@ def _window(raw: Mapping[str, Any]) -> "Window":
         rows=overall["rows"] - overall["without_truth"],
         labelled=overall["labelled"],
         effects=dict(raw["drift"]),
+        no_reference=raw.get("no_reference", {}).get("features", ""),
         metric=metric["value"] if metric else None,
         metric_high=metric["high"] if metric else None,
     )

@@ -1,6 +1,6 @@
 """Puts the story of a replay together from the lake: every number in it is computed from what was recorded."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from headwater.product import Product
     from resources.settings import Settings
 
+_NOTHING: Final = "nothing"
+"""The rule of a day on which nothing spoke for a training."""
 _DECIDED: Final = {"live": "decision", "never": "never_decision", "weekly": "weekly_decision"}
 
 
@@ -51,11 +53,7 @@ def tell(
     story = Story(
         title=f"{product.name}, {progress.first} to {progress.last}: {product.question}",
         weeks=tuple(_weeks(rows)),
-        decisions=tuple(
-            {**row, "day": _day_of(row["recorded"], progress)}
-            for row in decisions
-            if row["action"] not in ("hold", "wait") or row.get("held_by")
-        ),
+        decisions=tuple({**row, "day": _day_of(row["recorded"], progress)} for row in _worth_telling(decisions)),
         costs=spent,
         facts=_facts(progress),
         unit=costs.unit if costs else "",
@@ -64,6 +62,16 @@ def tell(
         weekly_seconds=weekly.cpu_seconds,
     )
     return write_story(story, folder), conclusion(story)
+
+
+def _worth_telling(decisions: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """What changed something, was refused, or was held back although something spoke for it: of days alike the first."""
+    before = None
+    for row in decisions:
+        is_retraining = row["kind"] == "retraining"
+        if row["action"] not in ("hold", "wait") or (is_retraining and row.get("rule") not in (None, _NOTHING, before)):
+            yield row
+        before = row.get("rule") if is_retraining else before
 
 
 def _created(lake: Lake, progress: ReplayProgress) -> str:

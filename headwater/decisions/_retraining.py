@@ -104,6 +104,7 @@ class Window:
         effects: Effect size of each watched column's drift, against a reference of the same season where there is one.
         metric: Value of the metric, None where it is undefined.
         metric_high: Upper end of its interval.
+        no_reference: Why drift was compared with nothing; empty where it was compared.
     """
 
     start: datetime
@@ -113,6 +114,7 @@ class Window:
     effects: dict[str, float] = field(default_factory=dict)
     metric: float | None = None
     metric_high: float | None = None
+    no_reference: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,35 +161,48 @@ class Decision:
         rule: Which rule says so: of a hold the first that stands against it, of a training the first that asks for it.
         reasons: Why to train again, one sentence each; empty without any.
         held_by: Why it is not done although there is a reason, one sentence each.
+        unseen: What could not be looked at, and why, one sentence each.
     """
 
     action: Action
     rule: RetrainingRule
     reasons: tuple[str, ...]
     held_by: tuple[str, ...]
+    unseen: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str:
         """All of it as one text."""
+        blind = f" Not looked at: {'; '.join(self.unseen)}." if self.unseen else ""
         if self.held_by and self.reasons:
-            return f"Held, although {'; '.join(self.reasons)}: {'; '.join(self.held_by)}."
-        return f"{'; '.join(self.reasons)}." if self.reasons else "Nothing speaks for it."
+            return f"Held, although {'; '.join(self.reasons)}: {'; '.join(self.held_by)}.{blind}"
+        return f"{'; '.join(self.reasons)}.{blind}" if self.reasons else f"Nothing speaks for it.{blind}"
 
 
 def decide_retraining(rules: Retraining, evidence: Evidence) -> Decision:
     """Whether to train again now."""
     recent = evidence.windows[-rules.windows :]
     reasons = tuple(_reasons(rules, evidence, recent))
-    held_by = tuple(_holds(rules, evidence))
+    held_by, unseen = tuple(_holds(rules, evidence)), tuple(_unseen(evidence, recent))
     if not reasons:
-        return Decision(action=Action.HOLD, rule=RetrainingRule.NOTHING, reasons=(), held_by=())
+        return Decision(action=Action.HOLD, rule=RetrainingRule.NOTHING, reasons=(), held_by=(), unseen=unseen)
     action = Action.HOLD if held_by else Action.RETRAIN
     return Decision(
         action=action,
         rule=(held_by or reasons)[0][0],
         reasons=tuple(said for _, said in reasons),
         held_by=tuple(said for _, said in held_by),
+        unseen=unseen,
     )
+
+
+def _unseen(evidence: Evidence, recent: Sequence[Window]) -> Iterator[str]:
+    """What nobody can say anything about: that is another thing than that all is well."""
+    blind = [window for window in recent if window.no_reference]
+    if blind:
+        yield f"drift in {len(blind)} of the last {len(recent)} windows, for want of a reference ({blind[-1].no_reference.rstrip('.')})"
+    if evidence.reference is None and any(window.metric is not None for window in recent):
+        yield "whether the metric fell, for the live version has no evaluation"
 
 
 def _reasons(rules: Retraining, evidence: Evidence, recent: Sequence[Window]) -> Iterator[_Said]:

@@ -84,6 +84,17 @@ def test_without_a_reference_performance_is_no_reason() -> None:
     assert decide_retraining(RULES, evidence).action is Action.HOLD
 
 
+def test_what_could_not_be_looked_at_is_said_and_not_taken_for_quiet() -> None:
+    blind = replace(window(1), no_reference="the bundle has none.")
+    found = decide_retraining(RULES, replace(quiet(window(3), window(2), blind), reference=None))
+    said = "Nothing speaks for it. Not looked at: drift in 1 of the last 3 windows, for want of a reference (the bundle has none)"
+    assert found.reason == f"{said}; whether the metric fell, for the live version has no evaluation."
+    old = decide_retraining(replace(RULES, every=timedelta(days=1)), quiet(window(3), window(2), blind))
+    assert (old.action, len(old.unseen)) == (Action.RETRAIN, 1)
+    assert decide_retraining(RULES, quiet(window(3), window(2), window(1))).reason == "Nothing speaks for it."
+    assert decide_retraining(RULES, Evidence(now=NOW)).reason == "Nothing speaks for it."
+
+
 def test_new_rows_and_age_are_reasons_when_declared() -> None:
     rules = replace(RULES, new_rows=25_000, every=timedelta(days=30))
     found = decide_retraining(rules, replace(quiet(), new_rows=25_000))

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from headwater.cli._replay_story import _worth_telling
 from headwater.replay import (
     ReplayError,
     ReplayProgress,
@@ -130,3 +131,27 @@ def test_the_page_shows_weeks_decisions_and_costs(tmp_path: Path) -> None:
 
 def test_the_page_of_nothing_is_a_page(tmp_path: Path) -> None:
     assert "No week has the labels" in write_story(story(), tmp_path / "page").read_text()
+
+
+def test_a_training_that_was_held_back_is_told_once_for_days_alike() -> None:
+    def row(kind: str, action: str, rule: str | None) -> dict[str, Any]:
+        return {"kind": kind, "action": action, "rule": rule}
+
+    held = row("retraining", "hold", "in_flight")
+    quiet, trained, cooled = row("retraining", "hold", "nothing"), row("retraining", "retrain", "schedule"), row("retraining", "hold", "cool_down")  # fmt: skip
+    waits, refused = row("rollout", "wait", "labels"), row("release", "refuse", "gates")
+    days = [
+        quiet,
+        trained,
+        waits,
+        held,
+        held,
+        waits,
+        held,
+        cooled,
+        refused,
+        quiet,
+        held,
+        row("retraining", "hold", None),
+    ]
+    assert list(_worth_telling(days)) == [trained, held, cooled, refused, held]
