@@ -106,6 +106,7 @@ def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         "reason": decision.reason,
         "reasons": list(decision.reasons),
         "held_by": list(decision.held_by),
+        "unseen": list(decision.unseen),
         "now": evidence.now.isoformat(),
     }
     document = {

@@ -500,7 +500,7 @@ def decided(folder: Path, found: dict[str, Any], labels: pl.DataFrame, orders: l
     result = decision(HeldInputs({PATHS.performance_report: held, LABELS: labels}, previous=past), folder / "decision")
     document: dict[str, Any] = json.loads((folder / "decision" / DECISION_FILE).read_text())
     told = result.facts[DECISION_FACT]
-    for name in ("action", "rule", "reason", "reasons", "held_by", "now"):
+    for name in ("action", "rule", "reason", "reasons", "held_by", "unseen", "now"):
         assert told[name] == document[name], "its commit tells what `headwater decisions` shows"
     assert told["evidence"]["new_rows"] == document["evidence"]["new_rows"]
     return document
@@ -510,7 +510,11 @@ def test_every_decision_is_kept_with_its_evidence_refusals_too(tmp_path: Path) -
     labels = truth(16)
     found = report(tmp_path / "report", outcomes(labels, answers(labels)).data, answers(labels))
     young = decided(tmp_path / "young", found, labels, [(START + DAY).isoformat()])
-    assert (young["action"], young["rule"], young["reason"]) == ("hold", "nothing", "Nothing speaks for it.")
+    assert (young["action"], young["rule"]) == ("hold", "nothing")
+    assert young["reason"].startswith(
+        "Nothing speaks for it. Not looked at: drift in 2 of the last 2 windows, for want of"
+    )
+    assert len(young["unseen"]) == 2  # nothing is live here: neither drift nor the metric has a reference
     assert [window["rows"] for window in young["evidence"]["windows"]] == [70, 20]
     assert young["evidence"]["new_rows"] == labels.filter(pl.col("known") > START + DAY).height
     old = decided(tmp_path / "old", found, labels, [(START - 60 * DAY).isoformat()])
