@@ -9,7 +9,7 @@ import polars as pl
 
 from assets._chain._experiment_standing import experiment_of, policies_under
 from assets._chain._paths import ChainPaths
-from assets._chain._rollout_evidence import _evaluation, _units, costs_of, levels_of, windowing_of
+from assets._chain._rollout_evidence import costs_of, drawn_units, evaluation_of, levels_of, plain_test, windowing_of
 from headwater.decisions import ExperimentEvidence, ExperimentStanding, Release, policy_shares
 from headwater.product import Inputs, Product
 
@@ -57,7 +57,7 @@ def experiment_evidence(inputs: Inputs, product: Product, past: Mapping[str, Any
         return ExperimentEvidence(standing=None, idle=found.idle)
     rows = _rows(inputs, product, found.release, standing)
     rules, levels, costs = product.rollout.rules, levels_of(product), costs_of(product)
-    judged = {name: _evaluation(inputs, product, name) for name in (*standing.answering, *standing.scoring)}
+    judged = {name: evaluation_of(inputs, product, name) for name in (*standing.answering, *standing.scoring)}
     counts = experiment_counts(
         rows.answers, rows.failed, rows.outcomes, standing=standing,
         thresholds={name: one["threshold"] for name, one in judged.items() if one}, slow=levels.latency, costs=costs,
@@ -140,7 +140,7 @@ def _split(product: Product, standing: ExperimentStanding, rows: _Rows) -> "Samp
 
     if standing.kind not in _SPLIT:
         return None
-    units = _units(product, rows.answers)
+    units = drawn_units(product, rows.answers)
     if not units.height:
         return None
     expected = dict.fromkeys(standing.answering, 0.0)
@@ -173,24 +173,10 @@ def _costs(product: Product) -> dict[str, Any] | None:
 
 
 def _test(product: Product, standing: ExperimentStanding, rows: _Rows) -> dict[str, Any] | None:
-    """The report of a plain test, for one look: power, and the rows that it would need. Of fixed shares only."""
-    from headwater.monitoring import Experiment, experiment_report
-
-    assert product.labels is not None
-    rules, key = product.rollout.rules, list(product.labels.key)
+    """The report of a plain test; of fixed shares only."""
     if standing.kind not in _FIXED:
         return None
     shares = {name: share for name, share in policy_shares(standing.policy).items() if share > 0}
-    own = rows.outcomes.drop_nulls(key)
-    if not own.height or len(shares) < 2 or standing.control not in shares:
+    if len(shares) < 2 or standing.control not in shares:
         return None
-    experiment = Experiment(
-        shares=shares,
-        control=standing.control,
-        unit=tuple(key),
-        effect=-rules.canary_margin,
-        alpha=rules.alpha,
-        costs=costs_of(product),
-        min_coverage=rules.min_coverage,
-    )
-    return experiment_report(own, experiment=experiment).to_json()
+    return plain_test(product, rows.outcomes, shares=shares, control=standing.control)

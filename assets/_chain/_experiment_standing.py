@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from assets._chain._paths import ChainPaths
 from assets._chain._release import RELEASE_FILE
-from assets._chain._rollout_standing import _told
+from assets._chain._rollout_standing import told_releases
 from headwater.decisions import ExperimentStanding, Release, policy_versions, same_experiment
 from headwater.lake.errors import LakeError
 from headwater.names import InvalidNameError
@@ -43,7 +43,7 @@ def experiment_of(inputs: Inputs, product: Product) -> Experimenting:
 def _standing(inputs: Inputs, path: str, release: Release) -> ExperimentStanding:
     """Read backwards. What a commit does not tell (a revert, a merge, an older Headwater) ends the search: evidence begins with it."""
     since, begun = None, release.policy
-    for commit, told in _told(inputs, path):
+    for commit, told in told_releases(inputs, path):
         is_same = told.get("order") == release.order and same_experiment(told.get("policy"), release.policy)
         if since is not None and not is_same:
             break

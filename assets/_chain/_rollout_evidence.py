@@ -53,7 +53,7 @@ def _measured(inputs: Inputs, product: Product, standing: Standing, rows: StageR
     from headwater.monitoring import stage_counts, traffic_before
 
     rules, levels, costs = product.rollout.rules, levels_of(product), costs_of(product)
-    judged = {name: _evaluation(inputs, product, name) for name in (standing.candidate, standing.other)}
+    judged = {name: evaluation_of(inputs, product, name) for name in (standing.candidate, standing.other)}
     counts = stage_counts(
         rows.answers, rows.failed, rows.outcomes, standing=standing,
         thresholds={name: found["threshold"] for name, found in judged.items() if found},
@@ -107,7 +107,7 @@ def windowing_of(product: Product) -> "Windowing":
     return Windowing(length=product.rollout.rules.window, zone=zone)
 
 
-def _evaluation(inputs: Inputs, product: Product, version: str) -> dict[str, Any]:
+def evaluation_of(inputs: Inputs, product: Product, version: str) -> dict[str, Any]:
     """The newest evaluation of a version; empty when there is none."""
     path = ChainPaths(product=product.name).evaluation
     for commit in inputs.history(path):
@@ -202,7 +202,7 @@ def _split(product: Product, standing: Standing, answers: pl.DataFrame) -> dict[
 
     if not 0 < standing.share < 1:
         return None
-    units = _units(product, answers)
+    units = drawn_units(product, answers)
     if not units.height:
         return None
     counts = {str(name): count for name, count in units.group_by("variant").len().iter_rows()}
@@ -210,7 +210,7 @@ def _split(product: Product, standing: Standing, answers: pl.DataFrame) -> dict[
     return sample_ratio(known, _shares(standing)).to_json()
 
 
-def _units(product: Product, answers: pl.DataFrame) -> pl.DataFrame:
+def drawn_units(product: Product, answers: pl.DataFrame) -> pl.DataFrame:
     """The first answer to each unit that was drawn: requests that were drawn together are one. None where the log must not name it."""
     names = drawn_by(product)
     said = [
@@ -224,18 +224,26 @@ def _units(product: Product, answers: pl.DataFrame) -> pl.DataFrame:
 
 
 def _test(product: Product, standing: Standing, rows: StageRows) -> dict[str, Any] | None:
-    """The report of a test of the two versions, for one look: power, and rows that it would need."""
-    from headwater.monitoring import Experiment, experiment_report
-
+    """The report of a test of the two versions."""
     if not 0 < standing.share < 1:
         return None
+    own = rows.outcomes.join(rows.answers.select("request_id"), on="request_id", how="semi")
+    return plain_test(product, own, shares=_shares(standing), control=standing.other)
+
+
+def plain_test(
+    product: Product, outcomes: pl.DataFrame, *, shares: Mapping[str, float], control: str
+) -> dict[str, Any] | None:
+    """The report of a plain test of versions, for one look: power, and the rows that it would need. None before an outcome is known."""
+    from headwater.monitoring import Experiment, experiment_report
+
     rules, key = product.rollout.rules, list(key_of(product))
-    own = rows.outcomes.join(rows.answers.select("request_id"), on="request_id", how="semi").drop_nulls(key)
+    own = outcomes.drop_nulls(key)
     if not own.height:
         return None
     experiment = Experiment(
-        shares=_shares(standing),
-        control=standing.other,
+        shares=dict(shares),
+        control=control,
         unit=tuple(key),
         effect=-rules.canary_margin,
         alpha=rules.alpha,

@@ -115,7 +115,7 @@ def _history(inputs: Inputs, path: str, release: Release) -> _History:
     rolling: list[Commit] = []
     before: Commit | None = None
     is_told = True
-    for commit, told in _told(inputs, path):
+    for commit, told in told_releases(inputs, path):
         if not stage or (before is None and (told.get("version"), told.get("policy")) == now):
             stage.append(commit)
             rolling.append(commit)
@@ -137,7 +137,8 @@ def _history(inputs: Inputs, path: str, release: Release) -> _History:
     )
 
 
-def _told(inputs: Inputs, path: str) -> Iterator[tuple[Commit, Mapping[str, Any]]]:
+def told_releases(inputs: Inputs, path: str) -> Iterator[tuple[Commit, Mapping[str, Any]]]:
+    """The commits of a release with what each tells of its statement, newest first."""
     for commit in inputs.history(path):
         output = commit.provenance.output(path) if commit.provenance is not None else None
         facts = output.facts if output is not None else {}
