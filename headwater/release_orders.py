@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
@@ -54,10 +55,18 @@ def write_orders(*orders: Order) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(SCHEMA))
 
 
+def _behind_others(snapshot: Snapshot, path: str, order: Order) -> Order:
+    """The order at a time behind all that were given before, also where another machine's clock was ahead of this one's."""
+    newest: datetime | None = (
+        snapshot.table(path).select(pl.col("time").max()).collect().item() if snapshot.has(path) else None
+    )
+    return order if newest is None or order.time > newest else replace(order, time=newest + timedelta(microseconds=1))
+
+
 def give_order(
     lake: Lake, asset: Asset, make: Callable[[Snapshot, str], Order], *, into: str, now: Callable[[], datetime]
 ) -> Order:
-    """Adds one order to the table, in one commit. Who is overtaken by another order tries again: none is lost.
+    """Adds one order to the table, in one commit, behind all that are there. Who is overtaken by another order tries again: none is lost.
 
     Args:
         lake: The lake.
@@ -73,7 +82,7 @@ def give_order(
     given: list[Order] = []
 
     def made(snapshot: Snapshot, id: str) -> WrittenRow:
-        order = make(snapshot, id)
+        order = _behind_others(snapshot, asset.path, make(snapshot, id))
         given.append(order)
         about = f" {order.version}" if order.version else ""
         return WrittenRow(
