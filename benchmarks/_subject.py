@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from headwater.lake import EmbeddedLake, Snapshot
-from headwater.models import read_bundle
+from headwater.models import Bundle, read_bundle
 from headwater.models.lightgbm_adapter import FILE
 from headwater.models.row_encoder import RowEncoder
 from headwater.registry import live_version, model_version
@@ -99,7 +99,7 @@ def _released(place: Path) -> Subject | None:
     events = _events(now, bundle.preprocessing.names)
     matrix = RowEncoder(bundle.preprocessing).matrix(events.to_dicts())
     what = f"{PRODUCT} {version}, {text.count('Tree=')} trees over {matrix.shape[1]} inputs"
-    return _answered(what, text, bundle.preprocessing.names, matrix, _questions(events))
+    return _answered(what, text, bundle.preprocessing.names, matrix, _questions(events, bundle))
 
 
 def _events(now: Snapshot, names: Sequence[str]) -> pl.DataFrame:
@@ -121,11 +121,13 @@ def _events(now: Snapshot, names: Sequence[str]) -> pl.DataFrame:
     return known.gather_every(max(1, known.height // ROWS)).head(ROWS)
 
 
-def _questions(events: pl.DataFrame) -> list[dict[str, Any]]:
+def _questions(events: pl.DataFrame, bundle: Bundle) -> list[dict[str, Any]]:
+    """As a caller asks: with the fields that the version takes, which are not all columns of a label."""
     from assets.flights.product import PRODUCT as FLIGHTS
 
     labels = FLIGHTS.labels
-    fields = events.select(*labels.key, *labels.columns).to_dicts()
+    assert bundle.request is not None
+    fields = events.select(field.name for field in bundle.request.fields).to_dicts()
     return [
         {"entity": {name: _text(value) for name, value in row.items()}, "time": _text(time)}
         for row, time in zip(fields, events.get_column(labels.time), strict=True)

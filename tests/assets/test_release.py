@@ -255,7 +255,10 @@ def test_a_release_of_an_older_headwater_is_followed_from_its_history(scene: Sce
 
 
 def test_orders_are_heard_as_they_were_given_whatever_the_clocks_say(scene: Scene) -> None:
-    held, resumed = scene.give(OrderKind.HOLD), scene.give(OrderKind.RESUME)  # both at one instant, by the scene's clock
+    held, resumed = (
+        scene.give(OrderKind.HOLD),
+        scene.give(OrderKind.RESUME),
+    )  # both at one instant, by the scene's clock
     assert held.time < resumed.time
     scene.build()
     assert (scene.statement()["held"], scene.statement()["refused"]) == ("", {})
