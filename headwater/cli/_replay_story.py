@@ -93,7 +93,12 @@ def catch_up(
 ) -> None:
     """Trains the weekly models that are missing so far, so that the end has little left to do."""
     if (rows := _outcomes(product, lake, settings, progress)) is not None:
-        weekly_models(product, lake, settings, folder, rows["week"].unique(maintain_order=True).to_list(), told)
+        weekly_models(product, lake, settings, folder, _starts(rows), told)
+
+
+def _starts(rows: pl.DataFrame) -> list[datetime]:
+    """The first instant of each week."""
+    return rows["week"].unique(maintain_order=True).to_list()
 
 
 def _rows(
@@ -105,11 +110,15 @@ def _rows(
     told: Callable[[str], None],
 ) -> tuple[pl.DataFrame | None, WeeklyModels]:
     """Each event whose truth is known, with the three ways to run the model on the very rows that the service saw, by week and day."""
+    from assets._chain._paths import ChainPaths
+
     rows = _outcomes(product, lake, settings, progress)
     if rows is None:
         return None, WeeklyModels(bundles={}, cpu_seconds=0.0)
-    weeks = rows["week"].unique(maintain_order=True).to_list()
-    weekly = weekly_models(product, lake, settings, folder, weeks, told)
+    weekly = weekly_models(product, lake, settings, folder, _starts(rows), told)
+    predictions = lake.at(settings.branch).table(ChainPaths(product=product.name).predictions)
+    features = predictions.select("request_id", "features").collect()
+    rows = rows.join(features, on="request_id", how="left", maintain_order="left")
     rows = rows.with_columns(*_never(lake, settings, progress, rows), *_weekly(weekly, rows))
     costs = product.performance.costs if product.performance else None
     if costs is None:
@@ -123,7 +132,7 @@ def _rows(
 
 
 def _outcomes(product: "Product", lake: Lake, settings: "Settings", progress: ReplayProgress) -> pl.DataFrame | None:
-    """Each event whose truth is known, with what the model read, by week and day; None without any."""
+    """Each event whose truth is known, by week and day; None without any."""
     from assets._chain._paths import ChainPaths
     from assets._chain._performance import rules_of
     from headwater.monitoring._windows import split
@@ -136,12 +145,9 @@ def _outcomes(product: "Product", lake: Lake, settings: "Settings", progress: Re
     outcomes = snapshot.table(paths.outcomes).filter(known).collect()
     if outcomes.is_empty():
         return None
-    features = snapshot.table(paths.predictions).select("request_id", "features")
-    rows = outcomes.join(features.collect(), on="request_id", how="left").sort("at")
     windowing = rules_of(product).windowing
-    rows = pl.concat(
-        [part.with_columns(pl.lit(window.start).alias("week")) for window, part in split(rows, "at", windowing)]
-    )
+    weeks = split(outcomes.sort("at"), "at", windowing)
+    rows = pl.concat([part.with_columns(pl.lit(window.start).alias("week")) for window, part in weeks])
     return rows.with_columns(pl.col("at").dt.convert_time_zone(windowing.zone).dt.date().alias("day"))
 
 
