@@ -63,7 +63,7 @@ def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     paths, rules = ChainPaths(product=product.name), product.rollout.rules
     for path in (paths.predictions, paths.outcomes, paths.service_failures):
         inputs.entry(path)
-    before = _before(inputs, paths)
+    before = decision_before(inputs, paths.experiment)
     evidence = experiment_evidence(inputs, product, before)
     document = _document(product, evidence, decide_experiment(rules, evidence))
     if before is not None and _says_the_same(before, document, rules.recorded_every.total_seconds()):
@@ -96,11 +96,12 @@ def _document(product: Product, evidence: ExperimentEvidence, decision: Experime
     }
 
 
-def _before(inputs: Inputs, paths: ChainPaths) -> dict[str, Any] | None:
-    past = inputs.previous(paths.experiment)
+def decision_before(inputs: Inputs, path: str) -> dict[str, Any] | None:
+    """The document of the decision that stands at a path, None before the first."""
+    past = inputs.previous(path)
     if past is None:
         return None
-    found: dict[str, Any] = json.loads((past.folder(paths.experiment) / DECISION_FILE).read_text())
+    found: dict[str, Any] = json.loads((past.folder(path) / DECISION_FILE).read_text())
     return found
 
 

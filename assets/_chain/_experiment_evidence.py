@@ -10,14 +10,13 @@ import polars as pl
 from assets._chain._experiment_standing import experiment_of, policies_under
 from assets._chain._paths import ChainPaths
 from assets._chain._rollout_evidence import costs_of, drawn_units, evaluation_of, levels_of, plain_test, windowing_of
+from assets._chain._rollout_rows import BEFORE
 from headwater.decisions import ExperimentEvidence, ExperimentStanding, Release, policy_shares
 from headwater.product import Inputs, Product
 
 if TYPE_CHECKING:
     from headwater.monitoring import SampleRatio
 
-BEFORE: Final = timedelta(days=7)
-"""So much of the time before an experiment says what the service was like without it."""
 CLOCK: Final = timedelta(days=1)
 """So much earlier than its experiment began an answer may seem to be, by a clock that was set back."""
 _ANSWERS: Final = (

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from assets._chain._declare import declared_values
 from assets._chain._experiment import DECISION_FILE as EXPERIMENT_FILE
+from assets._chain._experiment import decision_before
 from assets._chain._paths import ChainPaths
 from assets._chain._release import STEP_FILE, read_step
 from assets._chain._rollout_evidence import rollout_evidence
@@ -77,7 +78,7 @@ def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     paths, rules = ChainPaths(product=product.name), product.rollout.rules
     for path in (paths.predictions, paths.outcomes, paths.service_failures):
         inputs.entry(path)
-    before = _before(inputs, paths)
+    before = decision_before(inputs, paths.rollout)
     evidence = rollout_evidence(inputs, product, watched=before["evidence"].get("watched", "") if before else "")
     decision = decide_rollout(rules, evidence)
     document = _document(product, evidence, decision)
@@ -103,14 +104,6 @@ def _document(product: Product, evidence: RolloutEvidence, decision: RolloutDeci
         "rules": product.rollout.rules.to_json(),
         "evidence": evidence.to_json(),
     }
-
-
-def _before(inputs: Inputs, paths: ChainPaths) -> dict[str, Any] | None:
-    past = inputs.previous(paths.rollout)
-    if past is None:
-        return None
-    found: dict[str, Any] = json.loads((past.folder(paths.rollout) / DECISION_FILE).read_text())
-    return found
 
 
 def _says_the_same(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> bool:
