@@ -26,6 +26,8 @@ _SLOW: Final = 0.02
 _QUICK: Final = 0.005
 _FULL: Final = 1.0
 """Seconds for which a full log counts as full before room is looked for again, where answers go on without it."""
+_ROUNDS: Final = 8
+"""Of the event loop for which a turn waits at most while more requests come in with each."""
 _TICK: Final = 0.001
 """Seconds by which a loop's timer may ring early."""
 
@@ -160,7 +162,7 @@ class Desk:
             self._watch(one.deadline)
         elif not self._is_called:
             self._is_called = True
-            loop.call_soon(self._turn)
+            loop.call_soon(self._gather, 0, _ROUNDS)
         try:
             return await one.done
         finally:
@@ -199,6 +201,15 @@ class Desk:
             return Problem(413, "too_many_instances", said)
         self._metrics.refused.inc()
         return Problem(429, "too_many_requests", "More requests wait than are taken on. Try again.", retry_after=1)
+
+    def _gather(self, before: int, rounds: int) -> None:
+        """Begins the turn once the loop has gone round and brought nobody new: who came together is answered together."""
+        count = len(self._waiting)
+        if count > before and rounds:
+            assert self._loop is not None
+            self._loop.call_soon(self._gather, count, rounds - 1)
+        else:
+            self._turn()
 
     def _turn(self) -> None:
         """Answers everything that waits."""
@@ -314,7 +325,7 @@ class Desk:
         if self._waiting and not self._is_called:
             assert self._loop is not None
             self._is_called = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._gather, 0, _ROUNDS)
         try:
             self._finish(ready, done.result())
         finally:

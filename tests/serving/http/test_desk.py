@@ -58,8 +58,12 @@ class Scene:
         )
 
     def logged(self) -> list[str]:
+        return [name for frame in self.frames() for name in frame]
+
+    def frames(self) -> list[list[str]]:
+        """Names of the requests that one sync made durable, for each sync."""
         frames = (frame for segment in segments(self.folder / "log") for frame in read_frames(segment))
-        return [decode_record(record).request_id for frame in frames for record in frame.records]
+        return [[decode_record(record).request_id for record in frame.records] for frame in frames]
 
 
 @pytest.fixture
@@ -149,6 +153,36 @@ def test_a_fault_of_ours_is_an_answer_and_nobody_waits_for_ever(scene: Scene, is
         assert desk.count == 0
 
     play(scene, story)
+
+
+def test_who_comes_in_the_next_round_of_the_loop_shares_the_sync(scene: Scene) -> None:
+    """A turn that began with the first who came made everybody behind wait for a sync of one record."""
+
+    async def story(desk: Desk) -> None:
+        await scene.ask(desk, "before")  # the first sync of all is in a thread
+        asks = []
+        for number in range(3):
+            asks.append(asyncio.create_task(scene.ask(desk, f"round {number}")))
+            await asyncio.sleep(0)
+        await asyncio.gather(*asks)
+
+    play(scene, story)
+    assert scene.frames() == [["before"], ["round 0", "round 1", "round 2"]]
+
+
+def test_a_turn_begins_however_many_go_on_coming(scene: Scene) -> None:
+    async def story(desk: Desk) -> None:
+        await scene.ask(desk, "before")
+        first = asyncio.create_task(scene.ask(desk, "first"))
+        asks = []
+        while not first.done():
+            asks.append(asyncio.create_task(scene.ask(desk, f"{len(asks)}")))
+            await asyncio.sleep(0)
+            assert len(asks) < 50
+        await asyncio.gather(*asks)
+
+    play(scene, story)
+    assert sum(map(len, scene.frames())) == len(set(scene.logged())) > 2
 
 
 def test_features_that_somebody_withdrew_are_a_503(scene: Scene) -> None:
