@@ -1,7 +1,8 @@
 """Answers requests to one product, many at a time: one lookup, one matrix and one score for all that came together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from operator import itemgetter
 from time import perf_counter_ns
 from typing import Any, Final, NamedTuple
 
@@ -21,10 +22,14 @@ from serving.engine.errors import (
     VersionRetiredError,
 )
 from serving.errors import ServingError
-from serving.policies import Assignment, assign
+from serving.policies import Assignment, assign, draws
 from serving.prediction_log import PredictionRecord, encode_record
 
 _MICROSECONDS: Final = timedelta(microseconds=1)
+_TIMES: Final = frozenset((datetime, date))
+_lookup: Any = tuple.__new__
+"""Half the time of the constructor of a named tuple."""
+_Entity = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 
 
 class _Row(NamedTuple):
@@ -74,7 +79,8 @@ class Engine:
         self._time = self.live.schema.time
         self._ahead = deployment.ahead // _MICROSECONDS
         self._redacted = frozenset(deployment.redacted)
-        self._uses: dict[tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...]] = {}
+        self._undrawn = None if draws(deployment.policy) else assign(deployment.policy, "")
+        self._uses: dict[tuple[str, ...], tuple[tuple[str, _Entity], ...]] = {}
 
     @property
     def product(self) -> str:
@@ -138,9 +144,10 @@ class Engine:
             content = {"headwater.online_commit": version.source} if version is not None else {}
             steps.append(Step("features", began, between, {"headwater.turn_instances": len(asked), **content}))
             steps.append(Step("score", between, perf_counter_ns(), {"headwater.turn_instances": len(asked)}))
+        source = version.source if version is not None else None
         for row in rows:
             if answers[row.place] is None:
-                answers[row.place] = self._answer(row, scores[row.place], version)
+                answers[row.place] = self._answer(row, scores[row.place], source)
         return answers  # type: ignore[return-value]
 
     def _rows(
@@ -175,6 +182,8 @@ class Engine:
     def _drawn(self, one: Asked) -> Assignment:
         if one.version:
             return Assignment(variant=one.version, weights={one.version: 1.0}, propensity=None)  # nobody drew it
+        if self._undrawn is not None:
+            return self._undrawn
         return assign(self.deployment.policy, self._key(one))
 
     def _key(self, one: Asked) -> str:
@@ -191,12 +200,12 @@ class Engine:
             return [{} for _ in asked], None
         questions, places = [], []
         for place, (one, who) in enumerate(zip(asked, drawn, strict=True)):
-            for view, keys in self._looks_up((*who.weights, *who.shadows)):
+            fields, at = one.fields, one.at
+            for view, entity_of in self._looks_up((*who.weights, *who.shadows)):
                 try:
-                    entity = tuple([one.fields[key] for key in keys])
+                    questions.append(_lookup(Lookup, (view, entity_of(fields), at)))
                 except KeyError:  # another version read the request; whoever needs the field says so
                     continue
-                questions.append(Lookup(view, entity, one.at))
                 places.append(place)
         found: list[dict[str, OnlineRow]] = [{} for _ in asked]
         try:
@@ -210,11 +219,11 @@ class Engine:
             found[place][question.view] = row
         return found, version
 
-    def _looks_up(self, versions: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """The views that some versions look up, each once, with the fields that name their entity."""
+    def _looks_up(self, versions: tuple[str, ...]) -> tuple[tuple[str, _Entity], ...]:
+        """The views that some versions look up, each once, with what takes their entity out of a request's fields."""
         found = self._uses.get(versions)
         if found is None:
-            uses = {use.name: use.keys for name in versions for use in self.models[name].views}
+            uses = {use.name: _entity_of(use.keys) for name in versions for use in self.models[name].views}
             found = self._uses[versions] = tuple(uses.items())
         return found
 
@@ -269,10 +278,11 @@ class Engine:
         for place, (row, score) in enumerate(zip(rows, model.bundle.scorer.score(matrix).tolist(), strict=True)):
             scores[row.place][model.version] = _Score(score, explained.get(place))
 
-    def _answer(self, row: _Row, scores: Mapping[str, "_Score"], online: OnlineVersion | None) -> Answer:
+    def _answer(self, row: _Row, scores: Mapping[str, "_Score"], online: str | None) -> Answer:
+        """The answer and its record; `online` is the data version of the features."""
         asked, drawn = row.asked, row.drawn
-        score = sum(weight * scores[name].value for name, weight in drawn.weights.items())
-        threshold = sum(weight * self.models[name].bundle.threshold for name, weight in drawn.weights.items())
+        score = sum([weight * scores[name].value for name, weight in drawn.weights.items()])
+        threshold = sum([weight * self.models[name].bundle.threshold for name, weight in drawn.weights.items()])
         watched = {name: found.value for name, found in scores.items() if name != drawn.variant}
         first = next(iter(drawn.weights))
         record = PredictionRecord(
@@ -287,10 +297,10 @@ class Engine:
             decision=score >= threshold,
             propensity=drawn.propensity,
             shadows=watched,
-            request=self._kept({name: _plain(value) for name, value in asked.fields.items()}),
+            request=self._kept(_plain(asked.fields)),
             features=self._kept(dict(zip(self.models[first].encoder.names, row.inputs[first], strict=True))),
             reasons=row.reasons,
-            online=online.source if online is not None else None,
+            online=online,
             commit=self.deployment.commit,
             caller=asked.caller,
             trace=asked.trace,
@@ -319,12 +329,22 @@ class _Score(NamedTuple):
     explanation: Explanation | None
 
 
-def _plain(value: Any) -> Any:
-    """Times as the log has them."""
-    kind = type(value)
-    if kind is datetime:
-        return microseconds(value)
-    return value.isoformat() if kind is date else value
+def _entity_of(keys: tuple[str, ...]) -> _Entity:
+    """Takes an entity out of a request's fields. What it gives raises KeyError where they lack one."""
+    if len(keys) == 1:
+        (key,) = keys
+        return lambda fields: (fields[key],)
+    return itemgetter(*keys)
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields with times as the log has them."""
+    found = dict(fields)
+    for name, value in fields.items():
+        kind = type(value)
+        if kind in _TIMES:
+            found[name] = microseconds(value) if kind is datetime else value.isoformat()
+    return found
 
 
 def _iso(at: int) -> str:

@@ -3,7 +3,8 @@
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from serving.engine.errors import (
 )
 
 _Function = Callable[..., tuple[Any, ...]]
+_Take = Callable[[Any], tuple[Any, ...]]
+_FOUND: Final = Found.FOUND
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +41,15 @@ class Plan:
         fields: Names of the fields, first in the list of values; behind them stands the prediction time.
         needs_time: Whether anything reads that.
         defaults: Place and default of looked-up features that have one.
-        functions: Functions with the places of their inputs; what they give goes behind all else.
-        inputs: The place of each input of the model.
+        functions: Functions with what takes their inputs; what they give goes behind all else.
+        inputs: Takes the inputs of the model.
     """
 
     fields: tuple[str, ...]
     needs_time: bool
     defaults: tuple[tuple[int, Any], ...]
-    functions: tuple[tuple[FunctionUse, _Function, tuple[int, ...]], ...]
-    inputs: tuple[int, ...]
+    functions: tuple[tuple[FunctionUse, _Function, _Take], ...]
+    inputs: _Take
 
     @classmethod
     def of(
@@ -58,7 +61,7 @@ class Plan:
         places = {name: place for place, name in enumerate(order)}
         steps = []
         for use, function in functions:
-            steps.append((use, function, tuple(places[name] for name in use.inputs)))
+            steps.append((use, function, _taking([places[name] for name in use.inputs])))
             places.update({name: len(places) + place for place, name in enumerate(use.outputs)})
         read = {*names, *(name for use, _ in functions for name in use.inputs)}
         return cls(
@@ -66,7 +69,7 @@ class Plan:
             needs_time=schema.time in read,
             defaults=tuple((places[name], value) for name, value in schema.defaults.items()),
             functions=tuple(steps),
-            inputs=tuple(places[name] for name in names),
+            inputs=_taking([places[name] for name in names]),
         )
 
 
@@ -121,18 +124,18 @@ class LoadedModel:
             if row is None:
                 raise self._lacks(", ".join(view.keys))
             values += row.values
-            if row.answer is not Found.FOUND:
+            if row.answer is not _FOUND:
                 reasons[view.name] = row.answer.value
         for place, default in plan.defaults:
             if values[place] is None:
                 values[place] = default
         for use, function, taken in plan.functions:
-            given = [values[place] for place in taken]
+            given = taken(values)
             try:
                 values += computed(use.name, function, use.outputs, given, use.inputs)
             except OnDemandValueError as error:
                 raise RequestError(str(error)) from error
-        return tuple([values[place] for place in plan.inputs]), reasons
+        return plan.inputs(values), reasons
 
     def _lacks(self, field: str) -> RequestError:
         said = f"is missing, which {self.product}@{self.version} needs"
@@ -155,6 +158,14 @@ class LoadedModel:
             Explanation(base=float(row[-1]), contributions=dict(zip(names, map(float, row[:-1]), strict=True)))
             for row in contributions(matrix)
         ]
+
+
+def _taking(places: Sequence[int]) -> _Take:
+    """Takes the values at some places out of a list of them, as a tuple."""
+    if len(places) == 1:
+        (place,) = places
+        return lambda values: (values[place],)
+    return itemgetter(*places) if places else lambda values: ()
 
 
 def load_model(product: str, version: str, bundle: Bundle) -> LoadedModel:

@@ -211,7 +211,7 @@ class Front:
             for view, reason in answer.reasons.items():
                 self._metrics.defaulted.labels(engine.product, view, reason).inc()
             if answer.decision:
-                self._metrics.positives.labels(engine.product, answer.version).inc()
+                self._metrics.of_positives(engine.product, answer.version).inc()
             if not answer.logged:
                 self._metrics.unlogged.labels(engine.product).inc()
 

@@ -19,6 +19,7 @@ class Metrics:
         """Registers them."""
         self.registry = registry
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._positive: dict[tuple[str, str], Counter] = {}
         self.requests = Counter(
             "headwater_requests_total", "Requests by how they ended.", ["product", "version", "code"], registry=registry
         )
@@ -98,6 +99,13 @@ class Metrics:
         if found is None:
             counter = self.requests.labels(product, version, str(status))
             found = self._known[key] = (counter, self.seconds.labels(product))
+        return found
+
+    def of_positives(self, product: str, version: str) -> Counter:
+        """The counter of a version's positive decisions, likewise."""
+        found = self._positive.get((product, version))
+        if found is None:
+            found = self._positive[product, version] = self.positives.labels(product, version)
         return found
 
 

@@ -22,6 +22,7 @@ _generation_bytes = struct.Struct(">I").pack
 _TIME: Final = -TIME_BYTES
 _NEVER: Final = b"\xff" * TIME_BYTES
 _FOUND, _STALE = Answer.FOUND, Answer.STALE
+_NEVER_ASKED: Final[Any] = object()
 _NO_ENTITY: Final = (TypeError, ValueError, IndexError, struct.error)
 _row: Any = tuple.__new__
 """Half the time of the constructor of a named tuple."""
@@ -56,13 +57,15 @@ class Known:
     def answers(self, txn: Any, asked: Sequence[Lookup]) -> list[OnlineRow]:
         """Answers in the order asked. Raises what `OnlineStore.lookup` raises of questions."""
         answers, cursor = [], None
-        last_view, last_at = None, None
+        last_view, last_at = None, _NEVER_ASKED
         key: bytes | None
         for view, entity, at in asked:
-            if at != last_at or view != last_view:  # what questions about one view and time share is worked out once
-                last_view, last_at = view, at
-                moment, found = self.state.held(view, at).moment(at), self._views[view]
-                after = time_bytes(moment + 1)
+            if at != last_at or view not in self._views:
+                self.state.held(view, at)  # refuses what no view can answer
+                last_view, last_at, shared = None, at, time_bytes(at + 1)
+            if view != last_view:  # what questions about one view and time share is worked out once
+                last_view, found = view, self._views[view]
+                after = shared if found.is_in_microseconds else time_bytes(found.moment(at) + 1)
             try:
                 key = found.encode(entity)
             except _NO_ENTITY:
@@ -99,16 +102,21 @@ class _View:
 
     Attributes:
         encode: Makes an entity's bytes, of which there are others for other values of other types.
+        moment: Turns a time into the view's unit.
+        is_in_microseconds: Whether it is in that unit already.
         recent: An entity's bytes to an answer and the stretch of time for which it holds, as the bytes of its first moment and of
             the one behind its last. Only of entities that the store has: nobody fills the memory by asking for others.
     """
 
-    __slots__ = ("_asked", "_held", "_nothing", "_prefix", "_shift", "_ttl", "encode", "recent")
+    __slots__ = (
+        "_asked", "_held", "_nothing", "_prefix", "_shift", "_ttl", "encode", "is_in_microseconds", "moment", "recent"
+    )  # fmt: skip
 
     def __init__(self, held: Held) -> None:
         self._held, self._nothing, self._prefix = held, held.nothing, rows_prefix(held.generation)
         self._ttl, self._shift = held.ttl, None if held.is_in_microseconds else held.view.unit
         self._asked: set[bytes] = set()
+        self.moment, self.is_in_microseconds = held.moment, held.is_in_microseconds
         self.encode = encoder_of(held.types)
         self.recent: dict[bytes | None, tuple[bytes, bytes, OnlineRow]] = {}
 
