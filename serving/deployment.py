@@ -46,6 +46,7 @@ class Deployment:
         redacted: Request fields and features that are not kept in the log.
         ahead: How far ahead of the clock a prediction time may be.
         log_full: What becomes of requests while the prediction log has no room.
+        latency: Time within which an answer is promised; what takes longer is counted.
         deprecated: Versions whose callers are warned.
         deprecated_since: From when on, in seconds since 1970 (UTC), where an order says so.
         retired: Versions that answer nobody any more, for an error that says so.
@@ -60,6 +61,7 @@ class Deployment:
     redacted: tuple[str, ...] = ()
     ahead: timedelta = timedelta(days=1)
     log_full: LogFull = LogFull.REFUSE
+    latency: timedelta = timedelta(milliseconds=100)
     deprecated: tuple[str, ...] = ()
     deprecated_since: Mapping[str, int] = field(default_factory=dict)
     retired: tuple[str, ...] = ()
@@ -253,6 +255,7 @@ def _rules_to_json(deployment: Deployment) -> dict[str, Any]:
         "redacted": list(deployment.redacted),
         "ahead_seconds": deployment.ahead.total_seconds(),
         "log_full": deployment.log_full.value,
+        "latency_seconds": deployment.latency.total_seconds(),
     }
 
 
@@ -261,6 +264,8 @@ def _rules(raw: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {name: tuple(raw[name]) for name in ("assign_by", "redacted") if name in raw}
     if "ahead_seconds" in raw:
         found["ahead"] = timedelta(seconds=raw["ahead_seconds"])
+    if "latency_seconds" in raw:
+        found["latency"] = timedelta(seconds=raw["latency_seconds"])
     if "log_full" in raw:
         found["log_full"] = LogFull(raw["log_full"])
     return found

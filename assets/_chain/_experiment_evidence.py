@@ -9,8 +9,9 @@ import polars as pl
 
 from assets._chain._experiment_standing import experiment_of, policies_under
 from assets._chain._paths import ChainPaths
-from assets._chain._rollout_evidence import costs_of, drawn_units, evaluation_of, levels_of, plain_test, windowing_of
+from assets._chain._rollout_evidence import costs_of, drawn_units, evaluation_of, plain_test, windowing_of
 from assets._chain._rollout_rows import BEFORE
+from assets._chain._rules_of_requests import levels_of
 from headwater.decisions import ExperimentEvidence, ExperimentStanding, Release, policy_shares
 from headwater.product import Inputs, Product
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
 from assets._chain._release_orders import release_refusals_asset
-from assets._chain._rules_of_requests import drawn_by, hidden, told_undrawable, undrawable
+from assets._chain._rules_of_requests import drawn_by, hidden, levels_of, told_undrawable, undrawable
 from assets._chain._versions import Versions
 from headwater.decisions import (
     Judged,
@@ -246,6 +246,7 @@ def _serving(product: Product) -> dict[str, Any]:
         "redacted": list(rules.redacted),
         "ahead_seconds": rules.ahead.total_seconds(),
         "log_full": rules.log_full.value,
+        "latency_seconds": levels_of(product).latency.total_seconds(),
     }
 
 

@@ -10,13 +10,13 @@ from assets._chain._evaluation import EVALUATION_FILE
 from assets._chain._paths import ChainPaths
 from assets._chain._rollout_rows import StageRows, key_of, stage_rows
 from assets._chain._rollout_standing import standing_of
-from assets._chain._rules_of_requests import drawn_by
+from assets._chain._rules_of_requests import drawn_by, levels_of
 from headwater.decisions import RolloutEvidence, Standing, Versus
 from headwater.names import VERSION_FACT
 from headwater.product import Inputs, Product
 
 if TYPE_CHECKING:
-    from headwater.monitoring import DecisionCosts, ServiceLevels, StageCounts, Windowing
+    from headwater.monitoring import DecisionCosts, StageCounts, Windowing
 
 
 _FEW_WINDOWS: Final = 3
@@ -85,13 +85,6 @@ def _measured(inputs: Inputs, product: Product, standing: Standing, rows: StageR
         **_accuracy(product, standing, rows, judged, counts.versus_wrong),
         facts=facts,
     )
-
-
-def levels_of(product: Product) -> "ServiceLevels":
-    """What the service promises."""
-    from headwater.monitoring import ServiceLevels
-
-    return product.service_levels or ServiceLevels()
 
 
 def costs_of(product: Product) -> "DecisionCosts | None":

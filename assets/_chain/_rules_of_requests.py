@@ -1,10 +1,20 @@
-"""Whether what a product says of requests fits what the released versions were trained to be asked."""
+"""What a product says of requests, and whether it fits what the released versions were trained to be asked."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assets._chain._versions import Versions
 from headwater.product import Product
+
+if TYPE_CHECKING:
+    from headwater.monitoring import ServiceLevels
+
+
+def levels_of(product: Product) -> "ServiceLevels":
+    """What the service promises: as declared, or the usual."""
+    from headwater.monitoring import ServiceLevels
+
+    return product.service_levels or ServiceLevels()
 
 
 def drawn_by(product: Product) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from assets._chain._paths import ChainPaths
 from assets._chain._performance import REPORT_FILE as PERFORMANCE_FILE
 from assets._chain._performance_page import metric_of
 from assets._chain._reference import live_metric
+from assets._chain._rules_of_requests import levels_of
 from assets._chain._service_page import write_page
 from headwater.lake import Kind
 from headwater.models import Metric, MetricName
@@ -61,13 +62,6 @@ def service_report_asset(product: Product) -> Asset:
         kinds=("json",),
         declaration={**_declaration(product), **declared_values(ttl=[(v.name, v.ttl) for v in product.features])},
     )
-
-
-def levels_of(product: Product) -> "ServiceLevels":
-    """What the service promises: as declared, or the usual."""
-    from headwater.monitoring import ServiceLevels
-
-    return product.service_levels or ServiceLevels()
 
 
 def _declaration(product: Product) -> dict[str, Any]:

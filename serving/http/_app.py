@@ -381,7 +381,8 @@ class App:
             for version in engine.models
         }
         for product, engine in live.engines.items():
-            metrics.begin(product, engine.models, [view.name for view in engine.live.views])
+            promised = engine.deployment.latency.total_seconds()
+            metrics.begin(product, engine.models, [view.name for view in engine.live.views], promised=promised)
         show(metrics.deployed, {**dict.fromkeys(self._shown, 0), **dict.fromkeys(deployed, 1)})
         self._shown = deployed
         show(

@@ -174,9 +174,7 @@ class Front:
     def counted(self, product: str, version: str, status: int, begun: float) -> None:
         """Counts a request that ended, with the clock that measures when it came."""
         known = product if product in self._live.engines else ""
-        counted = self._metrics.of_request(known, version, status)
-        counted[0].inc()
-        counted[1].observe(time.perf_counter() - begun)
+        self._metrics.note_request(known, version, status, time.perf_counter() - begun)
 
     def note_retired(self, error: BaseException, caller: str) -> None:
         """Counts a call of a retired version, whatever it became; anything else is none."""

@@ -19,6 +19,7 @@ class Metrics:
         """Registers them."""
         self.registry = registry
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._promised: dict[str, tuple[float, Counter]] = {}
         self._positive: dict[tuple[str, str], Counter] = {}
         self.requests = Counter(
             "headwater_requests_total", "Requests by how they ended.", ["product", "version", "code"], registry=registry
@@ -30,6 +31,10 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.slow = Counter(
+            "headwater_slow_requests_total", "Requests that took longer than their product promises.", ["product"],
+            registry=registry,
+        )  # fmt: skip
         self.sync = Histogram(
             "headwater_log_sync_seconds",
             "Time that the prediction log took for one turn.",
@@ -81,8 +86,16 @@ class Metrics:
         self.refreshed = _gauge(registry, "headwater_refreshed_timestamp_seconds", "When the lake was last looked at.")
         self.ready = _gauge(registry, "headwater_ready", "1 while the service is ready.")
 
-    def begin(self, product: str, versions: Iterable[str], views: Iterable[str]) -> None:
-        """Shows what has not happened yet as zero, so that the first time is an increase."""
+    def begin(self, product: str, versions: Iterable[str], views: Iterable[str], *, promised: float) -> None:
+        """Shows what has not happened yet as zero, so that the first time is an increase.
+
+        Args:
+            product: The product.
+            versions: What may answer.
+            views: What is looked up.
+            promised: Seconds within which an answer is promised.
+        """
+        self._promised[product] = (promised, self.slow.labels(product))
         for status in _FAILURES:
             self.of_request(product, "", status)
         for view in views:
@@ -100,6 +113,15 @@ class Metrics:
             counter = self.requests.labels(product, version, str(status))
             found = self._known[key] = (counter, self.seconds.labels(product))
         return found
+
+    def note_request(self, product: str, version: str, status: int, seconds: float) -> None:
+        """Counts a request that ended."""
+        counter, histogram = self.of_request(product, version, status)
+        counter.inc()
+        histogram.observe(seconds)
+        promised = self._promised.get(product)
+        if promised is not None and seconds > promised[0]:
+            promised[1].inc()
 
     def of_positives(self, product: str, version: str) -> Counter:
         """The counter of a version's positive decisions, likewise."""

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +20,7 @@ from headwater.decisions import (
 from headwater.lake import Snapshot
 from headwater.lake.errors import MergeConflictError
 from headwater.materialize import Run, Status, materialize
+from headwater.monitoring import ServiceLevels
 from headwater.product import Labels, Model, Serving
 from headwater.release_history import release_history
 from headwater.release_orders import SCHEMA, give_order, read_orders, write_orders
@@ -201,6 +203,15 @@ def test_a_field_that_only_the_newer_version_has_keeps_nobody_from_going_back(se
     served.give(OrderKind.ROLLBACK)
     assert served.build().status is Status.PUBLISHED
     assert (served.statement()["version"], served.statement()["serving"]["redacted"]) == ("1.0.0", ["kind"])
+
+
+def test_what_a_product_promises_reaches_the_service_with_the_next_build(served: Scene) -> None:
+    assert served.statement()["serving"]["latency_seconds"] == 0.1, "the usual"
+    served.product = replace(served.product, service_levels=ServiceLevels(latency=timedelta(milliseconds=25)))
+    served.declare()
+    assert served.build().status is Status.PUBLISHED
+    assert served.statement()["serving"]["latency_seconds"] == 0.025
+    assert served.build().status is not Status.PUBLISHED, "nothing changed"
 
 
 def test_orders_are_rows_that_a_build_keeps(scene: Scene) -> None:

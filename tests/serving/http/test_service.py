@@ -427,3 +427,23 @@ def test_following_the_lake_opens_nothing_anew(start: Start) -> None:
     before = process.num_fds()
     service.until(lambda: len(seen) > 35 or bool(seen.add(looks())))
     assert process.num_fds() <= before + 3
+
+
+def test_what_takes_longer_than_the_product_promises_is_counted(start: Any, released: Released) -> None:
+    service = start()
+    slow = f'headwater_slow_requests_total{{product="{PRODUCT}"}}'
+
+    def counted() -> float:
+        lines = service.get("/metrics").body.decode().splitlines()
+        return float(next(line for line in lines if line.startswith(slow)).rpartition(" ")[2])
+
+    service.until(lambda: slow in service.get("/metrics").body.decode())
+    for _ in range(3):
+        assert service.predict().status == 200
+    assert counted() == 0, "100 ms are usual"
+    commit = released.release("all-at-once", "1.0.0", latency_seconds=1e-6)
+    service.until(lambda: service.get("/v1/products").json["products"][0]["commit"] == commit)
+    before = counted()
+    for _ in range(3):
+        assert service.predict().status == 200
+    assert counted() == before + 3
