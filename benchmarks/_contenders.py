@@ -16,7 +16,8 @@ from typing import Any, Final
 from benchmarks._environments import environment
 from benchmarks._subject import PRODUCT, Subject
 
-OURS, PLAIN, BARE = "headwater", "FastAPI, no log, no lookup", "uvicorn alone, no model"
+OURS, UNSYNCED = "headwater", "headwater, --no-sync"
+PLAIN, BARE = "FastAPI, no log, no lookup", "uvicorn alone, no model"
 BARE_MODEL: Final = "uvicorn and the booster, nothing else"
 MLFLOW_SIGNED, MLFLOW_TENSOR = "MLflow, signature of the columns", "MLflow, one tensor"
 MLFLOW, BENTOML, MLSERVER, LITSERVE, RAY = "MLflow", "BentoML", "MLServer", "LitServe", "Ray Serve"
@@ -92,14 +93,14 @@ PEERS: Final = tuple(_KNOWN)
 
 
 def contender(name: str, subject: Subject, state: Path) -> Contender:
-    """One of `OURS` and `PEERS`, installed.
+    """One of `OURS`, `UNSYNCED` and `PEERS`, installed.
 
     Raises:
         NotRunnableError: Ours lacks a lake or the command.
         NotInstalledError: Pip could not install the peer.
     """
-    if name == OURS:
-        return ours(subject, state)
+    if name in (OURS, UNSYNCED):
+        return ours(subject, state, name=name)
     peer = _KNOWN[name]
     place = "fastapi" if peer.requirements == _FASTAPI else peer.script.partition("_")[0]
     python = environment(place, peer.requirements)
@@ -132,8 +133,10 @@ def _body(name: str, row: Sequence[float | None], names: Sequence[str]) -> dict[
     return {"features": list(row)}
 
 
-def ours(subject: Subject, state: Path) -> Contender:
+def ours(subject: Subject, state: Path, *, name: str) -> Contender:
     """The prediction service over a copy of the lake: lookup and durable log, as always. The one place that knows its contract.
+
+    `UNSYNCED` leaves out the sync of the log alone: between the two lies what the disk takes.
 
     Raises:
         NotRunnableError: The lake has no release with online features, or this Headwater has no service.
@@ -146,8 +149,8 @@ def ours(subject: Subject, state: Path) -> Contender:
     if subprocess.run([*start, "--help"], capture_output=True, check=False).returncode:
         raise NotRunnableError("this Headwater has no command `serve`")
     return Contender(
-        name=OURS,
-        command=lambda folder, port: [*start, "--port", str(port)],
+        name=name,
+        command=lambda folder, port: [*start, "--port", str(port), *(["--no-sync"] if name == UNSYNCED else [])],
         path=f"/v1/{PRODUCT}:predict",
         bodies=[json.dumps(question) for question in subject.questions],
         scores=subject.scores,

@@ -35,6 +35,7 @@ from benchmarks._contenders import (
     PEERS,
     PLAIN,
     RAY,
+    UNSYNCED,
     Contender,
     NotRunnableError,
     contender,
@@ -181,6 +182,10 @@ def notes(what: Subject, found: Found, *, rounds: int, seconds: float) -> list[s
         "Ours looks features up and logs durably before it answers; the others get the finished row and do neither.",
         f"cpu_ms is the processor time of all of a server's processes for a request at {MANY} connections.",
     ]
+    if UNSYNCED in found.names:
+        said.append(
+            f"`{UNSYNCED}` loses answers in a power cut, and differs in nothing else: what lies between is the disk's."
+        )
     if MLFLOW in found.names:
         said.append(f"{MLFLOW} is asked with named columns and checks nothing: the middle one of three ways, and the one of the bars.")  # fmt: skip
     if BARE in found.names:
@@ -193,7 +198,7 @@ def main() -> None:
     """Measures and writes `results/serving.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--contender", action="append", choices=(OURS, *PEERS), default=[])
+    parser.add_argument("--contender", action="append", choices=(OURS, UNSYNCED, *PEERS), default=[])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--warm-up", type=float, default=0.7)
@@ -204,7 +209,11 @@ def main() -> None:
     what = made_up() if asked.made_up else subject(Path(asked.state))
     what.write(WORK)
     found = Found()
-    names = [name for name in (OURS, *(PEERS if asked.peers else ())) if not asked.contender or name in asked.contender]
+    names = [
+        name
+        for name in (OURS, UNSYNCED, *(PEERS if asked.peers else ()))
+        if not asked.contender or name in asked.contender
+    ]
     able = gather(names, what, Path(asked.state), found)
     measure(able, found, rounds=asked.rounds, seconds=asked.seconds, warm_up=asked.warm_up)
     report = Report(
