@@ -5,8 +5,8 @@ from typing import Final, NamedTuple
 
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 
-MOST_BYTES: Final = 2**16
-"""Of the headers of one request, as HTTP/2 counts them: names, values and 32 for each."""
+MOST_BYTES: Final = 2**14
+"""Of the headers of one request, as HTTP/2 counts them: names, values and 32 for each. gRPC takes as much; more would hold the loop up."""
 _KEPT: Final = 16
 _LONGEST: Final = 2_048
 """Bytes of a block that is worth keeping."""

@@ -39,8 +39,10 @@ _ANY: Final = MOST
 _CONTINUATIONS: Final = 16
 _BODIES: Final = 16
 """Bodies as large as may be that one connection may have half sent."""
-_NOTHING: Final = 2**18
-"""Bytes of frames that say nothing, beyond an eighth of all, after which a connection is a nuisance (nginx's measure)."""
+_NOTHING: Final = 2**16
+"""Bytes of frames that ask nothing, between two looks at a connection, after which it is a nuisance."""
+_WORTH: Final = 256
+"""Bytes of such frames that each call may bring: windows and pings."""
 _GOING: Final = b"going.. "
 """Says, when it comes back, that the caller knows that we go."""
 
@@ -96,6 +98,7 @@ class Connection:
         """
         self.has_opened = self.is_closed = self.is_going = False
         self._limit, self._heads, self._streams = body_limit, HeadReader(), dict[int, _Stream]()
+        self._parked = dict[int, _Stream]()
         self._stream_window = min(body_limit + _DEFAULT, MOST)
         self._buffer = PREFACE[:0]
         self._is_set = False
@@ -135,6 +138,10 @@ class Connection:
         return frozenset(
             number for number, stream in self._streams.items() if not stream.is_asked or stream.rest is not None
         )
+
+    def forgive(self) -> None:
+        """What asked nothing is forgotten; called again and again, so that a connection may ping for days."""
+        self._nothing = 0
 
     def take(self) -> bytes:
         """What is to be sent."""
@@ -184,12 +191,12 @@ class Connection:
             return
         self._out.append(frame(Kind.HEADERS, WHOLE, stream, head))
         asked.rest, asked.trailers = memoryview(body), trailers
+        self._parked[stream] = asked
         self._send_on(stream, asked)
 
     def cancel(self, stream: int, code: Code) -> None:
         """Ends a request without an answer."""
-        if (asked := self._streams.pop(stream, None)) is not None:
-            self._held -= asked.size
+        if self._drop(stream):
             self._out.append(frame(Kind.RESET, 0, stream, NUMBER.pack(code)))
 
     def go(self) -> None:
@@ -215,6 +222,7 @@ class Connection:
         self.is_closed = True
         self._found = [one for one in self._found if isinstance(one, Gone)]
         self._streams.clear()
+        self._parked.clear()
         self._buffer, self._block = b"", None
 
     def _read(self, data: bytes) -> None:
@@ -249,7 +257,7 @@ class Connection:
         self._all += 9 + size
         if kind > Kind.HEADERS or not size:
             self._nothing += 9 + size
-            if self._nothing > _NOTHING + (self._all >> 3) and kind != Kind.CONTINUATION:
+            if self._nothing > _NOTHING:
                 raise ConnectionFault(Code.CALM)
         if kind < len(self._handlers):
             self._handlers[kind](flags, stream, payload)
@@ -351,6 +359,7 @@ class Connection:
         body = (parts[0] if len(parts) == 1 else b"".join(parts)) if is_kept else None
         self._found.append(Request(number, stream.head, body))
         self._held -= stream.size
+        self._nothing = max(0, self._nothing - _WORTH)
         stream.is_asked, stream.parts, stream.size, stream.head = True, [], 0, None
 
     def _lose(self, number: int, code: Code) -> None:
@@ -363,8 +372,7 @@ class Connection:
             raise ConnectionFault(Code.FRAME_SIZE)
         if not number or number > self._last:
             raise ConnectionFault(Code.PROTOCOL)
-        if (stream := self._streams.pop(number, None)) is not None:
-            self._held -= stream.size
+        if self._drop(number):
             self._found.append(Gone(number))
 
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
@@ -434,10 +442,10 @@ class Connection:
 
     def _send_all(self) -> None:
         """Sends on what waited for room; streams take turns in the order in which they were asked."""
-        if self._send > 0:
-            for number, stream in [
-                (number, stream) for number, stream in self._streams.items() if stream.rest is not None
-            ]:
+        for number, stream in tuple(self._parked.items()):
+            if self._send <= 0:
+                return
+            if stream.window > 0:
                 self._send_on(number, stream)
 
     def _send_on(self, number: int, stream: _Stream) -> None:
@@ -447,6 +455,7 @@ class Connection:
             if size <= 0:
                 return
             self._out.append(frame(Kind.DATA, 0, number, bytes(stream.rest[:size])))
+            self._nothing = max(0, self._nothing - size // _WORTH)
             self._send, stream.window, stream.rest = self._send - size, stream.window - size, stream.rest[size:]
         self._out.append(frame(Kind.HEADERS, WHOLE | ENDS, number, stream.trailers))
         self._finish(number, stream)
@@ -455,4 +464,13 @@ class Connection:
         """An answer is out; who still sends the request may stop (RFC 9113, 8.1)."""
         if not stream.has_ended:
             self._out.append(frame(Kind.RESET, 0, number, NUMBER.pack(Code.NO_ERROR)))
-        del self._streams[number]
+        self._drop(number)
+
+    def _drop(self, number: int) -> bool:
+        """Forgets a stream; whether it was there."""
+        stream = self._streams.pop(number, None)
+        if stream is None:
+            return False
+        self._parked.pop(number, None)
+        self._held -= stream.size
+        return True

@@ -18,7 +18,7 @@ _FORMATS: Final[Mapping[bytes, int]] = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate"
 ACCEPTED: Final = "identity,deflate,gzip"
 _KINDS: Final = frozenset((b"application/grpc", b"application/grpc+proto"))
 _LONGEST: Final = 1_000
-"""Characters of a status's text; callers take trailers of some kilobytes only."""
+"""Bytes of a status's text; callers take trailers of some kilobytes only."""
 _PLAIN: Final = frozenset(range(0x20, 0x7F)) - {0x25}
 Metadata = Sequence[tuple[str, str]]
 HEAD: Final = literal({b":status": b"200", b"content-type": b"application/grpc"})
@@ -149,8 +149,9 @@ def _decompressed(data: bytes, encoding: bytes, limit: int) -> bytes:
 
 def _percent(text: str) -> bytes:
     """A text as a header may have it."""
-    cut = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
-    data = cut.encode("utf-8", "replace")
+    data = text.encode("utf-8", "replace")
+    if len(data) > _LONGEST:
+        data = data[:_LONGEST].decode("utf-8", "ignore").encode() + b"..."
     return b"".join(bytes((one,)) if one in _PLAIN else b"%%%02X" % one for one in data)
 
 

@@ -214,6 +214,7 @@ class GrpcProtocol(asyncio.Protocol):
         """Ends what lasts too long; one timer a connection, none a call."""
         self._watch = self._loop.call_later(self._patience, self._look)
         connection, waiting = self._connection, self._connection.waiting()
+        connection.forgive()
         for stream in self._slow & waiting:
             connection.cancel(stream, Code.CANCEL)
         self._slow = waiting

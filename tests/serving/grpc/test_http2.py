@@ -128,7 +128,10 @@ def test_a_window_that_shrinks_below_nothing_holds_the_answer_until_it_is_open_a
 def test_a_connection_takes_requests_for_ever() -> None:
     connection, body = opened(), b"x" * 16_384
     for stream in range(1, 40_001, 2):
-        found = connection.receive(call(stream, body if stream % 16 == 1 else b"x"))
+        nothing = (
+            frame(Kind.PING, 0, 0, b"12345678") * 2 + frame(Kind.WINDOW, 0, 0, number(5)) * 2
+        )  # as gRPC's own clients do
+        found = connection.receive(nothing + call(stream, body if stream % 16 == 1 else b"x"))
         assert len(found) == 1
         connection.answer(stream, b"\x88", b"", b"\x88")
         assert frames(connection.take())[-1][:3] == (Kind.HEADERS, WHOLE | ENDS, stream)
@@ -203,7 +206,7 @@ def test_who_is_told_to_go_has_answered_what_was_sent_before_it_heard() -> None:
         (frame(Kind.HEADERS, WHOLE | 0x20, 1, b"abcd"), Code.FRAME_SIZE), (head(1, WHOLE, b"\xff\xff\xff"), Code.COMPRESSION),
         (head(1, WHOLE, b"\x40\x01x\x7f\x81\x1e" + b"y" * 3_968 + b"\xbe" * 30), Code.CALM),
         (head(1, 0) + frame(Kind.CONTINUATION, 0, 1, b"") * 20, Code.CALM), (frame(Kind.PING, 0, 0, b"\0" * 8) * 60_000, Code.CALM),
-        (head(1) + data(1, b"") * 60_000, Code.CALM), (b"\xff" * 9, Code.FRAME_SIZE),
+        (head(1) + data(1, b"") * 60_000, Code.CALM), (head(1, WHOLE, literal({b"x": b"y" * 16_360})), Code.CALM), (b"\xff" * 9, Code.FRAME_SIZE),
     ],
 )  # fmt: skip
 def test_a_caller_who_breaks_the_rules_is_told_which_and_heard_no_more(sent: bytes, code: Code) -> None:
@@ -213,6 +216,14 @@ def test_a_caller_who_breaks_the_rules_is_told_which_and_heard_no_more(sent: byt
     assert connection.has_gone
     assert connection.receive(call(99)) == []
     assert connection.take() == b""
+
+
+def test_a_connection_may_ping_for_days() -> None:
+    connection = opened()
+    for _ in range(50):
+        connection.receive(frame(Kind.PING, 0, 0, b"12345678") * 3_000)
+        assert len(frames(connection.take())) == 3_000
+        connection.forgive()
 
 
 @pytest.mark.parametrize(
