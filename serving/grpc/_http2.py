@@ -144,7 +144,9 @@ class Connection:
         self._nothing = 0
 
     def take(self) -> bytes:
-        """What is to be sent."""
+        """What is to be sent; nothing to who has not said that HTTP/2 is understood."""
+        if not self.has_opened:
+            return b""
         found = b"".join(self._out)
         self._out.clear()
         return found
