@@ -18,7 +18,7 @@ from serving.http._keys import Keys, Role
 from serving.http._memory import digest_of
 from serving.http._trace import RequestTrace
 from serving.http._v1 import caller_of, read_request
-from serving.http._v2 import model_metadata, read_instances, server_metadata, wanted_outputs
+from serving.http._v2 import model_metadata, server_metadata
 from serving.http._wire import Problem
 
 _NAME: Final = "inference.GRPCInferenceService"
@@ -124,10 +124,10 @@ class InferenceService:
 
         def read(engine: Engine) -> Sequence[Asked]:
             nonlocal wanted
-            body = _tensors.read_body(request)
-            wanted = wanted_outputs(body)
+            wanted = _tensors.wanted_outputs(request)
             model = engine.model(version) if version else engine.live
-            return read_request(read_instances(body, model, self._most), engine, caller, version, self._most)
+            instances = _tensors.read_instances(request, model, self._most)
+            return read_request(instances, engine, caller, version, self._most)
 
         def write(answers: Sequence[Answer], engine: Engine) -> bytes:
             return _tensors.write_message(answers, engine, version, wanted, bool(request.raw_input_contents))
