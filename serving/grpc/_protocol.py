@@ -208,7 +208,14 @@ class GrpcProtocol(asyncio.Protocol):
         if self._connection.has_gone:
             self._is_over = True
             self._transport.write_eof()
-            self._linger = self._loop.call_later(_LINGER, self._transport.abort)
+            self._linger = self._loop.call_later(_LINGER, self._let_go)
+
+    def _let_go(self) -> None:
+        """Closes what the caller does not, once the last answer is out; who does not take it is seen to by `_look`."""
+        if self._transport.get_write_buffer_size():
+            self._linger = self._loop.call_later(_LINGER, self._let_go)
+        else:
+            self._transport.abort()
 
     def _look(self) -> None:
         """Ends what lasts too long; one timer a connection, none a call."""

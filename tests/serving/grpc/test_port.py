@@ -1,6 +1,7 @@
 """The port itself, in this process: callers who are slow, go away or speak something else, and a server that ends."""
 
 import asyncio
+import gzip
 import socket
 import struct
 import threading
@@ -253,6 +254,29 @@ def test_a_server_that_ends_answers_what_it_has_and_takes_no_more(begin: Callabl
     begun = time.monotonic()
     port.do(port.server.ended())
     assert time.monotonic() - begun < 5
+
+
+def test_who_takes_its_answers_slowly_gets_them_from_a_server_that_ends(port: Port) -> None:
+    """A connection was closed a second after its last answer was written, not a second after it went."""
+    window = frame(Kind.SETTINGS, 0, 0, struct.pack(">HI", 4, 2**31 - 1)) + frame(
+        Kind.WINDOW, 0, 0, struct.pack(">I", 2**30)
+    )
+    packed = gzip.compress(b"x" * LIMIT)
+    body = b"\1" + struct.pack(">I", len(packed)) + packed
+    sent = b"".join(call(stream, {b"grpc-encoding": b"gzip"}, body) for stream in range(1, 25, 2))
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        connection.connect(("127.0.0.1", port.port))
+        connection.settimeout(10)
+        connection.sendall(PREFACE + window + sent)
+        port.until(lambda: port.server._connections != set())
+        port.until(lambda: {one._connection.under_way for one in port.server._connections} == {0})
+        port.loop.call_soon_threadsafe(port.server.end)
+        time.sleep(2.5)  # longer than a connection that is over may linger
+        found = 0
+        while part := connection.recv(2**20):
+            found += part.count(b"x")
+    assert found == 12 * LIMIT
 
 
 def _is_refused(port: int) -> bool:
