@@ -2,40 +2,39 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NoReturn
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
-import grpc
 from google.protobuf.message import DecodeError
 
 from serving.engine import Answer, Asked, Engine
 from serving.errors import ServingError
 from serving.grpc import _tensors
+from serving.grpc._messages import CallError, Metadata, Status
 from serving.grpc._proto import open_inference_pb2 as pb
+from serving.grpc._protocol import Call, Method, Reply
 from serving.http._front import Answered, Front, problem_of
 from serving.http._keys import Keys, Role
 from serving.http._memory import digest_of
 from serving.http._trace import RequestTrace
 from serving.http._v1 import caller_of, read_request
-from serving.http._v2 import model_metadata, read_instances, server_metadata, wanted_outputs
+from serving.http._v2 import model_metadata, server_metadata
 from serving.http._wire import Problem
 
 _NAME: Final = "inference.GRPCInferenceService"
-_CODES: Final[Mapping[int, grpc.StatusCode]] = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND,
-    410: grpc.StatusCode.NOT_FOUND,
-    409: grpc.StatusCode.ALREADY_EXISTS,
-    413: grpc.StatusCode.INVALID_ARGUMENT,
-    422: grpc.StatusCode.INVALID_ARGUMENT,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+_CODES: Final[Mapping[int, Status]] = {
+    400: Status.INVALID_ARGUMENT,
+    401: Status.UNAUTHENTICATED,
+    403: Status.PERMISSION_DENIED,
+    404: Status.NOT_FOUND,
+    410: Status.NOT_FOUND,
+    409: Status.ALREADY_EXISTS,
+    413: Status.INVALID_ARGUMENT,
+    422: Status.INVALID_ARGUMENT,
+    429: Status.RESOURCE_EXHAUSTED,
+    503: Status.UNAVAILABLE,
+    504: Status.DEADLINE_EXCEEDED,
 }
-_Context = Any
-"""`grpc.aio.ServicerContext`, which has no types."""
 
 
 class InferenceService:
@@ -52,64 +51,55 @@ class InferenceService:
         """
         self._front, self._keys, self._most, self._is_ready = front, keys, most_instances, is_ready
 
-    def handler(self) -> Any:
-        """The calls by name, for a server."""
-        calls: dict[str, tuple[Any, Any]] = {
+    def methods(self) -> dict[bytes, Method]:
+        """The calls by path, for a server."""
+        calls: dict[str, tuple[Callable[[Any, Call], Awaitable[Any]], Any]] = {
             "ServerLive": (self._live, pb.ServerLiveRequest),
             "ServerReady": (self._ready, pb.ServerReadyRequest),
             "ModelReady": (self._model_ready, pb.ModelReadyRequest),
             "ServerMetadata": (self._metadata, pb.ServerMetadataRequest),
             "ModelMetadata": (self._model_metadata, pb.ModelMetadataRequest),
         }
-        methods = {
-            name: grpc.unary_unary_rpc_method_handler(
-                call, request_deserializer=kind.FromString, response_serializer=_bytes_of
-            )
-            for name, (call, kind) in calls.items()
-        }
-        # The message is read in the call, which tells requests apart by their bytes and answers a broken one itself.
-        methods["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._infer)
-        return grpc.method_handlers_generic_handler(_NAME, methods)
+        methods = {_path(name): _typed(call, kind) for name, (call, kind) in calls.items()}
+        # The message is read in the call, which tells requests apart by their bytes and counts a broken one.
+        methods[_path("ModelInfer")] = self._infer
+        return methods
 
-    async def _live(self, request: pb.ServerLiveRequest, context: _Context) -> pb.ServerLiveResponse:
+    async def _live(self, request: pb.ServerLiveRequest, call: Call) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)
 
-    async def _ready(self, request: pb.ServerReadyRequest, context: _Context) -> pb.ServerReadyResponse:
+    async def _ready(self, request: pb.ServerReadyRequest, call: Call) -> pb.ServerReadyResponse:
         return pb.ServerReadyResponse(ready=self._is_ready())
 
-    async def _metadata(self, request: pb.ServerMetadataRequest, context: _Context) -> pb.ServerMetadataResponse:
-        await self._allowed(context, "")
+    async def _metadata(self, request: pb.ServerMetadataRequest, call: Call) -> pb.ServerMetadataResponse:
+        self._allowed(call, "")
         return pb.ServerMetadataResponse(**server_metadata())
 
-    async def _model_ready(self, request: pb.ModelReadyRequest, context: _Context) -> pb.ModelReadyResponse:
-        await self._engine(context, request.name, request.version)
+    async def _model_ready(self, request: pb.ModelReadyRequest, call: Call) -> pb.ModelReadyResponse:
+        self._engine(call, request.name, request.version)
         return pb.ModelReadyResponse(ready=True)
 
-    async def _model_metadata(self, request: pb.ModelMetadataRequest, context: _Context) -> pb.ModelMetadataResponse:
-        engine = await self._engine(context, request.name, request.version)
+    async def _model_metadata(self, request: pb.ModelMetadataRequest, call: Call) -> pb.ModelMetadataResponse:
+        engine = self._engine(call, request.name, request.version)
         return pb.ModelMetadataResponse(
             **model_metadata(engine, engine.model(request.version) if request.version else engine.live)
         )
 
-    async def _infer(self, raw: bytes, context: _Context) -> bytes:
+    async def _infer(self, call: Call) -> Reply:
         """One request for predictions, counted however it ends."""
         begun = time.perf_counter()
         product, version, status = "", "", 500
         traces: list[RequestTrace] = []
         try:
-            request = _message(raw)
+            request = _message(call.message)
             product = request.model_name
-            answered = await self._answer(request, raw, _headers(context), context.time_remaining(), traces)
+            answered = await self._answer(request, call, traces)
             version, status = answered.version, 200
-            said = [("deprecation", answered.deprecation)] if answered.deprecation else []
-            said += [] if answered.is_logged else [("headwater-logged", "false")]
-            if said:
-                context.set_trailing_metadata(tuple(said))
-            return answered.body
+            return Reply(answered.body, _said(answered))
         except (Problem, ServingError) as error:
             problem = _problem(error)
             status = problem.status
-            await _abort(context, problem)
+            raise _failed(problem) from error
         except asyncio.CancelledError:  # by the caller, or by the caller's deadline
             status = 504
             raise
@@ -121,12 +111,11 @@ class InferenceService:
     async def _answer(
         self,
         request: pb.ModelInferRequest,
-        raw: bytes,
-        headers: Mapping[bytes, bytes],
-        remaining: float | None,
+        call: Call,
         traces: list[RequestTrace],
     ) -> Answered:
         product, version = request.model_name, request.model_version
+        headers = call.headers
         name = self._keys.caller(headers, Role.PREDICT, product)
         caller = caller_of(headers, name)
         trace = self._front.begin(caller, headers)
@@ -135,35 +124,37 @@ class InferenceService:
 
         def read(engine: Engine) -> Sequence[Asked]:
             nonlocal wanted
-            body = _tensors.read_body(request)
-            wanted = wanted_outputs(body)
+            wanted = _tensors.wanted_outputs(request)
             model = engine.model(version) if version else engine.live
-            return read_request(read_instances(body, model, self._most), engine, caller, version, self._most)
+            instances = _tensors.read_instances(request, model, self._most)
+            return read_request(instances, engine, caller, version, self._most)
 
         def write(answers: Sequence[Answer], engine: Engine) -> bytes:
             return _tensors.write_message(answers, engine, version, wanted, bool(request.raw_input_contents))
 
         id = request.id or caller.id
-        digest = digest_of("grpc", raw) if id else b""
+        digest = digest_of("grpc", call.message) if id else b""
         try:
-            return await self._front.answer(product, id, digest, remaining, read=read, write=write, trace=trace)
+            return await self._front.answer(product, id, digest, call.remaining, read=read, write=write, trace=trace)
         except (Problem, ServingError) as error:
             self._front.note_retired(error, name)
             self._front.told(product, id, caller.trace, _problem(error))
             raise
 
-    async def _engine(self, context: _Context, product: str, version: str) -> Engine:
-        await self._allowed(context, product)
+    def _engine(self, call: Call, product: str, version: str) -> Engine:
+        """What is live of a product. Raises CallError."""
+        self._allowed(call, product)
         try:
             return self._front.engine(product, version)
         except Problem as problem:
-            await _abort(context, problem)
+            raise _failed(problem) from problem
 
-    async def _allowed(self, context: _Context, product: str) -> None:
+    def _allowed(self, call: Call, product: str) -> None:
+        """Raises CallError."""
         try:
-            self._keys.caller(_headers(context), Role.PREDICT, product)
+            self._keys.caller(call.headers, Role.PREDICT, product)
         except Problem as problem:
-            await _abort(context, problem)
+            raise _failed(problem) from problem
 
 
 def _message(raw: bytes) -> pb.ModelInferRequest:
@@ -177,24 +168,34 @@ def _problem(error: Problem | ServingError) -> Problem:
     return error if isinstance(error, Problem) else problem_of(error)
 
 
-def _bytes_of(message: Any) -> bytes:
-    found: bytes = message.SerializeToString()
-    return found
+def _path(name: str) -> bytes:
+    return f"/{_NAME}/{name}".encode()
 
 
-def _headers(context: _Context) -> dict[bytes, bytes]:
-    """Metadata as headers; binary ones are nobody's here."""
-    return {
-        name.encode(): value.encode() if isinstance(value, str) else value
-        for name, value in context.invocation_metadata() or ()
-    }
+def _typed(call: Callable[[Any, Call], Awaitable[Any]], kind: Any) -> Method:
+    """A call that reads its message and writes its answer."""
+
+    async def answer(given: Call) -> Reply:
+        try:
+            request = kind.FromString(given.message)
+        except DecodeError as error:
+            raise CallError(Status.INVALID_ARGUMENT, f"The message is no {kind.DESCRIPTOR.name}: {error}.") from error
+        return Reply((await call(request, given)).SerializeToString())
+
+    return answer
 
 
-async def _abort(context: _Context, problem: Problem) -> NoReturn:
-    """Ends a call with a status, the problem's code and when to ask again beside it."""
-    trailing = [("headwater-code", problem.code)]
+def _said(answered: Answered) -> Metadata:
+    """What is told beside an answer; nothing of most."""
+    if answered.is_logged and not answered.deprecation:
+        return ()
+    found = [("deprecation", answered.deprecation)] if answered.deprecation else []
+    return found + ([] if answered.is_logged else [("headwater-logged", "false")])
+
+
+def _failed(problem: Problem) -> CallError:
+    """The end of a call with a status, the problem's code and when to ask again beside it."""
+    said = [("headwater-code", problem.code)]
     if problem.retry_after is not None:
-        trailing.append(("retry-after", str(problem.retry_after)))
-    code = _CODES.get(problem.status, grpc.StatusCode.INTERNAL)
-    await context.abort(code, problem.message, tuple(trailing))
-    raise AssertionError("abort raises")
+        said.append(("retry-after", str(problem.retry_after)))
+    return CallError(_CODES.get(problem.status, Status.INTERNAL), problem.message, said)

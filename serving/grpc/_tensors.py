@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from serving.engine import Answer, Engine
+from serving.engine import Answer, Engine, LoadedModel
 from serving.grpc._proto.open_inference_pb2 import InferTensorContents, ModelInferRequest, ModelInferResponse
-from serving.http._v2 import write_response
+from serving.http._v2 import OUTPUTS, Columns, columns_of, outputs_of, parameters_of, version_of
 from serving.http._wire import Problem, encode_json
 
 _FIELDS: Final[Mapping[str, str]] = {
@@ -30,37 +30,43 @@ _RAW: Final[Mapping[str, str]] = {
     "UINT64": "<u8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
 }  # fmt: skip
 _LENGTH: Final = struct.Struct("<I")
+_EXPLAIN: Final = "explain"
 NULLS: Final = "null"
 """A tensor's parameter: true where all its elements are null, or their places as a text such as `0,3`. Messages have no null."""
 
 
-def read_body(request: ModelInferRequest) -> dict[str, Any]:
-    """The body of `/v2/models/<name>/infer` that asks the same.
+def read_instances(request: ModelInferRequest, model: LoadedModel, most: int) -> dict[str, Any]:
+    """A body of `/v1` that asks the same.
+
+    Args:
+        request: The message.
+        model: Whose inputs its tensors are.
+        most: Instances of a request.
 
     Raises:
-        Problem: The message's tensors contradict themselves.
+        Problem: The message's tensors contradict themselves, or are not what the metadata says.
     """
-    raw = request.raw_input_contents
-    if raw and len(raw) != len(request.inputs):
-        raise _wrong("raw_input_contents", f"has {len(raw)} tensors where there are {len(request.inputs)} inputs")
-    body: dict[str, Any] = {
-        "inputs": [
-            {
-                "name": tensor.name,
-                "datatype": tensor.datatype,
-                "shape": list(tensor.shape),
-                "data": _with_nulls(tensor, _raw(tensor, raw[place]) if raw else _typed(tensor)),
-            }
-            for place, tensor in enumerate(request.inputs)
-        ]
-    }
+    raw, inputs = request.raw_input_contents, request.inputs
+    if raw and len(raw) != len(inputs):
+        raise _wrong("raw_input_contents", f"has {len(raw)} tensors where there are {len(inputs)} inputs")
+    if not inputs:
+        raise _wrong("inputs", "is no list of tensors")
+    columns, rest = Columns(model, most), iter(raw)
+    for tensor in inputs:
+        datatype = tensor.datatype
+        data = _raw(tensor, datatype, next(rest)) if raw else _typed(tensor, datatype)
+        columns.add(tensor.name, datatype, list(tensor.shape), _with_nulls(tensor, data))
+    found = columns.instances()
     if request.id:
-        body["id"] = request.id
-    if request.outputs:
-        body["outputs"] = [{"name": output.name} for output in request.outputs]
-    if request.parameters:
-        body["parameters"] = {name: _parameter(value) for name, value in request.parameters.items()}
-    return body
+        found["id"] = request.id
+    if _EXPLAIN in request.parameters:
+        found[_EXPLAIN] = _parameter(request.parameters[_EXPLAIN])
+    return found
+
+
+def wanted_outputs(request: ModelInferRequest) -> frozenset[str]:
+    """Names of the outputs that a request asks for; all when it names none. Raises Problem."""
+    return outputs_of(output.name for output in request.outputs)
 
 
 def write_message(answers: Sequence[Answer], engine: Engine, version: str, wanted: frozenset[str], raw: bool) -> bytes:
@@ -73,15 +79,18 @@ def write_message(answers: Sequence[Answer], engine: Engine, version: str, wante
         wanted: Names of the outputs to give.
         raw: Whether to give them as raw contents, as they were asked.
     """
-    body = write_response(answers, engine, version, wanted)
-    found = ModelInferResponse(model_name=body["model_name"], model_version=body["model_version"], id=body["id"])
-    for output in body["outputs"]:
-        tensor = found.outputs.add(name=output["name"], datatype=output["datatype"], shape=output["shape"])
-        if raw:
-            found.raw_output_contents.append(_to_raw(output["datatype"], output["data"]))
-        else:
-            _fill(tensor.contents, output["datatype"], output["data"])
-    for name, value in body.get("parameters", {}).items():
+    columns = columns_of(answers)
+    found = ModelInferResponse(
+        model_name=engine.product, model_version=version_of(answers, version), id=answers[0].id.rpartition("#")[0]
+    )
+    for name, datatype in OUTPUTS:
+        if name in wanted:
+            tensor = found.outputs.add(name=name, datatype=datatype, shape=(len(answers),))
+            if raw:
+                found.raw_output_contents.append(_to_raw(datatype, columns[name]))
+            else:
+                _fill(tensor.contents, datatype, columns[name])
+    for name, value in parameters_of(answers).items():
         if isinstance(value, bool):
             found.parameters[name].bool_param = value
         else:
@@ -89,27 +98,27 @@ def write_message(answers: Sequence[Answer], engine: Engine, version: str, wante
     return found.SerializeToString()
 
 
-def _typed(tensor: ModelInferRequest.InferInputTensor) -> list[Any]:
-    field = _FIELDS.get(tensor.datatype)
-    contents = tensor.contents
-    if strange := [of.name for of, _ in contents.ListFields() if of.name != field]:
-        raise _wrong(
-            tensor.name, f"of datatype {tensor.datatype[:20]!r} has {strange[0]}, not {field or 'raw contents'}"
-        )
-    values = list(getattr(contents, field)) if field is not None else []
-    return [_text(tensor.name, value) for value in values] if tensor.datatype == "BYTES" else values
+def _typed(tensor: ModelInferRequest.InferInputTensor, datatype: str) -> list[Any]:
+    there = tensor.contents.ListFields()
+    if not there:
+        return []
+    field = _FIELDS.get(datatype)
+    of, values = there[-1] if there[0][0].name == field else there[0]
+    if of.name != field:
+        raise _wrong(tensor.name, f"of datatype {datatype[:20]!r} has {of.name}, not {field or 'raw contents'}")
+    return _texts(tensor, values) if datatype == "BYTES" else list(values)
 
 
-def _raw(tensor: ModelInferRequest.InferInputTensor, raw: bytes) -> list[Any]:
-    if tensor.contents.ListFields():
+def _raw(tensor: ModelInferRequest.InferInputTensor, datatype: str, raw: bytes) -> list[Any]:
+    if tensor.HasField("contents") and tensor.contents.ListFields():
         raise _wrong(tensor.name, "has contents, and the request has raw contents")
-    if tensor.datatype == "BYTES":
-        return [_text(tensor.name, value) for value in _pieces(tensor.name, raw)]
-    dtype = _RAW.get(tensor.datatype)
+    if datatype == "BYTES":
+        return _texts(tensor, _pieces(tensor.name, raw))
+    dtype = _RAW.get(datatype)
     if dtype is None:
         return []  # the datatype is refused by name where all are
     if len(raw) % np.dtype(dtype).itemsize:
-        raise _wrong(tensor.name, f"has {len(raw)} raw bytes, which are no whole number of {tensor.datatype}")
+        raise _wrong(tensor.name, f"has {len(raw)} raw bytes, which are no whole number of {datatype}")
     values: list[Any] = np.frombuffer(raw, dtype=dtype).tolist()
     return values
 
@@ -139,11 +148,11 @@ def _with_nulls(tensor: ModelInferRequest.InferInputTensor, values: list[Any]) -
     return [None if place in nulls else value for place, value in enumerate(values)]
 
 
-def _text(name: str, value: bytes) -> str:
+def _texts(tensor: ModelInferRequest.InferInputTensor, values: Sequence[bytes]) -> list[Any]:
     try:
-        return value.decode("utf-8")
+        return [value.decode() for value in values]
     except UnicodeDecodeError as error:
-        raise _wrong(name, "has bytes that are no UTF-8") from error
+        raise _wrong(tensor.name, "has bytes that are no UTF-8") from error
 
 
 def _parameter(value: Any) -> Any:

@@ -231,7 +231,9 @@ def _grpc_server(
     from serving.grpc._service import InferenceService
 
     service = InferenceService(front=front, keys=keys, most_instances=settings.limits.instances, is_ready=is_ready)
-    return GrpcServer(service, host=settings.host, port=port, message_limit=settings.limits.body, drain=settings.drain)
+    return GrpcServer(
+        service.methods(), host=settings.host, port=port, message_limit=settings.limits.body, drain=settings.drain
+    )
 
 
 def run_workers(

@@ -95,5 +95,15 @@ def test_the_service_needs_nothing_but_what_the_image_installs(used: tuple[Servi
     assert code == 0, said
     assert "Traceback" not in said
     found = set(file.read_text().split())
-    assert {"uvicorn", "polars", "lmdb", "msgspec", "grpcio"} <= found
-    assert not found & {"dagster", "mlflow", "pandas", "torch", "dbt-core", "scikit-learn", "matplotlib", "duckdb"}
+    assert {"uvicorn", "polars", "lmdb", "msgspec", "hpack"} <= found
+    assert not found & {
+        "dagster",
+        "grpcio",
+        "mlflow",
+        "pandas",
+        "torch",
+        "dbt-core",
+        "scikit-learn",
+        "matplotlib",
+        "duckdb",
+    }

@@ -110,6 +110,45 @@ def test_outputs_that_are_asked_for_come_alone(client: Client) -> None:
     assert [tensor.name for tensor in client.call("ModelInfer", given).outputs] == ["decision"]
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_the_most_instances_go_in_one_message(client: Client, raw: bool) -> None:
+    columns = {name: (kind, (values * 334)[:1_000]) for name, (kind, values) in COLUMNS.items()}
+    found = client.call("ModelInfer", request(PRODUCT, columns, raw=raw, id=f"most-{raw}"))
+    one = client.call("ModelInfer", request(PRODUCT, COLUMNS, raw=raw))
+    if raw:
+        assert found.raw_output_contents[0] == (one.raw_output_contents[0] * 334)[: 8 * 1_000]
+    else:
+        scores = list(one.outputs[0].contents.fp64_contents)
+        assert list(found.outputs[0].contents.fp64_contents) == (scores * 334)[:1_000]
+
+
+def test_callers_at_once_on_one_connection_get_each_their_own_answer(client: Client) -> None:
+    asked = [request(PRODUCT, {**ONE, "x": ("INT64", [n % 50])}, id=f"at-once-{n}") for n in range(300)]
+    answer = client.channel.unary_unary(
+        "/inference.GRPCInferenceService/ModelInfer",
+        request_serializer=lambda given: given.SerializeToString(),
+        response_deserializer=pb.ModelInferResponse.FromString,
+    )
+    found = [one.result() for one in [answer.future(given, timeout=20) for given in asked]]
+    assert [one.id for one in found] == [given.id for given in asked]
+    scores = {n % 50: one.outputs[0].contents.fp64_contents[0] for n, one in enumerate(found)}
+    assert all(one.outputs[0].contents.fp64_contents[0] == scores[n % 50] for n, one in enumerate(found))
+    assert len({*scores.values()}) > 10
+
+
+def test_a_call_is_counted_however_it_ends(service: Service, client: Client) -> None:
+    def counted(status: int) -> float:
+        lines = service.get("/metrics").body.decode().splitlines()
+        found = [line for line in lines if line.startswith("headwater_requests_total{") and f'code="{status}"' in line]
+        return sum(float(line.rpartition(" ")[2]) for line in found)
+
+    before = {status: counted(status) for status in (200, 400, 404)}
+    client.call("ModelInfer", request(PRODUCT, ONE))
+    refused(client, b"\xff\xff\xff")
+    refused(client, request("other", ONE))
+    assert {status: counted(status) - before[status] for status in before} == {200: 1, 400: 1, 404: 1}
+
+
 def mixed() -> Any:
     given = request(PRODUCT, ONE, raw=True)
     given.inputs[1].contents.int64_contents.append(3)
