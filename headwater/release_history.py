@@ -23,9 +23,10 @@ class ReleaseSpan:
         traffic: Version to its share of the answers; empty where the policy learns them.
         start: When it was published, UTC.
         end: When the next one was, None while it stands.
-        reason: Why: the newest order's reason when the commit follows orders, else why the version is live.
-        actor: By whose word; of what went live by itself, who built it.
-        orders: The orders that it was the first to follow.
+        reason: Why: of what went live or got another policy, why that is; else the newest order's that the commit follows, such as
+            a hold's.
+        actor: By whose word, likewise; of what went live by itself, who built it.
+        orders: The orders that it was the first to hear.
     """
 
     commit: str
@@ -61,8 +62,10 @@ def release_history(lake: Lake, product: str, *, ref: str = MAIN) -> tuple[Relea
         product: The product.
         ref: Whose history.
     """
-    newest_first = [_span(lake, commit, f"{product}/release") for commit in lake.log(ref, path=f"{product}/release")]
-    return tuple(_with_ends(newest_first[::-1]))
+    spans: list[ReleaseSpan] = []
+    for commit in reversed(list(lake.log(ref, path=f"{product}/release"))):
+        spans.append(_span(lake, commit, f"{product}/release", spans[-1] if spans else None))
+    return tuple(_with_ends(spans))
 
 
 def live_at(history: Sequence[ReleaseSpan], time: datetime) -> ReleaseSpan | None:
@@ -88,7 +91,7 @@ def _with_ends(spans: Sequence[ReleaseSpan]) -> Iterator[ReleaseSpan]:
         yield replace(span, end=spans[place + 1].start) if place + 1 < len(spans) else span
 
 
-def _span(lake: Lake, commit: Commit, path: str) -> ReleaseSpan:
+def _span(lake: Lake, commit: Commit, path: str, before: ReleaseSpan | None) -> ReleaseSpan:
     """A commit's part: what a build told of it in its record, else (a revert, a merge, an older build) the statement itself."""
     record = commit.provenance
     output = record.output(path) if record is not None else None
@@ -99,17 +102,28 @@ def _span(lake: Lake, commit: Commit, path: str) -> ReleaseSpan:
         told = _statement(lake, commit, path)
     actor = record.actor if record is not None else ""
     orders = tuple(told.get("orders", ()))
-    newest = orders[-1] if orders else told
+    said = _word(told, orders, before)
     return ReleaseSpan(
         commit=commit.id,
         version=told.get("version"),
         policy=told.get("policy"),
         traffic=told.get("traffic", {}),
         start=commit.created,
-        reason=newest.get("reason", "") if output is not None else commit.message,
-        actor=(newest.get("actor") or actor) if output is not None else actor,
+        reason=said.get("reason", "") if output is not None else commit.message,
+        actor=(said.get("actor") or actor) if output is not None else actor,
         orders=orders,
     )
+
+
+def _word(
+    told: Mapping[str, Any], orders: Sequence[Mapping[str, Any]], before: ReleaseSpan | None
+) -> Mapping[str, Any]:
+    """Whose word a commit follows. What was heard and refused is nobody's; a hold that was heard with a roll-back did not roll back."""
+    followed = [order for order in orders if order["id"] not in told.get("refused", {})]
+    is_other = before is None or (before.version, before.policy) != (told.get("version"), told.get("policy"))
+    if is_other:
+        return next((order for order in followed if order["id"] == told.get("order")), told)
+    return followed[-1] if followed else told
 
 
 def _statement(lake: Lake, commit: Commit, path: str) -> dict[str, Any]:

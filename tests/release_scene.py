@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from assets._chain._evaluation import EVALUATION_FILE
-from assets._chain._ordering import checked_order
+from assets._chain._ordering import chosen_once
 from assets._chain._release import STEP_FILE, release_asset
 from assets._chain._release_orders import release_orders_asset
 from assets.flights.product import PRODUCT as DECLARED
@@ -83,18 +83,27 @@ class Scene:
         materialize(self.lake, self.orders, run=Run(actor="automation"))
         return materialize(self.lake, self.released, run=Run(actor="automation"))
 
-    def give(self, kind: OrderKind, version: str | None = None, *, check: bool = True, policy: Any = None) -> Order:
+    def give(
+        self,
+        kind: OrderKind,
+        version: str | None = None,
+        *,
+        check: bool = True,
+        policy: Any = None,
+        reason: str = "because",
+        overtaken_by: Callable[[], None] | None = None,
+    ) -> Order:
         """Writes an order; `check=False` as it reaches the lake when things changed after the check."""
+        choose = chosen_once(self.product, kind=kind, version=version, policy=policy)
 
         def made(snapshot: Snapshot, id: str) -> Order:
             def make(found: str | None) -> Order:
-                return Order(
-                    id=id, time=NOW, order=kind, version=found, policy=policy, reason="because", actor="user:ada"
-                )
+                return Order(id=id, time=NOW, order=kind, version=found, policy=policy, reason=reason, actor="user:ada")
 
             inputs = RecordingInputs(lake=self.lake, snapshot=snapshot, asset=self.released)
-            asked = {"kind": kind, "version": version, "policy": policy}
-            return checked_order(inputs, self.product, make, **asked) if check else make(version)
+            if overtaken_by is not None:
+                overtaken_by()
+            return choose(inputs, make) if check else make(version)
 
         return give_order(self.lake, self.orders, made, into="main", now=lambda: NOW)
 

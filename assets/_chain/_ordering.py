@@ -35,8 +35,43 @@ class NoVersionError(HeadwaterError):
         )
 
 
+Choose = Callable[[Inputs, Callable[[str | None], Order]], Order]
+
+
+def chosen_once(product: Product, *, kind: OrderKind, version: str | None, policy: Mapping[str, Any] | None) -> Choose:
+    """Makes one order, tried again where others were quicker: it stays about the version that it was about at first.
+
+    Who rolls back means what is live then. Were the version chosen anew after a roll-back by somebody else, two who see the
+    same trouble would go back twice; so the second is told that it is done.
+
+    Args:
+        product: The product.
+        kind: What is ordered.
+        version: The named one, or None.
+        policy: The ordered policy, or None.
+
+    Returns:
+        From the inputs that a release reads, and what makes an order of a version, the order. Raises as `checked_order`.
+    """
+    found = version
+
+    def choose(inputs: Inputs, make: Callable[[str | None], Order]) -> Order:
+        nonlocal found
+
+        def kept(name: str | None) -> Order:
+            nonlocal found
+            found = name
+            return make(name)
+
+        return checked_order(inputs, product, kept, kind=kind, version=found, policy=policy)
+
+    return choose
+
+
 def checked_order(inputs: Inputs, product: Product, make: Callable[[str | None], Order], **asked: Any) -> Order:
     """An order that can be followed as things are, its version filled in.
+
+    The version is chosen by what is live; whether it can be followed, by what will be once all orders are heard.
 
     Args:
         inputs: As the release reads them.
@@ -53,8 +88,9 @@ def checked_order(inputs: Inputs, product: Product, make: Callable[[str | None],
     if not statement:
         raise NotReleasedYetError(product=product.name)
     versions = Versions(inputs, product)
-    now = _with_pending(Release.from_json(statement), inputs, product, versions)
-    order = make(version_of_order(now, product.name, newest=versions.newest, **asked))
+    live = Release.from_json(statement)
+    now = _with_pending(live, inputs, product, versions)
+    order = make(version_of_order(live, product.name, newest=versions.newest, **asked))
     candidate, judged = versions.candidate(), _judged(versions, order)
     try:
         after = heed(now, order, candidate=candidate, judged=judged)

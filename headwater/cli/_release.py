@@ -169,7 +169,7 @@ def _order(
     policy: Mapping[str, Any] | None = None,
 ) -> None:
     """Gives an order and builds the release from it."""
-    from assets._chain._ordering import NoVersionError, checked_order
+    from assets._chain._ordering import NoVersionError, chosen_once
     from assets._products import product as find
     from headwater.decisions import OrderRefusedError
     from headwater.materialize import RecordingInputs, Status
@@ -179,6 +179,7 @@ def _order(
     settings, lake = _opened()
     product = find(name)
     orders, released = _assets(product)
+    choose = chosen_once(product, kind=kind, version=version, policy=policy)
 
     def made(snapshot: Any, id: str) -> Order:
         inputs = RecordingInputs(lake=lake, snapshot=snapshot, asset=released)
@@ -194,7 +195,7 @@ def _order(
         def make(found: str | None) -> Order:
             return Order(**given, version=found)  # type: ignore[arg-type]
 
-        return checked_order(inputs, product, make, kind=kind, version=version, policy=policy)
+        return choose(inputs, make)
 
     try:
         order = give_order(lake, orders, made, into=settings.branch, now=lambda: datetime.now(UTC))

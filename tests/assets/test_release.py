@@ -15,6 +15,8 @@ from headwater.decisions import (
     ReleaseInput,
     Rollout,
     RolloutKind,
+    RolloutStep,
+    StepAction,
     next_release,
 )
 from headwater.lake import Snapshot
@@ -273,3 +275,54 @@ def test_orders_are_heard_as_they_were_given_whatever_the_clocks_say(scene: Scen
     assert held.time < resumed.time
     scene.build()
     assert (scene.statement()["held"], scene.statement()["refused"]) == ("", {})
+
+
+def test_two_who_roll_back_at_once_go_back_once(scene: Scene) -> None:
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        scene.version(version)
+    first: list[Order] = []
+
+    def quicker() -> None:
+        if not first:
+            first.append(scene.give(OrderKind.ROLLBACK))
+
+    with pytest.raises(OrderRefusedError, match="it is live already"):
+        scene.give(OrderKind.ROLLBACK, overtaken_by=quicker)
+    assert first[0].version == "1.1.0"
+    scene.build()
+    assert (scene.statement()["version"], set(scene.statement()["barred"])) == ("1.1.0", {"1.2.0"})
+    assert scene.give(OrderKind.ROLLBACK).version == "1.0.0", "who sees 1.1.0 live and goes back means the one before"
+
+
+def test_an_order_that_no_release_has_heard_yet_is_not_gone_back_behind(scene: Scene) -> None:
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        scene.version(version)
+    assert scene.give(OrderKind.ROLLBACK).version == "1.1.0"
+    with pytest.raises(OrderRefusedError, match="it is live already"):
+        scene.give(OrderKind.ROLLBACK)
+
+
+def test_the_history_says_by_whose_word_it_went_back_though_somebody_held_meanwhile(scene: Scene) -> None:
+    for version in ("1.0.0", "1.1.0"):
+        scene.version(version)
+    scene.give(OrderKind.HOLD)
+    scene.step(RolloutStep(id="x", candidate="1.1.0", action=StepAction.ABORT, share=1.0, reason="40 of 100 failed"))
+    scene.build()
+    last = release_history(scene.lake, PRODUCT)[-1]
+    assert (last.version, last.actor, [order["order"] for order in last.orders]) == ("1.0.0", "rollout", ["hold"])
+    assert "40 of 100 failed" in last.reason
+    scene.give(OrderKind.RESUME)
+    scene.build()
+    assert release_history(scene.lake, PRODUCT)[-1].actor == "user:ada", "nothing else happened"
+
+
+def test_the_history_does_not_follow_an_order_that_was_refused_when_it_was_heard(scene: Scene) -> None:
+    for version in ("1.0.0", "1.1.0"):
+        scene.version(version)
+    scene.give(OrderKind.RETIRE, "1.0.0")
+    scene.give(OrderKind.PROMOTE, "1.0.0", check=False, reason="it was better")
+    scene.build()
+    last = release_history(scene.lake, PRODUCT)[-1]
+    assert (last.version, last.reason) == ("1.1.0", "because"), "the retirement's"
+    assert [order["order"] for order in last.orders] == ["retire", "promote"]
+    assert list(scene.statement()["refused"]) == [last.orders[1]["id"]]
