@@ -29,13 +29,15 @@ class LogisticScorer:
     intercept: float
     features: tuple[Mapping[str, Any], ...]
 
+    @np.errstate(over="ignore", invalid="ignore")
     def score(self, matrix: np.ndarray) -> np.ndarray:
-        """Probabilities of the positive class, float64 `[rows]`."""
+        """Probabilities of the positive class, float64 `[rows]`; NaN where numbers are too large to be added up."""
         odds = np.full(len(matrix), self.intercept)
         for index, feature in enumerate(self.features):
             odds += _part(feature, matrix[:, index])
         return 1.0 / (1.0 + np.exp(-np.clip(odds, -500, 500)))
 
+    @np.errstate(over="ignore", invalid="ignore")
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
         """What each feature adds to the log odds, float64 `[rows, features + 1]`; the intercept last."""
         parts = [_part(feature, matrix[:, index]) for index, feature in enumerate(self.features)]

@@ -74,8 +74,11 @@ class RowEncoder:
         """
         lists = [self._encoded(values) for values in rows]
         if lists and None not in lists:
-            found = np.array(lists, dtype=np.float64)
-            if not (np.abs(found) >= _LARGE).any():
+            try:
+                found = np.array(lists, dtype=np.float64)
+            except OverflowError:  # a whole number that no float holds
+                found = None
+            if found is not None and not (np.abs(found) >= _LARGE).any():
                 return found
         # What is wrong, infinite, or perhaps beyond 64 bits is for the slow way.
         return self.matrix([dict(zip(self.names, values, strict=True)) for values in rows])

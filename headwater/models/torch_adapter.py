@@ -151,6 +151,7 @@ def _scaled(columns: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> tuple[n
     return (np.where(missing, mean, columns) - mean) / scale, missing.astype(np.float64)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _tensors(torch: Any, matrix: np.ndarray, fixed: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
     numbers = np.concatenate(_scaled(matrix[:, fixed[_NUMERIC]], fixed[_MEAN], fixed[_SCALE]), axis=1)
     codes = matrix[:, fixed[_CODED]].astype(np.int64)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from math import isfinite
 from operator import itemgetter
 from time import perf_counter_ns
 from typing import Any, Final, NamedTuple
@@ -276,7 +277,11 @@ class Engine:
                 for place in wanted:
                     answers[rows[place].place] = error
         for place, (row, score) in enumerate(zip(rows, model.bundle.scorer.score(matrix).tolist(), strict=True)):
-            scores[row.place][model.version] = _Score(score, explained.get(place))
+            if isfinite(score):
+                scores[row.place][model.version] = _Score(score, explained.get(place))
+            elif model.version in row.drawn.weights:
+                said = f"{self.product}@{model.version} has no score for these values: a number among them is too large"
+                answers[row.place] = RequestError(f"{said}.")
 
     def _answer(self, row: _Row, scores: Mapping[str, "_Score"], online: str | None) -> Answer:
         """The answer and its record; `online` is the data version of the features."""

@@ -39,12 +39,14 @@ class Limits:
     Attributes:
         waiting: Instances that may wait at once; more get 429.
         instances: Instances of one request.
+        explained: Instances that may wait to be explained; an explanation takes as long as some hundred scores.
         body: Bytes of one body.
         deadline: Seconds within which a request is answered; later it gets 504.
     """
 
     waiting: int = 2_000
     instances: int = 1_000
+    explained: int = 32
     body: int = 4 * 2**20
     deadline: float = 10.0
 
@@ -116,7 +118,8 @@ class Desk:
         self._opening = threading.Lock()
         self._waiting: list[_Waiting] = []
         self._writing: list[_Waiting] = []
-        self._count, self._is_called, self._in_thread = 0, False, False
+        self._count = self._explained = 0
+        self._is_called = self._in_thread = False
         self._is_slow = True  # the first turn makes a segment
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
         self._full: dict[str, tuple[float, LogError]] = {}
@@ -150,14 +153,16 @@ class Desk:
             Problem: Too many wait, it took too long, the log is full, or the online features are away.
             ServingError: An instance cannot be answered; of several, none is.
         """
-        if self._count + len(asked) > self._limits.waiting:
+        explained = len(asked) if asked[0].explain else 0
+        if self._count + len(asked) > self._limits.waiting or self._explained + explained > self._limits.explained:
             settled(None)
-            raise self._refused(len(asked))
+            raise self._refused(len(asked), explained)
         loop = self._loop = self._loop or asyncio.get_running_loop()
         allowed = self._limits.deadline if deadline is None else min(deadline, self._limits.deadline)
         one = _Waiting(engine, asked, loop.create_future(), loop.time() + allowed, settled, steps)
         self._waiting.append(one)
         self._count += len(asked)
+        self._explained += explained
         if self._in_thread:
             self._watch(one.deadline)
         elif not self._is_called:
@@ -167,6 +172,7 @@ class Desk:
             return await one.done
         finally:
             self._count -= len(asked)
+            self._explained -= explained
 
     async def prepare(self, engines: Mapping[str, Engine]) -> dict[str, str]:
         """Opens the logs of products that may be asked next, and looks for room in those that had none.
@@ -195,10 +201,13 @@ class Desk:
             log.close()
         self._logs.clear()
 
-    def _refused(self, count: int) -> Problem:
+    def _refused(self, count: int, explained: int) -> Problem:
         if count > self._limits.waiting:
             said = f"There are {count} instances; no more than {self._limits.waiting} may wait at once."
             return Problem(413, "too_many_instances", said)
+        if explained > self._limits.explained:
+            said = f"There are {count} instances to explain; {self._limits.explained} are explained at once. Ask for fewer, or without."
+            return Problem(413, "too_many_explanations", said)
         self._metrics.refused.inc()
         return Problem(429, "too_many_requests", "More requests wait than are taken on. Try again.", retry_after=1)
 
@@ -345,6 +354,7 @@ class Desk:
         assert self._loop is not None
         self._timer, now = None, self._loop.time() + _TICK
         there = [one for one in (*self._writing, *self._waiting) if not one.done.done() and not self._is_late(one, now)]
+        self._waiting = [one for one in self._waiting if not one.done.done()]  # a disk that hangs piles nobody up
         if there:
             self._watch(min(one.deadline for one in there))
 

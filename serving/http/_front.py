@@ -205,6 +205,7 @@ class Front:
             raise
 
     def _count(self, engine: Engine, answers: Sequence[Answer]) -> None:
+        self._metrics.of_answers(engine.product).inc(len(answers))
         for answer in answers:
             for view, reason in answer.reasons.items():
                 self._metrics.defaulted.labels(engine.product, view, reason).inc()

@@ -20,6 +20,7 @@ class Metrics:
         self.registry = registry
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._promised: dict[str, tuple[float, Counter]] = {}
+        self._answered: dict[str, Counter] = {}
         self._positive: dict[tuple[str, str], Counter] = {}
         self.requests = Counter(
             "headwater_requests_total", "Requests by how they ended.", ["product", "version", "code"], registry=registry
@@ -59,6 +60,9 @@ class Metrics:
         )  # fmt: skip
         self.positives = Counter(
             "headwater_positive_decisions_total", "Positive decisions.", ["product", "version"], registry=registry
+        )
+        self.answers = Counter(
+            "headwater_answers_total", "Instances that were answered, of a batch each.", ["product"], registry=registry
         )
         self.unlogged = Counter(
             "headwater_unlogged_answers_total",
@@ -103,6 +107,7 @@ class Metrics:
         for version in versions:
             self.positives.labels(product, version)
         self.unlogged.labels(product)
+        self.of_answers(product)
         self.log_full.labels(product)
 
     def of_request(self, product: str, version: str, status: int) -> tuple[Counter, Histogram]:
@@ -122,6 +127,13 @@ class Metrics:
         promised = self._promised.get(product)
         if promised is not None and seconds > promised[0]:
             promised[1].inc()
+
+    def of_answers(self, product: str) -> Counter:
+        """The counter of a product's answers; finding it by its label takes longer than counting."""
+        found = self._answered.get(product)
+        if found is None:
+            found = self._answered[product] = self.answers.labels(product)
+        return found
 
     def of_positives(self, product: str, version: str) -> Counter:
         """The counter of a version's positive decisions, likewise."""

@@ -157,19 +157,21 @@ def test_what_is_no_row_is_kept_aside_with_its_place_and_reason(scene: Scene) ->
     far = 2**62
     bad = [b"\xc1", encode_record(record("x:1", product="other")), encode_record(record("x:2", at=far))]
     scene.answer([record("a:0"), *bad])
-    scene.answer([encode_record(record("x:3", latency=2**63)), record("a:1")])
+    nan = encode_record(record("x:4", score=float("nan")))
+    scene.answer([encode_record(record("x:3", latency=2**63)), record("a:1"), nan])
     outcome = scene.compact()
     assert outcome.status is Status.PUBLISHED
     assert not verdicts(outcome)["records_are_readable"]
-    assert outcome.facts["unreadable"] == 4
+    assert outcome.facts["unreadable"] == 5
     assert scene.ids() == ["a:0", "a:1"]
     kept = scene.rejected()
     assert kept["record"].to_list()[:3] == bad
     assert "of product 'other'" in kept["problem"][1]
     assert "years 1 to 9999" in kept["problem"][2]
+    assert "no finite number" in kept["problem"][4]
     scene.answer([b"also none"])
     scene.compact()
-    assert scene.rejected().height == 5
+    assert scene.rejected().height == 6
     assert scene.segments() == []
 
 

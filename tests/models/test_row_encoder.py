@@ -74,7 +74,7 @@ def test_many_rows_are_the_rows_of_a_matrix_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("column", "value"),
     [
-        ("distance", "far"), ("distance", True), ("distance", 2**64), ("distance", [1]), ("delay", b"1"), ("night", 1),
+        ("distance", "far"), ("distance", True), ("distance", 2**64), ("distance", 10**400), ("distance", [1]), ("delay", b"1"), ("night", 1),
         ("night", "yes"), ("origin", 1), ("origin", True), ("gate", "1"), ("gate", 1.0), ("gate", True), ("hour", "6"),
     ],
 )  # fmt: skip

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from headwater.features import FeatureView
 from headwater.features.online import OnlineStore
 from headwater.features.online._memory_store import MemoryOnlineStore
-from headwater.testing.online_suite import VIEW, at
-from serving.deployment import DeploymentCache, read_deployment
+from headwater.models import LogisticBaseline, read_bundle, request_schema, train_model, write_bundle
+from headwater.testing.online_suite import VIEW, at, hour
+from serving.deployment import Deployment, DeploymentCache, read_deployment
 from serving.engine import (
     Answer,
     Asked,
@@ -309,3 +310,39 @@ def test_a_function_that_is_not_the_one_of_the_training_is_refused(
 
 def test_errors_of_requests_are_errors_of_serving() -> None:
     assert issubclass(RequestError, ServingError)
+
+
+def of_two_numbers(folder: Path) -> Engine:
+    """An engine of a model that scales two numbers of the request."""
+    train = pl.DataFrame(
+        {
+            "order": range(60),
+            "at": [hour(n) for n in range(60)],
+            "p": [n / 350 for n in range(60)],
+            "q": [n % 7 / 35 for n in range(60)],
+            "late": [n % 2 for n in range(60)],
+        }
+    )
+    declared = LogisticBaseline(features=("p", "q"), label="late")
+    request = request_schema(train.schema, features=("p", "q"), time="at", key=("order",), views=(), on_demand=())
+    write_bundle(folder, train_model(train, train, declared), request=request)
+    deployment = Deployment(
+        product=PRODUCT, commit="c", policy=Shadow(live="1.0.0", shadows=("1.1.0",)), models={}, online=None
+    )
+    return Engine(deployment, {name: load_model(PRODUCT, name, read_bundle(folder)) for name in ("1.0.0", "1.1.0")})
+
+
+def test_values_too_large_for_a_score_are_refused_and_those_beside_them_answered(tmp_path: Path) -> None:
+    """A score that is no number stood in the log, and no outcome was joined any more."""
+    engine = of_two_numbers(tmp_path / "bundle")
+
+    def ask(p: float, q: float) -> Asked:
+        fields = engine.live.fields.read({"p": p, "q": q})
+        return Asked(id="r", fields=fields, at=at(2), received=1_000, started=time.perf_counter_ns())
+
+    wrong, right = engine.answer([ask(1e308, -1e308), ask(0.1, 0.1)])
+    assert isinstance(wrong, RequestError)
+    assert "too large" in str(wrong)
+    assert isinstance(right, Answer)
+    assert 0 < right.score < 1
+    assert list(record(right).shadows) == ["1.1.0"]

@@ -266,3 +266,37 @@ def test_the_memory_is_bounded_and_waits_for_who_is_on_its_way() -> None:
         assert [await task for task in waiting] == [b"found"]
 
     asyncio.run(story())
+
+
+def test_who_was_told_that_it_took_too_long_is_forgotten_while_the_disk_hangs(scene: Scene) -> None:
+    """They stayed in the queue until the disk came back, however many came after them."""
+
+    async def story(desk: Desk) -> None:
+        scene.gate.clear()
+        first = asyncio.create_task(scene.ask(desk, "first", 20))
+        await asyncio.sleep(0.05)
+        for number in range(5):
+            asks = [scene.ask(desk, f"{number}-{place}", 0.01) for place in range(20)]
+            found = await asyncio.gather(*asks, return_exceptions=True)
+            assert {code(one) for one in found} == {"deadline"}
+        assert (desk.count, len(desk._waiting)) == (1, 0)
+        scene.gate.set()
+        await first
+
+    play(scene, story)
+
+
+def test_explanations_are_bounded_for_themselves(scene: Scene) -> None:
+    async def story(desk: Desk) -> None:
+        def ask(name: str, count: int, *, explain: bool = True) -> Coroutine[Any, Any, list[Answer]]:
+            return desk.ask(scene.engine, [asked(scene.engine, id=f"{name}{n}", explain=explain) for n in range(count)])
+
+        (never,) = await asyncio.gather(ask("never", 5), return_exceptions=True)
+        assert (code(never), never.status) == ("too_many_explanations", 413)  # type: ignore[union-attr]
+        told = await asyncio.gather(ask("a", 3), ask("b", 2), ask("c", 5, explain=False), return_exceptions=True)
+        assert isinstance(told[0], list)
+        assert isinstance(told[2], list)
+        assert code(told[1]) == "too_many_requests"
+        assert len(await ask("again", 4)) == 4
+
+    play(scene, story, explained=4)
