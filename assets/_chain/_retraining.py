@@ -23,7 +23,7 @@ from headwater.product import Asset, Inputs, Labels, Product, Result
 from headwater.retraining_orders import SCHEMA, read_retraining_orders, stopped_by
 
 if TYPE_CHECKING:
-    from headwater.decisions import Evidence, Retraining, Window
+    from headwater.decisions import Evidence, Retraining, Rollout, Window
 
 DECISION_FILE: Final = "decision.json"
 ORDER_FILE: Final = "order.json"
@@ -148,10 +148,17 @@ def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Lab
         trained=trained,
         trainings=tuple(datetime.fromisoformat(order["as_of"]) for order in orders),
         new_rows=since,
-        is_in_flight=bool(statement.get("rollout"))
+        is_in_flight=_is_rolling(statement, product.rollout)
         or is_training(inputs, paths, trained, now=now, longest=rules.give_up),
         is_stopped=bool(statement.get("held")) or _is_stopped(inputs, paths),
     )
+
+
+def _is_rolling(statement: Mapping[str, Any], rollout: "Rollout") -> bool:
+    """Whether a rollout goes on that a new version would have to wait for: challengers stand until a person ends it, and it joins them."""
+    from headwater.decisions import Release, joins
+
+    return bool(statement.get("rollout")) and not joins(rollout, Release.from_json(statement))
 
 
 def _is_stopped(inputs: Inputs, paths: ChainPaths) -> bool:

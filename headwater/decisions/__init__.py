@@ -2,6 +2,7 @@
 
 from headwater.decisions._advance import RolloutAction, RolloutDecision, RolloutRule, decide_rollout
 from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Traffic, Versus
+from headwater.decisions._entry import joins
 from headwater.decisions._experiment import (
     Compared,
     ExperimentAction,
@@ -82,6 +83,7 @@ __all__ = [
     "effect",
     "exceeds",
     "heed",
+    "joins",
     "learned_policy",
     "next_release",
     "paired_effect",

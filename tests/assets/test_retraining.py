@@ -14,7 +14,7 @@ from assets._chain._performance import REPORT_FILE
 from assets._chain._release import RELEASE_FILE, RUN_FILE
 from assets._chain._retraining import DECISION_FILE, ORDER_FILE, retraining_assets
 from headwater.cli._decisions import recorded_decisions
-from headwater.decisions import Retraining
+from headwater.decisions import Retraining, Rollout, RolloutKind
 from headwater.lake import Kind
 from headwater.materialize import Outcome, Run, Status, materialize
 from headwater.product import Asset, Inputs
@@ -26,7 +26,7 @@ from headwater.retraining_orders import (
     stopped_by,
 )
 from tests.release_scene import Scene
-from tests.rollout_scene import LABELS, NAME, TOY
+from tests.rollout_scene import LABELS, NAME, RULES, TOY, RolloutScene
 
 START = datetime(2013, 3, 10, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -42,8 +42,8 @@ def copied(inputs: Inputs, folder: Path, *, source: str, file: str) -> None:
 class Training(Scene):
     """A product that trains again with every new label, in real builds of assets that only copy."""
 
-    def __init__(self, state: Path, rules: Retraining = EAGER) -> None:
-        super().__init__(state, replace(TOY, retraining=rules))
+    def __init__(self, state: Path, rules: Retraining = EAGER, rollout: Rollout | None = None) -> None:
+        super().__init__(state, replace(TOY, retraining=rules, rollout=rollout or Rollout()))
         self.decision, self.order, self.stops = retraining_assets(self.product)
         chain = (("training_set", "training_order"), ("model", "training_set"), ("evaluation", "model"))
         self.made = {
@@ -86,7 +86,7 @@ class Training(Scene):
         def write(tx: Any, path: str) -> Any:
             source = self.state / "released"
             source.mkdir()
-            (source / RELEASE_FILE).write_text(json.dumps({"version": "1.0.0", **said}))
+            (source / RELEASE_FILE).write_text(json.dumps({"version": "1.0.0", "policy": "all-at-once", **said}))
             (source / RUN_FILE).write_text("{}")
             return tx.write_folder(path, source)
 
@@ -106,13 +106,16 @@ class Training(Scene):
         )
 
 
-@pytest.fixture
-def training(tmp_path: Path) -> Training:
+def trained(made: Training) -> Training:
     """The first order was followed to its evaluation."""
-    made = Training(tmp_path)
     made.decide()
     made.train("training_set", "model", "evaluation")
     return made
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Training:
+    return trained(Training(tmp_path))
 
 
 def said(decision: dict[str, Any]) -> tuple[str, str]:
@@ -165,8 +168,30 @@ def test_a_hold_of_the_release_stops_trainings_too(training: Training) -> None:
 
 
 def test_a_rollout_that_goes_on_is_in_flight(training: Training) -> None:
-    training.release(rollout={"candidate": "1.1.0"})
+    training.release(rollout={"candidate": "1.1.0", "stage": 0, "stages": [0.0, 1.0]})
     assert said(training.decide()) == ("hold", "in_flight")
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        (RolloutKind.CHAMPION_CHALLENGERS, ("retrain", "new_rows")),
+        (RolloutKind.AB_TEST, ("hold", "in_flight")),
+    ],
+)
+def test_a_standing_challenger_holds_no_training_up_for_the_next_version_joins_it(
+    tmp_path: Path, kind: RolloutKind, found: tuple[str, str]
+) -> None:
+    """Challengers stand until a person ends them: after the first one nothing was trained any more."""
+    rollout = Rollout(kind=kind, rules=RULES)
+    served = RolloutScene(tmp_path / "served", rollout)
+    for version in ("1.0.0", "1.1.0"):
+        served.version(version)
+    statement = served.statement()
+    assert statement["rollout"]["candidate"] == "1.1.0"
+    made = trained(Training(tmp_path / "trained", rollout=rollout))
+    made.release(**statement)
+    assert said(made.decide()) == found
 
 
 def test_orders_that_change_nothing_or_have_no_reason_are_refused(training: Training) -> None:
