@@ -1,7 +1,7 @@
 """Whether to train again, decided and recorded; and the order that a training follows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from assets._chain._release import RELEASE_FILE
 from headwater.lake import Kind
 from headwater.names import DECISION_FACT
 from headwater.product import Asset, Inputs, Labels, Product, Result
-from headwater.retraining_orders import SCHEMA, read_retraining_orders, stopped_by
+from headwater.retraining_orders import SCHEMA, RetrainingOrder, read_retraining_orders, stopped_by
 
 if TYPE_CHECKING:
     from headwater.decisions import Evidence, Retraining, Rollout, Window
@@ -57,7 +57,7 @@ def retraining_assets(product: Product) -> tuple[Asset, ...]:
         kind=Kind.FOLDER,
         compute=partial(_order, product=product),
         inputs=(paths.retraining, product.labels.path),
-        previous=(paths.training_order,),
+        previous=(paths.training_order, paths.release, paths.retraining_orders),
         description="Until when labels count in a training: moved on by a decision to train again, and by nothing else.",
         kinds=("json",),
     )
@@ -95,7 +95,7 @@ def _newest(order: Path) -> Mapping[str, Any]:
 def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     from headwater.decisions import decide_retraining
 
-    rules, labels = product.retraining, product.labels
+    rules, labels, paths = product.retraining, product.labels, ChainPaths(product=product.name)
     assert rules is not None
     assert labels is not None
     evidence = _evidence(inputs, product, rules, labels)
@@ -114,6 +114,7 @@ def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         **said,
         "rules": declared_values(rules=rules)["rules"],
         "evidence": evidence.to_json(),
+        "heard": [order.id for order in _stops(inputs, paths)],
     }
     (folder / DECISION_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
     return Result(facts={DECISION_FACT: {**said, "evidence": _in_short(evidence)}})
@@ -146,11 +147,11 @@ def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Lab
         windows=tuple(_window(raw) for raw in report["windows"])[-rules.windows :],
         reference=live_metric(inputs, paths, METRIC),
         trained=trained,
-        trainings=tuple(datetime.fromisoformat(order["as_of"]) for order in orders),
+        trainings=tuple(_given(orders)),
         new_rows=since,
         is_in_flight=_is_rolling(statement, product.rollout)
         or is_training(inputs, paths, trained, now=now, longest=rules.give_up),
-        is_stopped=bool(statement.get("held")) or _is_stopped(inputs, paths),
+        is_stopped=bool(_stopped(inputs, paths)),
     )
 
 
@@ -161,11 +162,19 @@ def _is_rolling(statement: Mapping[str, Any], rollout: "Rollout") -> bool:
     return bool(statement.get("rollout")) and not joins(rollout, Release.from_json(statement))
 
 
-def _is_stopped(inputs: Inputs, paths: ChainPaths) -> bool:
-    """Whether somebody stopped trainings by an order. A hold of the release stops them too."""
-    path = paths.retraining_orders
-    there = inputs.previous(path)
-    return there is not None and stopped_by(read_retraining_orders(there.table(path))) is not None
+def _stopped(inputs: Inputs, paths: ChainPaths) -> str:
+    """Who stopped trainings, and why, by an order or by a hold of the release; empty when nobody did."""
+    order = stopped_by(_stops(inputs, paths))
+    if order is not None:
+        return f"{order.actor} stopped retraining: {order.reason}"
+    held = _statement(inputs, paths).get("held")
+    return f"the release is held: {held}" if held else ""
+
+
+def _stops(inputs: Inputs, paths: ChainPaths) -> tuple[RetrainingOrder, ...]:
+    """What people ordered about trainings so far."""
+    there = inputs.previous(paths.retraining_orders)
+    return () if there is None else read_retraining_orders(there.table(paths.retraining_orders))
 
 
 def _window(raw: Mapping[str, Any]) -> "Window":
@@ -194,22 +203,48 @@ def _statement(inputs: Inputs, paths: ChainPaths) -> Mapping[str, Any]:
 
 
 def _order(inputs: Inputs, folder: Path, *, product: Product) -> Result:
-    """The orders so far, with one more when the decision is to train again and says something newer."""
+    """The orders so far, with one more when the decision is to train again, and still holds."""
     paths, labels = ChainPaths(product=product.name), product.labels
     assert labels is not None
     decision = json.loads((inputs.folder(paths.retraining) / DECISION_FILE).read_text())
-    orders = _orders(inputs, paths)
+    orders, unfollowed = _orders(inputs, paths), ""
     rows = inputs.table(labels.path)
     known: Any = rows.select(pl.col(labels.known_at or labels.time).max()).collect().item()
     if not orders:
         orders = [_ordered(rows, labels, _utc(known), "The first training takes what is there.")]
-    elif decision["action"] == "retrain" and datetime.fromisoformat(decision["now"]) > datetime.fromisoformat(
-        orders[-1]["as_of"]
-    ):
-        orders = [*orders, _ordered(rows, labels, datetime.fromisoformat(decision["now"]), decision["reason"])]
+    elif decision["action"] == "retrain" and not _is_followed(decision, orders):
+        unfollowed = _hindrance(decision, orders) or _stopped(inputs, paths)
+        if not unfollowed:
+            orders = [*orders, _ordered(rows, labels, datetime.fromisoformat(decision["now"]), decision["reason"])]
     (folder / ORDER_FILE).write_text(json.dumps({"orders": orders}, indent=1, sort_keys=True))
     facts = {"as_of": orders[-1]["as_of"], "orders": len(orders), "labels_known_until": _utc(known).isoformat()}
-    return Result(facts=facts)
+    return Result(facts={**facts, "unfollowed": unfollowed})
+
+
+def _is_followed(decision: Mapping[str, Any], orders: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the newest order is this decision's."""
+    return [*_moments(decision["evidence"]["trainings"]), datetime.fromisoformat(decision["now"])] == _given(orders)
+
+
+def _hindrance(decision: Mapping[str, Any], orders: Sequence[Mapping[str, Any]]) -> str:
+    """Why a decision gives no order after those that stand; empty when it does.
+
+    A decision that was made while the order before it was given has looked at neither its cool-down nor its budget, nor whether it is in flight.
+    """
+    now, given = datetime.fromisoformat(decision["now"]), _given(orders)
+    if _moments(decision["evidence"]["trainings"]) != given:
+        return f"the decision of {now.isoformat()} did not know of the order of {given[-1].isoformat()}"
+    if now <= given[-1]:
+        return f"the decision of {now.isoformat()} is no newer than the order of {given[-1].isoformat()}"
+    return ""
+
+
+def _given(orders: Sequence[Mapping[str, Any]]) -> list[datetime]:
+    return _moments([order["as_of"] for order in orders])
+
+
+def _moments(texts: Sequence[str]) -> list[datetime]:
+    return [datetime.fromisoformat(text) for text in texts]
 
 
 def _ordered(rows: pl.LazyFrame, labels: Labels, moment: datetime, reason: str) -> dict[str, Any]:

@@ -543,7 +543,8 @@ def test_only_a_decision_to_train_again_moves_the_order_on(tmp_path: Path) -> No
     assert [one["as_of"] for one in json.loads((first / ORDER_FILE).read_text())["orders"]] == [known.isoformat()]  # type: ignore[union-attr]
     held = ordered(tmp_path / "held", hold, truth(20), first)
     assert (held / ORDER_FILE).read_text() == (first / ORDER_FILE).read_text()
-    again = {"action": "retrain", "now": (START + 30 * DAY).isoformat(), "reason": "28 days"}
+    evidence = {"trainings": [known.isoformat()]}  # type: ignore[union-attr]
+    again = {"action": "retrain", "now": (START + 30 * DAY).isoformat(), "reason": "28 days", "evidence": evidence}
     moved = ordered(tmp_path / "moved", again, truth(30), held)
     orders = json.loads((moved / ORDER_FILE).read_text())["orders"]
     assert [one["as_of"] for one in orders] == [known.isoformat(), again["now"]]  # type: ignore[union-attr]

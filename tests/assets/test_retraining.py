@@ -1,6 +1,7 @@
 """What holds a training up: a real lake, real orders, real builds, and toy assets between the order and the evaluation."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,6 +18,7 @@ from headwater.cli._decisions import recorded_decisions
 from headwater.decisions import Retraining, Rollout, RolloutKind
 from headwater.lake import Kind
 from headwater.materialize import Outcome, Run, Status, materialize
+from headwater.names import DECISION_FACT
 from headwater.product import Asset, Inputs
 from headwater.retraining_orders import (
     RetrainingOrderError,
@@ -160,6 +162,53 @@ def test_a_stop_holds_trainings_and_no_release(training: Training) -> None:
     ]
     assert read_retraining_orders(training.lake.at("main").table(f"{NAME}/retraining_orders"))[0].reason
     assert training.build_one(training.stops).status is Status.UNCHANGED, "a build keeps what people wrote"
+
+
+def test_a_decision_that_did_not_know_of_the_last_order_gives_none(training: Training) -> None:
+    """Two decisions within minutes, each made without the other's order, were two trainings: no cool-down and no budget held the second."""
+    training.label()
+    training.build_one(training.decision)
+    training.label()
+
+    def while_the_first_is_ordered(inputs: Inputs, folder: Path) -> Any:
+        result = training.decision.compute(inputs, folder)
+        assert training.build_one(training.order).status is Status.PUBLISHED
+        return result
+
+    second = training.build_one(replace(training.decision, compute=while_the_first_is_ordered))
+    assert (second.status, second.facts[DECISION_FACT]["action"]) == (Status.PUBLISHED, "retrain")
+    outcome = training.build_one(training.order)
+    assert (outcome.status, training.given()) == (Status.UNCHANGED, 2)
+    assert re.fullmatch(r"the decision of .*T09.* did not know of the order of .*T08.*", outcome.facts["unfollowed"])
+    assert said(training.decide()) == ("hold", "in_flight")
+
+
+def test_an_order_that_was_followed_is_not_told_to_be_unfollowed(training: Training) -> None:
+    training.decide()
+    again = training.build_one(training.order)
+    assert (again.status, again.facts["unfollowed"], training.given()) == (Status.UNCHANGED, "", 2)
+
+
+def test_a_stop_is_not_overtaken_by_a_decision_from_before_it(training: Training) -> None:
+    """The order looked at the decision alone: a training began after somebody had stopped them."""
+    training.label()
+    training.build_one(training.decision)
+    training.stop(RetrainingOrderKind.STOP, "the labels are wrong")
+    outcome = training.build_one(training.order)
+    assert (outcome.status, training.given()) == (Status.UNCHANGED, 1)
+    assert outcome.facts["unfollowed"] == "user:ada stopped retraining: the labels are wrong"
+    training.stop(RetrainingOrderKind.RESUME)
+    assert training.build_one(training.decision).status is Status.PUBLISHED, "the order has something new to follow"
+    assert training.build_one(training.order).status is Status.PUBLISHED
+    assert training.given() == 2
+
+
+def test_a_hold_of_the_release_is_not_overtaken_either(training: Training) -> None:
+    training.label()
+    training.build_one(training.decision)
+    training.release(held="user:ada holds it: x")
+    outcome = training.build_one(training.order)
+    assert (outcome.facts["unfollowed"], training.given()) == ("the release is held: user:ada holds it: x", 1)
 
 
 def test_a_hold_of_the_release_stops_trainings_too(training: Training) -> None:
