@@ -17,7 +17,7 @@ from assets._chain._performance import REPORT_FILE
 from assets._chain._performance_page import metric_of
 from assets._chain._reference import live_metric
 from assets._chain._release import RELEASE_FILE
-from headwater.lake import Kind
+from headwater.lake import Kind, Snapshot
 from headwater.names import DECISION_FACT
 from headwater.product import Asset, Inputs, Labels, Product, Result
 from headwater.retraining_orders import SCHEMA, RetrainingOrder, read_retraining_orders, stopped_by
@@ -85,6 +85,11 @@ def up_to(rows: pl.LazyFrame, column: str, moment: datetime) -> pl.Expr:
     dtype = rows.collect_schema()[column]
     zone = getattr(dtype, "time_zone", None)
     return pl.col(column) <= pl.lit(moment if zone else moment.replace(tzinfo=None)).cast(dtype)
+
+
+def heard(snapshot: Snapshot, path: str) -> tuple[str, ...]:
+    """Ids of the orders to stop or resume that the decision on record knows of."""
+    return tuple(json.loads((snapshot.folder(path) / DECISION_FILE).read_text()).get("heard", ()))
 
 
 def _newest(order: Path) -> Mapping[str, Any]:
