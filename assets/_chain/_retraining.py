@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._declare import declared_values
-from assets._chain._in_flight import is_training
+from assets._chain._in_flight import followed_order, is_training
 from assets._chain._kept_table import kept_table
 from assets._chain._paths import ChainPaths
 from assets._chain._performance import REPORT_FILE
-from assets._chain._performance_page import metric_of
 from assets._chain._reference import live_metric
 from assets._chain._release import RELEASE_FILE
+from assets._chain._retraining_windows import window_of
 from headwater.lake import Kind, Snapshot
 from headwater.names import DECISION_FACT
 from headwater.product import Asset, Inputs, Labels, Product, Result
 from headwater.retraining_orders import SCHEMA, RetrainingOrder, read_retraining_orders, stopped_by
 
 if TYPE_CHECKING:
-    from headwater.decisions import Evidence, Retraining, Rollout, Window
+    from headwater.decisions import Evidence, Retraining, Rollout
 
 DECISION_FILE: Final = "decision.json"
 ORDER_FILE: Final = "order.json"
@@ -129,7 +129,7 @@ def _in_short(evidence: "Evidence") -> dict[str, Any]:
     """What of the evidence the commit tells; the whole of it stands in the file."""
     told = evidence.to_json()
     newest = told["windows"][-1] if told["windows"] else None
-    names = ("reference", "trained", "new_rows", "is_in_flight", "is_stopped")
+    names = ("version", "reference", "learned_until", "trained", "new_rows", "is_in_flight", "is_stopped")
     return {"windows": len(told["windows"]), "newest_window": newest, **{name: told[name] for name in names}}
 
 
@@ -143,13 +143,15 @@ def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Lab
     rows = inputs.table(labels.path).filter(pl.col(labels.label).is_not_null())
     newest: Any = rows.select(known.max()).collect().item()
     now = max(datetime.fromisoformat(report["now"]), _utc(newest))
-    orders = _orders(inputs, paths)
+    statement, learned = _statement(inputs, paths), followed_order(inputs, paths)
+    orders, live = _orders(inputs, paths), statement.get("version", "")
     trained = datetime.fromisoformat(orders[-1]["as_of"]) if orders else None
-    statement = _statement(inputs, paths)
     since = 0 if trained is None else int(rows.filter(~up_to(rows, column, trained)).select(pl.len()).collect().item())
     return Evidence(
         now=now,
-        windows=tuple(_window(raw) for raw in report["windows"])[-rules.windows :],
+        windows=tuple(window_of(raw, live, METRIC) for raw in report["windows"][-rules.windows :]),
+        version=live,
+        learned_until=None if learned is None else as_of(learned),
         reference=live_metric(inputs, paths, METRIC),
         trained=trained,
         trainings=tuple(_given(orders)),
@@ -180,22 +182,6 @@ def _stops(inputs: Inputs, paths: ChainPaths) -> tuple[RetrainingOrder, ...]:
     """What people ordered about trainings so far."""
     there = inputs.previous(paths.retraining_orders)
     return () if there is None else read_retraining_orders(there.table(paths.retraining_orders))
-
-
-def _window(raw: Mapping[str, Any]) -> "Window":
-    from headwater.decisions import Window
-
-    overall, metric = raw["overall"], metric_of(raw, METRIC)
-    return Window(
-        start=datetime.fromisoformat(raw["start"]),
-        end=datetime.fromisoformat(raw["end"]),
-        rows=overall["rows"] - overall["without_truth"],
-        labelled=overall["labelled"],
-        effects=dict(raw["drift"]),
-        no_reference=raw.get("no_reference", {}).get("features", ""),
-        metric=metric["value"] if metric else None,
-        metric_high=metric["high"] if metric else None,
-    )
 
 
 def _statement(inputs: Inputs, paths: ChainPaths) -> Mapping[str, Any]:

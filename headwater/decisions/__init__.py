@@ -25,12 +25,11 @@ from headwater.decisions._release import (
 from headwater.decisions._retraining import (
     Action,
     Decision,
-    Evidence,
     Retraining,
     RetrainingRule,
-    Window,
     decide_retraining,
 )
+from headwater.decisions._retraining_evidence import Evidence, Window
 from headwater.decisions._rollout import Rollout, RolloutError, RolloutKind, RolloutRules, RolloutStep, StepAction
 from headwater.decisions._sequential import Effect, RunningMean, effect, exceeds, paired_effect
 from headwater.decisions._statement import Judged, Release, Rolling

@@ -59,22 +59,22 @@ class Training(Scene):
         }
         self.labels = 0
 
-    def label(self) -> None:
+    def label(self, windows: tuple[dict[str, Any], ...] = ()) -> None:
         """One more label, an hour later, and a report that knows of it."""
         self.labels += 1
         times = [START + HOUR * number for number in range(self.labels)]
         with self.lake.transaction() as tx:
             tx.write_table(LABELS, pl.DataFrame({"order": range(self.labels), "at": times, "late": 1, "known": times}))
             tx.publish(message="Labels", provenance=None)
-        report = {"now": times[-1].isoformat(), "windows": []}
+        report = {"now": times[-1].isoformat(), "windows": list(windows)}
         self._folder("performance_report", report, {}, REPORT_FILE)
 
     def build_one(self, asset: Asset) -> Outcome:
         return materialize(self.lake, asset, run=Run(actor="automation"), state=self.state)
 
-    def decide(self) -> dict[str, Any]:
+    def decide(self, *windows: dict[str, Any]) -> dict[str, Any]:
         """The decision on record, and its order."""
-        self.label()
+        self.label(windows)
         self.build_one(self.decision)
         self.build_one(self.order)
         found: dict[str, Any] = json.loads(
@@ -82,14 +82,14 @@ class Training(Scene):
         )
         return found
 
-    def release(self, **said: Any) -> None:
+    def release(self, *, run: dict[str, Any] | None = None, **said: Any) -> None:
         """A release that stands, as far as the decision reads it."""
 
         def write(tx: Any, path: str) -> Any:
             source = self.state / "released"
             source.mkdir()
             (source / RELEASE_FILE).write_text(json.dumps({"version": "1.0.0", "policy": "all-at-once", **said}))
-            (source / RUN_FILE).write_text("{}")
+            (source / RUN_FILE).write_text(json.dumps(run or {}))
             return tx.write_folder(path, source)
 
         self._publish("release", write, {})
@@ -241,6 +241,37 @@ def test_a_standing_challenger_holds_no_training_up_for_the_next_version_joins_i
     made = trained(Training(tmp_path / "trained", rollout=rollout))
     made.release(**statement)
     assert said(made.decide()) == found
+
+
+def drifted(start: datetime, compared_with: str = "1.0.0") -> dict[str, Any]:
+    """A window of the report in which `x` moved far, and nothing has a label."""
+    overall = {"rows": 5_000, "without_truth": 0, "labelled": 0, "metrics": []}
+    return {
+        "start": start.isoformat(), "end": (start + HOUR).isoformat(), "overall": overall, "slices": [], "drift": {"x": 0.9},
+        "compared_with": compared_with, "answered": {"1.0.0": 5_000},
+    }  # fmt: skip
+
+
+def test_drift_counts_from_the_training_of_the_live_version_on(tmp_path: Path) -> None:
+    """A window that had been a reason for the training was one for the next, as all were compared anew with what the new version learned from."""
+    rules = Retraining(cool_down=timedelta(0), daily_budget=99)
+    made = trained(Training(tmp_path, rules))
+    made.release(run={"model_commit": made.lake.last_write("main", f"{NAME}/model").id})
+    before, after = (drifted(START + HOUR * hour) for hour in (-1, 0))
+    other = drifted(START + HOUR, compared_with="0.9.0")
+    for windows in ((before, before, after), (after, other, other)):
+        found = made.decide(*windows)
+        assert said(found) == ("hold", "nothing")
+        assert (
+            "drift in 2 of the last 3 windows, which began before the training of the live version 1.0.0"
+            in found["reason"]
+        )
+    assert found["evidence"]["learned_until"] == START.isoformat()
+    assert said(made.decide(before, after, after)) == ("retrain", "drift")
+    # The newest order trains nobody yet, and moves nothing.
+    found = made.decide(before, after, after)
+    assert said(found) == ("hold", "in_flight")
+    assert found["evidence"]["learned_until"] == START.isoformat() < found["evidence"]["trained"]
 
 
 def test_orders_that_change_nothing_or_have_no_reason_are_refused(training: Training) -> None:
