@@ -27,6 +27,8 @@ REPORT_FILE: Final = "performance.json"
 FORMAT: Final = 2
 NEWEST_FACT: Final = "newest_judged"
 """The first instant of the newest judged window."""
+ANSWERED: Final = "answered"
+"""In a window: its events that have or await a label, by the version that answered."""
 _MOST_WINDOWS: Final = 9_000
 """Fewer than windows can be."""
 _OLDEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
@@ -101,8 +103,12 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         found = performance_windows(open_rows, rules=rules, now=now, span=span)
         calibration = _calibration(open_rows, found, moved.reference, rules)
         windows = settled + [
-            {**item.to_json(), **moved.of(item.start), "calibration": calibration.get(item.start)} for item in found
-        ]
+            {
+                **item.to_json(), **moved.of(item.start), "calibration": calibration.get(item.start),
+                ANSWERED: _answered(open_rows, item),
+            }
+            for item in found
+        ]  # fmt: skip
     assert product.labels is not None
     changes = label_changes(outcomes, key=product.labels.key, now=now)
     document = {
@@ -244,6 +250,13 @@ def _calibration(
         )  # fmt: skip
         found[window.start] = drift.to_json()
     return found
+
+
+def _answered(outcomes: pl.DataFrame, window: "WindowPerformance") -> dict[str, int]:
+    """How much of a window's `rows` without those that will never have a label each version answered."""
+    inside = pl.col("at").is_between(window.start, window.end, closed="left")
+    rows = outcomes.filter(inside, pl.col("judged"), pl.col("truth") != "none")
+    return dict(rows.group_by("version").len().sort("version").iter_rows())
 
 
 def _shown(drift: "WindowDrift | None") -> dict[str, float]:

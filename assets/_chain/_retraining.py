@@ -1,7 +1,7 @@
 """Whether to train again, decided and recorded; and the order that a training follows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._declare import declared_values
-from assets._chain._in_flight import is_training
+from assets._chain._in_flight import followed_order, is_training
 from assets._chain._kept_table import kept_table
 from assets._chain._paths import ChainPaths
 from assets._chain._performance import REPORT_FILE
-from assets._chain._performance_page import metric_of
 from assets._chain._reference import live_metric
 from assets._chain._release import RELEASE_FILE
-from headwater.lake import Kind
+from assets._chain._retraining_windows import window_of
+from headwater.lake import Kind, Snapshot
 from headwater.names import DECISION_FACT
 from headwater.product import Asset, Inputs, Labels, Product, Result
-from headwater.retraining_orders import SCHEMA, read_retraining_orders, stopped_by
+from headwater.retraining_orders import SCHEMA, RetrainingOrder, read_retraining_orders, stopped_by
 
 if TYPE_CHECKING:
-    from headwater.decisions import Evidence, Retraining, Window
+    from headwater.decisions import Evidence, Retraining, Rollout
 
 DECISION_FILE: Final = "decision.json"
 ORDER_FILE: Final = "order.json"
@@ -57,7 +57,7 @@ def retraining_assets(product: Product) -> tuple[Asset, ...]:
         kind=Kind.FOLDER,
         compute=partial(_order, product=product),
         inputs=(paths.retraining, product.labels.path),
-        previous=(paths.training_order,),
+        previous=(paths.training_order, paths.release, paths.retraining_orders),
         description="Until when labels count in a training: moved on by a decision to train again, and by nothing else.",
         kinds=("json",),
     )
@@ -87,6 +87,11 @@ def up_to(rows: pl.LazyFrame, column: str, moment: datetime) -> pl.Expr:
     return pl.col(column) <= pl.lit(moment if zone else moment.replace(tzinfo=None)).cast(dtype)
 
 
+def heard(snapshot: Snapshot, path: str) -> tuple[str, ...]:
+    """Ids of the orders to stop or resume that the decision on record knows of."""
+    return tuple(json.loads((snapshot.folder(path) / DECISION_FILE).read_text()).get("heard", ()))
+
+
 def _newest(order: Path) -> Mapping[str, Any]:
     found: Mapping[str, Any] = json.loads((order / ORDER_FILE).read_text())["orders"][-1]
     return found
@@ -95,7 +100,7 @@ def _newest(order: Path) -> Mapping[str, Any]:
 def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     from headwater.decisions import decide_retraining
 
-    rules, labels = product.retraining, product.labels
+    rules, labels, paths = product.retraining, product.labels, ChainPaths(product=product.name)
     assert rules is not None
     assert labels is not None
     evidence = _evidence(inputs, product, rules, labels)
@@ -114,6 +119,7 @@ def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         **said,
         "rules": declared_values(rules=rules)["rules"],
         "evidence": evidence.to_json(),
+        "heard": [order.id for order in _stops(inputs, paths)],
     }
     (folder / DECISION_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
     return Result(facts={DECISION_FACT: {**said, "evidence": _in_short(evidence)}})
@@ -123,7 +129,7 @@ def _in_short(evidence: "Evidence") -> dict[str, Any]:
     """What of the evidence the commit tells; the whole of it stands in the file."""
     told = evidence.to_json()
     newest = told["windows"][-1] if told["windows"] else None
-    names = ("reference", "trained", "new_rows", "is_in_flight", "is_stopped")
+    names = ("version", "reference", "learned_until", "trained", "new_rows", "is_in_flight", "is_stopped")
     return {"windows": len(told["windows"]), "newest_window": newest, **{name: told[name] for name in names}}
 
 
@@ -137,44 +143,45 @@ def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Lab
     rows = inputs.table(labels.path).filter(pl.col(labels.label).is_not_null())
     newest: Any = rows.select(known.max()).collect().item()
     now = max(datetime.fromisoformat(report["now"]), _utc(newest))
-    orders = _orders(inputs, paths)
+    statement, learned = _statement(inputs, paths), followed_order(inputs, paths)
+    orders, live = _orders(inputs, paths), statement.get("version", "")
     trained = datetime.fromisoformat(orders[-1]["as_of"]) if orders else None
-    statement = _statement(inputs, paths)
     since = 0 if trained is None else int(rows.filter(~up_to(rows, column, trained)).select(pl.len()).collect().item())
     return Evidence(
         now=now,
-        windows=tuple(_window(raw) for raw in report["windows"])[-rules.windows :],
+        windows=tuple(window_of(raw, live, METRIC) for raw in report["windows"][-rules.windows :]),
+        version=live,
+        learned_until=None if learned is None else as_of(learned),
         reference=live_metric(inputs, paths, METRIC),
         trained=trained,
-        trainings=tuple(datetime.fromisoformat(order["as_of"]) for order in orders),
+        trainings=tuple(_given(orders)),
         new_rows=since,
-        is_in_flight=bool(statement.get("rollout"))
+        is_in_flight=_is_rolling(statement, product.rollout)
         or is_training(inputs, paths, trained, now=now, longest=rules.give_up),
-        is_stopped=bool(statement.get("held")) or _is_stopped(inputs, paths),
+        is_stopped=bool(_stopped(inputs, paths)),
     )
 
 
-def _is_stopped(inputs: Inputs, paths: ChainPaths) -> bool:
-    """Whether somebody stopped trainings by an order. A hold of the release stops them too."""
-    path = paths.retraining_orders
-    there = inputs.previous(path)
-    return there is not None and stopped_by(read_retraining_orders(there.table(path))) is not None
+def _is_rolling(statement: Mapping[str, Any], rollout: "Rollout") -> bool:
+    """Whether a rollout goes on that a new version would have to wait for: challengers stand until a person ends it, and it joins them."""
+    from headwater.decisions import Release, joins
+
+    return bool(statement.get("rollout")) and not joins(rollout, Release.from_json(statement))
 
 
-def _window(raw: Mapping[str, Any]) -> "Window":
-    from headwater.decisions import Window
+def _stopped(inputs: Inputs, paths: ChainPaths) -> str:
+    """Who stopped trainings, and why, by an order or by a hold of the release; empty when nobody did."""
+    order = stopped_by(_stops(inputs, paths))
+    if order is not None:
+        return f"{order.actor} stopped retraining: {order.reason}"
+    held = _statement(inputs, paths).get("held")
+    return f"the release is held: {held}" if held else ""
 
-    overall, metric = raw["overall"], metric_of(raw, METRIC)
-    return Window(
-        start=datetime.fromisoformat(raw["start"]),
-        end=datetime.fromisoformat(raw["end"]),
-        rows=overall["rows"] - overall["without_truth"],
-        labelled=overall["labelled"],
-        effects=dict(raw["drift"]),
-        no_reference=raw.get("no_reference", {}).get("features", ""),
-        metric=metric["value"] if metric else None,
-        metric_high=metric["high"] if metric else None,
-    )
+
+def _stops(inputs: Inputs, paths: ChainPaths) -> tuple[RetrainingOrder, ...]:
+    """What people ordered about trainings so far."""
+    there = inputs.previous(paths.retraining_orders)
+    return () if there is None else read_retraining_orders(there.table(paths.retraining_orders))
 
 
 def _statement(inputs: Inputs, paths: ChainPaths) -> Mapping[str, Any]:
@@ -187,22 +194,48 @@ def _statement(inputs: Inputs, paths: ChainPaths) -> Mapping[str, Any]:
 
 
 def _order(inputs: Inputs, folder: Path, *, product: Product) -> Result:
-    """The orders so far, with one more when the decision is to train again and says something newer."""
+    """The orders so far, with one more when the decision is to train again, and still holds."""
     paths, labels = ChainPaths(product=product.name), product.labels
     assert labels is not None
     decision = json.loads((inputs.folder(paths.retraining) / DECISION_FILE).read_text())
-    orders = _orders(inputs, paths)
+    orders, unfollowed = _orders(inputs, paths), ""
     rows = inputs.table(labels.path)
     known: Any = rows.select(pl.col(labels.known_at or labels.time).max()).collect().item()
     if not orders:
         orders = [_ordered(rows, labels, _utc(known), "The first training takes what is there.")]
-    elif decision["action"] == "retrain" and datetime.fromisoformat(decision["now"]) > datetime.fromisoformat(
-        orders[-1]["as_of"]
-    ):
-        orders = [*orders, _ordered(rows, labels, datetime.fromisoformat(decision["now"]), decision["reason"])]
+    elif decision["action"] == "retrain" and not _is_followed(decision, orders):
+        unfollowed = _hindrance(decision, orders) or _stopped(inputs, paths)
+        if not unfollowed:
+            orders = [*orders, _ordered(rows, labels, datetime.fromisoformat(decision["now"]), decision["reason"])]
     (folder / ORDER_FILE).write_text(json.dumps({"orders": orders}, indent=1, sort_keys=True))
     facts = {"as_of": orders[-1]["as_of"], "orders": len(orders), "labels_known_until": _utc(known).isoformat()}
-    return Result(facts=facts)
+    return Result(facts={**facts, "unfollowed": unfollowed})
+
+
+def _is_followed(decision: Mapping[str, Any], orders: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the newest order is this decision's."""
+    return [*_moments(decision["evidence"]["trainings"]), datetime.fromisoformat(decision["now"])] == _given(orders)
+
+
+def _hindrance(decision: Mapping[str, Any], orders: Sequence[Mapping[str, Any]]) -> str:
+    """Why a decision gives no order after those that stand; empty when it does.
+
+    A decision that was made while the order before it was given has looked at neither its cool-down nor its budget, nor whether it is in flight.
+    """
+    now, given = datetime.fromisoformat(decision["now"]), _given(orders)
+    if _moments(decision["evidence"]["trainings"]) != given:
+        return f"the decision of {now.isoformat()} did not know of the order of {given[-1].isoformat()}"
+    if now <= given[-1]:
+        return f"the decision of {now.isoformat()} is no newer than the order of {given[-1].isoformat()}"
+    return ""
+
+
+def _given(orders: Sequence[Mapping[str, Any]]) -> list[datetime]:
+    return _moments([order["as_of"] for order in orders])
+
+
+def _moments(texts: Sequence[str]) -> list[datetime]:
+    return [datetime.fromisoformat(text) for text in texts]
 
 
 def _ordered(rows: pl.LazyFrame, labels: Labels, moment: datetime, reason: str) -> dict[str, Any]:

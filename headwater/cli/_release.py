@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from headwater.cli._heard import built_until_heard
 from headwater.cli._output import json_option, show_json, show_rows
 from headwater.cli._times import instant
 from headwater.decisions import Order, OrderKind
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from headwater.product import Asset, Product
     from resources.settings import Settings
 
-_TRIES: Final = 8
 _STATUS: Final = (
     "product", "version", "policy", "since", "actor", "reason", "stage", "stage_waits_for", "held", "waits", "waits_for",
 )  # fmt: skip
@@ -203,7 +203,9 @@ def _order(
         asked = {"order": kind.value, "version": version, "policy": policy, "reason": reason}
         _keep_refused(lake, product, settings.branch, asked, error)
         raise
-    outcome = _built(lake, released, settings, order)
+    outcome = built_until_heard(
+        lake, released, settings, lambda: order.id in _heard(lake, product.name, settings.branch)
+    )
     row = _status_row(lake, product.name, settings.branch)
     said = _unfollowed(outcome, row, order)
     if as_json:
@@ -245,26 +247,11 @@ def _keep_refused(
     write_refusal(lake, release_refusals_asset(product), made, into=branch, now=lambda: datetime.now(UTC))
 
 
-def _built(lake: "Lake", released: "Asset", settings: "Settings", order: Order) -> "Outcome":
-    """Builds the release until it has heard an order: a daemon or another command may build it at the same time."""
-    from headwater.lake.errors import MergeConflictError
-    from headwater.materialize import Status, materialize
+def _heard(lake: "Lake", product: str, branch: str) -> tuple[str, ...]:
+    """Ids of the orders that the release that stands follows from."""
     from headwater.registry import release_statement
-    from resources.opening import this_run
 
-    for left in reversed(range(_TRIES)):
-        try:
-            outcome = materialize(
-                lake, released, run=this_run(), scratch=settings.scratch, state=settings.state, branch=settings.branch
-            )
-        except MergeConflictError:
-            if not left:
-                raise
-            continue
-        heard = release_statement(lake, released.product, ref=settings.branch).get("heard", ())
-        if outcome.status is Status.REFUSED or order.id in heard:
-            return outcome
-    raise AssertionError("a release that was built from the orders has heard them")
+    return tuple(release_statement(lake, product, ref=branch).get("heard", ()))
 
 
 def _unfollowed(outcome: "Outcome", row: Mapping[str, Any], order: Order) -> str:

@@ -36,12 +36,13 @@ def resume(product: str, reason: str, as_json: bool) -> None:
 def _order(kind: str, name: str, reason: str, as_json: bool) -> None:
     """Writes the order, and decides anew, so that the decision on record is one that knows of it."""
     from assets._chain._paths import ChainPaths
+    from assets._chain._retraining import heard
     from assets._declared import declared
     from assets._products import product as find
-    from headwater.materialize import materialize
+    from headwater.cli._heard import built_until_heard
     from headwater.retraining_orders import RetrainingOrderKind, order_retraining
     from headwater.runtime import user
-    from resources.opening import open_lake, this_run
+    from resources.opening import open_lake
     from resources.settings import load_settings
 
     product, settings = find(name), load_settings()
@@ -62,9 +63,7 @@ def _order(kind: str, name: str, reason: str, as_json: bool) -> None:
     )
     decision, there = assets[paths.retraining], lake.at(settings.branch)
     if all(there.has(path) for path in decision.inputs):
-        materialize(
-            lake, decision, run=this_run(), scratch=settings.scratch, state=settings.state, branch=settings.branch
-        )
+        built_until_heard(lake, decision, settings, lambda: order.id in heard(lake.at(settings.branch), decision.path))
     if as_json:
         show_json({"product": product.name, **order.to_json()})
     else:

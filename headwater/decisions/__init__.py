@@ -2,6 +2,7 @@
 
 from headwater.decisions._advance import RolloutAction, RolloutDecision, RolloutRule, decide_rollout
 from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Traffic, Versus
+from headwater.decisions._entry import joins
 from headwater.decisions._experiment import (
     Compared,
     ExperimentAction,
@@ -24,12 +25,11 @@ from headwater.decisions._release import (
 from headwater.decisions._retraining import (
     Action,
     Decision,
-    Evidence,
     Retraining,
     RetrainingRule,
-    Window,
     decide_retraining,
 )
+from headwater.decisions._retraining_evidence import Evidence, Window
 from headwater.decisions._rollout import Rollout, RolloutError, RolloutKind, RolloutRules, RolloutStep, StepAction
 from headwater.decisions._sequential import Effect, RunningMean, effect, exceeds, paired_effect
 from headwater.decisions._statement import Judged, Release, Rolling
@@ -82,6 +82,7 @@ __all__ = [
     "effect",
     "exceeds",
     "heed",
+    "joins",
     "learned_policy",
     "next_release",
     "paired_effect",

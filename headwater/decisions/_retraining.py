@@ -1,11 +1,11 @@
 """Whether to train again: a pure function of declared rules and of evidence that is recorded with the decision."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
-from typing import Any
 
+from headwater.decisions._retraining_evidence import Evidence, Window
 from headwater.errors import HeadwaterError
 
 
@@ -93,66 +93,6 @@ class Retraining:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
-    """What was seen in one window of predictions.
-
-    Attributes:
-        start: Its first instant.
-        end: The first one after it.
-        rows: Predictions.
-        labelled: Of them with a known label.
-        effects: Effect size of each watched column's drift, against a reference of the same season where there is one.
-        metric: Value of the metric, None where it is undefined.
-        metric_high: Upper end of its interval.
-        no_reference: Why drift was compared with nothing; empty where it was compared.
-    """
-
-    start: datetime
-    end: datetime
-    rows: int
-    labelled: int
-    effects: dict[str, float] = field(default_factory=dict)
-    metric: float | None = None
-    metric_high: float | None = None
-    no_reference: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """Everything that the decision looks at.
-
-    Attributes:
-        now: The instant of the decision.
-        windows: Oldest first.
-        reference: Value of the metric when the model was released, None without one.
-        trained: When the live model was trained, None without one.
-        trainings: When trainings began, failed ones too.
-        new_rows: Labelled rows since `trained`.
-        is_in_flight: Whether a training or a rollout of the product goes on.
-        is_stopped: Whether somebody stopped retraining (the kill switch), or holds the release.
-    """
-
-    now: datetime
-    windows: tuple[Window, ...] = ()
-    reference: float | None = None
-    trained: datetime | None = None
-    trainings: tuple[datetime, ...] = ()
-    new_rows: int = 0
-    is_in_flight: bool = False
-    is_stopped: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values, to be kept with the decision."""
-        raw = asdict(self)
-        raw["now"], raw["trained"] = self.now.isoformat(), self.trained.isoformat() if self.trained else None
-        raw["trainings"] = [moment.isoformat() for moment in self.trainings]
-        for window in raw["windows"]:
-            window["start"], window["end"] = window["start"].isoformat(), window["end"].isoformat()
-        raw["windows"] = list(raw["windows"])
-        return raw
-
-
-@dataclass(frozen=True, kw_only=True)
 class Decision:
     """What to do, and why.
 
@@ -201,24 +141,33 @@ def _unseen(evidence: Evidence, recent: Sequence[Window]) -> Iterator[str]:
     blind = [window for window in recent if window.no_reference]
     if blind:
         yield f"drift in {len(blind)} of the last {len(recent)} windows, for want of a reference ({blind[-1].no_reference.rstrip('.')})"
-    if evidence.reference is None and any(window.metric is not None for window in recent):
+    if early := [window for window in recent if window.effects and not _is_after_training(evidence, window)]:
+        yield (
+            f"drift in {len(early)} of the last {len(recent)} windows, which began before the training of the live version{_named(evidence)}"
+            " or were compared with another one"
+        )
+    judged = [window for window in recent if window.metric is not None]
+    if evidence.reference is None and judged:
         yield "whether the metric fell, for the live version has no evaluation"
+    elif others := [window for window in judged if window.version != evidence.version]:
+        yield f"the metric in {len(others)} of the last {len(recent)} windows, in which the live version{_named(evidence)} did not answer alone"
 
 
 def _reasons(rules: Retraining, evidence: Evidence, recent: Sequence[Window]) -> Iterator[_Said]:
-    shifted = [columns for window in recent if (columns := _shifted(rules, window))]
+    shifted = [columns for window in recent if (columns := _shifted(rules, window, evidence))]
     if len(shifted) >= rules.needed:
         names = ", ".join(sorted({name for columns in shifted for name in columns}))
         yield (
             RetrainingRule.DRIFT,
             f"{names} moved by {rules.effect:g} or more in {len(shifted)} of the last {len(recent)} windows",
         )
-    worse = [window for window in recent if _is_worse(rules, window, evidence.reference)]
+    worse = [window for window in recent if _is_worse(rules, window, evidence)]
     if len(worse) >= rules.needed:
+        whose = f"the metric of {evidence.version}" if evidence.version else "the metric"
         limit = f"{rules.performance_drop:.0%} below {evidence.reference:.4g}"
         yield (
             RetrainingRule.PERFORMANCE,
-            f"the metric is certainly more than {limit} in {len(worse)} of the last {len(recent)} windows",
+            f"{whose} is certainly more than {limit} in {len(worse)} of the last {len(recent)} windows",
         )
     if rules.new_rows is not None and evidence.new_rows >= rules.new_rows:
         yield (
@@ -248,21 +197,32 @@ def _holds(rules: Retraining, evidence: Evidence) -> Iterator[_Said]:
         yield RetrainingRule.BUDGET, f"{day} trainings in 24 hours, {rules.daily_budget} are allowed"
 
 
-def _shifted(rules: Retraining, window: Window) -> list[str]:
-    if window.rows < rules.min_rows:
+def _shifted(rules: Retraining, window: Window, evidence: Evidence) -> list[str]:
+    if window.rows < rules.min_rows or not _is_after_training(evidence, window):
         return []
     watched = [name for name in window.effects if not rules.columns or name in rules.columns]
     found = [name for name in watched if window.effects[name] >= rules.effect]
     return found if len(found) >= rules.shifted_columns else []
 
 
-def _is_worse(rules: Retraining, window: Window, reference: float | None) -> bool:
-    """Whether even the upper end of the interval lies below the limit, on enough labels that are not the early ones alone."""
-    if reference is None or window.metric_high is None or window.labelled < rules.min_rows:
+def _is_after_training(evidence: Evidence, window: Window) -> bool:
+    """Whether a window says how far data moved since the live version learned: what moved before was a reason for that training, and no other."""
+    is_later = evidence.learned_until is None or window.start >= evidence.learned_until
+    return is_later and window.compared_with == evidence.version
+
+
+def _is_worse(rules: Retraining, window: Window, evidence: Evidence) -> bool:
+    """Whether even the upper end of the interval lies below the limit, on enough labels of the live version's predictions, not the early ones alone."""
+    if window.version != evidence.version or evidence.reference is None or window.metric_high is None:
         return False
-    if window.labelled < rules.min_coverage * window.rows:
+    if window.labelled < max(rules.min_rows, rules.min_coverage * window.answered.get(window.version, window.rows)):
         return False
-    return window.metric_high < reference * (1 - rules.performance_drop)
+    return window.metric_high < evidence.reference * (1 - rules.performance_drop)
+
+
+def _named(evidence: Evidence) -> str:
+    """The live version in a sentence; nothing where nobody says which it is."""
+    return f" {evidence.version}" if evidence.version else ""
 
 
 def _check(rule: str, value: object, holds: bool, wanted: str) -> None:

@@ -484,18 +484,24 @@ def test_a_settled_week_stays_as_it_was_reported(tmp_path: Path) -> None:
         assert (old["overall"] == new["overall"]) is (is_settled or not old["overall"]["judged"])
 
 
-def decided(folder: Path, found: dict[str, Any], labels: pl.DataFrame, orders: list[str] = ()) -> dict[str, Any]:  # type: ignore[assignment]
+def decided(
+    folder: Path,
+    found: dict[str, Any],
+    labels: pl.DataFrame,
+    orders: tuple[str, ...] | list[str] = (),
+    live: dict[str, HeldSnapshot] | None = None,
+) -> dict[str, Any]:
     decision, _, _ = retraining_assets(PRODUCT)
     held = folder / "report"
     held.mkdir(parents=True)
     (held / REPORT_FILE).write_text(json.dumps(found))
-    past = {}
+    past = dict(live or {})
     if orders:
         (folder / "order").mkdir()
         (folder / "order" / ORDER_FILE).write_text(
             json.dumps({"orders": [{"as_of": one, "reason": ""} for one in orders]})
         )
-        past = {PATHS.training_order: HeldSnapshot({PATHS.training_order: folder / "order"})}
+        past[PATHS.training_order] = HeldSnapshot({PATHS.training_order: folder / "order"})
     (folder / "decision").mkdir()
     result = decision(HeldInputs({PATHS.performance_report: held, LABELS: labels}, previous=past), folder / "decision")
     document: dict[str, Any] = json.loads((folder / "decision" / DECISION_FILE).read_text())
@@ -524,6 +530,52 @@ def test_every_decision_is_kept_with_its_evidence_refusals_too(tmp_path: Path) -
     assert (fresh["action"], fresh["rule"]) == ("hold", "nothing"), "the order was given"
 
 
+@pytest.mark.parametrize(
+    ("bad", "good", "slices", "rule", "counted"),
+    [
+        ("1.0.0", "1.0.0", ("version",), "performance", ("1.0.0", 70)),
+        ("0.9.0", "0.9.0", ("version",), "nothing", ("0.9.0", 70)),
+        ("1.0.0", "0.9.0", ("version",), "performance", ("1.0.0", 35)),
+        ("0.9.0", "1.0.0", ("version",), "nothing", ("1.0.0", 35)),
+        ("1.0.0", "0.9.0", ("plan",), "nothing", ("", 70)),
+        ("1.0.0", "1.0.0", ("plan",), "performance", ("1.0.0", 70)),
+    ],
+    ids=["live", "replaced", "both, live one bad", "both, live one good", "both, not told apart", "live, no slices"],
+)
+def test_bad_weeks_count_against_the_live_version_by_its_own_answers(
+    tmp_path: Path, bad: str, good: str, slices: tuple[str, ...], rule: str, counted: tuple[str, int]
+) -> None:
+    """Whichever version had answered, two bad weeks were held against the one that is live now. Here every second customer has a bad answer,
+    and all have where the same version gives both."""
+    labels, is_odd = truth(14), pl.col("customer") % 2 == 1
+    worse = answers(labels, skill=-0.2).with_columns(pl.lit(bad).alias("version"))
+    better = answers(labels, skill=-0.2 if bad == good else 0.4).with_columns(pl.lit(good).alias("version"))
+    rows = pl.concat([worse.filter(is_odd), better.filter(~is_odd)])
+    product = replace(PRODUCT, performance=replace(RULES, slices=slices))
+    live = released(tmp_path / "live")
+    found = report(tmp_path / "report", outcomes(labels, rows, product).data, rows, live=live, product=product)
+    told = decided(tmp_path / "decided", found, labels, [(START + 13 * DAY).isoformat()], live)
+    assert told["rule"] == rule, told["reason"]
+    windows = told["evidence"]["windows"]
+    assert [(window["version"], window["labelled"]) for window in windows] == [counted, counted]
+    assert windows[0]["answered"] == ({bad: 70} if bad == good else {bad: 35, good: 35})
+    assert ("1.0.0 did not answer alone" in told["reason"]) is (counted[0] != "1.0.0")
+    assert told["evidence"]["version"] == "1.0.0"
+
+
+def test_a_report_of_an_older_headwater_says_in_its_slices_who_answered(tmp_path: Path) -> None:
+    labels, live = truth(14), released(tmp_path / "live")
+    rows = answers(labels, skill=-0.2)
+    found = report(tmp_path / "report", outcomes(labels, rows).data, rows, live=live)
+    for window in found["windows"]:
+        del window["answered"]
+    told = decided(tmp_path / "decided", found, labels, [(START + 13 * DAY).isoformat()], live)
+    assert (told["rule"], told["evidence"]["windows"][0]["answered"]) == ("performance", {"1.0.0": 70})
+    for window in found["windows"]:
+        window["slices"] = []
+    assert decided(tmp_path / "blind", found, labels, [(START + 13 * DAY).isoformat()], live)["rule"] == "nothing"
+
+
 def ordered(folder: Path, decision: dict[str, Any], labels: pl.DataFrame, before: Path | None) -> Path:
     _, order, _ = retraining_assets(PRODUCT)
     held, made = folder / "decision", folder / "order"
@@ -543,7 +595,8 @@ def test_only_a_decision_to_train_again_moves_the_order_on(tmp_path: Path) -> No
     assert [one["as_of"] for one in json.loads((first / ORDER_FILE).read_text())["orders"]] == [known.isoformat()]  # type: ignore[union-attr]
     held = ordered(tmp_path / "held", hold, truth(20), first)
     assert (held / ORDER_FILE).read_text() == (first / ORDER_FILE).read_text()
-    again = {"action": "retrain", "now": (START + 30 * DAY).isoformat(), "reason": "28 days"}
+    evidence = {"trainings": [known.isoformat()]}  # type: ignore[union-attr]
+    again = {"action": "retrain", "now": (START + 30 * DAY).isoformat(), "reason": "28 days", "evidence": evidence}
     moved = ordered(tmp_path / "moved", again, truth(30), held)
     orders = json.loads((moved / ORDER_FILE).read_text())["orders"]
     assert [one["as_of"] for one in orders] == [known.isoformat(), again["now"]]  # type: ignore[union-attr]

@@ -1,6 +1,7 @@
 """What holds a training up: a real lake, real orders, real builds, and toy assets between the order and the evaluation."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,9 +15,10 @@ from assets._chain._performance import REPORT_FILE
 from assets._chain._release import RELEASE_FILE, RUN_FILE
 from assets._chain._retraining import DECISION_FILE, ORDER_FILE, retraining_assets
 from headwater.cli._decisions import recorded_decisions
-from headwater.decisions import Retraining
+from headwater.decisions import Retraining, Rollout, RolloutKind
 from headwater.lake import Kind
 from headwater.materialize import Outcome, Run, Status, materialize
+from headwater.names import DECISION_FACT
 from headwater.product import Asset, Inputs
 from headwater.retraining_orders import (
     RetrainingOrderError,
@@ -26,7 +28,7 @@ from headwater.retraining_orders import (
     stopped_by,
 )
 from tests.release_scene import Scene
-from tests.rollout_scene import LABELS, NAME, TOY
+from tests.rollout_scene import LABELS, NAME, RULES, TOY, RolloutScene
 
 START = datetime(2013, 3, 10, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -42,8 +44,8 @@ def copied(inputs: Inputs, folder: Path, *, source: str, file: str) -> None:
 class Training(Scene):
     """A product that trains again with every new label, in real builds of assets that only copy."""
 
-    def __init__(self, state: Path, rules: Retraining = EAGER) -> None:
-        super().__init__(state, replace(TOY, retraining=rules))
+    def __init__(self, state: Path, rules: Retraining = EAGER, rollout: Rollout | None = None) -> None:
+        super().__init__(state, replace(TOY, retraining=rules, rollout=rollout or Rollout()))
         self.decision, self.order, self.stops = retraining_assets(self.product)
         chain = (("training_set", "training_order"), ("model", "training_set"), ("evaluation", "model"))
         self.made = {
@@ -57,22 +59,22 @@ class Training(Scene):
         }
         self.labels = 0
 
-    def label(self) -> None:
+    def label(self, windows: tuple[dict[str, Any], ...] = ()) -> None:
         """One more label, an hour later, and a report that knows of it."""
         self.labels += 1
         times = [START + HOUR * number for number in range(self.labels)]
         with self.lake.transaction() as tx:
             tx.write_table(LABELS, pl.DataFrame({"order": range(self.labels), "at": times, "late": 1, "known": times}))
             tx.publish(message="Labels", provenance=None)
-        report = {"now": times[-1].isoformat(), "windows": []}
+        report = {"now": times[-1].isoformat(), "windows": list(windows)}
         self._folder("performance_report", report, {}, REPORT_FILE)
 
     def build_one(self, asset: Asset) -> Outcome:
         return materialize(self.lake, asset, run=Run(actor="automation"), state=self.state)
 
-    def decide(self) -> dict[str, Any]:
+    def decide(self, *windows: dict[str, Any]) -> dict[str, Any]:
         """The decision on record, and its order."""
-        self.label()
+        self.label(windows)
         self.build_one(self.decision)
         self.build_one(self.order)
         found: dict[str, Any] = json.loads(
@@ -80,14 +82,14 @@ class Training(Scene):
         )
         return found
 
-    def release(self, **said: Any) -> None:
+    def release(self, *, run: dict[str, Any] | None = None, **said: Any) -> None:
         """A release that stands, as far as the decision reads it."""
 
         def write(tx: Any, path: str) -> Any:
             source = self.state / "released"
             source.mkdir()
-            (source / RELEASE_FILE).write_text(json.dumps({"version": "1.0.0", **said}))
-            (source / RUN_FILE).write_text("{}")
+            (source / RELEASE_FILE).write_text(json.dumps({"version": "1.0.0", "policy": "all-at-once", **said}))
+            (source / RUN_FILE).write_text(json.dumps(run or {}))
             return tx.write_folder(path, source)
 
         self._publish("release", write, {})
@@ -106,13 +108,16 @@ class Training(Scene):
         )
 
 
-@pytest.fixture
-def training(tmp_path: Path) -> Training:
+def trained(made: Training) -> Training:
     """The first order was followed to its evaluation."""
-    made = Training(tmp_path)
     made.decide()
     made.train("training_set", "model", "evaluation")
     return made
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Training:
+    return trained(Training(tmp_path))
 
 
 def said(decision: dict[str, Any]) -> tuple[str, str]:
@@ -159,14 +164,114 @@ def test_a_stop_holds_trainings_and_no_release(training: Training) -> None:
     assert training.build_one(training.stops).status is Status.UNCHANGED, "a build keeps what people wrote"
 
 
+def test_a_decision_that_did_not_know_of_the_last_order_gives_none(training: Training) -> None:
+    """Two decisions within minutes, each made without the other's order, were two trainings: no cool-down and no budget held the second."""
+    training.label()
+    training.build_one(training.decision)
+    training.label()
+
+    def while_the_first_is_ordered(inputs: Inputs, folder: Path) -> Any:
+        result = training.decision.compute(inputs, folder)
+        assert training.build_one(training.order).status is Status.PUBLISHED
+        return result
+
+    second = training.build_one(replace(training.decision, compute=while_the_first_is_ordered))
+    assert (second.status, second.facts[DECISION_FACT]["action"]) == (Status.PUBLISHED, "retrain")
+    outcome = training.build_one(training.order)
+    assert (outcome.status, training.given()) == (Status.UNCHANGED, 2)
+    assert re.fullmatch(r"the decision of .*T09.* did not know of the order of .*T08.*", outcome.facts["unfollowed"])
+    assert said(training.decide()) == ("hold", "in_flight")
+
+
+def test_an_order_that_was_followed_is_not_told_to_be_unfollowed(training: Training) -> None:
+    training.decide()
+    again = training.build_one(training.order)
+    assert (again.status, again.facts["unfollowed"], training.given()) == (Status.UNCHANGED, "", 2)
+
+
+def test_a_stop_is_not_overtaken_by_a_decision_from_before_it(training: Training) -> None:
+    """The order looked at the decision alone: a training began after somebody had stopped them."""
+    training.label()
+    training.build_one(training.decision)
+    training.stop(RetrainingOrderKind.STOP, "the labels are wrong")
+    outcome = training.build_one(training.order)
+    assert (outcome.status, training.given()) == (Status.UNCHANGED, 1)
+    assert outcome.facts["unfollowed"] == "user:ada stopped retraining: the labels are wrong"
+    training.stop(RetrainingOrderKind.RESUME)
+    assert training.build_one(training.decision).status is Status.PUBLISHED, "the order has something new to follow"
+    assert training.build_one(training.order).status is Status.PUBLISHED
+    assert training.given() == 2
+
+
+def test_a_hold_of_the_release_is_not_overtaken_either(training: Training) -> None:
+    training.label()
+    training.build_one(training.decision)
+    training.release(held="user:ada holds it: x")
+    outcome = training.build_one(training.order)
+    assert (outcome.facts["unfollowed"], training.given()) == ("the release is held: user:ada holds it: x", 1)
+
+
 def test_a_hold_of_the_release_stops_trainings_too(training: Training) -> None:
     training.release(held="user:ada holds it: x")
     assert said(training.decide()) == ("hold", "stopped")
 
 
 def test_a_rollout_that_goes_on_is_in_flight(training: Training) -> None:
-    training.release(rollout={"candidate": "1.1.0"})
+    training.release(rollout={"candidate": "1.1.0", "stage": 0, "stages": [0.0, 1.0]})
     assert said(training.decide()) == ("hold", "in_flight")
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        (RolloutKind.CHAMPION_CHALLENGERS, ("retrain", "new_rows")),
+        (RolloutKind.AB_TEST, ("hold", "in_flight")),
+    ],
+)
+def test_a_standing_challenger_holds_no_training_up_for_the_next_version_joins_it(
+    tmp_path: Path, kind: RolloutKind, found: tuple[str, str]
+) -> None:
+    """Challengers stand until a person ends them: after the first one nothing was trained any more."""
+    rollout = Rollout(kind=kind, rules=RULES)
+    served = RolloutScene(tmp_path / "served", rollout)
+    for version in ("1.0.0", "1.1.0"):
+        served.version(version)
+    statement = served.statement()
+    assert statement["rollout"]["candidate"] == "1.1.0"
+    made = trained(Training(tmp_path / "trained", rollout=rollout))
+    made.release(**statement)
+    assert said(made.decide()) == found
+
+
+def drifted(start: datetime, compared_with: str = "1.0.0") -> dict[str, Any]:
+    """A window of the report in which `x` moved far, and nothing has a label."""
+    overall = {"rows": 5_000, "without_truth": 0, "labelled": 0, "metrics": []}
+    return {
+        "start": start.isoformat(), "end": (start + HOUR).isoformat(), "overall": overall, "slices": [], "drift": {"x": 0.9},
+        "compared_with": compared_with, "answered": {"1.0.0": 5_000},
+    }  # fmt: skip
+
+
+def test_drift_counts_from_the_training_of_the_live_version_on(tmp_path: Path) -> None:
+    """A window that had been a reason for the training was one for the next, as all were compared anew with what the new version learned from."""
+    rules = Retraining(cool_down=timedelta(0), daily_budget=99)
+    made = trained(Training(tmp_path, rules))
+    made.release(run={"model_commit": made.lake.last_write("main", f"{NAME}/model").id})
+    before, after = (drifted(START + HOUR * hour) for hour in (-1, 0))
+    other = drifted(START + HOUR, compared_with="0.9.0")
+    for windows in ((before, before, after), (after, other, other)):
+        found = made.decide(*windows)
+        assert said(found) == ("hold", "nothing")
+        assert (
+            "drift in 2 of the last 3 windows, which began before the training of the live version 1.0.0"
+            in found["reason"]
+        )
+    assert found["evidence"]["learned_until"] == START.isoformat()
+    assert said(made.decide(before, after, after)) == ("retrain", "drift")
+    # The newest order trains nobody yet, and moves nothing.
+    found = made.decide(before, after, after)
+    assert said(found) == ("hold", "in_flight")
+    assert found["evidence"]["learned_until"] == START.isoformat() < found["evidence"]["trained"]
 
 
 def test_orders_that_change_nothing_or_have_no_reason_are_refused(training: Training) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.decisions import Action, Evidence, Retraining, Window, decide_retraining
+from headwater.decisions import Action, Evidence, Retraining, RetrainingRule, Window, decide_retraining
 from headwater.decisions._retraining import RuleError
 
 NOW = datetime(2013, 7, 10, tzinfo=UTC)
@@ -79,6 +79,70 @@ def test_a_metric_of_early_or_few_labels_or_none_is_not_judged(changed: dict[str
     assert decide_retraining(RULES, quiet(window(2, **bad), window(1, **bad))).action is Action.HOLD
 
 
+LIVE = Evidence(now=NOW, reference=0.77, version="1.1.0", learned_until=NOW - timedelta(days=3))
+
+
+def test_only_windows_of_the_live_version_count_against_its_reference() -> None:
+    """Windows of a version that was replaced were compared with the reference of the new one: a training a day, for a week."""
+    old, own = (replace(window(1, high=0.6), version=version) for version in ("1.0.0", "1.1.0"))
+    found = decide_retraining(RULES, replace(LIVE, windows=(old, old, own)))
+    assert (found.action, found.rule) == (Action.HOLD, RetrainingRule.NOTHING)
+    assert "the metric in 2 of the last 3 windows, in which the live version 1.1.0 did not answer alone" in found.reason
+    found = decide_retraining(RULES, replace(LIVE, windows=(old, own, own)))
+    assert found.rule is RetrainingRule.PERFORMANCE
+    assert found.reasons == ("the metric of 1.1.0 is certainly more than 5% below 0.77 in 2 of the last 3 windows",)
+    back = decide_retraining(RULES, replace(LIVE, version="1.0.0", windows=(old, old, own)))
+    assert back.rule is RetrainingRule.PERFORMANCE, "after a roll-back they count again"
+
+
+def test_labels_of_other_versions_predictions_are_not_awaited() -> None:
+    """Of 5,000 predictions 2,000 were the live version's, and all of these have a label."""
+    shared = {"version": "1.1.0", "answered": {"1.0.0": 3_000, "1.1.0": 2_000}}
+    windows = [replace(window(n, high=0.6, labelled=2_000), **shared) for n in (2, 1)]
+    assert decide_retraining(RULES, replace(LIVE, windows=tuple(windows))).rule is RetrainingRule.PERFORMANCE
+    few = [replace(one, labelled=1_800) for one in windows]
+    assert decide_retraining(RULES, replace(LIVE, windows=tuple(few))).rule is RetrainingRule.NOTHING
+
+
+def test_a_version_that_came_in_is_not_trained_again_for_what_came_before_it() -> None:
+    """Two bad weeks, and a good version from day 0 on, that gets bad two weeks later."""
+    begin, week, trainings = datetime(2026, 7, 6, tzinfo=UTC), timedelta(days=7), list[datetime]()
+    for now in (begin + timedelta(days=day, minutes=day) for day in range(29)):
+        starts = [start for start in (begin + week * k for k in range(-3, 5)) if start <= now]
+        windows = tuple(
+            Window(
+                start=start, end=start + week, rows=6_000, labelled=6_000 if start + week <= now else 3_000,
+                version="1.0.0" if start < begin else "1.1.0", metric=0.75, metric_high=0.76,
+            )
+            for start in starts
+        )  # fmt: skip
+        bad = [
+            replace(one, metric=0.6, metric_high=0.61)
+            if one.start in (begin - week, begin - 2 * week, begin + 2 * week, begin + 3 * week)
+            else one
+            for one in windows
+        ]
+        evidence = Evidence(
+            now=now, windows=tuple(bad[-3:]), reference=0.75, trainings=tuple(trainings),
+            version="1.1.0" if trainings else "1.0.0",
+        )  # fmt: skip
+        if decide_retraining(RULES, evidence).action is Action.RETRAIN:
+            trainings.append(now)
+    assert [(one - begin).days for one in trainings] == [0, 28]
+
+
+def test_drift_counts_from_the_training_on_and_against_the_live_version_alone() -> None:
+    """What moved before the training was a reason for it, and moved no less after it."""
+    drifted = [replace(window(n, effect=0.9), compared_with="1.1.0") for n in (5, 4, 3, 2)]
+    found = decide_retraining(RULES, replace(LIVE, windows=tuple(drifted[:3])))
+    assert found.rule is RetrainingRule.NOTHING
+    said = "which began before the training of the live version 1.1.0 or were compared with another one"
+    assert found.unseen[0] == f"drift in 2 of the last 3 windows, {said}"
+    assert decide_retraining(RULES, replace(LIVE, windows=tuple(drifted[1:]))).rule is RetrainingRule.DRIFT
+    older = [replace(one, compared_with="1.0.0") for one in drifted]
+    assert decide_retraining(RULES, replace(LIVE, windows=tuple(older[1:]))).rule is RetrainingRule.NOTHING
+
+
 def test_without_a_reference_performance_is_no_reason() -> None:
     evidence = replace(quiet(window(2, high=0.1), window(1, high=0.1)), reference=None)
     assert decide_retraining(RULES, evidence).action is Action.HOLD
@@ -132,6 +196,7 @@ def test_the_evidence_is_kept_as_json() -> None:
     raw = json.loads(json.dumps(DRIFTED.to_json(), allow_nan=False))
     assert raw["now"] == "2013-07-10T00:00:00+00:00"
     assert raw["windows"][2]["effects"] == {"dep_delay": 0.9, "wind": 0.0}
+    assert (raw["learned_until"], LIVE.to_json()["learned_until"]) == (None, "2013-07-07T00:00:00+00:00")
 
 
 @given(st.lists(st.floats(0, 1), max_size=5), st.booleans(), st.booleans())
