@@ -15,7 +15,7 @@ from typing import Any, Final
 from headwater.decisions._advance_evidence import Versus
 from headwater.decisions._experiment_evidence import Duel, ExperimentEvidence, ExperimentStanding
 from headwater.decisions._learning import LEARNED, learned_policy
-from headwater.decisions._policies import AB_TEST, SHADOW, policy_versions
+from headwater.decisions._policies import AB_TEST, SHADOW, in_order
 from headwater.decisions._rollout import RolloutRules, RolloutStep, StepAction
 from headwater.decisions._sequential import FLOOR, Effect, exceeds, highest
 
@@ -109,7 +109,7 @@ class ExperimentDecision:
         """The step that a release takes, None while it waits. One experiment has one end; what it learns is a step each time."""
         if self.action is ExperimentAction.WAIT:
             return None
-        every = policy_versions(standing.policy)
+        every = in_order(standing.policy)
         others = [name for name in every if name != standing.back] or list(every)
         about = standing.candidate or (self.culprit if self.culprit in others else others[0])
         told = "" if self.policy is None else f" {_digest(self.policy)}"
@@ -156,7 +156,7 @@ def _findings(
     yield from _concluded(rules, evidence, standing, compared)
     if (learned := _learned(rules, evidence, standing)) is not None:
         labels = {arm.traffic.version: arm.traffic.loss.count for arm in evidence.arms}
-        told = ", ".join(f"{labels.get(name, 0)} of {name}" for name in policy_versions(learned))
+        told = ", ".join(f"{labels.get(name, 0)} of {name}" for name in in_order(learned))
         reason = f"settled labels since it began: {told}; the policy is drawn by their rewards"
         yield {"action": ExperimentAction.LEARN, "rule": ExperimentRule.LEARNED, "reason": reason, "policy": learned}
     yield {"action": ExperimentAction.WAIT, **_open(rules, evidence, standing, compared)}
