@@ -1,5 +1,6 @@
 """The evidence of an experiment: what the lake knows of the requests under its policy."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -135,21 +136,21 @@ def _first(past: pl.LazyFrame, answers: pl.DataFrame) -> datetime | None:
 
 
 def _split(product: Product, standing: ExperimentStanding, rows: _Rows) -> "SampleRatio | None":
-    """Whether units were split as the policy says: of a bandit, as what it had learned said at each commit."""
-    from headwater.monitoring import sample_ratio
+    """Whether units were split as the policy says: of a bandit, as what it had learned then said."""
+    from headwater.monitoring import sample_ratio_of_parts
 
     if standing.kind not in _SPLIT:
         return None
     units = drawn_units(product, rows.answers)
     if not units.height:
         return None
-    expected = dict.fromkeys(standing.answering, 0.0)
-    for commit, count in units.group_by("commit").len().sort("commit").iter_rows():
-        for name, share in policy_shares(rows.policies[commit].policy).items():
-            expected[name] += count * share
-    observed = {str(name): int(count) for name, count in units.group_by("variant").len().iter_rows()}
-    foreign = {name: 0.0 for name in observed if name not in expected}
-    return sample_ratio(observed, {name: count / units.height for name, count in {**expected, **foreign}.items()})
+    parts: dict[tuple[tuple[str, float], ...], Counter[str]] = {}
+    for commit, name, count in units.group_by("commit", "variant").len().sort("commit", "variant").iter_rows():
+        shares = tuple(policy_shares(rows.policies[commit].policy).items())
+        parts.setdefault(shares, Counter())[name] += count
+    return sample_ratio_of_parts(
+        (seen, {**dict.fromkeys((*standing.answering, *seen), 0.0), **dict(shares)}) for shares, seen in parts.items()
+    )
 
 
 def _learned_before(
@@ -179,4 +180,4 @@ def _test(product: Product, standing: ExperimentStanding, rows: _Rows) -> dict[s
     shares = {name: share for name, share in policy_shares(standing.policy).items() if share > 0}
     if len(shares) < 2 or standing.control not in shares:
         return None
-    return plain_test(product, rows.outcomes, shares=shares, control=standing.control)
+    return plain_test(product, rows.answers, rows.outcomes, shares=shares, control=standing.control)
