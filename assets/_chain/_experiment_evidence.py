@@ -10,7 +10,15 @@ import polars as pl
 
 from assets._chain._experiment_standing import experiment_of, policies_under
 from assets._chain._paths import ChainPaths
-from assets._chain._rollout_evidence import costs_of, drawn_units, evaluation_of, plain_test, windowing_of
+from assets._chain._rollout_evidence import (
+    costs_of,
+    counted_per,
+    drawn_units,
+    evaluation_of,
+    plain_test,
+    windowing_of,
+    with_units,
+)
 from assets._chain._rollout_rows import BEFORE
 from assets._chain._rules_of_requests import levels_of
 from headwater.decisions import ExperimentEvidence, ExperimentStanding, Release, policy_shares
@@ -60,7 +68,7 @@ def experiment_evidence(inputs: Inputs, product: Product, past: Mapping[str, Any
     rules, levels, costs = product.rollout.rules, levels_of(product), costs_of(product)
     judged = {name: evaluation_of(inputs, product, name) for name in (*standing.answering, *standing.scoring)}
     counts = experiment_counts(
-        rows.answers, rows.failed, rows.outcomes, standing=standing,
+        with_units(product, rows.answers), rows.failed, rows.outcomes, standing=standing, per=counted_per(product),
         thresholds={name: one["threshold"] for name, one in judged.items() if one}, slow=levels.latency, costs=costs,
         windowing=windowing_of(product), min_coverage=rules.min_coverage, now=rows.now or standing.since,
     )  # fmt: skip

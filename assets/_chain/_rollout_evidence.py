@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 UNIT: Final = "drawn_unit"
-"""Column of what an answer was drawn by."""
+"""Column of what an answer was drawn by, as monitoring reads it."""
 _BETWEEN: Final = "\x1f"
 _FEW_WINDOWS: Final = 3
 
@@ -58,7 +58,7 @@ def _measured(inputs: Inputs, product: Product, standing: Standing, rows: StageR
     rules, levels, costs = product.rollout.rules, levels_of(product), costs_of(product)
     judged = {name: evaluation_of(inputs, product, name) for name in (standing.candidate, standing.other)}
     counts = stage_counts(
-        rows.answers, rows.failed, rows.outcomes, standing=standing,
+        with_units(product, rows.answers), rows.failed, rows.outcomes, standing=standing, per=counted_per(product),
         thresholds={name: found["threshold"] for name, found in judged.items() if found},
         slow=levels.latency, costs=costs, windowing=windowing_of(product), min_coverage=rules.min_coverage, now=rows.now,
     )  # fmt: skip
@@ -143,6 +143,7 @@ def _accuracy(
         "accuracy_drop": levels.accuracy_drop,
         "wrong_now": now,
         "wrong_before": wrong_by_window(rows.long_before, rows.told_before, version=standing.other, **how),
+        "versus_wrong": versus_wrong,
         "wrong_allowed": _wrong_allowed(product, judged[standing.other] or judged[standing.candidate], len(now)),
     }
 
@@ -229,6 +230,16 @@ def with_units(product: Product, answers: pl.DataFrame) -> pl.DataFrame:
     ]
     drawn = pl.concat_str(pl.lit("drawn by"), *said, separator=_BETWEEN)
     return answers.with_columns(drawn.fill_null(pl.col("request_id")).alias(UNIT))
+
+
+def counted_per(product: Product) -> tuple[str, ...]:
+    """What counts once in a comparison, in words: fields by which versions are drawn. Empty where each labelled event is drawn by itself."""
+    assert product.labels is not None
+    names = drawn_by(product)
+    if set(product.labels.key) <= set(names):
+        return ()
+    hidden = product.serving.redacted
+    return tuple(f"{name}, which the log must not hold" if name in hidden else name for name in names)
 
 
 def _test(product: Product, standing: Standing, rows: StageRows) -> dict[str, Any] | None:
