@@ -1,5 +1,6 @@
 """The evidence of an experiment: what the lake knows of the requests under its policy."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -9,7 +10,15 @@ import polars as pl
 
 from assets._chain._experiment_standing import experiment_of, policies_under
 from assets._chain._paths import ChainPaths
-from assets._chain._rollout_evidence import costs_of, drawn_units, evaluation_of, plain_test, windowing_of
+from assets._chain._rollout_evidence import (
+    costs_of,
+    counted_per,
+    drawn_units,
+    evaluation_of,
+    plain_test,
+    windowing_of,
+    with_units,
+)
 from assets._chain._rollout_rows import BEFORE
 from assets._chain._rules_of_requests import levels_of
 from headwater.decisions import ExperimentEvidence, ExperimentStanding, Release, policy_shares
@@ -59,7 +68,7 @@ def experiment_evidence(inputs: Inputs, product: Product, past: Mapping[str, Any
     rules, levels, costs = product.rollout.rules, levels_of(product), costs_of(product)
     judged = {name: evaluation_of(inputs, product, name) for name in (*standing.answering, *standing.scoring)}
     counts = experiment_counts(
-        rows.answers, rows.failed, rows.outcomes, standing=standing,
+        with_units(product, rows.answers), rows.failed, rows.outcomes, standing=standing, per=counted_per(product),
         thresholds={name: one["threshold"] for name, one in judged.items() if one}, slow=levels.latency, costs=costs,
         windowing=windowing_of(product), min_coverage=rules.min_coverage, now=rows.now or standing.since,
     )  # fmt: skip
@@ -135,21 +144,21 @@ def _first(past: pl.LazyFrame, answers: pl.DataFrame) -> datetime | None:
 
 
 def _split(product: Product, standing: ExperimentStanding, rows: _Rows) -> "SampleRatio | None":
-    """Whether units were split as the policy says: of a bandit, as what it had learned said at each commit."""
-    from headwater.monitoring import sample_ratio
+    """Whether units were split as the policy says: of a bandit, as what it had learned then said."""
+    from headwater.monitoring import sample_ratio_of_parts
 
     if standing.kind not in _SPLIT:
         return None
     units = drawn_units(product, rows.answers)
     if not units.height:
         return None
-    expected = dict.fromkeys(standing.answering, 0.0)
-    for commit, count in units.group_by("commit").len().sort("commit").iter_rows():
-        for name, share in policy_shares(rows.policies[commit].policy).items():
-            expected[name] += count * share
-    observed = {str(name): int(count) for name, count in units.group_by("variant").len().iter_rows()}
-    foreign = {name: 0.0 for name in observed if name not in expected}
-    return sample_ratio(observed, {name: count / units.height for name, count in {**expected, **foreign}.items()})
+    parts: dict[tuple[tuple[str, float], ...], Counter[str]] = {}
+    for commit, name, count in units.group_by("commit", "variant").len().sort("commit", "variant").iter_rows():
+        shares = tuple(policy_shares(rows.policies[commit].policy).items())
+        parts.setdefault(shares, Counter())[name] += count
+    return sample_ratio_of_parts(
+        (seen, {**dict.fromkeys((*standing.answering, *seen), 0.0), **dict(shares)}) for shares, seen in parts.items()
+    )
 
 
 def _learned_before(
@@ -179,4 +188,4 @@ def _test(product: Product, standing: ExperimentStanding, rows: _Rows) -> dict[s
     shares = {name: share for name, share in policy_shares(standing.policy).items() if share > 0}
     if len(shares) < 2 or standing.control not in shares:
         return None
-    return plain_test(product, rows.outcomes, shares=shares, control=standing.control)
+    return plain_test(product, rows.answers, rows.outcomes, shares=shares, control=standing.control)

@@ -68,7 +68,7 @@ def _truth(evidence: Mapping[str, Any]) -> str:
     names = [
         "version",
         "positive decisions",
-        "settled labels",
+        f"settled {_counted(evidence)}",
         "loss, 0 to 1",
         "cost of a decision",
         "wrong decisions",
@@ -78,14 +78,21 @@ def _truth(evidence: Mapping[str, Any]) -> str:
 
 
 def _compared(document: Mapping[str, Any]) -> str:
-    costs = document["evidence"]["facts"]["costs"]
-    rows = []
+    evidence = document["evidence"]
+    costs, rows = evidence["facts"]["costs"], []
     for one in document["compared"]:
         needed = "" if one["labels_needed"] is None else f"{one['labels_needed']:,}"
         cost = "" if costs is None else _interval(one["loss"], costs["span"])
         rows.append([one["version"], _interval(one["loss"]), _interval(one["wrong"]), cost, needed])
     return table(
-        ["version", "loss", "wrong decisions", "cost of a decision", "labels until as narrow as the margin"], rows
+        [
+            "version",
+            "loss",
+            "wrong decisions",
+            "cost of a decision",
+            f"{_counted(evidence)} until as narrow as the margin",
+        ],
+        rows,
     )
 
 
@@ -98,6 +105,11 @@ def _how(document: Mapping[str, Any]) -> str:
     if evidence["standing"]["kind"] in ("epsilon-greedy", "thompson"):
         said += " Shares change with time: where the rewards of all versions do too, a difference may come from that."
     return said
+
+
+def _counted(evidence: Mapping[str, Any]) -> str:
+    duels = evidence["duels"]
+    return str(duels[0]["loss"].get("counted", "labels")) if duels else "labels"
 
 
 def _split(evidence: Mapping[str, Any]) -> Sequence[str]:

@@ -51,19 +51,33 @@ def _standing(inputs: Inputs, path: str, release: Release) -> ExperimentStanding
         if not is_same:
             break
     assert since is not None  # the release stands, so that a commit wrote it
-    back, policy = release.back_to(), release.policy
-    names = policy_versions(policy)
-    control = back if back in names and policy["kind"] != "shadow" else names[0]
+    policy = release.policy
     return ExperimentStanding(
         policy=policy,
         begun=begun,
-        control="ensemble" if policy["kind"] == "ensemble" else str(control),
-        back=back,
+        control=_control(release),
+        back=release.back_to(),
         candidate=release.rollout.candidate if release.rollout is not None else "",
         since=since.created,
         since_commit=since.id,
         order=release.order,
     )
+
+
+def _control(release: Release) -> str:
+    """Whom the others are compared with: who answers everything while others score, who did before, else who was promoted.
+
+    Never the first of the shares: a statement holds them sorted as text.
+    """
+    policy, names = release.policy, policy_versions(release.policy)
+    if policy["kind"] == "ensemble":
+        return "ensemble"
+    if policy["kind"] == "shadow":
+        return names[0]
+    before = next((version for version in reversed(release.before) if version in names), None)
+    if before is not None:
+        return before
+    return release.version if "live" not in policy and release.version in names else names[0]
 
 
 def policies_under(inputs: Inputs, path: str, release: Release, commits: list[str]) -> dict[str, Release]:

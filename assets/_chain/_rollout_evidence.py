@@ -8,7 +8,7 @@ import polars as pl
 
 from assets._chain._evaluation import EVALUATION_FILE
 from assets._chain._paths import ChainPaths
-from assets._chain._rollout_rows import StageRows, key_of, stage_rows
+from assets._chain._rollout_rows import StageRows, stage_rows
 from assets._chain._rollout_standing import standing_of
 from assets._chain._rules_of_requests import drawn_by, levels_of
 from headwater.decisions import RolloutEvidence, Standing, Versus
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from headwater.monitoring import DecisionCosts, StageCounts, Windowing
 
 
+UNIT: Final = "drawn_unit"
+"""Column of what an answer was drawn by, as monitoring reads it."""
+_BETWEEN: Final = "\x1f"
 _FEW_WINDOWS: Final = 3
 
 
@@ -55,7 +58,7 @@ def _measured(inputs: Inputs, product: Product, standing: Standing, rows: StageR
     rules, levels, costs = product.rollout.rules, levels_of(product), costs_of(product)
     judged = {name: evaluation_of(inputs, product, name) for name in (standing.candidate, standing.other)}
     counts = stage_counts(
-        rows.answers, rows.failed, rows.outcomes, standing=standing,
+        with_units(product, rows.answers), rows.failed, rows.outcomes, standing=standing, per=counted_per(product),
         thresholds={name: found["threshold"] for name, found in judged.items() if found},
         slow=levels.latency, costs=costs, windowing=windowing_of(product), min_coverage=rules.min_coverage, now=rows.now,
     )  # fmt: skip
@@ -140,6 +143,7 @@ def _accuracy(
         "accuracy_drop": levels.accuracy_drop,
         "wrong_now": now,
         "wrong_before": wrong_by_window(rows.long_before, rows.told_before, version=standing.other, **how),
+        "versus_wrong": versus_wrong,
         "wrong_allowed": _wrong_allowed(product, judged[standing.other] or judged[standing.candidate], len(now)),
     }
 
@@ -204,40 +208,69 @@ def _split(product: Product, standing: Standing, answers: pl.DataFrame) -> dict[
 
 
 def drawn_units(product: Product, answers: pl.DataFrame) -> pl.DataFrame:
-    """The first answer to each unit that was drawn: requests that were drawn together are one. None where the log must not name it."""
+    """The first answer to each unit that was drawn. None where the log must not name it."""
+    return with_units(product, answers).drop_nulls(UNIT).unique(UNIT, keep="first", maintain_order=True)
+
+
+def with_units(product: Product, answers: pl.DataFrame) -> pl.DataFrame:
+    """Answers with what each of them was drawn by: requests that were drawn together have one unit.
+
+    Where a field is absent a request was drawn by its own id. Null where the log must not name the unit.
+    """
     names = drawn_by(product)
+    if set(names) & set(product.serving.redacted):
+        return answers.with_columns(pl.lit(None, pl.String).alias(UNIT))
+    time = product.labels.time if product.labels is not None else ""
+    columns = {name: "at" if name == time else name for name in names}
     said = [
-        pl.col(name).cast(pl.String).alias(f"__{name}")
-        if name in answers.columns
-        else pl.col("request").str.json_path_match(f"$['{name}']").alias(f"__{name}")
-        for name in names
+        pl.col(column).cast(pl.String)
+        if column in answers.columns
+        else pl.col("request").str.json_path_match(f"$['{name}']")
+        for name, column in columns.items()
     ]
-    unit = [f"__{name}" for name in names]
-    return answers.with_columns(said).drop_nulls(unit).unique(unit, keep="first", maintain_order=True)
+    drawn = pl.concat_str(pl.lit("drawn by"), *said, separator=_BETWEEN)
+    return answers.with_columns(drawn.fill_null(pl.col("request_id")).alias(UNIT))
+
+
+def counted_per(product: Product) -> tuple[str, ...]:
+    """What counts once in a comparison, in words: fields by which versions are drawn. Empty where each labelled event is drawn by itself."""
+    assert product.labels is not None
+    names = drawn_by(product)
+    if set(product.labels.key) <= set(names):
+        return ()
+    hidden = product.serving.redacted
+    return tuple(f"{name}, which the log must not hold" if name in hidden else name for name in names)
 
 
 def _test(product: Product, standing: Standing, rows: StageRows) -> dict[str, Any] | None:
     """The report of a test of the two versions."""
     if not 0 < standing.share < 1:
         return None
-    own = rows.outcomes.join(rows.answers.select("request_id"), on="request_id", how="semi")
-    return plain_test(product, own, shares=_shares(standing), control=standing.other)
+    return plain_test(product, rows.answers, rows.outcomes, shares=_shares(standing), control=standing.other)
 
 
 def plain_test(
-    product: Product, outcomes: pl.DataFrame, *, shares: Mapping[str, float], control: str
+    product: Product, answers: pl.DataFrame, outcomes: pl.DataFrame, *, shares: Mapping[str, float], control: str
 ) -> dict[str, Any] | None:
-    """The report of a plain test of versions, for one look: power, and the rows that it would need. None before an outcome is known."""
+    """The report of a plain test of versions, for one look: power, and the rows that it would need. None before an outcome is known.
+
+    Args:
+        product: The product.
+        answers: What the policy drew.
+        outcomes: What became of it.
+        shares: Version to its share.
+        control: Whom the others are compared with.
+    """
     from headwater.monitoring import Experiment, experiment_report
 
-    rules, key = product.rollout.rules, list(key_of(product))
-    own = outcomes.drop_nulls(key)
+    rules, units = product.rollout.rules, with_units(product, answers).select("request_id", UNIT).drop_nulls()
+    own = outcomes.join(units, on="request_id")
     if not own.height:
         return None
     experiment = Experiment(
         shares=dict(shares),
         control=control,
-        unit=tuple(key),
+        unit=(UNIT,),
         effect=-rules.canary_margin,
         alpha=rules.alpha,
         costs=costs_of(product),

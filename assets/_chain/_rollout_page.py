@@ -77,15 +77,15 @@ def _losses(document: Mapping[str, Any]) -> str:
         scaled = {name: loss[name] * business["span"] for name in ("estimate", "low", "high")}
         unit = f"cost of a decision{', ' + business['unit'] if business['unit'] else ''}"
         rows.append([unit, _number(business["candidate"]), _number(business["other"]), _interval({**loss, **scaled})])
-    needed = document["labels_needed"]
+    needed, counted = document["labels_needed"], evidence["versus"].get("counted", "labels")
     how = "the same requests" if is_paired else "requests of its own"
     goes_on = f"It goes on when the interval of the loss lies below {margin:g}"
     if needed:
-        goes_on += f", at about {needed:,} labels if all stays as it looks"
+        goes_on += f", at about {needed:,} {counted} if all stays as it looks"
     if evidence["standing"]["is_watch"]:
         goes_on = "It stays when its time has passed"
     said = (
-        f"On {how}: {loss['candidate']:,} labels of the candidate, {loss['live']:,} of the other version; {evidence['unsettled']:,} events "
+        f"On {how}: {loss['candidate']:,} {counted} of the candidate, {loss['live']:,} of the other version; {evidence['unsettled']:,} events "
         f"wait. {goes_on}; it goes back when the wider one, {_interval(document['alarm'])}, "
         "lies above 0: all alarms of the rollout share one chance of a false one. The intervals hold at every look."
     )
@@ -125,7 +125,7 @@ def _split(split: Mapping[str, Any] | None) -> str:
         said += (
             "the split is broken, and nothing can be compared." if split["mismatch"] else "the split is as declared."
         )
-    return f"<h2>Split of the events</h2>{_table(['version', 'events', 'expected'], rows)}<p>{html.escape(said)}</p>"
+    return f"<h2>Split of what was drawn</h2>{_table(['version', 'units', 'expected'], rows)}<p>{html.escape(said)}</p>"
 
 
 def _test(test: Mapping[str, Any] | None) -> str:

@@ -63,7 +63,7 @@ class RolloutDecision:
         reason: Why, in one sentence.
         loss: Loss of the candidate less that of the other version, at the level of going on; None where nothing is compared.
         alarm: The same at the level of going back.
-        labels_needed: Labels of the candidate with which it could go on if all stays as it looks; None where that is unknown.
+        labels_needed: Labels of the candidate, or units with labels, with which it could go on if all stays as it looks; None where that is unknown.
     """
 
     action: RolloutAction
@@ -162,7 +162,7 @@ class Comparison:
         """Why it may go on."""
         how = "on the same requests" if self.versus.is_paired else "on requests of its own"
         return (
-            f"{evidence.candidate.requests} requests and {self.versus.labels} labels: {how} its loss differs by {_shown(self.loss)}, "
+            f"{evidence.candidate.requests} requests and {self.versus.labels} {self.versus.counted}: {how} its loss differs by {_shown(self.loss)}, "
             f"certainly by less than {self.margin:g}"
         )
 
@@ -205,7 +205,7 @@ def _alarms(
         yield (
             RolloutRule.LOSS,
             f"the loss of {standing.candidate} is certainly higher than that of {standing.other} {how}, by {_shown(compared.alarm)} "
-            f"on {compared.versus.labels} labels",
+            f"on {compared.versus.labels} {compared.versus.counted}",
         )
     if standing.is_watch and (why := _inaccurate(rules, evidence, standing, level)):
         yield RolloutRule.ACCURACY, why
@@ -233,7 +233,11 @@ def _inaccurate(rules: RolloutRules, evidence: RolloutEvidence, standing: Standi
             return ""
         said = f"{round(found.total)} of {found.count} decisions were wrong in {len(evidence.wrong_now)} windows"
         return f"{said}, certainly more than the {allowed:.1%} that may be after {len(evidence.wrong_before)} windows before it"
-    wrong = evidence.wrong_allowed
+    units, wrong = evidence.versus_wrong, evidence.wrong_allowed
+    if units is not None and units.per:  # decisions about one unit are alike: one outcome, not many
+        said = f"{units.candidate.mean:.1%} of the decisions about {units.candidate.count} {units.counted} were wrong"
+        is_over = wrong is not None and exceeds(units.candidate.total, units.candidate.count, limit=wrong, alpha=level)
+        return f"{said}, certainly more than {wrong:.1%}" if is_over else ""
     if wrong is not None and exceeds(round(found.total), found.count, limit=wrong, alpha=level):
         return f"{round(found.total)} of {found.count} decisions were wrong, certainly more than {wrong:.1%}"
     return ""
@@ -271,7 +275,7 @@ def _hindrances(
     if compared.versus.labels < rules.min_labels:
         yield (
             RolloutRule.LABELS,
-            f"{compared.versus.labels} of {rules.min_labels} labels of settled windows are known in {standing.where}, "
+            f"{compared.versus.labels} of {rules.min_labels} {compared.versus.counted} of settled windows are known in {standing.where}, "
             f"{evidence.unsettled} events wait for theirs",
         )
     if compared.loss.high >= compared.margin:
@@ -291,7 +295,9 @@ def _watched(
         reason = f"{standing.candidate} answers everything and is watched: {so_far}"
         return compared.decision(RolloutAction.WAIT, RolloutRule.WATCH, reason)
     how = f"; its loss differs by {_shown(compared.loss)}" if compared.versus.labels >= FLOOR else ""
-    reason = f"{standing.candidate} was watched for {rules.watch}, {compared.versus.labels} labels{how}"
+    reason = (
+        f"{standing.candidate} was watched for {rules.watch}, {compared.versus.labels} {compared.versus.counted}{how}"
+    )
     action = RolloutAction.ADVANCE if standing.is_compared else RolloutAction.WAIT
     return compared.decision(action, RolloutRule.WATCH, reason)
 

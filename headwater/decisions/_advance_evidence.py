@@ -68,7 +68,7 @@ class Traffic:
         failed: Requests that were drawn for it and got no answer; in the shadow, those that it could not score.
         slow: Answers that took longer than promised.
         wrong: Of settled windows with known labels: 1 for a wrong decision.
-        loss: Of the same: the loss.
+        loss: Of the same: the loss, one for each unit that was drawn.
     """
 
     version: str = ""
@@ -114,17 +114,25 @@ class Versus:
         differences: Where they did: loss of the candidate less that of the other, mapped to 0 to 1 as `(d + 1) / 2`.
         candidate: Losses of the candidate.
         other: Losses of the other one.
+        per: Fields by which versions were drawn, such as a customer: each of these units counts once, with the mean of its loss. Empty
+            where each labelled event counts.
     """
 
     is_paired: bool
+    per: tuple[str, ...] = ()
     differences: RunningMean = field(default_factory=RunningMean)
     candidate: RunningMean = field(default_factory=RunningMean)
     other: RunningMean = field(default_factory=RunningMean)
 
     @property
     def labels(self) -> int:
-        """Labels that count: of the side that has fewer."""
+        """Outcomes that count, labels or units: of the side that has fewer."""
         return self.differences.count if self.is_paired else min(self.candidate.count, self.other.count)
+
+    @property
+    def counted(self) -> str:
+        """What counts, in words."""
+        return f"units ({', '.join(self.per)}) with labels" if self.per else "labels"
 
     def effect(self, *, alpha: float) -> Effect:
         """The difference with its interval, which holds at every look."""
@@ -147,7 +155,7 @@ class Versus:
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
         sides = {name: vars(getattr(self, name)) for name in ("differences", "candidate", "other")}
-        return {"is_paired": self.is_paired, **sides}
+        return {"is_paired": self.is_paired, "per": list(self.per), "counted": self.counted, **sides}
 
 
 @dataclass(frozen=True, kw_only=True)

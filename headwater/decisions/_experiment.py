@@ -15,7 +15,7 @@ from typing import Any, Final
 from headwater.decisions._advance_evidence import Versus
 from headwater.decisions._experiment_evidence import Duel, ExperimentEvidence, ExperimentStanding
 from headwater.decisions._learning import LEARNED, learned_policy
-from headwater.decisions._policies import AB_TEST, SHADOW, policy_versions
+from headwater.decisions._policies import AB_TEST, SHADOW, in_order
 from headwater.decisions._rollout import RolloutRules, RolloutStep, StepAction
 from headwater.decisions._sequential import FLOOR, Effect, exceeds, highest
 
@@ -57,7 +57,7 @@ class Compared:
         version: The version.
         loss: Its loss less that of the control, with an interval that holds at every look.
         wrong: The same of the share of wrong decisions.
-        labels_needed: Labels of the side that has fewer with which the interval is as narrow as the margin, if they spread as those
+        labels_needed: Labels, or units with labels, of the side that has fewer with which the interval is as narrow as the margin, if they spread as those
             that are known; None where that is unknown, or is so already.
     """
 
@@ -109,7 +109,7 @@ class ExperimentDecision:
         """The step that a release takes, None while it waits. One experiment has one end; what it learns is a step each time."""
         if self.action is ExperimentAction.WAIT:
             return None
-        every = policy_versions(standing.policy)
+        every = in_order(standing.policy)
         others = [name for name in every if name != standing.back] or list(every)
         about = standing.candidate or (self.culprit if self.culprit in others else others[0])
         told = "" if self.policy is None else f" {_digest(self.policy)}"
@@ -156,8 +156,8 @@ def _findings(
     yield from _concluded(rules, evidence, standing, compared)
     if (learned := _learned(rules, evidence, standing)) is not None:
         labels = {arm.traffic.version: arm.traffic.loss.count for arm in evidence.arms}
-        told = ", ".join(f"{labels.get(name, 0)} of {name}" for name in policy_versions(learned))
-        reason = f"settled labels since it began: {told}; the policy is drawn by their rewards"
+        told = ", ".join(f"{labels.get(name, 0)} of {name}" for name in in_order(learned))
+        reason = f"settled {_counted(evidence)} since it began: {told}; the policy is drawn by their rewards"
         yield {"action": ExperimentAction.LEARN, "rule": ExperimentRule.LEARNED, "reason": reason, "policy": learned}
     yield {"action": ExperimentAction.WAIT, **_open(rules, evidence, standing, compared)}
 
@@ -191,7 +191,7 @@ def _concluded(
     for duel, one in zip(evidence.duels, compared, strict=True):
         if duel.loss.labels < rules.min_labels:
             continue
-        said = f"than that of {standing.control}, by {_shown(one.loss)} on {duel.loss.labels} labels"
+        said = f"than that of {standing.control}, by {_shown(one.loss)} on {duel.loss.labels} {duel.loss.counted}"
         if one.loss.low > 0:
             reason = f"the loss of {one.version} is certainly higher {said}"
             yield {
@@ -229,7 +229,8 @@ def _open(
             f"units were not split as the policy says (p {evidence.split_p:.2g}), so that no comparison can be trusted"
         )
         return {"rule": ExperimentRule.SAMPLE_RATIO, "reason": reason}
-    told = "; ".join(_told(one, standing) for one in compared)
+    counted = _counted(evidence)
+    told = "; ".join(_told(one, standing, counted) for one in compared)
     ends = "it ends when one is certainly better" if standing.kind == AB_TEST and standing.candidate else ""
     reason = (
         f"{standing.kind}: {told or 'no other version'}; {ends or 'it stands until somebody promotes or rolls back'}"
@@ -241,10 +242,16 @@ def _open(
     return {"rule": ExperimentRule.OPEN, "reason": reason}
 
 
-def _told(one: Compared, standing: ExperimentStanding) -> str:
+def _counted(evidence: ExperimentEvidence) -> str:
+    return evidence.duels[0].loss.counted if evidence.duels else "labels"
+
+
+def _told(one: Compared, standing: ExperimentStanding, counted: str) -> str:
     if min(one.loss.candidate, one.loss.live) < FLOOR:
         fewer = min(one.loss.candidate, one.loss.live)
-        return f"{one.version} and {standing.control} have {fewer} settled labels each, {FLOOR} are needed to compare"
+        return (
+            f"{one.version} and {standing.control} have {fewer} settled {counted} each, {FLOOR} are needed to compare"
+        )
     sure = "certainly more than" if one.loss.low > 0 else "certainly less than" if one.loss.high < 0 else "against"
     return f"loss of {one.version} {sure} {standing.control}: {_shown(one.loss)}"
 

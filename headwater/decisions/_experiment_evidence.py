@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from headwater.decisions._advance_evidence import Traffic, Versus
-from headwater.decisions._policies import ENSEMBLE, SHADOW, policy_versions
+from headwater.decisions._policies import ENSEMBLE, SHADOW, in_order
 
 BESIDE: Final = (SHADOW, ENSEMBLE)
 """Policies under which versions score the same requests."""
@@ -19,8 +19,8 @@ class ExperimentStanding:
     Attributes:
         policy: The policy that stands.
         begun: The same as it began: what is learned is learned on top of it.
-        control: Whom the others are compared with: the version before, else the first that the policy names; of an ensemble its
-            common answer.
+        control: Whom the others are compared with: the version that answered everything before; where all are new, the one that
+            the policy calls live, else the one that was promoted; of an ensemble its common answer.
         back: The version that a roll-back goes to, None when there is none.
         candidate: The version that came in by declaration; empty where somebody ordered the policy.
         since: When it began, by the lake's clock.
@@ -47,13 +47,13 @@ class ExperimentStanding:
         """Whom the policy draws."""
         if self.kind == ENSEMBLE:
             return (ENSEMBLE,)
-        versions = policy_versions(self.policy)
+        versions = in_order(self.policy)
         return versions[:1] if self.kind == SHADOW else versions
 
     @property
     def scoring(self) -> tuple[str, ...]:
         """Who only scores."""
-        return tuple(name for name in policy_versions(self.policy) if name not in self.answering)
+        return tuple(name for name in in_order(self.policy) if name not in self.answering)
 
     @property
     def arms(self) -> tuple[str, ...]:

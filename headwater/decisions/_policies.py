@@ -67,6 +67,24 @@ def policy_versions(policy: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def in_order(policy: Mapping[str, Any]) -> tuple[str, ...]:
+    """The versions of a policy, the live one first where it has one; where none is, by their numbers.
+
+    A statement is JSON with sorted names, in which 1.10.0 comes before 1.9.0.
+
+    Raises:
+        TrafficError: As `policy_versions`.
+    """
+    names = policy_versions(policy)
+    return tuple(sorted(names, key=by_number)) if policy["kind"] in _BY_VERSION else names
+
+
+def by_number(version: str) -> tuple[tuple[int, ...], str]:
+    """What versions sort by: 1.9.0 before 1.10.0. Names that are no numbers come first, by their text."""
+    parts = version.split(".")
+    return (tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else (), version)
+
+
 def policy_traffic(policy: Mapping[str, Any]) -> dict[str, float]:
     """Version to its share of the answers, together 1; empty where the policy learns them.
 

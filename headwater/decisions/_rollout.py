@@ -51,7 +51,8 @@ class RolloutRules:
         alpha: Chance that a candidate worse by the margin ever passes a stage, and chance that one as good is ever sent back over
             the whole rollout, however often one looks.
         min_requests: Requests of the candidate in a stage before it may go on.
-        min_labels: Of them with a known label; of both versions where each has its own.
+        min_labels: Of them with a known label; of both versions where each has its own. Where several are drawn together, as those of
+            a customer, so many customers with a known label.
         min_coverage: Share of a window's events whose label is known, below which the window counts for nothing: the first
             labels to come in are of other events than the rest.
         window: Length of such a window: whole days, or a part of a day that fills it evenly.

@@ -143,7 +143,7 @@ def highest(outcomes: RunningMean, *, alpha: float = 0.05, floor: int = FLOOR, t
 _STRENGTHS: Final = tuple(2.0**-power for power in range(1, 11))
 
 
-def exceeds(bad: int, count: int, *, limit: float, alpha: float = 0.05) -> bool:
+def exceeds(bad: float, count: int, *, limit: float, alpha: float = 0.05) -> bool:
     """Whether the share of something bad certainly lies above a limit: exact, at any count, at every look.
 
     A mixture of likelihood ratios of ten shares above the limit against the limit itself. While the true share is at most the
@@ -151,7 +151,8 @@ def exceeds(bad: int, count: int, *, limit: float, alpha: float = 0.05) -> bool:
     chance of `alpha` at most. Three failures in three requests are enough, where one in a hundred is allowed.
 
     Args:
-        bad: How often it was bad, from 0 to `count`.
+        bad: How often it was bad, from 0 to `count`; also a sum of shares, one for each of `count`: by convexity no ratio is larger
+            then on average than where each is 0 or 1.
         count: Of how many.
         limit: The share that may be; nothing exceeds one of 1.
         alpha: The chance of a false alarm over all looks, between 0 and 1.

@@ -13,12 +13,11 @@ from headwater.monitoring._drift import MovedFeature, WindowDrift, drift_windows
 from headwater.monitoring._experiment import (
     Experiment,
     ExperimentReport,
-    SampleRatio,
     VariantDifference,
     VariantResult,
 )
 from headwater.monitoring._experiment_counts import ExperimentCounts, experiment_counts
-from headwater.monitoring._experiment_run import experiment_report, sample_ratio
+from headwater.monitoring._experiment_run import experiment_report
 from headwater.monitoring._intervals import Estimate, power_of_proportions, rows_for_proportions
 from headwater.monitoring._labels import LabelChanges, changed_labels
 from headwater.monitoring._loss_shift import Loss, LossShift, SliceShift, loss_shifts
@@ -39,6 +38,7 @@ from headwater.monitoring._rollout import (
     traffic_before,
     wrong_by_window,
 )
+from headwater.monitoring._sample_ratio import SampleRatio, sample_ratio, sample_ratio_of_parts
 from headwater.monitoring._seasons import SeasonalReference
 from headwater.monitoring._service import accuracy_below, accuracy_dropped, burning, freshness, service_windows
 from headwater.monitoring._service_levels import Budget, Burning, BurnRule, Freshness, ServiceLevels, ServiceWindow
@@ -125,6 +125,7 @@ __all__ = [
     "price_of",
     "rows_for_proportions",
     "sample_ratio",
+    "sample_ratio_of_parts",
     "service_windows",
     "stage_counts",
     "traffic_before",

@@ -1,6 +1,7 @@
 """A report on versions that answered side by side: rates and costs, what the test can see, and whether the split was fair.
 
 Its intervals hold for one look at the end of a test of planned length. Whoever looks daily uses `headwater.decisions.effect`.
+Whether the split was fair is told at every look.
 """
 
 import math
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from headwater.monitoring._costs import DecisionCosts
 from headwater.monitoring._intervals import Estimate
 from headwater.monitoring._json import Recorded
+from headwater.monitoring._sample_ratio import SampleRatio
 from headwater.monitoring.errors import MonitoringRuleError
 
 
@@ -97,23 +99,6 @@ class VariantDifference(Recorded):
     needed: tuple[int, int] | None
     judged: bool
     reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleRatio(Recorded):
-    """Whether units were split as declared.
-
-    Attributes:
-        expected: Variant to the units that its share of all gives.
-        observed: Variant to its units.
-        p_value: Of the chi-squared test; None without units or with one variant only.
-        mismatch: Whether it lies below 0.001: then something is broken, and no difference can be trusted.
-    """
-
-    expected: Mapping[str, float]
-    observed: Mapping[str, int]
-    p_value: float | None
-    mismatch: bool
 
 
 @dataclass(frozen=True, kw_only=True)

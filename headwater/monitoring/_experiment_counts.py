@@ -22,6 +22,7 @@ from headwater.monitoring._frames import (
     REQUEST_ID,
     SCORE,
     TRUTH,
+    UNIT,
     VARIANT,
     check_columns,
 )
@@ -30,6 +31,8 @@ from headwater.monitoring._rollout import (
     COUNT,
     SHADOWS,
     SettledWindow,
+    by_unit,
+    compared,
     decided_by,
     losses_of,
     running,
@@ -70,12 +73,13 @@ def experiment_counts(
     windowing: Windowing,
     min_coverage: float,
     now: datetime,
+    per: tuple[str, ...] = (),
 ) -> ExperimentCounts:
-    """Counts of one experiment.
+    """Counts of one experiment. Losses count once for each unit and version, by its first settled window (`by_unit`).
 
     Args:
-        answers: Predictions that were drawn under its policy: `request_id`, `at`, `latency_us`, `variant`, `score`, `decision` and
-            `shadows`, the JSON of other versions' scores.
+        answers: Predictions that were drawn under its policy: `request_id`, `at`, `latency_us`, `variant`, `score`, `decision`,
+            `shadows`, the JSON of other versions' scores, and `drawn_unit`, what each was drawn for.
         failures: Requests under it that got no answer: `version`, `count`.
         outcomes: The frame of `join_outcomes`; a prediction that is not there yet awaits its label.
         standing: The experiment.
@@ -85,11 +89,12 @@ def experiment_counts(
         windowing: Windows of labels.
         min_coverage: Share of a window's events whose label must be known.
         now: As of when.
+        per: Fields that name a unit, for the words of the decision; empty where each labelled event is one.
 
     Raises:
         MissingColumnsError, ColumnTypeError: A frame lacks a column.
     """
-    check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, LATENCY, VARIANT, SCORE, DECISION, SHADOWS])
+    check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, LATENCY, VARIANT, SCORE, DECISION, SHADOWS, UNIT])
     check_columns(outcomes, OUTCOMES, [REQUEST_ID, LABEL, TRUTH, JUDGED])
     rows = answers.filter(pl.col(VARIANT).is_in(standing.answering)).with_columns(
         *(decided_by(name, thresholds).alias(_decided(name)) for name in standing.arms),
@@ -103,7 +108,8 @@ def experiment_counts(
     arms = []
     for name in standing.arms:
         own = _own(known, name, standing)
-        loss, wrong = (running(losses_of(own, _decided(name), price)) for price in (costs, None))
+        loss = running(by_unit(own, losses_of(own, _decided(name), costs)))
+        wrong = running(losses_of(own, _decided(name), None))
         asked = _own(rows, name, standing)
         if name in standing.scoring:
             lost = rows.height - asked.height if name in thresholds else 0
@@ -114,7 +120,11 @@ def experiment_counts(
             traffic = Traffic(version=name, answered=asked.height, failed=found, slow=late, wrong=wrong, loss=loss)
         arms.append(Arm(traffic=traffic, positives=int(asked[_decided(name)].sum()), auc=_auc(own, name)))
     duels = tuple(
-        Duel(version=name, loss=_versus(known, name, standing, costs), wrong=_versus(known, name, standing, None))
+        Duel(
+            version=name,
+            loss=_versus(known, name, standing, costs, per),
+            wrong=_versus(known, name, standing, None, per),
+        )
         for name in standing.arms[1:]
     )
     return ExperimentCounts(arms=tuple(arms), duels=duels, windows=windows)
@@ -140,19 +150,15 @@ def _own(rows: pl.DataFrame, version: str, standing: ExperimentStanding) -> pl.D
     return rows.filter(pl.col(VARIANT) == version)
 
 
-def _versus(known: pl.DataFrame, version: str, standing: ExperimentStanding, costs: DecisionCosts | None) -> Versus:
+def _versus(
+    known: pl.DataFrame, version: str, standing: ExperimentStanding, costs: DecisionCosts | None, per: tuple[str, ...]
+) -> Versus:
     """On the same requests where one of the two only scores; else each on its own."""
-    control = standing.control
-    is_paired = bool({version, control} & set(standing.scoring))
-    ours, theirs = (_own(known, name, standing) for name in (version, control))
-    both = known.drop_nulls([_decided(version), _decided(control)]) if is_paired else known.clear()
-    differences = losses_of(both, _decided(version), costs) - losses_of(both, _decided(control), costs)
-    return Versus(
-        is_paired=is_paired,
-        differences=running((differences + 1) / 2),
-        candidate=running(losses_of(ours, _decided(version), costs)),
-        other=running(losses_of(theirs, _decided(control), costs)),
-    )
+    decided = (_decided(version), _decided(standing.control))
+    is_paired = bool({version, standing.control} & set(standing.scoring))
+    both = known.drop_nulls(decided) if is_paired else None
+    ours, theirs = (_own(known, name, standing) for name in (version, standing.control))
+    return compared(both, ours, theirs, decided=decided, costs=costs, per=per)
 
 
 def _auc(known: pl.DataFrame, version: str) -> float | None:

@@ -1,6 +1,5 @@
 """From outcomes to the report of a test of versions."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +9,6 @@ import polars as pl
 from headwater.monitoring._experiment import (
     Experiment,
     ExperimentReport,
-    SampleRatio,
     VariantDifference,
     VariantResult,
 )
@@ -40,10 +38,8 @@ from headwater.monitoring._intervals import (
     wilson,
 )
 from headwater.monitoring._outcomes import Truth
-from headwater.monitoring.errors import MonitoringRuleError
+from headwater.monitoring._sample_ratio import SampleRatio, sample_ratio
 
-MISMATCH_P: Final = 0.001
-"""P-value below which shares are taken as wrong (Fabijan et al. 2019, Diagnosing Sample Ratio Mismatch, KDD)."""
 _EXAMPLES: Final = 20
 _UNIT: Final = "assigned unit"
 _BETWEEN: Final = "\x1f"
@@ -95,36 +91,6 @@ def experiment_report(outcomes: pl.DataFrame, *, experiment: Experiment) -> Expe
         undeclared=outcomes.height - declared.height,
         level=level,
     )
-
-
-def sample_ratio(observed: Mapping[str, int], shares: Mapping[str, float]) -> SampleRatio:
-    """Whether units were split as declared: Pearson's chi-squared test of fit.
-
-    Args:
-        observed: Variant to its units; absent means none.
-        shares: Variant to its declared share; together 1.
-
-    Raises:
-        MonitoringRuleError: A variant was observed that has no share.
-    """
-    from scipy.special import chdtrc
-
-    if foreign := sorted(set(observed) - set(shares)):
-        raise MonitoringRuleError(
-            rule="sample_ratio(...): observed", value=foreign, wanted="variants that are declared"
-        )
-    counts = {name: observed.get(name, 0) for name in shares}
-    total = sum(counts.values())
-    expected = {name: total * share for name, share in shares.items()}
-    possible = [name for name in shares if expected[name] > 0]
-    p_value = None
-    if any(counts[name] for name in shares if name not in possible):
-        p_value = 0.0  # who has no share got units all the same
-    elif len(possible) > 1:
-        statistic = sum((counts[name] - expected[name]) ** 2 / expected[name] for name in possible)
-        p_value = float(chdtrc(len(possible) - 1, statistic))
-    mismatch = p_value is not None and p_value < MISMATCH_P
-    return SampleRatio(expected=expected, observed=counts, p_value=p_value, mismatch=mismatch)
 
 
 def _side(name: str, events: pl.DataFrame, units: int, experiment: Experiment, level: float) -> _Side:

@@ -23,6 +23,8 @@ LABEL: Final = "label"
 LABEL_KNOWN_AT: Final = "label_known_at"
 TRUTH: Final = "truth"
 JUDGED: Final = "judged"
+UNIT: Final = "drawn_unit"
+"""What a version was drawn for: rows that were drawn together have the same one. Null where nobody may know."""
 
 _WANTED: Final[Mapping[str, tuple[type[pl.DataType], str]]] = {
     REQUEST_ID: (pl.String, "String"),
@@ -34,6 +36,7 @@ _WANTED: Final[Mapping[str, tuple[type[pl.DataType], str]]] = {
     DECISION: (pl.Boolean, "Boolean"),
     TRUTH: (pl.String, "String"),
     JUDGED: (pl.Boolean, "Boolean"),
+    UNIT: (pl.String, "String"),
     LABEL: (pl.Int8, "Int8 (0, 1 or null)"),
 }
 

@@ -20,6 +20,7 @@ from headwater.monitoring._frames import (
     PREDICTIONS,
     REQUEST_ID,
     TRUTH,
+    UNIT,
     VARIANT,
     check_columns,
 )
@@ -31,6 +32,7 @@ SHADOWS: Final = "shadows"
 COUNT: Final = "count"
 _OURS: Final = "__candidate"
 _THEIRS: Final = "__other"
+_WINDOW: Final = "__window"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +88,13 @@ def stage_counts(
     windowing: Windowing,
     min_coverage: float,
     now: datetime,
+    per: tuple[str, ...] = (),
 ) -> StageCounts:
-    """Counts of one stage.
+    """Counts of one stage. Losses count once for each unit that a version was drawn for, by its first settled window (`by_unit`).
 
     Args:
-        answers: Predictions that were drawn under the stage's policy: `request_id`, `at`, `latency_us`, `variant`, `decision` and
-            `shadows`, the JSON of other versions' scores.
+        answers: Predictions that were drawn under the stage's policy: `request_id`, `at`, `latency_us`, `variant`, `decision`,
+            `shadows`, the JSON of other versions' scores, and `drawn_unit`, what each was drawn for.
         failures: Requests that got no answer since it began: `version`, `count`.
         outcomes: The frame of `join_outcomes`; a prediction that is not there yet awaits its label.
         standing: The stage.
@@ -101,11 +104,12 @@ def stage_counts(
         windowing: Windows of labels.
         min_coverage: Share of a window's events whose label must be known.
         now: As of when.
+        per: Fields that name a unit, for the words of the decision; empty where each labelled event is one.
 
     Raises:
         MissingColumnsError, ColumnTypeError: A frame lacks a column.
     """
-    check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, LATENCY, VARIANT, DECISION, SHADOWS])
+    check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, LATENCY, VARIANT, DECISION, SHADOWS, UNIT])
     check_columns(outcomes, OUTCOMES, [REQUEST_ID, LABEL, TRUTH, JUDGED])
     ours, theirs = standing.candidate, standing.other
     rows = answers.filter(pl.col(VARIANT).is_in([ours, theirs])).with_columns(
@@ -115,9 +119,15 @@ def stage_counts(
     failed = dict(failures.group_by("version").agg(pl.col(COUNT).sum()).iter_rows())
     is_shadow = standing.share <= 0
     is_paired = is_shadow or standing.is_compared
-    loss, wrong = (_compared(known, standing, price, is_paired) for price in (costs, None))
+    sides = [known.drop_nulls(one) for one in (_OURS, _THEIRS)]
+    if not is_paired:
+        sides = [one.filter(pl.col(VARIANT) == name) for one, name in zip(sides, (ours, theirs), strict=True)]
+    both = known.drop_nulls([_OURS, _THEIRS]) if is_paired else None
+    decided = (_OURS, _THEIRS)
+    loss, wrong = (compared(both, *sides, decided=decided, costs=price, per=per) for price in (costs, None))
+    mistakes = [running(losses_of(side, one, None)) for side, one in zip(sides, decided, strict=True)]
     limit = slow // timedelta(microseconds=1)
-    other = _traffic(rows, theirs, failed, limit, loss.other, wrong.other)
+    other = _traffic(rows, theirs, failed, limit, loss.other, mistakes[1])
     if is_shadow:
         drawn = rows.filter(pl.col(VARIANT) == theirs)
         scored = drawn[_OURS].count()
@@ -125,11 +135,11 @@ def stage_counts(
             version=ours,
             answered=scored,
             failed=drawn.height - scored if ours in thresholds else 0,
-            wrong=wrong.candidate,
+            wrong=mistakes[0],
             loss=loss.candidate,
         )
     else:
-        candidate = _traffic(rows, ours, failed, limit, loss.candidate, wrong.candidate)
+        candidate = _traffic(rows, ours, failed, limit, loss.candidate, mistakes[0])
     return StageCounts(candidate=candidate, other=other, versus=loss, versus_wrong=wrong, windows=windows)
 
 
@@ -184,11 +194,11 @@ def decided_by(version: str, thresholds: Mapping[str, float]) -> pl.Expr:
 def settled_rows(
     rows: pl.DataFrame, outcomes: pl.DataFrame, windowing: Windowing, min_coverage: float, now: datetime
 ) -> tuple[pl.DataFrame, tuple[SettledWindow, ...]]:
-    """The labelled rows of the windows that count, and what is known of each window."""
+    """The labelled rows of the windows that count, each with its window's number, and what is known of each window."""
     told = outcomes.select(REQUEST_ID, LABEL, TRUTH, JUDGED)
     events = rows.join(told, on=REQUEST_ID, how="left").filter(pl.col(JUDGED).fill_null(True))
     events = events.filter(pl.col(TRUTH).fill_null(Truth.PENDING.value) != Truth.NONE.value)
-    kept, windows = [events.clear()], []
+    kept, windows = [_numbered(events.clear(), 0)], []
     for span, part in occupied(events, AT, windowing):  # one answer about a time long past is one window more, no error
         known = part.filter(pl.col(TRUTH) == Truth.KNOWN.value)
         is_settled = span.end <= now and known.height >= min_coverage * part.height
@@ -196,23 +206,59 @@ def settled_rows(
             SettledWindow(start=span.start, events=part.height, labelled=known.height, is_settled=is_settled)
         )
         if is_settled:
-            kept.append(known)
+            kept.append(_numbered(known, len(windows)))
     return pl.concat(kept), tuple(windows)
 
 
-def _compared(known: pl.DataFrame, standing: Standing, costs: DecisionCosts | None, is_paired: bool) -> Versus:
-    ours, theirs = known.drop_nulls(_OURS), known.drop_nulls(_THEIRS)
-    if not is_paired:
-        ours = ours.filter(pl.col(VARIANT) == standing.candidate)
-        theirs = theirs.filter(pl.col(VARIANT) == standing.other)
-    both = known.drop_nulls([_OURS, _THEIRS]) if is_paired else known.clear()
-    differences = losses_of(both, _OURS, costs) - losses_of(both, _THEIRS, costs)
+def _numbered(rows: pl.DataFrame, window: int) -> pl.DataFrame:
+    return rows.with_columns(pl.lit(window, pl.Int32).alias(_WINDOW))
+
+
+def compared(
+    both: pl.DataFrame | None,
+    ours: pl.DataFrame,
+    theirs: pl.DataFrame,
+    *,
+    decided: tuple[str, str],
+    costs: DecisionCosts | None,
+    per: tuple[str, ...],
+) -> Versus:
+    """How two versions compare, each unit counted once.
+
+    Args:
+        both: Rows of `settled_rows` that both decided about; None where each has requests of its own.
+        ours: Those of the candidate.
+        theirs: Those of the other one.
+        decided: The columns of their decisions.
+        costs: The business metric; None takes 1 for a wrong decision.
+        per: Fields that name a unit; empty where each labelled event is one.
+    """
+    mine, others = decided
+    shared = ours.clear() if both is None else both
+    differences = losses_of(shared, mine, costs) - losses_of(shared, others, costs)
     return Versus(
-        is_paired=is_paired,
-        differences=running((differences + 1) / 2),
-        candidate=running(losses_of(ours, _OURS, costs)),
-        other=running(losses_of(theirs, _THEIRS, costs)),
+        is_paired=both is not None,
+        per=per,
+        differences=running(by_unit(shared, (differences + 1) / 2)),
+        candidate=running(by_unit(ours, losses_of(ours, mine, costs))),
+        other=running(by_unit(theirs, losses_of(theirs, others, costs))),
     )
+
+
+def by_unit(rows: pl.DataFrame, values: np.ndarray) -> np.ndarray:
+    """One outcome a unit, from 0 to 1: the mean of its values in the first settled window that has any.
+
+    What is drawn is a unit with all its requests, which are alike: they are one outcome of a sequential test, not as many. A later
+    window of the same unit adds nothing and changes nothing, so that each outcome counts once, at every look. Rows whose unit nobody
+    may know are left out.
+
+    Args:
+        rows: Of `settled_rows`, of one version.
+        values: `[rows]`.
+    """
+    found = rows.select(UNIT, _WINDOW).with_columns(pl.Series("value", values, pl.Float64)).drop_nulls(UNIT)
+    first = found.filter(pl.col(_WINDOW) == pl.col(_WINDOW).min().over(UNIT))
+    return first.group_by(UNIT, maintain_order=True).agg(pl.col("value").mean())["value"].to_numpy()
 
 
 def losses_of(rows: pl.DataFrame, decision: str, costs: DecisionCosts | None) -> np.ndarray:

@@ -96,6 +96,37 @@ def test_an_ordered_test_reports_each_version_and_ends_by_a_person_alone(ordered
     assert scene.statement()["policy"] == AB
 
 
+@pytest.mark.parametrize(("promoted", "before"), [("1.9.0", LIVE), ("1.10.0", LIVE), ("1.10.0", "1.9.0")])
+def test_the_control_was_live_before_or_was_promoted(tmp_path: Path, promoted: str, before: str) -> None:
+    """A statement holds shares sorted as text, where 1.10.0 comes before 1.9.0."""
+    scene = RolloutScene(tmp_path, HELD)
+    scene.version(before)
+    scene.give(OrderKind.HOLD)
+    for version in ("1.9.0", "1.10.0"):
+        if version != before:
+            scene.version(version)
+    policy = {"kind": "ab-test", "shares": {"1.9.0": 0.5, "1.10.0": 0.5}, "salt": "x"}
+    scene.give(OrderKind.PROMOTE, promoted, policy=policy)
+    scene.build()
+    scene.settle()
+    standing = scene.experiment()["evidence"]["standing"]
+    control = before if before != LIVE else promoted
+    assert standing["control"] == control
+    assert standing["arms"] == [control, *({"1.9.0", "1.10.0"} - {control})]
+
+
+def test_arms_stand_in_the_order_of_versions(ordered: Ordered) -> None:
+    scene = ordered(None)
+    scene.give(OrderKind.HOLD)
+    for version in ("1.9.0", "1.10.0"):
+        scene.version(version)
+    shares = dict.fromkeys((LIVE, "1.10.0", "1.9.0"), 1 / 3)
+    scene.give(OrderKind.PROMOTE, "1.10.0", policy={"kind": "ab-test", "shares": shares, "salt": "x"})
+    scene.build()
+    scene.settle()
+    assert scene.experiment()["evidence"]["standing"]["arms"] == [LIVE, "1.9.0", "1.10.0"]
+
+
 def test_a_split_that_is_not_the_declared_one_is_a_warning(ordered: Ordered) -> None:
     scene = ordered(AB)
     scene.answers(range(600), {order: NEW if order % 4 else LIVE for order in range(600)}, propensity=0.5)

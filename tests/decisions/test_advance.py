@@ -132,6 +132,16 @@ def test_a_promise_of_accuracy_counts_where_nothing_is_compared() -> None:
     assert decided(WATCH, candidate=wrong, wrong_allowed=0.25) == ("wait", "watch"), "weather makes both wrong"
 
 
+def test_a_promise_of_accuracy_counts_customers_where_they_are_drawn() -> None:
+    """A thousand decisions about four customers are four outcomes."""
+    alone = replace(WATCH, is_compared=False)
+    wrong = Traffic(version="2.0.0", answered=2_000, wrong=mean(1_000, 0.4))
+    given = {"candidate": wrong, "versus": Versus(is_paired=False), "wrong_allowed": 0.25}
+    few, many = (Versus(is_paired=False, per=("customer",), candidate=mean(count, 0.4)) for count in (4, 1_000))
+    assert decided(alone, **given, versus_wrong=few) == ("wait", "watch")
+    assert decided(alone, **given, versus_wrong=many) == ("abort", "accuracy")
+
+
 def test_the_accuracy_of_the_version_before_counts_where_its_windows_are_known() -> None:
     alone = replace(WATCH, is_compared=False)
     wrong = Traffic(version="2.0.0", answered=2_000, wrong=mean(1_000, 0.4))

@@ -1,6 +1,8 @@
 """A report on versions that answered side by side is right as often as it says, and sees a broken split."""
 
+import itertools
 import json
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -19,8 +21,10 @@ from headwater.monitoring import (
     MonitoringRuleError,
     experiment_report,
     sample_ratio,
+    sample_ratio_of_parts,
 )
 from headwater.monitoring._intervals import newcombe, wilson
+from headwater.monitoring._sample_ratio import _log_evidence
 from serving.policies import ABTest, assign
 from tests.monitoring.scenario import START, outcomes
 
@@ -110,25 +114,58 @@ def test_the_rows_needed_grow_with_rows_that_are_alike() -> None:
     assert alike.power == pytest.approx(alone.power, abs=0.01)
 
 
-@given(st.lists(st.integers(0, 3_000), min_size=2, max_size=5).filter(any), st.data())
-@settings(max_examples=80, deadline=None)
-def test_the_sample_ratio_is_scipys_chi_squared(counts: list[int], data: st.DataObject) -> None:
-    weights = data.draw(st.lists(st.integers(1, 9), min_size=len(counts), max_size=len(counts)))
+@given(st.integers(1, 12), st.lists(st.integers(1, 9), min_size=2, max_size=3))
+@settings(max_examples=40, deadline=None)
+def test_the_evidence_against_a_fair_split_is_one_on_average(units: int, weights: list[int]) -> None:
+    """Counted over every way in which the units can fall: then it is ever 1,000 with a chance of 0.1% at most (Ville 1939)."""
     shares = {str(n): weight / sum(weights) for n, weight in enumerate(weights)}
-    found = sample_ratio({str(n): count for n, count in enumerate(counts)}, shares)
-    expected = stats.chisquare(counts, [share * sum(counts) for share in shares.values()]).pvalue
-    assert found.p_value == pytest.approx(expected, abs=1e-9)
-    assert found.mismatch == (found.p_value is not None and found.p_value < 0.001)
+    mean = 0.0
+    for counts in itertools.product(range(units + 1), repeat=len(shares)):
+        if sum(counts) == units:
+            chance = float(stats.multinomial.pmf(counts, units, list(shares.values())))
+            mean += chance * math.exp(_log_evidence(list(zip(counts, shares.values(), strict=True))))
+    assert mean == pytest.approx(1, abs=1e-6)
 
 
-def test_a_fair_split_raises_no_alarm_and_a_leak_does() -> None:
+def test_one_unit_breaks_no_split() -> None:
+    for share in (0.01, 0.05, 0.5):
+        found = sample_ratio({"new": 1}, {"new": share, "old": 1 - share})
+        assert (found.p_value, found.mismatch) == (pytest.approx(1), False)
+
+
+@pytest.mark.parametrize("runs", [100, pytest.param(4_000, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("share", [0.05, 0.25, 0.5])
+def test_a_fair_split_is_seldom_called_broken_however_often_one_looks(share: float, runs: int) -> None:
+    """A chi-squared test that is looked at so alarms in 9% of the splits with a share of 5%."""
+    draw, alarms, looks = np.random.default_rng(int(100 * share)), 0, range(20, 5_000, 60)
+    for _ in range(runs):
+        got = np.cumsum(draw.random(5_000) < share)
+        alarms += any(
+            sample_ratio({"new": int(got[n]), "old": n + 1 - int(got[n])}, {"new": share, "old": 1 - share}).mismatch
+            for n in (0, 1, 2, 5, *looks)
+        )
+    assert alarms <= stats.binom.isf(0.001, runs, 0.001)
+
+
+def test_a_split_that_leaks_is_called_broken() -> None:
     shares = {"a": 0.5, "b": 0.5}
-    draw = np.random.default_rng(1)
-    first = draw.binomial(20_000, 0.5, 2_000)
-    alarms = [sample_ratio({"a": int(n), "b": 20_000 - int(n)}, shares).mismatch for n in first]
-    assert sum(alarms) <= 8  # two are expected
     # A well-known one: 821,588 against 815,482 users (Fabijan et al. 2019).
     assert sample_ratio({"a": 821_588, "b": 815_482}, shares).mismatch
+    assert sample_ratio({"a": 20}, shares).mismatch, "few are enough for what is grossly wrong"
+    assert sample_ratio({"a": 20_900, "b": 19_100}, shares).mismatch
+
+
+def test_shares_that_change_are_judged_each_by_what_was_drawn_from_them() -> None:
+    first, then = {"a": 0.9, "b": 0.1}, {"a": 0.1, "b": 0.9}
+    fair = sample_ratio_of_parts([({"a": 900, "b": 100}, first), ({"a": 100, "b": 900}, then)])
+    assert (dict(fair.observed), fair.expected, fair.mismatch) == (
+        {"a": 1_000, "b": 1_000},
+        pytest.approx({"a": 1_000, "b": 1_000}),
+        False,
+    )
+    swapped = sample_ratio_of_parts([({"a": 100, "b": 900}, first), ({"a": 900, "b": 100}, then)])
+    assert swapped.mismatch, "its sums look fair"
+    assert sample_ratio_of_parts([]).p_value is None
 
 
 def test_a_broken_split_is_judged_by_nobody() -> None:

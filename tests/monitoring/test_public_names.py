@@ -79,6 +79,7 @@ def test_the_public_names_are_these() -> None:
             "price_of",
             "rows_for_proportions",
             "sample_ratio",
+            "sample_ratio_of_parts",
             "service_windows",
             "stage_counts",
             "traffic_before",
