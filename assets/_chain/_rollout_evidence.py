@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from assets._chain._evaluation import EVALUATION_FILE
 from assets._chain._paths import ChainPaths
-from assets._chain._rollout_rows import StageRows, key_of, stage_rows
+from assets._chain._rollout_rows import StageRows, key_of, of_watch, stage_rows
 from assets._chain._rollout_standing import standing_of
 from assets._chain._rules_of_requests import drawn_by, levels_of
 from headwater.decisions import RolloutEvidence, Standing, Versus
@@ -25,6 +26,9 @@ _FEW_WINDOWS: Final = 3
 def rollout_evidence(inputs: Inputs, product: Product, *, watched: str = "") -> RolloutEvidence:
     """What a decision about the product's rollout looks at.
 
+    Of a watch that is over and that nobody looked at since, what came in last is there to be judged: then both `standing` and `watched`
+    are told.
+
     Args:
         inputs: As the decision reads them.
         product: The product.
@@ -34,17 +38,20 @@ def rollout_evidence(inputs: Inputs, product: Product, *, watched: str = "") -> 
     if stood.standing is None:
         return RolloutEvidence(standing=None, idle=stood.idle)
     if stood.standing.since_commit == watched:
-        return _over(stood.standing)
+        return over(stood.standing)
     rows = stage_rows(inputs, product, stood)
     if rows is None:
         return RolloutEvidence(standing=stood.standing)
     rules, standing = product.rollout.rules, stood.standing
     is_watched = standing.is_watch and not standing.is_compared
-    is_over = is_watched and rows.first is not None and rows.now - rows.first >= rules.watch
-    return _over(standing) if is_over else _measured(inputs, product, standing, rows)
+    if not is_watched or rows.first is None or rows.now - rows.first < rules.watch:
+        return _measured(inputs, product, standing, rows)
+    rows = of_watch(rows, watch=rules.watch, windowing=windowing_of(product))
+    return replace(_measured(inputs, product, standing, rows), watched=standing.since_commit)
 
 
-def _over(standing: Standing) -> RolloutEvidence:
+def over(standing: Standing) -> RolloutEvidence:
+    """Of a watch that was looked at to its end, and that nothing came of."""
     said = f"{standing.candidate} answers everything, and its watch is over."
     return RolloutEvidence(standing=None, idle=said, watched=standing.since_commit)
 

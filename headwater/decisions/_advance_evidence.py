@@ -157,7 +157,7 @@ class RolloutEvidence:
     Attributes:
         standing: The stage; None when there is nothing to decide.
         idle: Then why not.
-        watched: Then the commit that began a watch that is over; empty without.
+        watched: The commit that began a watch that is over; empty without. With `standing`, its end was not looked at yet.
         now: The newest instant that the requests since the stage began, and their labels, know of; None where there are none.
         first: Newest prediction time of any request when the first one since the stage began came in; None without one.
         seen: Requests since the stage began, under whatever policy.

@@ -414,6 +414,69 @@ def test_a_watch_that_is_over_stays_over_and_changes_nothing(begun: Begun) -> No
     assert [one.status for one in scene.settle()][3:] == [Status.UNCHANGED] * 4
 
 
+def test_what_failed_with_the_requests_that_end_a_watch_goes_back(begun: Begun) -> None:
+    """A product that is asked once a week: with the second week's requests the watch was over, and nobody looked at them."""
+    scene = begun(Rollout(rules=RULES))
+    scene.answers(range(200), NEW)
+    scene.settle()
+    assert said(scene) == ("wait", "watch")
+    scene.failures(NEW, 5_000)
+    scene.answers(range(200, 205), NEW, at=AT + 7 * DAY + timedelta(minutes=3))
+    scene.settle()
+    assert said(scene) == ("abort", "errors"), scene.decision()["reason"]
+    found = scene.decision()["evidence"]["candidate"]
+    assert (found["answered"], found["failed"]) == (205, 5_000)
+    assert (scene.statement()["version"], list(scene.statement()["barred"])) == (LIVE, [NEW])
+
+
+def test_labels_that_come_in_later_than_a_watch_lasts_are_judged_by_the_look_that_ends_it(tmp_path: Path) -> None:
+    scene = RolloutScene(tmp_path, Rollout(rules=RULES))
+    scene.version(LIVE)
+    for day in range(5):
+        scene.answers(range(day * 100, day * 100 + 100), LIVE, at=AT + day * DAY)
+    scene.settle()
+    scene.version(NEW)
+    for day in range(5, 8):
+        scene.answers(range(day * 100, day * 100 + 100), NEW, at=AT + day * DAY)
+    rows = [(order, AT + order // 100 * DAY, 1 if order < 500 else 0) for order in range(800)]
+    scene.label((order, at, truth, at + 2 * DAY) for order, at, truth in rows if order < 500)
+    scene.settle()
+    assert said(scene) == ("wait", "watch"), scene.decision()["reason"]
+    scene.label((order, at, truth, at + (2 if order < 500 else 9) * DAY) for order, at, truth in rows)
+    scene.settle()
+    assert said(scene) == ("abort", "accuracy"), scene.decision()["reason"]
+    assert (scene.statement()["version"], list(scene.statement()["barred"])) == (LIVE, [NEW])
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_look_long_after_a_watch_judges_the_time_of_the_watch_alone(begun: Begun, is_early: bool) -> None:
+    """The daemon was away for weeks: what went wrong in the watch still sends a version back, what did later does not."""
+    scene = begun(Rollout(rules=RULES))
+    for place, day in enumerate((0, 5, 9, 20)):
+        is_bad = is_early == (day < 8)
+        scene.ahead = day * DAY
+        orders = range(place * 100, place * 100 + 100)
+        scene.answers(orders, NEW, at=AT + day * DAY, latency=30_000_000 if is_bad else 900)
+        scene.failures(NEW, 500 if is_bad else 0)
+    scene.settle()
+    if is_early:
+        assert said(scene) == ("abort", "errors"), scene.decision()["reason"]
+        found = scene.decision()["evidence"]["candidate"]
+        assert (found["answered"], found["slow"], found["failed"]) == (200, 200, 1_000)
+        assert scene.statement()["version"] == LIVE
+    else:
+        assert scene.decision()["reason"] == "1.1.0 answers everything, and its watch is over."
+        assert scene.statement()["version"] == NEW
+
+
+def test_a_first_request_about_the_year_1_ends_a_watch_without_an_error(begun: Begun) -> None:
+    scene = begun(Rollout(rules=RULES))
+    scene.answers([1], NEW, at=datetime(1, 1, 1, tzinfo=UTC))
+    scene.answers([2], NEW)
+    scene.settle()
+    assert said(scene) == ("wait", "idle")
+
+
 def test_waiting_for_the_same_is_put_on_record_once_an_hour(begun: Begun) -> None:
     scene = begun()
     commits = []
