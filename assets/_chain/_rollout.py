@@ -12,7 +12,7 @@ from assets._chain._experiment import DECISION_FILE as EXPERIMENT_FILE
 from assets._chain._experiment import decision_before
 from assets._chain._paths import ChainPaths
 from assets._chain._release import STEP_FILE, read_step
-from assets._chain._rollout_evidence import over, rollout_evidence
+from assets._chain._rollout_evidence import rollout_evidence
 from assets._chain._rollout_page import PAGE_FILE, write_page
 from headwater.decisions import (
     RolloutAction,
@@ -79,11 +79,8 @@ def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     for path in (paths.predictions, paths.outcomes, paths.service_failures):
         inputs.entry(path)
     before = decision_before(inputs, paths.rollout)
-    evidence = rollout_evidence(inputs, product, watched=before["evidence"].get("watched", "") if before else "")
+    evidence = rollout_evidence(inputs, product)
     decision = decide_rollout(rules, evidence)
-    if evidence.standing is not None and evidence.watched and decision.action is not RolloutAction.ABORT:
-        evidence = over(evidence.standing)
-        decision = decide_rollout(rules, evidence)
     document = _document(product, evidence, decision)
     if before is not None and _says_the_same(before, document, rules.recorded_every.total_seconds()):
         document = before

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -23,37 +22,19 @@ if TYPE_CHECKING:
 _FEW_WINDOWS: Final = 3
 
 
-def rollout_evidence(inputs: Inputs, product: Product, *, watched: str = "") -> RolloutEvidence:
-    """What a decision about the product's rollout looks at.
-
-    Of a watch that is over and that nobody looked at since, what came in last is there to be judged: then both `standing` and `watched`
-    are told.
-
-    Args:
-        inputs: As the decision reads them.
-        product: The product.
-        watched: The commit that began a watch of which the decision before knew that it is over: nothing of it is read again.
-    """
+def rollout_evidence(inputs: Inputs, product: Product) -> RolloutEvidence:
+    """What a decision about the product's rollout looks at. Of a watch that is over, what was asked in its time."""
     stood = standing_of(inputs, product)
     if stood.standing is None:
         return RolloutEvidence(standing=None, idle=stood.idle)
-    if stood.standing.since_commit == watched:
-        return over(stood.standing)
     rows = stage_rows(inputs, product, stood)
     if rows is None:
         return RolloutEvidence(standing=stood.standing)
     rules, standing = product.rollout.rules, stood.standing
     is_watched = standing.is_watch and not standing.is_compared
-    if not is_watched or rows.first is None or rows.now - rows.first < rules.watch:
-        return _measured(inputs, product, standing, rows)
-    rows = of_watch(rows, watch=rules.watch, windowing=windowing_of(product))
-    return replace(_measured(inputs, product, standing, rows), watched=standing.since_commit)
-
-
-def over(standing: Standing) -> RolloutEvidence:
-    """Of a watch that was looked at to its end, and that nothing came of."""
-    said = f"{standing.candidate} answers everything, and its watch is over."
-    return RolloutEvidence(standing=None, idle=said, watched=standing.since_commit)
+    if is_watched and rows.first is not None and rows.now - rows.first >= rules.watch:
+        rows = of_watch(rows, watch=rules.watch, windowing=windowing_of(product))
+    return _measured(inputs, product, standing, rows)
 
 
 def _measured(inputs: Inputs, product: Product, standing: Standing, rows: StageRows) -> RolloutEvidence:
