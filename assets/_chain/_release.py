@@ -53,7 +53,15 @@ def release_asset(product: Product) -> Asset:
             paths.release_orders,
             paths.rollout_step,
         ),
-        previous=(paths.release, paths.model, paths.evaluation, paths.model_card, paths.release_orders),
+        previous=(
+            paths.release,
+            paths.model,
+            paths.evaluation,
+            paths.model_card,
+            paths.release_orders,
+            paths.predictions,
+            paths.service_failures,
+        ),
         identity=(RELEASE_FILE,),
         checks=(
             *(
@@ -114,19 +122,24 @@ def _release(inputs: Inputs, folder: Path, *, product: Product) -> Result:
 
 
 def _given(inputs: Inputs, product: Product, versions: Versions, previous: Release | None) -> ReleaseInput:
-    """What the decision looks at: of the orders those that no release has heard."""
+    """What the decision looks at: of the orders those that no release has heard, of requests whether there were any."""
+    from assets._chain._rollout_standing import watched_for  # it reads what is written here
+
     heard = previous.heard if previous else ()
     paths = ChainPaths(product=product.name)
     table = inputs.table(paths.release_orders)
     orders = tuple(order for order in read_orders(table) if order.id not in heard)
     named = {name for order in orders for name in named_versions(order.version, order.policy)}
+    candidate = versions.candidate()
+    is_newer = previous is not None and candidate is not None and candidate.version not in previous.versions
     return ReleaseInput(
         previous=previous,
-        candidate=versions.candidate(),
+        candidate=candidate,
         judged={name: one for name in sorted(named) if (one := versions.judged(name)) is not None},
         orders=orders,
         rollout=product.rollout,
         step=_newest_step(inputs, paths),
+        watched=watched_for(inputs, product, previous) if is_newer else None,
     )
 
 

@@ -79,7 +79,7 @@ def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     for path in (paths.predictions, paths.outcomes, paths.service_failures):
         inputs.entry(path)
     before = decision_before(inputs, paths.rollout)
-    evidence = rollout_evidence(inputs, product, watched=before["evidence"].get("watched", "") if before else "")
+    evidence = rollout_evidence(inputs, product)
     decision = decide_rollout(rules, evidence)
     document = _document(product, evidence, decision)
     if before is not None and _says_the_same(before, document, rules.recorded_every.total_seconds()):

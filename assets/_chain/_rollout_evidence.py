@@ -8,7 +8,7 @@ import polars as pl
 
 from assets._chain._evaluation import EVALUATION_FILE
 from assets._chain._paths import ChainPaths
-from assets._chain._rollout_rows import StageRows, stage_rows
+from assets._chain._rollout_rows import StageRows, of_watch, stage_rows
 from assets._chain._rollout_standing import standing_of
 from assets._chain._rules_of_requests import drawn_by, levels_of
 from headwater.decisions import RolloutEvidence, Standing, Versus
@@ -25,31 +25,19 @@ _BETWEEN: Final = "\x1f"
 _FEW_WINDOWS: Final = 3
 
 
-def rollout_evidence(inputs: Inputs, product: Product, *, watched: str = "") -> RolloutEvidence:
-    """What a decision about the product's rollout looks at.
-
-    Args:
-        inputs: As the decision reads them.
-        product: The product.
-        watched: The commit that began a watch of which the decision before knew that it is over: nothing of it is read again.
-    """
+def rollout_evidence(inputs: Inputs, product: Product) -> RolloutEvidence:
+    """What a decision about the product's rollout looks at. Of a watch that is over, what was asked in its time."""
     stood = standing_of(inputs, product)
     if stood.standing is None:
         return RolloutEvidence(standing=None, idle=stood.idle)
-    if stood.standing.since_commit == watched:
-        return _over(stood.standing)
     rows = stage_rows(inputs, product, stood)
     if rows is None:
         return RolloutEvidence(standing=stood.standing)
     rules, standing = product.rollout.rules, stood.standing
     is_watched = standing.is_watch and not standing.is_compared
-    is_over = is_watched and rows.first is not None and rows.now - rows.first >= rules.watch
-    return _over(standing) if is_over else _measured(inputs, product, standing, rows)
-
-
-def _over(standing: Standing) -> RolloutEvidence:
-    said = f"{standing.candidate} answers everything, and its watch is over."
-    return RolloutEvidence(standing=None, idle=said, watched=standing.since_commit)
+    if is_watched and rows.first is not None and rows.now - rows.first >= rules.watch:
+        rows = of_watch(rows, watch=rules.watch, windowing=windowing_of(product))
+    return _measured(inputs, product, standing, rows)
 
 
 def _measured(inputs: Inputs, product: Product, standing: Standing, rows: StageRows) -> RolloutEvidence:

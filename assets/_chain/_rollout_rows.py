@@ -1,8 +1,8 @@
 """What the lake knows of the requests since a stage of a rollout began, and of the time before it."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -11,12 +11,17 @@ from assets._chain._rollout_standing import Served, Stood, served_under
 from assets._chain._rules_of_requests import drawn_by
 from headwater.product import Inputs, Product
 
+if TYPE_CHECKING:
+    from headwater.monitoring import Windowing
+
 BEFORE: Final = timedelta(days=7)
 """So much of the time before a rollout says what the service was like without it."""
 LONG_BEFORE: Final = timedelta(days=28)
 """So much of the time before says how good decisions were, and by how much days differ."""
 SLACK: Final = timedelta(days=7)
 """By so much a service's clock may be behind the lake's: older records of the stage are not looked for."""
+_OLDEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+"""The calendars of zones do not reach back to the year 1, about which somebody may ask."""
 _ANSWERS: Final = (
     "request_id", "at", "received", "latency_us", "variant", "propensity", "decision", "shadows", "commit",
 )  # fmt: skip
@@ -84,6 +89,24 @@ def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | No
         outcomes=outcomes,
         first=_first(table.filter(~is_seen), answers),
         now=max((one for one in moments if one is not None), default=since),
+    )
+
+
+def of_watch(rows: StageRows, *, watch: timedelta, windowing: "Windowing") -> StageRows:
+    """Of the rows of a watch that is over, those by which it is judged, however long after it somebody looks.
+
+    Answers about the windows that the watch touched count. What failed names no time that it was about: it counts by the service's
+    clock, for as long since the first request, and a window more.
+    """
+    assert rows.first is not None
+    last = max(rows.first + watch, _OLDEST)
+    (span,) = windowing.spans(last, last)
+    came = [one for one in (rows.seen["received"].min(), rows.failures["received"].min()) if one is not None]
+    until: Any = min(came) + watch + windowing.length  # type: ignore[operator]
+    return replace(
+        rows,
+        answers=rows.answers.filter(pl.col("at") < span.end),
+        failed=rows.failed.filter(pl.col("received") < until),
     )
 
 

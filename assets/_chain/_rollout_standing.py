@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from assets._chain._paths import ChainPaths
 from assets._chain._release import RELEASE_FILE
-from headwater.decisions import Release, Standing, policy_versions
+from headwater.decisions import Release, Standing, Watch, policy_versions
 from headwater.lake import Commit
 from headwater.lake.errors import CollectedCommitError, RefNotFoundError
 from headwater.names import RELEASED_FACT, STATEMENT_FACT, InvalidNameError
@@ -154,8 +154,12 @@ def _versions(told: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _not_new(inputs: Inputs, path: str, release: Release, history: _History) -> str:
-    """Why a version that answers everything is not watched, empty when it is."""
+    """Why a version that answers everything is not watched, empty when it is. Where no release said so, an older Headwater wrote it."""
     version = release.version
+    if release.watch is Watch.ON:
+        return ""
+    if release.watch is Watch.OVER:
+        return f"{version} answers everything, and its watch is over."
     if history.before is None:
         return f"{version} was the first version."
     past = _release_at(inputs, path, history.before)
@@ -166,6 +170,21 @@ def _not_new(inputs: Inputs, path: str, release: Release, history: _History) -> 
     if version in past.before:
         return f"{version} was live before, and was gone back to."
     return ""
+
+
+def watched_for(inputs: Inputs, product: Product, release: Release | None) -> timedelta | None:
+    """How long a release has been watched, by the clock of builds; zero where it is not, None where nobody ever asked the product."""
+    paths = ChainPaths(product=product.name)
+    if not any(_has_rows(inputs, path) for path in (paths.predictions, paths.service_failures)):
+        return None
+    if release is None or release.watch is not Watch.ON:
+        return timedelta(0)
+    return max(inputs.started - _history(inputs, paths.release, release).since.created, timedelta(0))
+
+
+def _has_rows(inputs: Inputs, path: str) -> bool:
+    found = inputs.previous(path)
+    return found is not None and bool(found.entry(path).rows)
 
 
 def _release_at(inputs: Inputs, path: str, commit: Commit) -> Release | None:

@@ -300,9 +300,10 @@ def _stage(lake: "Lake", product: str, branch: str, statement: Mapping[str, Any]
     candidate = rolling["candidate"] if rolling else statement["version"]
     is_newest = decided.get("candidate") == candidate and decided["where"] is not None
     if rolling is None:
+        is_unseen = statement.get("watch") == "on" and not is_newest
         return {
-            "stage": decided["where"] if is_newest else "",
-            "stage_waits_for": decided["reason"] if is_newest else "",
+            "stage": decided["where"] if is_newest else "the watch" if is_unseen else "",
+            "stage_waits_for": decided["reason"] if is_newest else "No request was looked at yet." if is_unseen else "",
         }
     share = rolling["stages"][min(rolling["stage"], len(rolling["stages"]) - 1)]
     stage = "watch" if share >= 1 else f"{share:.0%}" if share else "shadow"

@@ -32,7 +32,7 @@ from headwater.decisions._retraining import (
 from headwater.decisions._retraining_evidence import Evidence, Window
 from headwater.decisions._rollout import Rollout, RolloutError, RolloutKind, RolloutRules, RolloutStep, StepAction
 from headwater.decisions._sequential import Effect, RunningMean, effect, exceeds, paired_effect
-from headwater.decisions._statement import Judged, Release, Rolling
+from headwater.decisions._statement import Judged, Release, Rolling, Watch
 
 __all__ = [
     "Action",
@@ -74,6 +74,7 @@ __all__ = [
     "Traffic",
     "TrafficError",
     "Versus",
+    "Watch",
     "Window",
     "chances_of_best",
     "decide_experiment",

@@ -8,6 +8,7 @@ a version decides is asked of settled windows of labels only, by a confidence se
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -291,15 +292,22 @@ def _watched(
     """Nothing is wrong with a version that got everything: its watch goes on or ends."""
     elapsed = evidence.elapsed
     if elapsed is None or elapsed < rules.watch:
-        so_far = "no request yet" if elapsed is None else f"{elapsed} of {rules.watch}"
+        so_far = "no request yet" if elapsed is None else f"{elapsed} of {rules.watch}{_until(rules, evidence)}"
         reason = f"{standing.candidate} answers everything and is watched: {so_far}"
         return compared.decision(RolloutAction.WAIT, RolloutRule.WATCH, reason)
     how = f"; its loss differs by {_shown(compared.loss)}" if compared.versus.labels >= FLOOR else ""
     reason = (
         f"{standing.candidate} was watched for {rules.watch}, {compared.versus.labels} {compared.versus.counted}{how}"
     )
-    action = RolloutAction.ADVANCE if standing.is_compared else RolloutAction.WAIT
-    return compared.decision(action, RolloutRule.WATCH, reason)
+    return compared.decision(RolloutAction.ADVANCE, RolloutRule.WATCH, reason)
+
+
+def _until(rules: RolloutRules, evidence: RolloutEvidence) -> str:
+    """Until when a watch goes on; empty where no calendar reaches so far."""
+    first = evidence.first
+    if first is None or datetime.max.replace(tzinfo=UTC) - first < rules.watch:
+        return ""
+    return f", until requests are about {(first + rules.watch).isoformat(timespec='minutes')}"
 
 
 def _shown(effect: Effect) -> str:

@@ -165,7 +165,6 @@ class RolloutEvidence:
     Attributes:
         standing: The stage; None when there is nothing to decide.
         idle: Then why not.
-        watched: Then the commit that began a watch that is over; empty without.
         now: The newest instant that the requests since the stage began, and their labels, know of; None where there are none.
         first: Newest prediction time of any request when the first one since the stage began came in; None without one.
         seen: Requests since the stage began, under whatever policy.
@@ -188,7 +187,6 @@ class RolloutEvidence:
 
     standing: Standing | None
     idle: str = ""
-    watched: str = ""
     now: datetime | None = None
     first: datetime | None = None
     seen: int = 0
@@ -224,11 +222,7 @@ class RolloutEvidence:
     def to_json(self) -> dict[str, Any]:
         """JSON values, to be kept with the decision."""
         if self.standing is None:
-            return {
-                "standing": None,
-                "idle": self.idle,
-                "watched": self.watched,
-            }  # the same however many requests come in
+            return {"standing": None, "idle": self.idle}  # the same however many requests come in
         plain = (
             "seen",
             "unsettled",

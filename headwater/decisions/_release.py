@@ -6,6 +6,7 @@ A promote or a roll-back is a choice over the newest version too: that one stays
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Final
 
 from headwater.decisions._entry import entry_policy, joins
@@ -19,8 +20,8 @@ from headwater.decisions._policies import (
     policy_versions,
     shadowed,
 )
-from headwater.decisions._rollout import Rollout, RolloutStep, StepAction
-from headwater.decisions._statement import Judged, Release, Rolling
+from headwater.decisions._rollout import Rollout, RolloutRules, RolloutStep, StepAction
+from headwater.decisions._statement import Judged, Release, Rolling, Watch
 from headwater.errors import HeadwaterError
 
 ROLLOUT: Final = "rollout"
@@ -62,6 +63,8 @@ class ReleaseInput:
         orders: Orders, in any order; those that `previous` heard do nothing again.
         rollout: How the product lets a new version in. A rollout in progress keeps the stages that it began with.
         step: The newest decision about a version in service, None without one.
+        watched: How long, by the clock of builds, the live version has been watched; None where nobody ever asked the product:
+            there nothing waits for the end of a watch.
     """
 
     previous: Release | None
@@ -70,6 +73,7 @@ class ReleaseInput:
     orders: tuple[Order, ...] = ()
     rollout: Rollout = field(default_factory=Rollout)
     step: RolloutStep | None = None
+    watched: timedelta | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back, to be kept with the decision."""
@@ -80,12 +84,14 @@ class ReleaseInput:
             "orders": [order.to_json() for order in self.orders],
             "rollout": self.rollout.to_json(),
             "step": self.step.to_json() if self.step is not None else None,
+            "watched": self.watched.total_seconds() if self.watched is not None else None,
         }
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "ReleaseInput":
         """The input that `to_json` wrote."""
         previous, candidate, step = raw["previous"], raw["candidate"], raw["step"]
+        watched = raw.get("watched")
         return cls(
             previous=Release.from_json(previous) if previous is not None else None,
             candidate=Judged.from_json(candidate) if candidate is not None else None,
@@ -93,6 +99,7 @@ class ReleaseInput:
             orders=tuple(Order.from_json(order) for order in raw["orders"]),
             rollout=Rollout.from_json(raw["rollout"]),
             step=RolloutStep.from_json(step) if step is not None else None,
+            watched=timedelta(seconds=watched) if watched is not None else None,
         )
 
 
@@ -125,7 +132,7 @@ def next_release(given: ReleaseInput) -> NextRelease:
     now, chosen = _hear(now, fresh, candidate, given.judged)
     stepped = _step(now, given.step, chosen=chosen)
     has_acted = bool(fresh) or stepped != now
-    now = _settle(stepped, candidate, given.rollout, has_acted=has_acted)
+    now = _settle(stepped, candidate, given.rollout, has_acted=has_acted, watched=_watched(given, stepped))
     if previous is None or now.versions != stepped.versions:
         chosen |= {candidate.version} if candidate is not None else set()
     old = frozenset(previous.versions) if previous is not None else frozenset()
@@ -328,6 +335,8 @@ def _step(now: Release, step: RolloutStep | None, *, chosen: Collection[str] = (
         return now if now.held else replace(_learned(now, step), step=step.id)
     rolling = now.rollout if now.rollout is not None and now.rollout.candidate == step.candidate else None
     if step.action is StepAction.ADVANCE:
+        if _ends_watch(now, step):
+            return replace(now, watch=Watch.OVER, step=step.id)
         if now.held:
             return now
         if rolling is not None and rolling.share == step.share:
@@ -335,6 +344,11 @@ def _step(now: Release, step: RolloutStep | None, *, chosen: Collection[str] = (
     elif step.candidate in now.versions and (to := now.back_to()) is not None and to != step.candidate:
         now = _back(now, to, f"rolled back by itself: {step.reason}", reason=step.reason, actor=ROLLOUT)
     return replace(now, step=step.id)
+
+
+def _ends_watch(now: Release, step: RolloutStep) -> bool:
+    """Whether a step is the end of a watch in which nobody scores beside the live version. Nothing else goes live by it: no hold is against it."""
+    return now.is_whole and step.candidate == now.version and step.share >= 1
 
 
 def _learned(now: Release, step: RolloutStep) -> Release:
@@ -354,12 +368,20 @@ def _staged(now: Release, rolling: Rolling, *, reason: str, actor: str = "") -> 
     return now.live(live, policy, reason=reason, actor=actor, rollout=None if rolling.is_done else rolling)
 
 
-def _settle(now: Release, candidate: Judged | None, rollout: Rollout, *, has_acted: bool) -> Release:
+def _watched(given: ReleaseInput, now: Release) -> timedelta | None:
+    """How long what is live now has been watched: what goes live with this build, not yet."""
+    is_new = given.previous is None or (given.previous.version, given.previous.policy) != (now.version, now.policy)
+    return timedelta(0) if is_new and given.watched is not None else given.watched
+
+
+def _settle(
+    now: Release, candidate: Judged | None, rollout: Rollout, *, has_acted: bool, watched: timedelta | None
+) -> Release:
     """The release with the newest version taken, or with the reason why that one waits."""
     now = replace(now, waits="", waits_for="")
     if candidate is None or candidate.version in now.versions:
         return now
-    if why := _hindrance(now, candidate, rollout, has_acted=has_acted):
+    if why := _hindrance(now, candidate, rollout, has_acted=has_acted, watched=watched):
         return replace(now, waits=candidate.version, waits_for=why)
     replaced = now.version if rollout.keep_replaced else ""
     kind = str(rollout.kind) if rollout.is_experiment else ""
@@ -372,11 +394,11 @@ def _settle(now: Release, candidate: Judged | None, rollout: Rollout, *, has_act
     return _staged(now, begun, reason=reason)
 
 
-def _hindrance(now: Release, candidate: Judged, rollout: Rollout, *, has_acted: bool) -> str:
+def _hindrance(now: Release, candidate: Judged, rollout: Rollout, *, has_acted: bool, watched: timedelta | None) -> str:
     """Why the newest version is not taken; empty when it is.
 
-    A newer version waits for the end of a rollout in progress: replacing it would throw its evidence away, and a product that trains
-    more often than it rolls out would never finish a rollout.
+    A newer version waits for the end of a rollout in progress, and of a watch: replacing it would throw its evidence away, and a
+    product that trains more often than it rolls out would never finish a rollout.
     """
     version = candidate.version
     for word, why in (("retired", now.retired), ("barred", now.barred), ("deprecated", now.deprecated)):
@@ -386,7 +408,22 @@ def _hindrance(now: Release, candidate: Judged, rollout: Rollout, *, has_acted: 
         return now.held
     if now.rollout is not None and not joins(rollout, now):
         return f"the rollout of {now.rollout.candidate} goes on"
+    if goes_on := _watch_goes_on(now, rollout.rules, watched):
+        return goes_on
     if now.is_ordered:
         return f"{now.actor} ordered the policy {now.policy['kind']}: {now.reason}"
     # With nothing else to say, the failing version is proposed, so that the refusal is on record with its verdicts.
     return candidate.problem if has_acted else ""
+
+
+def _watch_goes_on(now: Release, rules: RolloutRules, watched: timedelta | None) -> str:
+    """That the live version is watched still; empty when nothing waits for that.
+
+    What came in meanwhile would be gone back to with it, or be barred in its place. A service that is asked no more, or about the same
+    time again and again, never ends a watch: `max_wait` does, by the clock of builds.
+    """
+    longest = max(rules.watch, rules.max_wait)
+    is_waited_for = watched is not None and watched < longest and rules.watch > timedelta(0)
+    if now.watch is not Watch.ON or not is_waited_for or now.back_to() is None:
+        return ""
+    return f"the watch of {now.version} goes on, for {rules.watch} of its requests' time, and is waited for {longest} at the longest"

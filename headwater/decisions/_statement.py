@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 from headwater.decisions._policies import ALL_AT_ONCE, all_at_once, policy_traffic, policy_versions
@@ -89,6 +90,17 @@ class Rolling:
         return cls(**{**raw, "stages": tuple(raw["stages"])})
 
 
+class Watch(StrEnum):
+    """Whether a version that answers everything, and beside which nobody scores, is watched.
+
+    Such as came live first or by a roll-back never is.
+    """
+
+    NONE = ""
+    ON = "on"
+    OVER = "over"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Release:
     """What is live of a product, and what was decided about its versions.
@@ -101,6 +113,7 @@ class Release:
         order: Id of the order that caused it, None without one.
         is_ordered: Whether a person set a policy of several versions: it stands until a person ends it.
         rollout: The rollout in progress, None without one.
+        watch: Whether the live version, which came in by none or by one that is done, is watched.
         before: Versions that answered everything before, oldest first: where a roll-back goes.
         barred: Versions that never go live by themselves again, with the reason.
         deprecated: Versions that callers are warned of, with the reason.
@@ -120,6 +133,7 @@ class Release:
     order: str | None = None
     is_ordered: bool = False
     rollout: Rolling | None = None
+    watch: Watch = Watch.NONE
     before: tuple[str, ...] = ()
     barred: Mapping[str, str] = field(default_factory=dict)
     deprecated: Mapping[str, str] = field(default_factory=dict)
@@ -156,13 +170,24 @@ class Release:
 
     def live(self, version: str, policy: Mapping[str, Any], *, reason: str, **more: Any) -> "Release":
         """The same release with other versions live; what alone was live can be rolled back to."""
-        is_watched = (
-            self.rollout is not None and self.rollout.is_watch
-        )  # it answers everything, and another one scores beside it
-        is_left = (is_watched and version != self.version) or (self.is_whole and policy != self.policy)
+        is_left = (self._is_compared and version != self.version) or (self.is_whole and policy != self.policy)
         before = (*self.before, self.version) if is_left else self.before
         fields: dict[str, Any] = {"actor": "", "order": None, "is_ordered": False, "rollout": None, "before": before}
+        fields["watch"] = self._watch(version, policy)
         return replace(self, version=version, policy=policy, reason=reason, **{**fields, **more})
+
+    @property
+    def _is_compared(self) -> bool:
+        """Whether the live version is watched while what it replaced scores beside it."""
+        return self.rollout is not None and self.rollout.is_watch
+
+    def _watch(self, version: str, policy: Mapping[str, Any]) -> Watch:
+        """The watch of what goes live next."""
+        if policy["kind"] != ALL_AT_ONCE or version in self.before:
+            return Watch.NONE
+        if version == self.version:
+            return Watch.OVER if self._is_compared else Watch.NONE
+        return Watch.ON
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back: the decided part of a release's statement."""
@@ -175,6 +200,7 @@ class Release:
             "order": self.order,
             "is_ordered": self.is_ordered,
             "rollout": None if self.rollout is None else self.rollout.to_json(),
+            "watch": self.watch.value,
             "before": list(self.before),
             "barred": dict(self.barred),
             "deprecated": dict(self.deprecated),
@@ -195,4 +221,5 @@ class Release:
         known = {name: raw[name] for name in cls.__dataclass_fields__ if name in raw}
         known |= {name: tuple(raw.get(name, ())) for name in ("before", "heard")}
         rollout = None if rolling is None else Rolling.from_json(rolling)
+        known["watch"] = Watch(raw.get("watch", Watch.NONE))
         return cls(**{"reason": "", **known, "policy": policy, "rollout": rollout})

@@ -306,7 +306,8 @@ def test_a_past_that_is_played_again_has_its_own_time(tmp_path: Path) -> None:
     for order, days in ((2, 0), (3, 6), (4, 7)):
         scene.answers([order], NEW, at=AT + days * DAY)
         scene.settle()
-        assert said(scene) == ("wait", "watch" if days < 7 else "idle"), days
+        assert said(scene) == ("wait" if days < 7 else "advance", "watch"), days
+    scene.settle()
     assert "its watch is over" in scene.decision()["reason"]
 
 
@@ -406,12 +407,131 @@ def test_a_watch_that_is_over_stays_over_and_changes_nothing(begun: Begun) -> No
     scene.answers(range(10), NEW)
     scene.settle()
     assert said(scene) == ("wait", "watch")
+    assert scene.decision()["reason"].endswith(
+        "0:00:00 of 7 days, 0:00:00, until requests are about 2013-03-17T07:00+00:00."
+    )
     scene.answers([20], NEW, at=AT + 8 * DAY)
+    scene.settle()
+    assert (said(scene), scene.statement()["watch"]) == (("advance", "watch"), "over")
+    assert scene.decision()["reason"] == "1.1.0 was watched for 7 days, 0:00:00, 0 labels."
+    assert scene.statement()["version"] == NEW
     scene.settle()
     assert scene.decision()["reason"] == "1.1.0 answers everything, and its watch is over."
     scene.answers(range(30, 40), NEW)
     scene.failures(NEW, 50)
     assert [one.status for one in scene.settle()][3:] == [Status.UNCHANGED] * 4
+
+
+def test_what_failed_with_the_requests_that_end_a_watch_goes_back(begun: Begun) -> None:
+    """A product that is asked once a week: with the second week's requests the watch was over, and nobody looked at them."""
+    scene = begun(Rollout(rules=RULES))
+    scene.answers(range(200), NEW)
+    scene.settle()
+    assert said(scene) == ("wait", "watch")
+    scene.failures(NEW, 5_000)
+    scene.answers(range(200, 205), NEW, at=AT + 7 * DAY + timedelta(minutes=3))
+    scene.settle()
+    assert said(scene) == ("abort", "errors"), scene.decision()["reason"]
+    found = scene.decision()["evidence"]["candidate"]
+    assert (found["answered"], found["failed"]) == (205, 5_000)
+    assert (scene.statement()["version"], list(scene.statement()["barred"])) == (LIVE, [NEW])
+
+
+def test_labels_that_come_in_later_than_a_watch_lasts_are_judged_by_the_look_that_ends_it(tmp_path: Path) -> None:
+    scene = RolloutScene(tmp_path, Rollout(rules=RULES))
+    scene.version(LIVE)
+    for day in range(5):
+        scene.answers(range(day * 100, day * 100 + 100), LIVE, at=AT + day * DAY)
+    scene.settle()
+    scene.version(NEW)
+    for day in range(5, 8):
+        scene.answers(range(day * 100, day * 100 + 100), NEW, at=AT + day * DAY)
+    rows = [(order, AT + order // 100 * DAY, 1 if order < 500 else 0) for order in range(800)]
+    scene.label((order, at, truth, at + 2 * DAY) for order, at, truth in rows if order < 500)
+    scene.settle()
+    assert said(scene) == ("wait", "watch"), scene.decision()["reason"]
+    scene.label((order, at, truth, at + (2 if order < 500 else 9) * DAY) for order, at, truth in rows)
+    scene.settle()
+    assert said(scene) == ("abort", "accuracy"), scene.decision()["reason"]
+    assert (scene.statement()["version"], list(scene.statement()["barred"])) == (LIVE, [NEW])
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_look_long_after_a_watch_judges_the_time_of_the_watch_alone(begun: Begun, is_early: bool) -> None:
+    """The daemon was away for weeks: what went wrong in the watch still sends a version back, what did later does not."""
+    scene = begun(Rollout(rules=RULES))
+    for place, day in enumerate((0, 5, 9, 20)):
+        is_bad = is_early == (day < 8)
+        scene.ahead = day * DAY
+        orders = range(place * 100, place * 100 + 100)
+        scene.answers(orders, NEW, at=AT + day * DAY, latency=30_000_000 if is_bad else 900)
+        scene.failures(NEW, 500 if is_bad else 0)
+    scene.settle()
+    if is_early:
+        assert said(scene) == ("abort", "errors"), scene.decision()["reason"]
+        found = scene.decision()["evidence"]["candidate"]
+        assert (found["answered"], found["slow"], found["failed"]) == (200, 200, 1_000)
+        assert scene.statement()["version"] == LIVE
+    else:
+        assert said(scene) == ("advance", "watch"), scene.decision()["reason"]
+        assert (scene.statement()["version"], scene.statement()["watch"]) == (NEW, "over")
+
+
+def test_a_first_request_about_the_year_1_ends_a_watch_without_an_error(begun: Begun) -> None:
+    scene = begun(Rollout(rules=RULES))
+    scene.answers([1], NEW, at=datetime(1, 1, 1, tzinfo=UTC))
+    scene.answers([2], NEW)
+    scene.settle()
+    assert said(scene) == ("advance", "watch")
+
+
+def test_a_newer_version_waits_for_the_end_of_a_watch_and_then_comes_in(begun: Begun) -> None:
+    """It came in beside the watched version, which nothing could then be gone back from: its failures barred the newer one."""
+    scene = begun(Rollout(kind=RolloutKind.SHADOW, rules=RULES), before=10)
+    scene.give(OrderKind.PROMOTE, NEW)
+    scene.build()
+    scene.answers(range(200), NEW)
+    scene.settle()
+    scene.version("1.2.0")
+    said_then = scene.statement()
+    assert (said_then["policy"], said_then["waits"], said_then["watch"]) == ("all-at-once", "1.2.0", "on")
+    wanted = "the watch of 1.1.0 goes on, for 7 days, 0:00:00 of its requests' time, and is waited for 14 days, 0:00:00 at the longest"
+    assert said_then["waits_for"] == wanted
+    scene.answers([300], NEW, at=AT + 8 * DAY)
+    scene.settle()
+    assert said(scene) == ("advance", "watch"), scene.decision()["reason"]
+    assert scene.statement()["policy"] == {"kind": "shadow", "live": NEW, "shadows": ["1.2.0"]}
+    assert scene.statement()["waits"] == ""
+
+
+def test_a_watched_version_that_fails_goes_back_while_a_newer_one_waits(begun: Begun) -> None:
+    scene = begun(Rollout(rules=RULES), before=10)
+    scene.version("1.2.0")
+    assert (scene.statement()["version"], scene.statement()["waits"]) == (NEW, "1.2.0")
+    scene.failures(NEW, 5_000)
+    scene.settle()
+    found = scene.statement()
+    assert said(scene) == ("abort", "errors"), scene.decision()["reason"]
+    assert (found["version"], list(found["barred"])) == ("1.2.0", [NEW]), (
+        "the one that waited is not to blame, and comes next"
+    )
+    assert found["before"] == [LIVE], "from which nothing leads back to the one that failed"
+
+
+def test_nothing_waits_for_the_watch_of_what_nobody_ever_asked_or_that_no_request_ends(tmp_path: Path) -> None:
+    scene = RolloutScene(tmp_path, Rollout(rules=RULES))
+    for version in (LIVE, NEW, "1.2.0"):
+        scene.version(version)
+        scene.settle()
+        assert scene.statement()["version"] == version
+    scene.answers([1], "1.2.0")
+    scene.settle()
+    scene.version("1.3.0")
+    assert scene.statement()["waits"] == "1.3.0"
+    short = replace(RULES, watch=timedelta(microseconds=1), max_wait=timedelta(microseconds=1))
+    scene.declare(Rollout(rules=short))
+    scene.version("1.4.0")
+    assert scene.statement()["version"] == "1.4.0", "by the clock of builds that time is over"
 
 
 def test_waiting_for_the_same_is_put_on_record_once_an_hour(begun: Begun) -> None:

@@ -169,7 +169,7 @@ def test_without_a_stage_there_is_nothing_to_decide_and_nothing_that_changes() -
         RolloutRule.IDLE,
         "1.0.0 was the first version.",
     )
-    assert idle.to_json() == {"standing": None, "idle": "1.0.0 was the first version.", "watched": ""}
+    assert idle.to_json() == {"standing": None, "idle": "1.0.0 was the first version."}
 
 
 def test_requests_that_never_reach_the_candidate_are_told() -> None:

@@ -23,9 +23,11 @@ from headwater.decisions import (
     Rollout,
     RolloutError,
     RolloutKind,
+    RolloutRules,
     RolloutStep,
     StepAction,
     TrafficError,
+    Watch,
     heed,
     next_release,
     policy_shares,
@@ -256,6 +258,66 @@ def test_a_person_may_promote_in_a_watch_and_what_was_live_can_be_gone_back_to()
     assert (ended.is_whole, ended.before, ended.back_to()) == (True, ("1.0.0",), "1.0.0")
 
 
+WATCHED = {"watched": timedelta(days=1)}
+"""Somebody asks the product, and the live version got everything a day ago."""
+
+
+@pytest.mark.parametrize("kind", list(RolloutKind))
+def test_a_newer_version_waits_for_the_end_of_a_watch_however_it_would_come_in(kind: RolloutKind) -> None:
+    how: dict[str, Any] = {"rollout": Rollout(kind=kind), **WATCHED}
+    watch = released("1.0.0", "1.1.0")
+    waits = after(watch, good("1.2.0"), **how).release
+    assert (waits.policy, waits.watch, waits.waits) == (watch.policy, Watch.ON, "1.2.0")
+    assert waits.waits_for.startswith("the watch of 1.1.0 goes on, for 7 days")
+    assert after(waits, bad("1.3.0"), **how).release.waits == "1.3.0"
+    back = after(waits, good("1.2.0"), step=step(StepAction.ABORT, "1.1.0", 1.0), **how)
+    assert (set(back.release.barred), back.release.before) == ({"1.1.0"}, ("1.0.0",))
+    assert set(back.release.versions) <= {"1.0.0", "1.2.0"}, "the one that waited comes next"
+    held = after(waits, good("1.2.0"), order(OrderKind.HOLD)).release
+    over = after(held, good("1.2.0"), step=step(StepAction.ADVANCE, "1.1.0", 1.0), **how).release
+    assert (over.watch, over.policy, over.back_to()) == (Watch.OVER, watch.policy, "1.0.0"), (
+        "no hold keeps a watch from ending"
+    )
+    newer = after(waits, good("1.2.0"), step=step(StepAction.ADVANCE, "1.1.0", 1.0), **how).release
+    assert ("1.2.0" in newer.versions, newer.waits) == (True, "")
+
+
+@pytest.mark.parametrize("kind", [RolloutKind.SHADOW, RolloutKind.CANARY, RolloutKind.AB_TEST])
+def test_a_version_that_waited_for_a_rollout_waits_for_its_watch_too(kind: RolloutKind) -> None:
+    """The step that gave a version everything let the next one in with the same build."""
+    rollout = Rollout(kind=kind, steps=(0.5, 1.0))
+    now = after(released("1.0.0"), good("1.1.0"), rollout=rollout).release
+    last = step(StepAction.ADVANCE, "1.1.0", rollout.stages[0])
+    given: dict[str, Any] = {"rollout": rollout, "step": last, "watched": timedelta(days=400)}
+    whole = after(now, good("1.2.0"), **given).release
+    assert (whole.version, whole.is_whole, whole.watch, whole.waits) == ("1.1.0", True, Watch.ON, "1.2.0")
+
+
+def test_nothing_waits_for_a_watch_that_nobody_asks_that_no_time_ends_or_that_is_not_declared() -> None:
+    watch = released("1.0.0", "1.1.0")
+    none = Rollout(rules=RolloutRules(watch=timedelta(0)))
+    for more in ({"watched": None}, {"watched": timedelta(days=14)}, {**WATCHED, "rollout": none}):
+        assert after(watch, good("1.2.0"), **more).release.version == "1.2.0"
+    assert after(released("1.0.0"), good("1.1.0"), **WATCHED).release.version == "1.1.0", (
+        "the first version has no watch"
+    )
+    back = after(watch, good("1.1.0"), step=step(StepAction.ABORT, "1.1.0", 1.0)).release
+    assert (back.watch, after(back, good("1.2.0"), **WATCHED).release.version) == (Watch.NONE, "1.2.0")
+    alone = after(watch, good("1.1.0"), order(OrderKind.RETIRE, "1.0.0"), **WATCHED).release
+    assert after(alone, good("1.2.0"), **WATCHED).release.version == "1.2.0", (
+        "a watch that can send nobody back is none"
+    )
+
+
+def test_a_person_may_promote_over_a_watch_which_begins_anew() -> None:
+    watch = released("1.0.0", "1.1.0")
+    found = after(watch, good("1.2.0"), order(OrderKind.PROMOTE, "1.2.0"), **WATCHED).release
+    assert (found.version, found.watch, found.back_to()) == ("1.2.0", Watch.ON, "1.1.0")
+    assert after(found, good("1.3.0"), **WATCHED).release.waits == "1.3.0"
+    early = step(StepAction.ADVANCE, "1.1.0", 1.0)
+    assert after(found, good("1.2.0"), step=early).release.watch is Watch.ON, "the end of another watch ends none"
+
+
 def test_a_person_may_end_a_rollout_either_way() -> None:
     begun = after(released("1.0.0"), good("1.1.0"), rollout=CANARY).release
     up = after(begun, good("1.1.0"), order(OrderKind.PROMOTE, "1.1.0")).release
@@ -316,7 +378,9 @@ _policy = st.one_of(
 _event = st.one_of(
     st.tuples(st.just("candidate"), _version, st.booleans()),
     st.tuples(st.just("order"), st.sampled_from(OrderKind), _version, _policy),
-    st.tuples(st.just("step"), st.sampled_from(StepAction), _version, st.sampled_from([0.0, 0.05, 0.1, 0.25, 0.5])),
+    st.tuples(
+        st.just("step"), st.sampled_from(StepAction), _version, st.sampled_from([0.0, 0.05, 0.1, 0.25, 0.5, 1.0])
+    ),
 )
 _degrees = (RolloutKind.ALL_AT_ONCE, RolloutKind.SHADOW, RolloutKind.CANARY)
 _rollout = st.one_of(
@@ -326,9 +390,14 @@ _rollout = st.one_of(
 
 
 @settings(max_examples=300, deadline=None)
-@given(events=st.lists(_event, max_size=25), rollout=_rollout, gaps=st.sets(st.integers(0, 25)))
+@given(
+    events=st.lists(_event, max_size=25),
+    rollout=_rollout,
+    gaps=st.sets(st.integers(0, 25)),
+    watched=st.sampled_from([None, timedelta(days=1)]),
+)
 def test_whatever_comes_in_whatever_order_the_release_stays_valid(
-    events: list[Any], rollout: Rollout, gaps: set[int]
+    events: list[Any], rollout: Rollout, gaps: set[int], watched: timedelta | None
 ) -> None:
     """Each event may be built at once, or wait with others for the next build."""
     now, candidate, orders, taken = released("1.0.0"), good("1.0.0"), [], None
@@ -352,6 +421,7 @@ def test_whatever_comes_in_whatever_order_the_release_stays_valid(
             orders=tuple(reversed(orders)),
             rollout=rollout,
             step=taken,
+            watched=watched,
         )
         stored = ReleaseInput.from_json(json.loads(json.dumps(given.to_json())))
         found = next_release(given)
@@ -360,6 +430,8 @@ def test_whatever_comes_in_whatever_order_the_release_stays_valid(
             assert not found.has_acted, "only the gates' own refusal is at stake, nobody's order"
             continue  # the gates refuse it: what was live stays
         _check(now, found, orders)
+        is_kept = watched is not None and now.watch is Watch.ON and now.back_to() is not None
+        assert found.has_acted or not is_kept or found.release.versions == now.versions, "a watch is waited for"
         now = found.release
         history.append(now)
     for old, new in pairwise(history):
