@@ -202,6 +202,11 @@ class DeploymentCache:
                 if folder.name not in wanted:
                     shutil.rmtree(folder, ignore_errors=True)
 
+    def withdraw(self, product: str) -> None:
+        """Removes a product that is released no more: the next start without the lake does not serve it either."""
+        (self._folder / product / _STATE).unlink(missing_ok=True)
+        self.forget(product, keep=())
+
     def _model(self, product: str, data_version: str) -> Path:
         return self._folder / product / _MODELS / data_version
 

@@ -159,6 +159,7 @@ class LiveProducts:
             return self._from_disk()
         self._lake_trouble = ""
         switched = tuple(product for product in products if self._follow(lake, head, product))
+        self._drop(products)
         self._seen = head
         return switched
 
@@ -173,12 +174,34 @@ class LiveProducts:
             self._cache.take(lake, wanted)
             self._switch(wanted)
         except NotReleasedError as error:
+            self._withdraw(product)
             self._trouble(product, error)
             return False
         except (HeadwaterError, OSError) as error:
             self._hold(product)
             self._trouble(product, error)
             return False
+        return True
+
+    def _drop(self, released: tuple[str, ...]) -> None:
+        """Lets go of products that the lake releases no more, and of their troubles: a fresh service would know of neither."""
+        known = {*self._engines, *self._troubles, *(() if self._wanted else self._cache.products())}
+        for product in known.difference(released):
+            if self._withdraw(product):
+                self._troubles.pop(product, None)
+
+    def _withdraw(self, product: str) -> bool:
+        """Takes out a product without a release, here and for the next start; otherwise workers would differ about it."""
+        try:
+            self._cache.withdraw(product)
+        except OSError as error:
+            self._trouble(product, error)
+            return False
+        finally:
+            with self._putting:
+                if product in self._engines:
+                    self._engines = {name: engine for name, engine in self._engines.items() if name != product}
+                    _LOG.warning("no longer released, and not served any more", extra={"product": product})
         return True
 
     def _from_disk(self) -> tuple[str, ...]:
@@ -190,15 +213,14 @@ class LiveProducts:
         if product in self._engines:
             return False
         try:
-            self._switch(self._cache.held(product), is_held=True)
+            return self._switch(self._cache.held(product), is_held=True)
         except NotHeldError:
             return False
         except (HeadwaterError, OSError) as error:
             self._trouble(product, error)
             return False
-        return True
 
-    def _switch(self, deployment: Deployment, *, is_held: bool = False) -> None:
+    def _switch(self, deployment: Deployment, *, is_held: bool = False) -> bool:
         """Loads beside what is live, then puts it in its place in one step; what is only held never replaces anything."""
         before = self._engines.get(deployment.product)
         models = {version: self._model(deployment, version, before) for version in deployment.models}
@@ -211,18 +233,18 @@ class LiveProducts:
         store = self._store if content is not None else None
         engine = Engine(deployment, models, store=store, store_name=name)
         with self._putting:
-            if is_held and deployment.product in self._engines:
-                return
+            if is_held and (deployment.product in self._engines or self._cache.held(deployment.product) != deployment):
+                return False  # meanwhile the lake has said what is live, or that nothing is
             self._troubles.pop(deployment.product, None)
             self._engines = {**self._engines, deployment.product: engine}
         _LOG.info(
             "serving",
             extra={"product": deployment.product, "policy": deployment.policy.kind, "commit": deployment.commit},
         )
-        if is_held:
-            return
-        with suppress(OSError):
-            self._cache.forget(deployment.product, keep=[deployment, *([before.deployment] if before else [])])
+        if not is_held:
+            with suppress(OSError):
+                self._cache.forget(deployment.product, keep=[deployment, *([before.deployment] if before else [])])
+        return True
 
     def _model(self, deployment: Deployment, version: str, before: Engine | None) -> LoadedModel:
         if before is not None and before.deployment.models.get(version) == deployment.models[version]:

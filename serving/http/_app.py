@@ -97,6 +97,7 @@ class App:
         self._looker = threading.Thread()
         self._log_troubles: dict[str, str] = {}
         self._shown: set[tuple[str, ...]] = set()
+        self._in_trouble: set[str] = set()
         self._beside: set[asyncio.Task[None]] = set()
         self._is_ending, self._has_looked = False, asyncio.Event()
         self._gets: dict[str, _Get] = {
@@ -385,10 +386,10 @@ class App:
             metrics.begin(product, engine.models, [view.name for view in engine.live.views], promised=promised)
         show(metrics.deployed, {**dict.fromkeys(self._shown, 0), **dict.fromkeys(deployed, 1)})
         self._shown = deployed
-        show(
-            metrics.trouble,
-            {**dict.fromkeys([(name,) for name in live.engines], 0), **{(one.product,): 1 for one in live.troubles}},
-        )
+        in_trouble = {one.product for one in live.troubles}
+        known = {*self._in_trouble, *live.engines}
+        show(metrics.trouble, {**{(name,): 0 for name in known}, **{(name,): 1 for name in in_trouble}})
+        self._in_trouble = in_trouble
 
 
 def _deadline(headers: Mapping[bytes, bytes]) -> float | None:
