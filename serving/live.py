@@ -17,7 +17,7 @@ from headwater.lake import Lake
 from headwater.names import MAIN
 from serving.deployment import Deployment, DeploymentCache, read_deployment
 from serving.engine import Engine, LoadedModel, load_model
-from serving.errors import NotHeldError, NotReleasedError, ProductNotServedError
+from serving.errors import NotHeldError, NotReleasedError, NotRememberedError, ProductNotServedError
 
 _LOG: Final = logging.getLogger("headwater.serving")
 _RELEASE: Final = "/release"
@@ -25,15 +25,17 @@ _RELEASE: Final = "/release"
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
-    """Why the newest release of a product is not what is served.
+    """Why the newest release of a product is not what is served, or not what a restart would serve.
 
     Attributes:
         product: The product.
         reason: What went wrong, for people.
+        is_served: Whether it is served all the same.
     """
 
     product: str
     reason: str
+    is_served: bool = False
 
 
 class LiveProducts:
@@ -73,7 +75,7 @@ class LiveProducts:
 
     @property
     def troubles(self) -> tuple[Trouble, ...]:
-        """Products whose newest release is not what is served."""
+        """Products whose newest release is not what is served, or not what a restart would serve."""
         return tuple(self._troubles.values())
 
     @property
@@ -167,12 +169,11 @@ class LiveProducts:
         """Switches a product to what a commit says. What cannot be served leaves everything as it was."""
         try:
             wanted = read_deployment(lake, product, ref=head)
-            current = self._engines.get(product)
-            if current is not None and replace(wanted, commit=current.deployment.commit) == current.deployment:
-                self._troubles.pop(product, None)
-                return False
-            self._cache.take(lake, wanted)
-            self._switch(wanted)
+            before = self._engines.get(product)
+            is_live = before is not None and replace(wanted, commit=before.deployment.commit) == before.deployment
+            if not is_live:
+                self._cache.take(lake, wanted)
+                self._switch(wanted)
         except NotReleasedError as error:
             self._withdraw(product)
             self._trouble(product, error)
@@ -181,7 +182,22 @@ class LiveProducts:
             self._hold(product)
             self._trouble(product, error)
             return False
-        return True
+        self._remember(self._engines[product].deployment, before, is_new=not is_live)
+        return not is_live
+
+    def _remember(self, deployment: Deployment, before: Engine | None, *, is_new: bool) -> None:
+        """Keeps what is live for a start without the lake. A disk that is full is no reason to go on with another release."""
+        product = deployment.product
+        try:
+            if is_new or not self._cache.remembers(deployment):
+                self._cache.remember(deployment)
+        except OSError as error:
+            self._trouble(product, NotRememberedError(product=product, reason=str(error)), is_served=True)
+            return
+        self._troubles.pop(product, None)
+        if is_new:
+            with suppress(OSError):
+                self._cache.forget(product, keep=[deployment, *([before.deployment] if before else [])])
 
     def _drop(self, released: tuple[str, ...]) -> None:
         """Lets go of products that the lake releases no more, and of their troubles: a fresh service would know of neither."""
@@ -241,9 +257,6 @@ class LiveProducts:
             "serving",
             extra={"product": deployment.product, "policy": deployment.policy.kind, "commit": deployment.commit},
         )
-        if not is_held:
-            with suppress(OSError):
-                self._cache.forget(deployment.product, keep=[deployment, *([before.deployment] if before else [])])
         return True
 
     def _model(self, deployment: Deployment, version: str, before: Engine | None) -> LoadedModel:
@@ -251,10 +264,11 @@ class LiveProducts:
             return before.models[version]
         return load_model(deployment.product, version, self._cache.bundle(deployment, version))
 
-    def _trouble(self, product: str, error: Exception) -> None:
-        found = Trouble(product=product, reason=str(error))
+    def _trouble(self, product: str, error: Exception, *, is_served: bool = False) -> None:
+        found = Trouble(product=product, reason=str(error), is_served=is_served)
         if self._troubles.get(product) != found:
-            _LOG.error("cannot serve the newest release", extra={"product": product, "reason": str(error)})
+            said = "cannot remember what is live" if is_served else "cannot serve the newest release"
+            _LOG.error(said, extra={"product": product, "reason": str(error)})
         self._troubles[product] = found
 
 

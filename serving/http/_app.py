@@ -386,7 +386,7 @@ class App:
             metrics.begin(product, engine.models, [view.name for view in engine.live.views], promised=promised)
         show(metrics.deployed, {**dict.fromkeys(self._shown, 0), **dict.fromkeys(deployed, 1)})
         self._shown = deployed
-        in_trouble = {one.product for one in live.troubles}
+        in_trouble = {one.product for one in live.troubles if not one.is_served}
         known = {*self._in_trouble, *live.engines}
         show(metrics.trouble, {**{(name,): 0 for name in known}, **{(name,): 1 for name in in_trouble}})
         self._in_trouble = in_trouble

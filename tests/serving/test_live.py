@@ -1,6 +1,9 @@
 """What a service follows: releases that come and go, beside other services and without the lake."""
 
-from collections.abc import Callable
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from headwater.lake.errors import LakeUnavailableError
 from serving.deployment import DeploymentCache
 from serving.errors import ProductNotServedError
 from serving.live import LiveProducts
+from serving.policies import AllAtOnce, Canary
 from tests.serving.conftest import PRODUCT, Released
 
 Follow = Callable[..., LiveProducts]
@@ -80,3 +84,64 @@ def test_a_product_without_a_release_is_refused_by_who_served_it_as_by_who_start
     old.refresh()
     assert set(old.engine(PRODUCT).models) == {"1.1.0"}
     assert old.troubles == ()
+
+
+@pytest.fixture
+def small(released: Released) -> Iterator[Path]:
+    """The service's cache on a file system of its own."""
+    folder = released.folder / "service"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True).returncode:
+        pytest.skip("mounting a file system needs rights that this user lacks")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Takes all room that is left."""
+    filler = folder / "filler"
+    with filler.open("wb") as file:
+        try:
+            while True:
+                os.write(file.fileno(), bytes(4_096))
+        except OSError:
+            return filler
+
+
+def test_a_roll_back_is_followed_while_the_services_own_disk_is_full(
+    released: Released, small: Path, follow: Follow
+) -> None:
+    """Ten looks later the canary still had its share, and ten files more took up room."""
+    released.release(Canary(live="1.0.0", candidate="1.1.0", share=0.5), "1.0.0")
+    live = follow()
+    live.refresh()
+    filler = fill(small)
+    released.release("all-at-once", "1.0.0")
+    assert live.refresh() == (PRODUCT,)
+    assert live.engine(PRODUCT).deployment.policy == AllAtOnce(live="1.0.0")
+    for _ in range(3):
+        assert live.refresh() == ()
+    (trouble,) = live.troubles
+    assert trouble.is_served
+    assert "No space left" in trouble.reason
+    assert list(small.rglob(".part-*")) == []
+    filler.unlink()
+    live.refresh()
+    assert live.troubles == ()
+    restarted = follow(is_lake_away=True)
+    restarted.refresh()
+    assert restarted.engine(PRODUCT).deployment.policy == AllAtOnce(live="1.0.0")
+
+
+def test_what_a_killed_service_left_half_written_is_removed_when_nobody_can_be_about_it(
+    released: Released, follow: Follow
+) -> None:
+    product = released.folder / "service" / PRODUCT
+    left, written = product / "models" / ".part-left", product / ".part-written"
+    for folder in (left, product / "online" / ".part-fresh"):
+        folder.mkdir(parents=True)
+    written.touch()
+    for part in (left, written):
+        os.utime(part, (time.time() - 7_200,) * 2)
+    follow().refresh()
+    assert [part.name for part in product.rglob(".part-*")] == [".part-fresh"]
