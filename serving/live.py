@@ -1,23 +1,20 @@
 """What is live in this process: follows the lake, loads what a new release needs beside the old, then switches at once."""
 
-import hashlib
-import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from headwater.errors import HeadwaterError
-from headwater.features.errors import NotPublishedError
-from headwater.features.online import OnlineContent, OnlineStore
-from headwater.features.online._extension import published_content
+from headwater.features.online import OnlineStore
 from headwater.lake import Lake
 from headwater.names import MAIN
 from serving.deployment import Deployment, DeploymentCache, read_deployment
 from serving.engine import Engine, LoadedModel, load_model
 from serving.errors import NotHeldError, NotReleasedError, NotRememberedError, ProductNotServedError
+from serving.publication import Publication, is_behind, published, published_for
 
 _LOG: Final = logging.getLogger("headwater.serving")
 _RELEASE: Final = "/release"
@@ -64,6 +61,8 @@ class LiveProducts:
         self._lake: Lake | None = None
         self._seen: str | None = None
         self._engines: dict[str, Engine] = {}
+        self._publications: dict[str, Publication | None] = {}
+        self._left: dict[str, tuple[str, str]] = {}
         self._troubles: dict[str, Trouble] = {}
         self._lake_trouble, self._has_looked, self._is_store_away = "", False, False
         self._refreshing, self._putting = threading.Lock(), threading.Lock()
@@ -137,32 +136,60 @@ class LiveProducts:
             try:
                 if engine.deployment.online is None or engine.is_published():
                     continue
-                content = self._cache.online(engine.deployment)
-                assert content is not None
-                self._store.publish(engine.online_name, content, commit=engine.deployment.commit)
+                self._publish_again(engine, commit=engine.deployment.commit)
             except (HeadwaterError, OSError) as error:  # requests say so, and the next look tries again
                 if not self._is_store_away:
                     _LOG.warning("online features are away", extra={"product": product, "reason": str(error)})
                 self._is_store_away = True
                 return
-            _LOG.info("published online features again", extra={"product": product})
         self._is_store_away = False
+
+    def _put_right(self, lake: Lake, head: str) -> None:
+        """Publishes what a commit says where the store has another content that is older, whoever published that."""
+        for product, engine in self._engines.items():
+            trouble, wanted = self._troubles.get(product), self._publications.get(product)
+            if wanted is None or (trouble is not None and not trouble.is_served):
+                continue  # what is live is not what this commit says
+            try:
+                there = published(self._store, wanted.name)
+                if there is None or wanted.is_in(there):
+                    self._left.pop(product, None)
+                    continue
+                if self._left.get(product) == (head, there.commit):
+                    continue
+                if is_behind(lake, there.commit, head):
+                    self._publish_again(engine, commit=head)
+                    continue
+                reason, judged = f"those at {there.commit[:12]} are not older", (head, there.commit)
+            except (HeadwaterError, OSError) as error:
+                reason, judged = str(error), ("", "")
+            if product not in self._left:
+                said = "the store answers from other online features"
+                _LOG.warning(said, extra={"product": product, "reason": reason})
+            self._left[product] = judged  # newer, or of another branch or lake: to take turns would never end
+
+    def _publish_again(self, engine: Engine, *, commit: str) -> None:
+        content = self._cache.online(engine.deployment)
+        assert content is not None
+        self._store.publish(engine.online_name, content, commit=commit)
+        _LOG.info("published online features again", extra={"product": engine.product})
 
     def _refreshed(self) -> tuple[str, ...]:
         self._restore()
         try:
             lake = self._lake = self._lake or self._open_lake()
             head = lake.resolve(self._branch).id
-            if head == self._seen and not self._troubles:
-                return ()
-            products = self._wanted or _released(lake, head)
+            is_followed = head == self._seen and not self._troubles
+            products = () if is_followed else self._wanted or _released(lake, head)
         except (HeadwaterError, OSError) as error:
             self._lake, self._lake_trouble = None, str(error)
             return self._from_disk()
         self._lake_trouble = ""
         switched = tuple(product for product in products if self._follow(lake, head, product))
-        self._drop(products)
-        self._seen = head
+        if not is_followed:
+            self._drop(products)
+            self._seen = head
+        self._put_right(lake, head)
         return switched
 
     def _follow(self, lake: Lake, head: str, product: str) -> bool:
@@ -173,7 +200,7 @@ class LiveProducts:
             is_live = before is not None and replace(wanted, commit=before.deployment.commit) == before.deployment
             if not is_live:
                 self._cache.take(lake, wanted)
-                self._switch(wanted)
+                self._switch(wanted, lake)
         except NotReleasedError as error:
             self._withdraw(product)
             self._trouble(product, error)
@@ -229,34 +256,32 @@ class LiveProducts:
         if product in self._engines:
             return False
         try:
-            return self._switch(self._cache.held(product), is_held=True)
+            return self._switch(self._cache.held(product), None)
         except NotHeldError:
             return False
         except (HeadwaterError, OSError) as error:
             self._trouble(product, error)
             return False
 
-    def _switch(self, deployment: Deployment, *, is_held: bool = False) -> bool:
-        """Loads beside what is live, then puts it in its place in one step; what is only held never replaces anything."""
-        before = self._engines.get(deployment.product)
+    def _switch(self, deployment: Deployment, lake: Lake | None) -> bool:
+        """Loads beside what is live, then puts it in its place in one step. What is only held, with no lake, never replaces anything."""
+        product = deployment.product
+        before = self._engines.get(product)
         models = {version: self._model(deployment, version, before) for version in deployment.models}
         content = self._cache.online(deployment)
-        name = ""
-        if content is not None:
-            name = store_name(deployment.product, content)
-            if not is_published(self._store, name, content):  # another worker has, and a stream may have added to it
-                self._store.publish(name, content, commit=deployment.commit)
-        store = self._store if content is not None else None
-        engine = Engine(deployment, models, store=store, store_name=name)
+        if content is None:
+            publication, engine = None, Engine(deployment, models)
+        else:
+            publication = published_for(self._store, product, content, commit=deployment.commit, lake=lake)
+            engine = Engine(deployment, models, store=self._store, store_name=publication.name)
         with self._putting:
-            if is_held and (deployment.product in self._engines or self._cache.held(deployment.product) != deployment):
+            if lake is None and (product in self._engines or self._cache.held(product) != deployment):
                 return False  # meanwhile the lake has said what is live, or that nothing is
-            self._troubles.pop(deployment.product, None)
-            self._engines = {**self._engines, deployment.product: engine}
-        _LOG.info(
-            "serving",
-            extra={"product": deployment.product, "policy": deployment.policy.kind, "commit": deployment.commit},
-        )
+            self._troubles.pop(product, None)
+            self._publications[product] = publication
+            self._engines = {**self._engines, product: engine}
+        said = {"product": product, "policy": deployment.policy.kind, "commit": deployment.commit}
+        _LOG.info("serving", extra=said)
         return True
 
     def _model(self, deployment: Deployment, version: str, before: Engine | None) -> LoadedModel:
@@ -270,35 +295,6 @@ class LiveProducts:
             said = "cannot remember what is live" if is_served else "cannot serve the newest release"
             _LOG.error(said, extra={"product": product, "reason": str(error)})
         self._troubles[product] = found
-
-
-def store_name(product: str, content: OnlineContent) -> str:
-    """Where a product's online features are published: by their shape, so that models of another shape keep theirs."""
-    shape: Any = [
-        [table.view.name, table.view.keys, table.view.entity, table.view.features, table.view.dtypes, table.view.unit]
-        for table in content.tables
-    ]
-    return f"{product}.{hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:16]}"
-
-
-def is_published(store: OnlineStore, name: str, content: OnlineContent) -> bool:
-    """Whether this very content is what a store answers from, with or without rows that were added since."""
-    try:
-        there = store.version(name)
-    except NotPublishedError:
-        return False
-    views = {table.view.name: table.view for table in content.tables}
-    return (
-        there.since == content.since
-        and views.keys() == there.views.keys()
-        and views
-        == {
-            view.name: replace(
-                view, content=published_content(view), rows=views[view.name].rows, newest=views[view.name].newest
-            )
-            for view in there.views.values()
-        }
-    )
 
 
 def _released(lake: Lake, head: str) -> tuple[str, ...]:

@@ -8,33 +8,60 @@ from pathlib import Path
 
 import pytest
 
+from headwater.features import FeatureTable
+from headwater.features.online import Lookup, OnlineStore, rows_from
 from headwater.features.online._lmdb_store import EmbeddedOnlineStore
-from headwater.lake import EmbeddedLake, Lake
+from headwater.features.online._redis_store import RedisOnlineStore
+from headwater.lake import Lake
 from headwater.lake.errors import LakeUnavailableError
+from headwater.testing.online_suite import VIEW, at, hour, rows
 from serving.deployment import DeploymentCache
 from serving.errors import ProductNotServedError
 from serving.live import LiveProducts
 from serving.policies import AllAtOnce, Canary
+from tests.redis_server import RedisServer
 from tests.serving.conftest import PRODUCT, Released
 
 Follow = Callable[..., LiveProducts]
 
 
 @pytest.fixture
-def follow(released: Released) -> Follow:
+def embedded(released: Released) -> OnlineStore:
+    return EmbeddedOnlineStore(released.folder / "online")
+
+
+@pytest.fixture
+def redis() -> Iterator[OnlineStore]:
+    with RedisServer() as server:
+        store = RedisOnlineStore(server.url)
+        yield store
+        store.close()
+
+
+@pytest.fixture
+def follow(released: Released, embedded: OnlineStore) -> Follow:
     """Makes services over one lake and one online store; those of one name have one cache."""
 
-    def begin(name: str = "service", *, products: tuple[str, ...] = (), is_lake_away: bool = False) -> LiveProducts:
+    def begin(
+        name: str = "service",
+        *,
+        products: tuple[str, ...] = (),
+        is_lake_away: bool = False,
+        store: OnlineStore = embedded,
+        lake: Lake = released.lake,
+        branch: str = "main",
+    ) -> LiveProducts:
         def open_lake() -> Lake:
             if is_lake_away:
                 raise LakeUnavailableError(location="lake", action="opened", reason="its disk is not mounted")
-            return EmbeddedLake.open(released.folder / "lake")
+            return lake
 
         return LiveProducts(
             open_lake=open_lake,
             cache=DeploymentCache(released.folder / name),
-            store=EmbeddedOnlineStore(released.folder / "online"),
+            store=store,
             products=products,
+            branch=branch,
         )
 
     return begin
@@ -145,3 +172,76 @@ def test_what_a_killed_service_left_half_written_is_removed_when_nobody_can_be_a
         os.utime(part, (time.time() - 7_200,) * 2)
     follow().refresh()
     assert [part.name for part in product.rglob(".part-*")] == [".part-fresh"]
+
+
+def online(live: LiveProducts, store: OnlineStore) -> tuple[str, int]:
+    """The commit and the only value that the store answers from."""
+    version, (row,) = store.lookup(live.engine(PRODUCT).online_name, [Lookup("history", ("ann",), at(2))])
+    return version.commit, row.values[0]
+
+
+@pytest.mark.parametrize("kind", ["embedded", "redis"])
+def test_who_starts_without_the_lake_leaves_newer_online_features_of_others(
+    released: Released, follow: Follow, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """What it held, of the week before, was published over that of all other services, and stayed until the next release."""
+    store = request.getfixturevalue(kind)
+    old, new = follow("old", store=store), follow("new", store=store)
+    old.refresh()
+    released.online(99)
+    new.refresh()
+    newest = (new.engine(PRODUCT).deployment.commit, 99)
+    assert online(new, store) == newest
+    again = follow("old", store=store, is_lake_away=True)
+    again.refresh()
+    again.hold()
+    assert again.engine(PRODUCT).deployment.commit != newest[0]
+    assert online(again, store) == newest
+    store.withdraw(again.engine(PRODUCT).online_name)
+    follow("old", store=store, is_lake_away=True).refresh()
+    assert online(again, store)[1] == 10, "with nothing there, what is held is better than nothing"
+
+
+def test_older_online_features_that_somebody_published_are_replaced_and_newer_ones_left(
+    released: Released, follow: Follow, embedded: OnlineStore
+) -> None:
+    """Nobody looked at whose features were there: only whether any were."""
+    old = follow("old")
+    old.refresh()
+    name, before = old.engine(PRODUCT).online_name, old.engine(PRODUCT).deployment
+    released.online(99)
+    new = follow("new")
+    new.refresh()
+    content = DeploymentCache(released.folder / "old").online(before)
+    assert content is not None
+    embedded.publish(name, content, commit=before.commit)  # as one that has not looked for long
+    assert new.refresh() == ()
+    newest = released.lake.resolve("main").id
+    assert online(new, embedded) == (newest, 99)
+    embedded.extend(
+        name, {"history": rows_from(FeatureTable(view=VIEW, rows=rows(("ann", 1.5, 1.5, 100))), hour(0))}, commit=newest
+    )
+    assert new.refresh() == ()
+    assert online(new, embedded) == (newest, 100), "what a stream added is no difference"
+    released.lake.create_branch("late", at=before.commit)
+    late = follow("late", branch="late")  # its newest commit is an old one
+    assert late.refresh() == (PRODUCT,)
+    assert late.refresh() == ()
+    assert online(late, embedded) == (newest, 100)
+
+
+def test_two_lakes_that_share_a_name_do_not_take_turns(
+    released: Released, follow: Follow, embedded: OnlineStore, tmp_path: Path
+) -> None:
+    elsewhere = Released(tmp_path / "elsewhere")
+    elsewhere.model("1.0.0", slope=1)
+    elsewhere.online(50)
+    elsewhere.release("all-at-once", "1.0.0")
+    here, there = follow("here"), follow("there", lake=elsewhere.lake)
+    here.refresh()
+    there.refresh()
+    seen = []
+    for live in (here, there) * 3:
+        live.refresh()
+        seen.append(online(live, embedded)[1])
+    assert seen == [50] * 6
