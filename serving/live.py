@@ -2,9 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from headwater.errors import HeadwaterError
@@ -18,6 +20,8 @@ from serving.publication import Publication, is_behind, published, published_for
 
 _LOG: Final = logging.getLogger("headwater.serving")
 _RELEASE: Final = "/release"
+PATIENCE: Final = 5.0
+"""Seconds that the lake may take to answer; then the service goes on with what it has, and says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,7 @@ class LiveProducts:
         self._left: dict[str, tuple[str, str]] = {}
         self._troubles: dict[str, Trouble] = {}
         self._lake_trouble, self._has_looked, self._is_store_away = "", False, False
+        self._asked: float | None = None
         self._refreshing, self._putting = threading.Lock(), threading.Lock()
 
     @property
@@ -80,6 +85,9 @@ class LiveProducts:
     @property
     def lake_trouble(self) -> str:
         """Why the lake cannot be read, empty while it can."""
+        asked = self._asked
+        if asked is not None and time.monotonic() - asked > PATIENCE:
+            return f"The lake has been asked, and has not answered for more than {PATIENCE:.0f} seconds."
         return self._lake_trouble
 
     @property
@@ -107,7 +115,7 @@ class LiveProducts:
 
     def _may_come(self, product: str) -> bool:
         """Whether a product that nothing is live of may be one that is served, as far as is known."""
-        return product in self._wanted if self._wanted else not self._has_looked or bool(self._lake_trouble)
+        return product in self._wanted if self._wanted else not self._has_looked or bool(self.lake_trouble)
 
     def refresh(self) -> tuple[str, ...]:
         """Looks at the lake, and switches what changed. One thread at a time; others find it done.
@@ -127,8 +135,16 @@ class LiveProducts:
         Returns:
             The products that are live by it.
         """
-        self._lake_trouble = self._lake_trouble or "The lake has not answered yet."
         return self._from_disk()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Around what only the lake can answer: loading a model takes its time too, and is no fault of the lake."""
+        self._asked = time.monotonic()
+        try:
+            yield
+        finally:
+            self._asked = None
 
     def _restore(self) -> None:
         """Publishes again what a store has lost, from this machine's copies: a Redis that was started anew is empty."""
@@ -157,7 +173,7 @@ class LiveProducts:
                     continue
                 if self._left.get(product) == (head, there.commit):
                     continue
-                if is_behind(lake, there.commit, head):
+                if self._is_behind(lake, there.commit, head):
                     self._publish_again(engine, commit=head)
                     continue
                 reason, judged = f"those at {there.commit[:12]} are not older", (head, there.commit)
@@ -168,6 +184,10 @@ class LiveProducts:
                 _LOG.warning(said, extra={"product": product, "reason": reason})
             self._left[product] = judged  # newer, or of another branch or lake: to take turns would never end
 
+    def _is_behind(self, lake: Lake, commit: str, head: str) -> bool:
+        with self._asking():
+            return is_behind(lake, commit, head)
+
     def _publish_again(self, engine: Engine, *, commit: str) -> None:
         content = self._cache.online(engine.deployment)
         assert content is not None
@@ -177,10 +197,11 @@ class LiveProducts:
     def _refreshed(self) -> tuple[str, ...]:
         self._restore()
         try:
-            lake = self._lake = self._lake or self._open_lake()
-            head = lake.resolve(self._branch).id
-            is_followed = head == self._seen and not self._troubles
-            products = () if is_followed else self._wanted or _released(lake, head)
+            with self._asking():
+                lake = self._lake = self._lake or self._open_lake()
+                head = lake.resolve(self._branch).id
+                is_followed = head == self._seen and not self._troubles
+                products = () if is_followed else self._wanted or _released(lake, head)
         except (HeadwaterError, OSError) as error:
             self._lake, self._lake_trouble = None, str(error)
             return self._from_disk()
@@ -195,11 +216,13 @@ class LiveProducts:
     def _follow(self, lake: Lake, head: str, product: str) -> bool:
         """Switches a product to what a commit says. What cannot be served leaves everything as it was."""
         try:
-            wanted = read_deployment(lake, product, ref=head)
+            with self._asking():
+                wanted = read_deployment(lake, product, ref=head)
             before = self._engines.get(product)
             is_live = before is not None and replace(wanted, commit=before.deployment.commit) == before.deployment
             if not is_live:
-                self._cache.take(lake, wanted)
+                with self._asking():
+                    self._cache.take(lake, wanted)
                 self._switch(wanted, lake)
         except NotReleasedError as error:
             self._withdraw(product)
@@ -272,7 +295,8 @@ class LiveProducts:
         if content is None:
             publication, engine = None, Engine(deployment, models)
         else:
-            publication = published_for(self._store, product, content, commit=deployment.commit, lake=lake)
+            precedes = partial(self._is_behind, lake) if lake is not None else None
+            publication = published_for(self._store, product, content, commit=deployment.commit, precedes=precedes)
             engine = Engine(deployment, models, store=self._store, store_name=publication.name)
         with self._putting:
             if lake is None and (product in self._engines or self._cache.held(product) != deployment):

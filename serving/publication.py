@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,7 +87,12 @@ def is_behind(lake: Lake, commit: str, head: str) -> bool:
 
 
 def published_for(
-    store: OnlineStore, product: str, content: OnlineContent, *, commit: str, lake: Lake | None
+    store: OnlineStore,
+    product: str,
+    content: OnlineContent,
+    *,
+    commit: str,
+    precedes: Callable[[str, str], bool] | None,
 ) -> Publication:
     """Sees to it that a store has a product's online features, or newer ones, and says what they shall be.
 
@@ -98,7 +103,8 @@ def published_for(
         product: The product.
         content: Its online features.
         commit: The lake commit that holds them.
-        lake: Says which of two commits is the newer; None for content that is only held, which may be older than anything there.
+        precedes: Whether a commit is another one or stands in its history, as `is_behind` has it of the lake; None for content that
+            is only held, which may be older than anything there.
 
     Raises:
         OnlineStoreError: The store is away or full.
@@ -107,8 +113,8 @@ def published_for(
     wanted = Publication.of(product, content)
     there = published(store, wanted.name)
     is_wanted = there is None
-    if there is not None and lake is not None and not wanted.is_in(there):
-        is_wanted = is_behind(lake, there.commit, commit) or not is_behind(lake, commit, there.commit)
+    if there is not None and precedes is not None and not wanted.is_in(there):
+        is_wanted = precedes(there.commit, commit) or not precedes(commit, there.commit)
     if is_wanted:
         store.publish(wanted.name, content, commit=commit)
     return wanted

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from headwater.features import FeatureTable
 from headwater.features.online import Lookup, OnlineStore, rows_from
 from headwater.features.online._lmdb_store import EmbeddedOnlineStore
 from headwater.features.online._redis_store import RedisOnlineStore
-from headwater.lake import Lake
+from headwater.lake import Commit, Lake
 from headwater.lake.errors import LakeUnavailableError
 from headwater.testing.online_suite import VIEW, at, hour, rows
 from serving.deployment import DeploymentCache
@@ -245,3 +246,28 @@ def test_two_lakes_that_share_a_name_do_not_take_turns(
         live.refresh()
         seen.append(online(live, embedded)[1])
     assert seen == [50] * 6
+
+
+def test_a_lake_that_comes_back_as_it_was_is_there_again(released: Released, embedded: OnlineStore) -> None:
+    """With the commit that was seen before, the look ended before the trouble was taken back."""
+    away: list[bool] = []
+
+    class Unsteady:
+        def resolve(self, ref: str) -> Commit:
+            if away:
+                raise LakeUnavailableError(location="lake", action="read", reason="its disk is gone")
+            return released.lake.resolve(ref)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(released.lake, name)
+
+    lake: Any = Unsteady()
+    cache = DeploymentCache(released.folder / "service")
+    live = LiveProducts(open_lake=lambda: lake, cache=cache, store=embedded)
+    live.refresh()
+    away.append(True)
+    live.refresh()
+    assert "its disk is gone" in live.lake_trouble
+    away.clear()
+    live.refresh()
+    assert live.lake_trouble == ""
