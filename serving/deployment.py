@@ -8,9 +8,10 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -26,10 +27,12 @@ from headwater.names import MAIN
 from headwater.product import LogFull
 from headwater.registry import model_version
 from serving.errors import NotHeldError, NotReleasedError, StatementError, TamperedError
-from serving.policies import AllAtOnce, Policy, from_json, to_json, versions
+from serving.policies import AllAtOnce, Policy, PolicyError, from_json, to_json, versions
 
 RELEASE_FILE: Final = "release.json"
 _MODELS, _ONLINE, _STATE, _PART = "models", "online", "deployment.json", ".part-"
+_ABANDONED: Final = 3_600.0
+"""Seconds after which nobody is about a part any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,12 +145,14 @@ class DeploymentCache:
         self._folder = folder
 
     def take(self, lake: Lake, deployment: Deployment) -> None:
-        """Fetches what is missing and remembers the deployment as the newest. Several processes may do so at once.
+        """Fetches what is missing of a deployment. Several processes may do so at once.
 
         Raises:
             TamperedError: What the lake gave is not what it recorded.
+            OSError: The disk is full, or cannot be written.
         """
         product = deployment.product
+        self._sweep(product)
         for version, data_version in deployment.models.items():
             target = self._model(product, data_version)
             if not target.is_dir():
@@ -158,14 +163,34 @@ class DeploymentCache:
             if not target.is_dir():
                 source = lake.at(deployment.commit).folder(f"{product}/online_features")
                 _fetch(source, target, f"Online features of {product}", deployment.online, None)
-        self._remember(deployment)
+
+    def remember(self, deployment: Deployment) -> None:
+        """Makes a deployment the one that `held` gives. Raises OSError, and the one before stays."""
+        file = self._folder / deployment.product / _STATE
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f"{_PART}{secrets.token_hex(8)}")
+        try:
+            part.write_text(json.dumps(deployment.to_json(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            sync(part)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
+        sync(file.parent)
+
+    def remembers(self, deployment: Deployment) -> bool:
+        """Whether `held` gives what a deployment serves, at whatever commit."""
+        try:
+            held = self.held(deployment.product)
+        except (NotHeldError, PolicyError, StatementError):
+            return False
+        return replace(held, commit=deployment.commit) == deployment
 
     def products(self) -> tuple[str, ...]:
-        """The products of which a deployment was taken."""
+        """The products of which a deployment is remembered."""
         return tuple(sorted(file.parent.name for file in self._folder.glob(f"*/{_STATE}")))
 
     def held(self, product: str) -> Deployment:
-        """The deployment that was taken last. Raises NotHeldError, PolicyError, StatementError."""
+        """The deployment that was remembered last. Raises NotHeldError, PolicyError, StatementError."""
         file = self._folder / product / _STATE
         if not file.is_file():
             raise NotHeldError(what=f"A deployment of {product!r}")
@@ -202,19 +227,24 @@ class DeploymentCache:
                 if folder.name not in wanted:
                     shutil.rmtree(folder, ignore_errors=True)
 
+    def withdraw(self, product: str) -> None:
+        """Removes a product that is released no more: the next start without the lake does not serve it either."""
+        (self._folder / product / _STATE).unlink(missing_ok=True)
+        self.forget(product, keep=())
+
     def _model(self, product: str, data_version: str) -> Path:
         return self._folder / product / _MODELS / data_version
 
     def _content(self, product: str, data_version: str) -> Path:
         return self._folder / product / _ONLINE / data_version
 
-    def _remember(self, deployment: Deployment) -> None:
-        file = self._folder / deployment.product / _STATE
-        part = file.with_name(f"{_PART}{secrets.token_hex(8)}")
-        part.write_text(json.dumps(deployment.to_json(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        sync(part)
-        part.replace(file)
-        sync(file.parent)
+    def _sweep(self, product: str) -> None:
+        """Removes what killed processes left half written. Nobody writes on one for an hour: who does finds it gone, and begins again."""
+        old = time.time() - _ABANDONED
+        for part in (file for where in (_PART, f"*/{_PART}") for file in (self._folder / product).glob(f"{where}*")):
+            with suppress(OSError):
+                if part.stat().st_mtime < old:
+                    shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
 @contextmanager

@@ -37,6 +37,17 @@ class NotHeldError(ServingError):
         super().__init__(f"{what} is not on this machine. Start the service once while the lake can be reached.")
 
 
+class NotRememberedError(ServingError):
+    """A deployment that is live, and that a start without the lake would not know of."""
+
+    def __init__(self, *, product: str, reason: str) -> None:
+        self.product, self.reason = product, reason
+        super().__init__(
+            f"What is live of {product!r} could not be remembered on this machine's disk: {reason}. It is answered all the same, but "
+            "a restart without the lake would serve what was remembered before. Make room; it is tried again with every look."
+        )
+
+
 class TamperedError(ServingError):
     """Content whose data version is not the one that the lake recorded."""
 

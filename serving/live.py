@@ -1,39 +1,42 @@
 """What is live in this process: follows the lake, loads what a new release needs beside the old, then switches at once."""
 
-import hashlib
-import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from headwater.errors import HeadwaterError
-from headwater.features.errors import NotPublishedError
-from headwater.features.online import OnlineContent, OnlineStore
-from headwater.features.online._extension import published_content
+from headwater.features.online import OnlineStore
 from headwater.lake import Lake
 from headwater.names import MAIN
 from serving.deployment import Deployment, DeploymentCache, read_deployment
 from serving.engine import Engine, LoadedModel, load_model
-from serving.errors import NotHeldError, NotReleasedError, ProductNotServedError
+from serving.errors import NotHeldError, NotReleasedError, NotRememberedError, ProductNotServedError
+from serving.publication import Publication, is_behind, published, published_for
 
 _LOG: Final = logging.getLogger("headwater.serving")
 _RELEASE: Final = "/release"
+PATIENCE: Final = 5.0
+"""Seconds that the lake may take to answer; then the service goes on with what it has, and says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
-    """Why the newest release of a product is not what is served.
+    """Why the newest release of a product is not what is served, or not what a restart would serve.
 
     Attributes:
         product: The product.
         reason: What went wrong, for people.
+        is_served: Whether it is served all the same.
     """
 
     product: str
     reason: str
+    is_served: bool = False
 
 
 class LiveProducts:
@@ -62,8 +65,11 @@ class LiveProducts:
         self._lake: Lake | None = None
         self._seen: str | None = None
         self._engines: dict[str, Engine] = {}
+        self._publications: dict[str, Publication | None] = {}
+        self._left: dict[str, tuple[str, str]] = {}
         self._troubles: dict[str, Trouble] = {}
         self._lake_trouble, self._has_looked, self._is_store_away = "", False, False
+        self._asked: float | None = None
         self._refreshing, self._putting = threading.Lock(), threading.Lock()
 
     @property
@@ -73,12 +79,15 @@ class LiveProducts:
 
     @property
     def troubles(self) -> tuple[Trouble, ...]:
-        """Products whose newest release is not what is served."""
+        """Products whose newest release is not what is served, or not what a restart would serve."""
         return tuple(self._troubles.values())
 
     @property
     def lake_trouble(self) -> str:
         """Why the lake cannot be read, empty while it can."""
+        asked = self._asked
+        if asked is not None and time.monotonic() - asked > PATIENCE:
+            return f"The lake has been asked, and has not answered for more than {PATIENCE:.0f} seconds."
         return self._lake_trouble
 
     @property
@@ -106,7 +115,7 @@ class LiveProducts:
 
     def _may_come(self, product: str) -> bool:
         """Whether a product that nothing is live of may be one that is served, as far as is known."""
-        return product in self._wanted if self._wanted else not self._has_looked or bool(self._lake_trouble)
+        return product in self._wanted if self._wanted else not self._has_looked or bool(self.lake_trouble)
 
     def refresh(self) -> tuple[str, ...]:
         """Looks at the lake, and switches what changed. One thread at a time; others find it done.
@@ -126,8 +135,16 @@ class LiveProducts:
         Returns:
             The products that are live by it.
         """
-        self._lake_trouble = self._lake_trouble or "The lake has not answered yet."
         return self._from_disk()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Around what only the lake can answer: loading a model takes its time too, and is no fault of the lake."""
+        self._asked = time.monotonic()
+        try:
+            yield
+        finally:
+            self._asked = None
 
     def _restore(self) -> None:
         """Publishes again what a store has lost, from this machine's copies: a Redis that was started anew is empty."""
@@ -135,50 +152,122 @@ class LiveProducts:
             try:
                 if engine.deployment.online is None or engine.is_published():
                     continue
-                content = self._cache.online(engine.deployment)
-                assert content is not None
-                self._store.publish(engine.online_name, content, commit=engine.deployment.commit)
+                self._publish_again(engine, commit=engine.deployment.commit)
             except (HeadwaterError, OSError) as error:  # requests say so, and the next look tries again
                 if not self._is_store_away:
                     _LOG.warning("online features are away", extra={"product": product, "reason": str(error)})
                 self._is_store_away = True
                 return
-            _LOG.info("published online features again", extra={"product": product})
         self._is_store_away = False
+
+    def _put_right(self, lake: Lake, head: str) -> None:
+        """Publishes what a commit says where the store has another content that is older, whoever published that."""
+        for product, engine in self._engines.items():
+            trouble, wanted = self._troubles.get(product), self._publications.get(product)
+            if wanted is None or (trouble is not None and not trouble.is_served):
+                continue  # what is live is not what this commit says
+            try:
+                there = published(self._store, wanted.name)
+                if there is None or wanted.is_in(there):
+                    self._left.pop(product, None)
+                    continue
+                if self._left.get(product) == (head, there.commit):
+                    continue
+                if self._is_behind(lake, there.commit, head):
+                    self._publish_again(engine, commit=head)
+                    continue
+                reason, judged = f"those at {there.commit[:12]} are not older", (head, there.commit)
+            except (HeadwaterError, OSError) as error:
+                reason, judged = str(error), ("", "")
+            if product not in self._left:
+                said = "the store answers from other online features"
+                _LOG.warning(said, extra={"product": product, "reason": reason})
+            self._left[product] = judged  # newer, or of another branch or lake: to take turns would never end
+
+    def _is_behind(self, lake: Lake, commit: str, head: str) -> bool:
+        with self._asking():
+            return is_behind(lake, commit, head)
+
+    def _publish_again(self, engine: Engine, *, commit: str) -> None:
+        content = self._cache.online(engine.deployment)
+        assert content is not None
+        self._store.publish(engine.online_name, content, commit=commit)
+        _LOG.info("published online features again", extra={"product": engine.product})
 
     def _refreshed(self) -> tuple[str, ...]:
         self._restore()
         try:
-            lake = self._lake = self._lake or self._open_lake()
-            head = lake.resolve(self._branch).id
-            if head == self._seen and not self._troubles:
-                return ()
-            products = self._wanted or _released(lake, head)
+            with self._asking():
+                lake = self._lake = self._lake or self._open_lake()
+                head = lake.resolve(self._branch).id
+                is_followed = head == self._seen and not self._troubles
+                products = () if is_followed else self._wanted or _released(lake, head)
         except (HeadwaterError, OSError) as error:
             self._lake, self._lake_trouble = None, str(error)
             return self._from_disk()
         self._lake_trouble = ""
         switched = tuple(product for product in products if self._follow(lake, head, product))
-        self._seen = head
+        if not is_followed:
+            self._drop(products)
+            self._seen = head
+        self._put_right(lake, head)
         return switched
 
     def _follow(self, lake: Lake, head: str, product: str) -> bool:
         """Switches a product to what a commit says. What cannot be served leaves everything as it was."""
         try:
-            wanted = read_deployment(lake, product, ref=head)
-            current = self._engines.get(product)
-            if current is not None and replace(wanted, commit=current.deployment.commit) == current.deployment:
-                self._troubles.pop(product, None)
-                return False
-            self._cache.take(lake, wanted)
-            self._switch(wanted)
+            with self._asking():
+                wanted = read_deployment(lake, product, ref=head)
+            before = self._engines.get(product)
+            is_live = before is not None and replace(wanted, commit=before.deployment.commit) == before.deployment
+            if not is_live:
+                with self._asking():
+                    self._cache.take(lake, wanted)
+                self._switch(wanted, lake)
         except NotReleasedError as error:
+            self._withdraw(product)
             self._trouble(product, error)
             return False
         except (HeadwaterError, OSError) as error:
             self._hold(product)
             self._trouble(product, error)
             return False
+        self._remember(self._engines[product].deployment, before, is_new=not is_live)
+        return not is_live
+
+    def _remember(self, deployment: Deployment, before: Engine | None, *, is_new: bool) -> None:
+        """Keeps what is live for a start without the lake. A disk that is full is no reason to go on with another release."""
+        product = deployment.product
+        try:
+            if is_new or not self._cache.remembers(deployment):
+                self._cache.remember(deployment)
+        except OSError as error:
+            self._trouble(product, NotRememberedError(product=product, reason=str(error)), is_served=True)
+            return
+        self._troubles.pop(product, None)
+        if is_new:
+            with suppress(OSError):
+                self._cache.forget(product, keep=[deployment, *([before.deployment] if before else [])])
+
+    def _drop(self, released: tuple[str, ...]) -> None:
+        """Lets go of products that the lake releases no more, and of their troubles: a fresh service would know of neither."""
+        known = {*self._engines, *self._troubles, *(() if self._wanted else self._cache.products())}
+        for product in known.difference(released):
+            if self._withdraw(product):
+                self._troubles.pop(product, None)
+
+    def _withdraw(self, product: str) -> bool:
+        """Takes out a product without a release, here and for the next start; otherwise workers would differ about it."""
+        try:
+            self._cache.withdraw(product)
+        except OSError as error:
+            self._trouble(product, error)
+            return False
+        finally:
+            with self._putting:
+                if product in self._engines:
+                    self._engines = {name: engine for name, engine in self._engines.items() if name != product}
+                    _LOG.warning("no longer released, and not served any more", extra={"product": product})
         return True
 
     def _from_disk(self) -> tuple[str, ...]:
@@ -190,79 +279,46 @@ class LiveProducts:
         if product in self._engines:
             return False
         try:
-            self._switch(self._cache.held(product), is_held=True)
+            return self._switch(self._cache.held(product), None)
         except NotHeldError:
             return False
         except (HeadwaterError, OSError) as error:
             self._trouble(product, error)
             return False
-        return True
 
-    def _switch(self, deployment: Deployment, *, is_held: bool = False) -> None:
-        """Loads beside what is live, then puts it in its place in one step; what is only held never replaces anything."""
-        before = self._engines.get(deployment.product)
+    def _switch(self, deployment: Deployment, lake: Lake | None) -> bool:
+        """Loads beside what is live, then puts it in its place in one step. What is only held, with no lake, never replaces anything."""
+        product = deployment.product
+        before = self._engines.get(product)
         models = {version: self._model(deployment, version, before) for version in deployment.models}
         content = self._cache.online(deployment)
-        name = ""
-        if content is not None:
-            name = store_name(deployment.product, content)
-            if not is_published(self._store, name, content):  # another worker has, and a stream may have added to it
-                self._store.publish(name, content, commit=deployment.commit)
-        store = self._store if content is not None else None
-        engine = Engine(deployment, models, store=store, store_name=name)
+        if content is None:
+            publication, engine = None, Engine(deployment, models)
+        else:
+            precedes = partial(self._is_behind, lake) if lake is not None else None
+            publication = published_for(self._store, product, content, commit=deployment.commit, precedes=precedes)
+            engine = Engine(deployment, models, store=self._store, store_name=publication.name)
         with self._putting:
-            if is_held and deployment.product in self._engines:
-                return
-            self._troubles.pop(deployment.product, None)
-            self._engines = {**self._engines, deployment.product: engine}
-        _LOG.info(
-            "serving",
-            extra={"product": deployment.product, "policy": deployment.policy.kind, "commit": deployment.commit},
-        )
-        if is_held:
-            return
-        with suppress(OSError):
-            self._cache.forget(deployment.product, keep=[deployment, *([before.deployment] if before else [])])
+            if lake is None and (product in self._engines or self._cache.held(product) != deployment):
+                return False  # meanwhile the lake has said what is live, or that nothing is
+            self._troubles.pop(product, None)
+            self._publications[product] = publication
+            self._engines = {**self._engines, product: engine}
+        said = {"product": product, "policy": deployment.policy.kind, "commit": deployment.commit}
+        _LOG.info("serving", extra=said)
+        return True
 
     def _model(self, deployment: Deployment, version: str, before: Engine | None) -> LoadedModel:
         if before is not None and before.deployment.models.get(version) == deployment.models[version]:
             return before.models[version]
         return load_model(deployment.product, version, self._cache.bundle(deployment, version))
 
-    def _trouble(self, product: str, error: Exception) -> None:
-        found = Trouble(product=product, reason=str(error))
+    def _trouble(self, product: str, error: Exception, *, is_served: bool = False) -> None:
+        found = Trouble(product=product, reason=str(error), is_served=is_served)
         if self._troubles.get(product) != found:
-            _LOG.error("cannot serve the newest release", extra={"product": product, "reason": str(error)})
+            said = "cannot remember what is live" if is_served else "cannot serve the newest release"
+            _LOG.error(said, extra={"product": product, "reason": str(error)})
         self._troubles[product] = found
-
-
-def store_name(product: str, content: OnlineContent) -> str:
-    """Where a product's online features are published: by their shape, so that models of another shape keep theirs."""
-    shape: Any = [
-        [table.view.name, table.view.keys, table.view.entity, table.view.features, table.view.dtypes, table.view.unit]
-        for table in content.tables
-    ]
-    return f"{product}.{hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:16]}"
-
-
-def is_published(store: OnlineStore, name: str, content: OnlineContent) -> bool:
-    """Whether this very content is what a store answers from, with or without rows that were added since."""
-    try:
-        there = store.version(name)
-    except NotPublishedError:
-        return False
-    views = {table.view.name: table.view for table in content.tables}
-    return (
-        there.since == content.since
-        and views.keys() == there.views.keys()
-        and views
-        == {
-            view.name: replace(
-                view, content=published_content(view), rows=views[view.name].rows, newest=views[view.name].newest
-            )
-            for view in there.views.values()
-        }
-    )
 
 
 def _released(lake: Lake, head: str) -> tuple[str, ...]:

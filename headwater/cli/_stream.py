@@ -111,7 +111,7 @@ def refreshed(
     """One round of `refresh_online` into the store of a service, where the newest features are published first."""
     from headwater.features.online import refresh_online
     from headwater.features.online._content import read_content
-    from serving.live import is_published, store_name
+    from serving.publication import is_published, store_name
 
     snapshot = lake.at(settings.branch)
     content = read_content(snapshot.folder(f"{product.name}/online_features"))

@@ -34,15 +34,13 @@ from serving.http._wire import (
     read_json,
     respond,
 )
-from serving.live import LiveProducts
+from serving.live import PATIENCE, LiveProducts
 from serving.retired_calls import RetiredCalls
 
 if TYPE_CHECKING:
     from serving.grpc import GrpcServer
 
 _LOG: Final = logging.getLogger("headwater.serving")
-_PATIENCE: Final = 5.0
-"""Seconds that the first look at the lake may take; then what was taken last is served until the lake answers."""
 _KEEP: Final = 1.0
 """Seconds of counts of refused calls that a kill may lose."""
 _TEXT: Final = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
@@ -95,8 +93,11 @@ class App:
         self._grpc, self._failures = grpc, failures
         self._looks: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = SimpleQueue()
         self._looker = threading.Thread()
+        self._looking: asyncio.Event | None = None
+        self._holding: asyncio.Future[tuple[str, ...]] | None = None
         self._log_troubles: dict[str, str] = {}
         self._shown: set[tuple[str, ...]] = set()
+        self._in_trouble: set[str] = set()
         self._beside: set[asyncio.Task[None]] = set()
         self._is_ending, self._has_looked = False, asyncio.Event()
         self._gets: dict[str, _Get] = {
@@ -282,10 +283,9 @@ class App:
             if message["type"] == "lifespan.startup":
                 self._begin(self._follow_lake)
                 self._begin(self._keep_counts)
-                try:
-                    await asyncio.wait_for(self._has_looked.wait(), _PATIENCE)
-                except TimeoutError:
-                    await asyncio.get_running_loop().run_in_executor(None, self._live.hold)
+                # The lake, and then this machine's copies, are given up before; what may still wait is the log's disk.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._has_looked.wait(), 3 * PATIENCE)
                 if self._grpc is not None:
                     await self._grpc.start()
                 gc.collect()
@@ -329,9 +329,12 @@ class App:
             loop.call_later(self._follow, self._begin, work)
 
     async def _follow_lake(self) -> None:
-        """Looks at the lake again and again, beside the requests."""
+        """Looks at the lake again and again, beside the requests; what else there is to do waits for no lake that hangs."""
         while True:
-            await self._look()
+            if await self._look():
+                self._metrics.refreshed.set(time.time())
+            else:
+                await self._hold()
             self._log_troubles = await self._desk.prepare(self._live.engines)
             await asyncio.get_running_loop().run_in_executor(None, self._write_failures, tuple(self._live.engines))
             self._show()
@@ -348,17 +351,36 @@ class App:
         self._failures.prepare(products)
         self._failures.write()
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
         """One look, in a thread that the process does not wait for at its end: a lake that hangs holds nothing up.
 
-        It is the same thread every time: the lake keeps connections for each that ever asked.
+        It is the same thread every time: the lake keeps connections for each that ever asked. A look that takes too long goes on there, and
+        what it found is live as soon as it ends.
+
+        Returns:
+            Whether it ended, or one that was begun before.
         """
-        ended = asyncio.Event()
-        if not self._looker.is_alive():
-            self._looker = threading.Thread(target=self._look_when_asked, name="lake", daemon=True)
-            self._looker.start()
-        self._looks.put((asyncio.get_running_loop(), ended))
-        await ended.wait()
+        if self._looking is None:
+            self._looking = asyncio.Event()
+            if not self._looker.is_alive():
+                self._looker = threading.Thread(target=self._look_when_asked, name="lake", daemon=True)
+                self._looker.start()
+            self._looks.put((asyncio.get_running_loop(), self._looking))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):  # `wait_for` may lose that the service ends
+                    await self._looking.wait()
+        if not self._looking.is_set():
+            return False
+        self._looking = None
+        return True
+
+    async def _hold(self) -> None:
+        """Goes on with what was taken last, for products that nothing is live of; a disk that hangs is waited for as briefly."""
+        if self._holding is None or self._holding.done():
+            self._holding = asyncio.get_running_loop().run_in_executor(None, self._live.hold)
+        await asyncio.wait([self._holding], timeout=PATIENCE)
+        if self._holding.done():
+            self._holding.result()  # a fault of ours is reported
 
     def _look_when_asked(self) -> None:
         while True:
@@ -372,7 +394,6 @@ class App:
     def _show(self) -> None:
         """What is live, in the metrics."""
         metrics, live = self._metrics, self._live
-        metrics.refreshed.set(time.time())
         metrics.lake_away.set(bool(live.lake_trouble))
         metrics.ready.set(self.is_ready)
         deployed: set[tuple[str, ...]] = {
@@ -385,10 +406,10 @@ class App:
             metrics.begin(product, engine.models, [view.name for view in engine.live.views], promised=promised)
         show(metrics.deployed, {**dict.fromkeys(self._shown, 0), **dict.fromkeys(deployed, 1)})
         self._shown = deployed
-        show(
-            metrics.trouble,
-            {**dict.fromkeys([(name,) for name in live.engines], 0), **{(one.product,): 1 for one in live.troubles}},
-        )
+        in_trouble = {one.product for one in live.troubles if not one.is_served}
+        known = {*self._in_trouble, *live.engines}
+        show(metrics.trouble, {**{(name,): 0 for name in known}, **{(name,): 1 for name in in_trouble}})
+        self._in_trouble = in_trouble
 
 
 def _deadline(headers: Mapping[bytes, bytes]) -> float | None:

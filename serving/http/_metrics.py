@@ -80,11 +80,11 @@ class Metrics:
         self.deployed = _gauge(
             registry, "headwater_deployment_info", "1 for what is live.", ["product", "version", "policy", "commit"]
         )
-        self.trouble = Gauge(
+        self.trouble = _gauge(
+            registry,
             "headwater_release_not_served",
             "1 while the newest release of a product cannot be served.",
             ["product"],
-            registry=registry,
         )
         self.lake_away = _gauge(registry, "headwater_lake_away", "1 while the lake cannot be read.")
         self.refreshed = _gauge(registry, "headwater_refreshed_timestamp_seconds", "When the lake was last looked at.")

@@ -49,7 +49,9 @@ def test_every_version_of_a_policy_is_fetched_and_scores_as_it_did(released: Rel
 
 
 def test_what_was_taken_serves_on_without_the_lake(released: Released, cache: DeploymentCache) -> None:
-    cache.take(released.lake, read_deployment(released.lake, PRODUCT))
+    deployment = read_deployment(released.lake, PRODUCT)
+    cache.take(released.lake, deployment)
+    cache.remember(deployment)
     before = cache.bundle(cache.held(PRODUCT), "1.0.0").predict(ROWS)
     shutil.rmtree(released.folder / "lake")
     held = cache.held(PRODUCT)
@@ -62,10 +64,12 @@ def test_the_newest_deployment_counts_and_the_one_before_stays_until_it_is_forgo
 ) -> None:
     old = read_deployment(released.lake, PRODUCT)
     cache.take(released.lake, old)
+    cache.remember(old)
     released.online(20)
     released.release("all-at-once", "1.1.0")
     new = read_deployment(released.lake, PRODUCT)
     cache.take(released.lake, new)
+    cache.remember(new)
     assert cache.held(PRODUCT) == new
     assert cache.bundle(old, "1.0.0")
     cache.forget(PRODUCT, keep=[new])
@@ -109,8 +113,13 @@ def test_a_half_copied_bundle_and_a_file_that_nobody_listed_are_not_served(
 def test_two_processes_may_fetch_at_once(released: Released, cache: DeploymentCache, tmp_path: Path) -> None:
     deployment = read_deployment(released.lake, PRODUCT)
     others = [DeploymentCache(tmp_path / "serving") for _ in range(6)]
+
+    def keep(one: DeploymentCache) -> None:
+        one.take(released.lake, deployment)
+        one.remember(deployment)
+
     with ThreadPoolExecutor(len(others)) as pool:
-        assert list(pool.map(lambda one: one.take(released.lake, deployment), others)) == [None] * len(others)
+        assert list(pool.map(keep, others)) == [None] * len(others)
     assert cache.bundle(cache.held(PRODUCT), "1.0.0")
     assert [folder.name for folder in (tmp_path / "serving" / PRODUCT / "models").iterdir()] == list(
         deployment.models.values()

@@ -19,7 +19,7 @@ from headwater.materialize import Run
 from headwater.product import Product
 from headwater.streams import FileLog, StreamSource, catch_up
 from headwater.testing.online_suite import at, hour
-from serving.live import is_published
+from serving.publication import is_published
 from tests.features.online.test_streaming import STREAMED, VIEW, history
 
 EVENTS = StreamSource(

@@ -402,6 +402,25 @@ def test_workers_show_what_is_live_and_not_what_was(released: Released, start: S
     service.until(lambda: shown() == {"1.0.0": 0.0, "1.1.0": 1.0})
 
 
+def test_a_worker_that_died_in_trouble_says_so_no_more(released: Released, start: Start) -> None:
+    """Its last word stood in the shared metrics, and the alert fired until the service was started anew."""
+    service = start("--workers", "2")
+
+    def told() -> set[float]:
+        lines = service.get("/metrics").body.decode().splitlines()
+        return {float(line.rpartition(" ")[2]) for line in lines if line.startswith("headwater_release_not_served{")}
+
+    broken = released.release("all-at-once", "9.9.9")
+    service.until(lambda: told() == {1.0})
+    workers = psutil.Process(service.process.pid).children()
+    for worker in workers:  # at least one of them has said so
+        worker.kill()
+    psutil.wait_procs(workers, timeout=30)
+    released.lake.revert(broken)
+    released.release("all-at-once", "1.1.0")
+    service.until(lambda: told() == {0.0})
+
+
 def test_a_service_that_is_asked_to_end_while_it_starts_ends(start: Start) -> None:
     """What came before uvicorn listened to signals was swallowed: the process, or a worker whose parent had died, lived for ever."""
     service = start(wait=False)

@@ -1,0 +1,273 @@
+"""What a service follows: releases that come and go, beside other services and without the lake."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headwater.features import FeatureTable
+from headwater.features.online import Lookup, OnlineStore, rows_from
+from headwater.features.online._lmdb_store import EmbeddedOnlineStore
+from headwater.features.online._redis_store import RedisOnlineStore
+from headwater.lake import Commit, Lake
+from headwater.lake.errors import LakeUnavailableError
+from headwater.testing.online_suite import VIEW, at, hour, rows
+from serving.deployment import DeploymentCache
+from serving.errors import ProductNotServedError
+from serving.live import LiveProducts
+from serving.policies import AllAtOnce, Canary
+from tests.redis_server import RedisServer
+from tests.serving.conftest import PRODUCT, Released
+
+Follow = Callable[..., LiveProducts]
+
+
+@pytest.fixture
+def embedded(released: Released) -> OnlineStore:
+    return EmbeddedOnlineStore(released.folder / "online")
+
+
+@pytest.fixture
+def redis() -> Iterator[OnlineStore]:
+    with RedisServer() as server:
+        store = RedisOnlineStore(server.url)
+        yield store
+        store.close()
+
+
+@pytest.fixture
+def follow(released: Released, embedded: OnlineStore) -> Follow:
+    """Makes services over one lake and one online store; those of one name have one cache."""
+
+    def begin(
+        name: str = "service",
+        *,
+        products: tuple[str, ...] = (),
+        is_lake_away: bool = False,
+        store: OnlineStore = embedded,
+        lake: Lake = released.lake,
+        branch: str = "main",
+    ) -> LiveProducts:
+        def open_lake() -> Lake:
+            if is_lake_away:
+                raise LakeUnavailableError(location="lake", action="opened", reason="its disk is not mounted")
+            return lake
+
+        return LiveProducts(
+            open_lake=open_lake,
+            cache=DeploymentCache(released.folder / name),
+            store=store,
+            products=products,
+            branch=branch,
+        )
+
+    return begin
+
+
+def test_a_trouble_ends_with_the_release_that_made_it(tmp_path: Path) -> None:
+    """It was told for ever, and every look read everything again."""
+    made = Released(tmp_path / "other")
+    made.model("1.0.0", slope=1)
+    live = LiveProducts(
+        open_lake=lambda: made.lake,
+        cache=DeploymentCache(tmp_path / "cache"),
+        store=EmbeddedOnlineStore(tmp_path / "features"),
+    )
+    commit = made.release("no-such-policy", "1.0.0")
+    live.refresh()
+    assert [trouble.product for trouble in live.troubles] == [PRODUCT]
+    made.lake.revert(commit)
+    live.refresh()
+    assert live.troubles == ()
+    with pytest.raises(ProductNotServedError) as found:
+        live.engine(PRODUCT)
+    assert not found.value.is_expected
+
+
+@pytest.mark.parametrize("products", [(), (PRODUCT,)], ids=["whatever is released", "asked for by name"])
+def test_a_product_without_a_release_is_refused_by_who_served_it_as_by_who_starts(
+    released: Released, follow: Follow, products: tuple[str, ...]
+) -> None:
+    old = follow(products=products)
+    old.refresh()
+    assert old.engine(PRODUCT)
+    with released.lake.transaction() as tx:
+        tx.remove(f"{PRODUCT}/release")
+        tx.publish(message="Withdraw", provenance=None)
+    for live in (old, follow(products=products)):
+        live.refresh()
+        assert dict(live.engines) == {}
+        assert [trouble.product for trouble in live.troubles] == list(
+            products
+        )  # who asked for it hears that it is not there
+        assert not live.is_ready
+    restarted = follow(products=products, is_lake_away=True)
+    restarted.refresh()
+    assert dict(restarted.engines) == {}, "what was taken last is released no more"
+    released.release("all-at-once", "1.1.0")
+    old.refresh()
+    assert set(old.engine(PRODUCT).models) == {"1.1.0"}
+    assert old.troubles == ()
+
+
+@pytest.fixture
+def small(released: Released) -> Iterator[Path]:
+    """The service's cache on a file system of its own."""
+    folder = released.folder / "service"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True).returncode:
+        pytest.skip("mounting a file system needs rights that this user lacks")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Takes all room that is left."""
+    filler = folder / "filler"
+    with filler.open("wb") as file:
+        try:
+            while True:
+                os.write(file.fileno(), bytes(4_096))
+        except OSError:
+            return filler
+
+
+def test_a_roll_back_is_followed_while_the_services_own_disk_is_full(
+    released: Released, small: Path, follow: Follow
+) -> None:
+    """Ten looks later the canary still had its share, and ten files more took up room."""
+    released.release(Canary(live="1.0.0", candidate="1.1.0", share=0.5), "1.0.0")
+    live = follow()
+    live.refresh()
+    filler = fill(small)
+    released.release("all-at-once", "1.0.0")
+    assert live.refresh() == (PRODUCT,)
+    assert live.engine(PRODUCT).deployment.policy == AllAtOnce(live="1.0.0")
+    for _ in range(3):
+        assert live.refresh() == ()
+    (trouble,) = live.troubles
+    assert trouble.is_served
+    assert "No space left" in trouble.reason
+    assert list(small.rglob(".part-*")) == []
+    filler.unlink()
+    live.refresh()
+    assert live.troubles == ()
+    restarted = follow(is_lake_away=True)
+    restarted.refresh()
+    assert restarted.engine(PRODUCT).deployment.policy == AllAtOnce(live="1.0.0")
+
+
+def test_what_a_killed_service_left_half_written_is_removed_when_nobody_can_be_about_it(
+    released: Released, follow: Follow
+) -> None:
+    product = released.folder / "service" / PRODUCT
+    left, written = product / "models" / ".part-left", product / ".part-written"
+    for folder in (left, product / "online" / ".part-fresh"):
+        folder.mkdir(parents=True)
+    written.touch()
+    for part in (left, written):
+        os.utime(part, (time.time() - 7_200,) * 2)
+    follow().refresh()
+    assert [part.name for part in product.rglob(".part-*")] == [".part-fresh"]
+
+
+def online(live: LiveProducts, store: OnlineStore) -> tuple[str, int]:
+    """The commit and the only value that the store answers from."""
+    version, (row,) = store.lookup(live.engine(PRODUCT).online_name, [Lookup("history", ("ann",), at(2))])
+    return version.commit, row.values[0]
+
+
+@pytest.mark.parametrize("kind", ["embedded", "redis"])
+def test_who_starts_without_the_lake_leaves_newer_online_features_of_others(
+    released: Released, follow: Follow, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """What it held, of the week before, was published over that of all other services, and stayed until the next release."""
+    store = request.getfixturevalue(kind)
+    old, new = follow("old", store=store), follow("new", store=store)
+    old.refresh()
+    released.online(99)
+    new.refresh()
+    newest = (new.engine(PRODUCT).deployment.commit, 99)
+    assert online(new, store) == newest
+    again = follow("old", store=store, is_lake_away=True)
+    again.refresh()
+    again.hold()
+    assert again.engine(PRODUCT).deployment.commit != newest[0]
+    assert online(again, store) == newest
+    store.withdraw(again.engine(PRODUCT).online_name)
+    follow("old", store=store, is_lake_away=True).refresh()
+    assert online(again, store)[1] == 10, "with nothing there, what is held is better than nothing"
+
+
+def test_older_online_features_that_somebody_published_are_replaced_and_newer_ones_left(
+    released: Released, follow: Follow, embedded: OnlineStore
+) -> None:
+    """Nobody looked at whose features were there: only whether any were."""
+    old = follow("old")
+    old.refresh()
+    name, before = old.engine(PRODUCT).online_name, old.engine(PRODUCT).deployment
+    released.online(99)
+    new = follow("new")
+    new.refresh()
+    content = DeploymentCache(released.folder / "old").online(before)
+    assert content is not None
+    embedded.publish(name, content, commit=before.commit)  # as one that has not looked for long
+    assert new.refresh() == ()
+    newest = released.lake.resolve("main").id
+    assert online(new, embedded) == (newest, 99)
+    embedded.extend(
+        name, {"history": rows_from(FeatureTable(view=VIEW, rows=rows(("ann", 1.5, 1.5, 100))), hour(0))}, commit=newest
+    )
+    assert new.refresh() == ()
+    assert online(new, embedded) == (newest, 100), "what a stream added is no difference"
+    released.lake.create_branch("late", at=before.commit)
+    late = follow("late", branch="late")  # its newest commit is an old one
+    assert late.refresh() == (PRODUCT,)
+    assert late.refresh() == ()
+    assert online(late, embedded) == (newest, 100)
+
+
+def test_two_lakes_that_share_a_name_do_not_take_turns(
+    released: Released, follow: Follow, embedded: OnlineStore, tmp_path: Path
+) -> None:
+    elsewhere = Released(tmp_path / "elsewhere")
+    elsewhere.model("1.0.0", slope=1)
+    elsewhere.online(50)
+    elsewhere.release("all-at-once", "1.0.0")
+    here, there = follow("here"), follow("there", lake=elsewhere.lake)
+    here.refresh()
+    there.refresh()
+    seen = []
+    for live in (here, there) * 3:
+        live.refresh()
+        seen.append(online(live, embedded)[1])
+    assert seen == [50] * 6
+
+
+def test_a_lake_that_comes_back_as_it_was_is_there_again(released: Released, embedded: OnlineStore) -> None:
+    """With the commit that was seen before, the look ended before the trouble was taken back."""
+    away: list[bool] = []
+
+    class Unsteady:
+        def resolve(self, ref: str) -> Commit:
+            if away:
+                raise LakeUnavailableError(location="lake", action="read", reason="its disk is gone")
+            return released.lake.resolve(ref)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(released.lake, name)
+
+    lake: Any = Unsteady()
+    cache = DeploymentCache(released.folder / "service")
+    live = LiveProducts(open_lake=lambda: lake, cache=cache, store=embedded)
+    live.refresh()
+    away.append(True)
+    live.refresh()
+    assert "its disk is gone" in live.lake_trouble
+    away.clear()
+    live.refresh()
+    assert live.lake_trouble == ""
