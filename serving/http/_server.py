@@ -21,6 +21,7 @@ from serving.deployment import DeploymentCache
 from serving.errors import ServingError
 from serving.http._desk import Desk, Limits
 from serving.http._keys import Keys, UnprotectedError
+from serving.http._workers import Workers
 from serving.live import LiveProducts
 from serving.prediction_log import LogWriter
 from serving.retired_calls import RETIRED_FILE, RetiredCalls
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from serving.http._front import Front
 
 _BACKLOG: Final = 2_048
-_FAST: Final = 5.0
-"""Seconds below which a worker that ended by itself is one that cannot start."""
+_LOOK: Final = 0.1
+"""Seconds between two looks at the workers."""
 
 
 class ListenError(ServingError):
@@ -239,7 +240,7 @@ def _grpc_server(
 def run_workers(
     settings: ServerSettings, workers: int, command: Sequence[str], *, on_listening: Callable[[int, int], None]
 ) -> int:
-    """Serves from several processes that share a port; one that dies is started again.
+    """Serves from several processes that share a port; one that dies is started again, after a wait that grows while it cannot.
 
     Args:
         settings: Where and how.
@@ -248,7 +249,7 @@ def run_workers(
         on_listening: Told the port, and that of gRPC or 0.
 
     Returns:
-        0, or 1 when workers cannot start.
+        0, or 1 when no worker can start. Where one could, one that cannot any more is tried again, and costs no other.
     """
     from serving.http._metrics import PROCESSES
 
@@ -271,26 +272,17 @@ def run_workers(
         ending.append(number)
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    children = [(start(), time.monotonic()) for _ in range(workers)]
+    running: Workers | None = None
     try:
+        running = Workers(start, workers, gone=lambda process: _gone(process, shared))
         while not ending:
-            time.sleep(0.1)
-            for place, (child, since) in enumerate(children):
-                if (code := child.poll()) is not None:
-                    if code > 0 and time.monotonic() - since < _FAST:
-                        return 1
-                    _gone(child.pid, shared)
-                    children[place] = (start(), time.monotonic())
+            time.sleep(_LOOK)
+            if not running.look():
+                return 1
         return 0
     finally:
-        for child, _ in children:
-            child.terminate()
-        for child, _ in children:
-            try:
-                child.wait(timeout=settings.drain + 5)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+        if running is not None:
+            running.end(patience=settings.drain + 5)
         for number, handler in before.items():
             signal.signal(number, handler)
         sock.close()
