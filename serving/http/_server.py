@@ -2,14 +2,12 @@
 
 import ipaddress
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -112,11 +110,14 @@ def run(
     from serving.http._front import Front
     from serving.http._metrics import PROCESSES, Metrics
     from serving.http._protocol import OneWriteProtocol
+    from serving.http._shared_metrics import share
 
     keys = checked_keys(settings)
     tracer = open_tracer(settings.traces, "headwater-serve")
     sock = inherited or listen(settings.host, settings.port)
     reserved = _reserved(settings) if inherited is None else None
+    if PROCESSES in os.environ:
+        share()
     registry = CollectorRegistry()
     metrics = Metrics(registry)
 
@@ -250,8 +251,15 @@ def run_workers(
 
     Returns:
         0, or 1 when no worker can start. Where one could, one that cannot any more is tried again, and costs no other.
+
+    Raises:
+        UnprotectedError: Others could reach it, and there are no keys.
+        KeysError: The file of keys cannot be used.
+        ListenError: The port is taken.
+        SharedMetricsError: There is no room for the metrics that they share.
     """
     from serving.http._metrics import PROCESSES
+    from serving.http._shared_metrics import forget, shared_folder
 
     checked_keys(settings)
     sock = listen(settings.host, settings.port)
@@ -259,11 +267,9 @@ def run_workers(
     grpc_port = reserved.getsockname()[1] if reserved is not None else 0
     given = ["--grpc-port", str(grpc_port)] if grpc_port else []
     on_listening(sock.getsockname()[1], grpc_port)
-    shared = tempfile.mkdtemp(prefix="metrics-", dir=_made(settings.cache))
-    environment = {**os.environ, PROCESSES: shared}
     ending: list[int] = []
 
-    def start() -> subprocess.Popen[bytes]:
+    def start(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [*command, *given, "--socket-fd", str(sock.fileno())], pass_fds=[sock.fileno()], env=environment
         )
@@ -272,23 +278,24 @@ def run_workers(
         ending.append(number)
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    running: Workers | None = None
     try:
-        running = Workers(start, workers, gone=lambda process: _gone(process, shared))
-        while not ending:
-            time.sleep(_LOOK)
-            if not running.look():
-                return 1
-        return 0
+        with shared_folder(settings.cache, workers) as shared:
+            environment = {**os.environ, PROCESSES: str(shared)}
+            running = Workers(lambda: start(environment), workers, gone=lambda process: forget(shared, process))
+            try:
+                while not ending:
+                    time.sleep(_LOOK)
+                    if not running.look():
+                        return 1
+                return 0
+            finally:
+                running.end(patience=settings.drain + 5)
     finally:
-        if running is not None:
-            running.end(patience=settings.drain + 5)
         for number, handler in before.items():
             signal.signal(number, handler)
         sock.close()
         if reserved is not None:
             reserved.close()
-        shutil.rmtree(shared, ignore_errors=True)
 
 
 def checked_keys(settings: ServerSettings) -> Keys:
@@ -331,15 +338,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _gone(pid: int, shared: str) -> None:
-    """Takes a dead worker's gauges out of the shared metrics."""
-    from prometheus_client import multiprocess
-
-    multiprocess.mark_process_dead(pid, path=shared)

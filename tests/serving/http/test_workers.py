@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -53,6 +54,15 @@ def scenes() -> Iterator[Callable[..., Scene]]:
     yield make
     for one in made:
         one.workers.end(patience=10)
+
+
+@contextmanager
+def suspended(process: psutil.Process) -> Iterator[None]:
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
 
 
 def waits(caplog: pytest.LogCaptureFixture) -> list[float]:
@@ -129,8 +139,7 @@ def test_a_half_written_file_of_keys_costs_the_worker_that_reads_it_and_no_other
     service.until(lambda: parent.children() == [kept])
     assert {ask(service, "GET", "/v1/products", "all").status for _ in range(5)} == {200}
     keys.write_text(whole)
-    kept.suspend()  # so that who answers is the one that came back
-    assert ask(service, "GET", "/v1/products", "all").status == 200
-    kept.resume()
+    with suspended(kept):  # so that who answers is the one that came back
+        assert ask(service, "GET", "/v1/products", "all").status == 200
     code, said = service.stop()
     assert (code, "cannot be read" in said, "worker 1: process" in said) == (0, True, True)
