@@ -67,6 +67,16 @@ class ProductNotServedError(ServingError):
     """
 
     def __init__(self, *, product: str, served: Sequence[str], reason: str = "", is_expected: bool = False) -> None:
-        self.product, self.served, self.is_expected = product, tuple(served), is_expected
+        self.product, self.served, self.reason, self.is_expected = product, tuple(served), reason, is_expected
         there = f"served are {', '.join(sorted(served))}" if served else "nothing is served yet"
         super().__init__(f"{product!r} is not served here; {there}.{f' {reason}' if reason else ''}")
+
+    def told_to(self, products: frozenset[str] | None) -> str:
+        """What it says to who may ask for these products alone, None for all: no other one is named."""
+        if products is None:
+            return str(self)
+        there = ", ".join(sorted(products.intersection(self.served)))
+        said = (
+            f"{self.product!r} is not served here; this API key may ask for {there or 'nothing else that is served'}."
+        )
+        return f"{said} {self.reason}" if self.reason else said

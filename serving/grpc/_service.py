@@ -72,7 +72,7 @@ class InferenceService:
         return pb.ServerReadyResponse(ready=self._is_ready())
 
     async def _metadata(self, request: pb.ServerMetadataRequest, call: Call) -> pb.ServerMetadataResponse:
-        self._allowed(call, "")
+        self._allowed(call, None)
         return pb.ServerMetadataResponse(**server_metadata())
 
     async def _model_ready(self, request: pb.ModelReadyRequest, call: Call) -> pb.ModelReadyResponse:
@@ -99,7 +99,7 @@ class InferenceService:
         except (Problem, ServingError) as error:
             problem = _problem(error)
             status = problem.status
-            raise _failed(problem) from error
+            raise _failed(self._keys.told(problem, call.headers)) from error
         except asyncio.CancelledError:  # by the caller, or by the caller's deadline
             status = 504
             raise
@@ -147,9 +147,9 @@ class InferenceService:
         try:
             return self._front.engine(product, version)
         except Problem as problem:
-            raise _failed(problem) from problem
+            raise _failed(self._keys.told(problem, call.headers)) from problem
 
-    def _allowed(self, call: Call, product: str) -> None:
+    def _allowed(self, call: Call, product: str | None) -> None:
         """Raises CallError."""
         try:
             self._keys.caller(call.headers, Role.PREDICT, product)

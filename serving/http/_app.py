@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from serving.engine import Answer, Asked, Engine
 from serving.errors import ServingError
@@ -48,7 +48,10 @@ _HTML: Final = [(b"content-type", b"text/html; charset=utf-8")]
 _UNLOGGED: Final = (b"headwater-logged", b"false")
 _CLOSE: Final = (b"connection", b"close")
 _LONGEST: Final = 200
-_Get = Callable[[], tuple[int, Any]]
+_T = TypeVar("_T")
+_Products = frozenset[str] | None
+"""What a key is good for; None for all."""
+_Get = Callable[[_Products], tuple[int, Any]]
 _Read = Callable[[Engine, dict[str, Any], Caller], Sequence[Asked]]
 
 
@@ -101,11 +104,11 @@ class App:
         self._beside: set[asyncio.Task[None]] = set()
         self._is_ending, self._has_looked = False, asyncio.Event()
         self._gets: dict[str, _Get] = {
-            "/v2/health/live": lambda: (200, {"live": True}),
-            "/v2/health/ready": self._ready,
-            "/v2": lambda: (200, server_metadata()),
-            "/v1/products": lambda: (200, self._products()),
-            "/openapi.json": lambda: (200, describe(self._live.engines)),
+            "/v2/health/live": lambda _: (200, {"live": True}),
+            "/v2/health/ready": lambda _: self._ready(),
+            "/v2": lambda _: (200, server_metadata()),
+            "/v1/products": lambda shown: (200, self._products(shown)),
+            "/openapi.json": lambda shown: (200, describe(_of(self._live.engines, shown))),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -173,8 +176,12 @@ class App:
         if rest not in ([], ["ready"]):
             raise _nothing(scope["path"])
         _only(scope, "GET")
+        _named(scope, product)
         self._keys.caller(headers, Role.PREDICT, product)
-        engine = self._front.engine(product, version)
+        try:
+            engine = self._front.engine(product, version)
+        except Problem as problem:
+            raise self._keys.told(problem, headers) from problem
         model = engine.model(version) if version else engine.live
         found = {"name": product, "ready": True} if rest else model_metadata(engine, model)
         await respond(send, 200, encode_json(found))
@@ -196,6 +203,7 @@ class App:
         caller: Caller | None = None
         try:
             _only(scope, "POST")
+            _named(scope, product)
             name = self._keys.caller(headers, Role.PREDICT, product)
             caller = caller_of(headers, name)
             request_id, trace = caller.id, self._front.begin(caller, headers)
@@ -217,7 +225,7 @@ class App:
                 out_headers = _headers_of(deprecation, is_logged)
         except (Problem, ServingError, asyncio.CancelledError) as error:
             self._front.note_retired(error, name)
-            problem = _problem(error)
+            problem = self._keys.told(_problem(error), headers)
             self._front.told(product, request_id, caller.trace if caller is not None else "", problem)
             said = request_id if len(request_id) <= LONGEST_ID else ""
             status, body, out_headers = problem.status, problem.body(said), _headers(problem, headers)
@@ -231,9 +239,11 @@ class App:
         make = self._gets.get(path)
         if make is not None:
             _only(scope, "GET")
+            shown: _Products = None
             if not path.startswith("/v2/health/"):
                 self._keys.caller(headers, Role.PREDICT)
-            status, found = make()
+                shown = self._keys.products(headers)
+            status, found = make(shown)
             await respond(send, status, encode_json(found))
         elif path == "/metrics":
             _only(scope, "GET")
@@ -260,7 +270,7 @@ class App:
             found["troubles"] = troubles
         return (200 if is_ready else 503), found
 
-    def _products(self) -> dict[str, Any]:
+    def _products(self, shown: _Products) -> dict[str, Any]:
         products = [
             {
                 "product": product,
@@ -268,12 +278,12 @@ class App:
                 "versions": sorted(engine.models),
                 "commit": engine.deployment.commit,
             }
-            for product, engine in sorted(self._live.engines.items())
+            for product, engine in sorted(_of(self._live.engines, shown).items())
         ]
         found: dict[str, Any] = {"products": products, "seen": self._live.seen}
         if self._live.lake_trouble:
             found["lake"] = self._live.lake_trouble
-        if troubles := {trouble.product: trouble.reason for trouble in self._live.troubles}:
+        if troubles := _of({trouble.product: trouble.reason for trouble in self._live.troubles}, shown):
             found["troubles"] = troubles
         return found
 
@@ -426,6 +436,19 @@ def _only(scope: Scope, method: str) -> None:
     said = scope["method"]
     if said != method and not (method == "GET" and said == "HEAD"):
         raise Problem(405, "method", f"{scope['path']} takes {method}, not {said}.", allow=method)
+
+
+def _named(scope: Scope, product: str) -> None:
+    """Refuses a path in which a product's name is empty, before anybody is told what there is."""
+    if not product:
+        raise Problem(
+            404, "no_product", f"{scope['path'][:200]} names no product. /docs shows the paths that there are."
+        )
+
+
+def _of(found: Mapping[str, _T], shown: _Products) -> Mapping[str, _T]:
+    """What is found of the products that a key is good for."""
+    return found if shown is None else {product: one for product, one in found.items() if product in shown}
 
 
 def _nothing(path: str) -> Problem:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from serving.errors import ServingError
+from serving.errors import ProductNotServedError, ServingError
 from serving.http._wire import Problem
 
 
@@ -76,14 +76,42 @@ class Keys:
             raise KeysError(file=str(file), problem="are none")
         return cls(keys)
 
-    def caller(self, headers: Mapping[bytes, bytes], role: Role, product: str = "") -> str:
+    def caller(self, headers: Mapping[bytes, bytes], role: Role, product: str | None = None) -> str:
         """The name of a request's key, empty where none is needed.
+
+        Args:
+            headers: Of the request, by lower-case name.
+            role: What it wants.
+            product: What it asks for, None for nothing that is a product's. An empty name is a name, of no product.
 
         Raises:
             Problem: There is no key, nobody knows it, or it is not good for this.
         """
-        if self._keys is None:
+        key = self._key(headers)
+        if key is None:
             return ""
+        if role not in key.roles or (product is not None and key.products is not None and product not in key.products):
+            of = f" of {product!r}" if product else ""
+            raise Problem(403, "forbidden", f"The API key {key.name!r} is not good for {role.value}{of}.")
+        return key.name
+
+    def products(self, headers: Mapping[bytes, bytes]) -> frozenset[str] | None:
+        """The products that a request's key is good for, None for all. Raises Problem: there is no key, or nobody knows it."""
+        key = self._key(headers)
+        return key.products if key is not None else None
+
+    def told(self, problem: Problem, headers: Mapping[bytes, bytes]) -> Problem:
+        """A refusal as the request's key may read it: of the products that are served it names those that the key is good for."""
+        cause = problem.__cause__
+        if not isinstance(cause, ProductNotServedError):
+            return problem
+        said = cause.told_to(self.products(headers))
+        return Problem(problem.status, problem.code, said, retry_after=problem.retry_after)
+
+    def _key(self, headers: Mapping[bytes, bytes]) -> Key | None:
+        """A request's key, None where none is needed. Raises Problem."""
+        if self._keys is None:
+            return None
         given = headers.get(b"x-api-key") or _bearer(headers.get(b"authorization", b""))
         if not given:
             raise Problem(
@@ -92,10 +120,7 @@ class Keys:
         key = self._keys.get(hashlib.sha256(given).hexdigest())  # a digest tells nothing by the time its lookup takes
         if key is None:
             raise Problem(401, "unknown_key", "Nobody knows this API key.")
-        if role not in key.roles or (product and key.products is not None and product not in key.products):
-            of = f" of {product!r}" if product else ""
-            raise Problem(403, "forbidden", f"The API key {key.name!r} is not good for {role.value}{of}.")
-        return key.name
+        return key
 
 
 def _bearer(header: bytes) -> bytes:

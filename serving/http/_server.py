@@ -2,14 +2,12 @@
 
 import ipaddress
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,6 +19,7 @@ from serving.deployment import DeploymentCache
 from serving.errors import ServingError
 from serving.http._desk import Desk, Limits
 from serving.http._keys import Keys, UnprotectedError
+from serving.http._workers import Workers
 from serving.live import LiveProducts
 from serving.prediction_log import LogWriter
 from serving.retired_calls import RETIRED_FILE, RetiredCalls
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from serving.http._front import Front
 
 _BACKLOG: Final = 2_048
-_FAST: Final = 5.0
-"""Seconds below which a worker that ended by itself is one that cannot start."""
+_LOOK: Final = 0.1
+"""Seconds between two looks at the workers."""
 
 
 class ListenError(ServingError):
@@ -111,11 +110,14 @@ def run(
     from serving.http._front import Front
     from serving.http._metrics import PROCESSES, Metrics
     from serving.http._protocol import OneWriteProtocol
+    from serving.http._shared_metrics import share
 
     keys = checked_keys(settings)
     tracer = open_tracer(settings.traces, "headwater-serve")
     sock = inherited or listen(settings.host, settings.port)
     reserved = _reserved(settings) if inherited is None else None
+    if PROCESSES in os.environ:
+        share()
     registry = CollectorRegistry()
     metrics = Metrics(registry)
 
@@ -239,7 +241,7 @@ def _grpc_server(
 def run_workers(
     settings: ServerSettings, workers: int, command: Sequence[str], *, on_listening: Callable[[int, int], None]
 ) -> int:
-    """Serves from several processes that share a port; one that dies is started again.
+    """Serves from several processes that share a port; one that dies is started again, after a wait that grows while it cannot.
 
     Args:
         settings: Where and how.
@@ -248,9 +250,16 @@ def run_workers(
         on_listening: Told the port, and that of gRPC or 0.
 
     Returns:
-        0, or 1 when workers cannot start.
+        0, or 1 when no worker can start. Where one could, one that cannot any more is tried again, and costs no other.
+
+    Raises:
+        UnprotectedError: Others could reach it, and there are no keys.
+        KeysError: The file of keys cannot be used.
+        ListenError: The port is taken.
+        SharedMetricsError: There is no room for the metrics that they share.
     """
     from serving.http._metrics import PROCESSES
+    from serving.http._shared_metrics import forget, shared_folder
 
     checked_keys(settings)
     sock = listen(settings.host, settings.port)
@@ -258,11 +267,9 @@ def run_workers(
     grpc_port = reserved.getsockname()[1] if reserved is not None else 0
     given = ["--grpc-port", str(grpc_port)] if grpc_port else []
     on_listening(sock.getsockname()[1], grpc_port)
-    shared = tempfile.mkdtemp(prefix="metrics-", dir=_made(settings.cache))
-    environment = {**os.environ, PROCESSES: shared}
     ending: list[int] = []
 
-    def start() -> subprocess.Popen[bytes]:
+    def start(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [*command, *given, "--socket-fd", str(sock.fileno())], pass_fds=[sock.fileno()], env=environment
         )
@@ -271,32 +278,24 @@ def run_workers(
         ending.append(number)
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    children = [(start(), time.monotonic()) for _ in range(workers)]
     try:
-        while not ending:
-            time.sleep(0.1)
-            for place, (child, since) in enumerate(children):
-                if (code := child.poll()) is not None:
-                    if code > 0 and time.monotonic() - since < _FAST:
-                        return 1
-                    _gone(child.pid, shared)
-                    children[place] = (start(), time.monotonic())
-        return 0
-    finally:
-        for child, _ in children:
-            child.terminate()
-        for child, _ in children:
+        with shared_folder(settings.cache) as shared:
+            environment = {**os.environ, PROCESSES: str(shared)}
+            running = Workers(lambda: start(environment), workers, gone=lambda process: forget(shared, process))
             try:
-                child.wait(timeout=settings.drain + 5)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+                while not ending:
+                    time.sleep(_LOOK)
+                    if not running.look():
+                        return 1
+                return 0
+            finally:
+                running.end(patience=settings.drain + 5)
+    finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         sock.close()
         if reserved is not None:
             reserved.close()
-        shutil.rmtree(shared, ignore_errors=True)
 
 
 def checked_keys(settings: ServerSettings) -> Keys:
@@ -339,15 +338,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _gone(pid: int, shared: str) -> None:
-    """Takes a dead worker's gauges out of the shared metrics."""
-    from prometheus_client import multiprocess
-
-    multiprocess.mark_process_dead(pid, path=shared)

@@ -129,7 +129,7 @@ class ReviewApp:
             raise Problem(404, "not_found", "No product with a review is called so.")
         return self._desks[product]
 
-    def _caller(self, headers: Mapping[bytes, bytes], product: str = "") -> str:
+    def _caller(self, headers: Mapping[bytes, bytes], product: str | None = None) -> str:
         """Who asks, as an actor. Raises Problem."""
         if self._keys is None:
             return self._actor
