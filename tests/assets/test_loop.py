@@ -12,7 +12,7 @@ import pytest
 from assets._chain._causes import CAUSES_FILE, causes_asset, first_judged
 from assets._chain._causes_page import PAGE_FILE as CAUSES_PAGE
 from assets._chain._evaluation import EVALUATION_FILE
-from assets._chain._label_changes import CHANGE_COLUMNS
+from assets._chain._label_changes import CHANGE_COLUMNS, label_changes
 from assets._chain._models import model_chain
 from assets._chain._outcomes import outcomes_asset
 from assets._chain._paths import ChainPaths
@@ -235,6 +235,13 @@ def test_a_changed_label_is_found_where_the_prediction_time_is_part_of_the_key()
         stood = {**past, PATHS.outcomes: HeldSnapshot({PATHS.outcomes: strange})}
         found = asset(HeldInputs({LABELS: corrected(labels)}, previous=stood))
         assert found.facts["label_changes"]["events"] == 0
+
+
+def test_of_a_time_with_nothing_before_it_no_change_is_told() -> None:
+    """The only answer of a product may be about the year 1."""
+    columns = {"customer": pl.Int64, "judged": pl.Boolean, **CHANGE_COLUMNS}
+    found = label_changes(pl.DataFrame(schema=columns), key=("customer",), now=datetime(1, 1, 2, tzinfo=UTC))
+    assert (found["events"], found["recent"]) == (0, 0)
 
 
 def test_a_label_that_comes_in_late_has_not_changed() -> None:
