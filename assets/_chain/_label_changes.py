@@ -97,9 +97,8 @@ def label_changes(rows: pl.DataFrame, *, key: tuple[str, ...], now: datetime) ->
         now: As of when.
     """
     changed = rows.filter(pl.col(CHANGE).is_not_null(), pl.col("judged"))
-    recent = changed.filter(
-        pl.lit(now) - pl.col(CHANGED_AT) < WARNED_FOR
-    )  # `now` may be of the year 1, with nothing before it
+    # Not `now - WARNED_FOR`: `now` may be of the year 1, with nothing before it.
+    recent = changed.filter(pl.lit(now) - pl.col(CHANGED_AT) < WARNED_FOR)
     shown = changed.sort(CHANGED_AT, *key, descending=[True, *(False for _ in key)]).head(_SHOWN)
     return {
         "events": changed.height,

@@ -1,9 +1,8 @@
 """Answers requests to one product, many at a time: one lookup, one matrix and one score for all that came together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from math import isfinite
-from operator import itemgetter
 from time import perf_counter_ns
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +11,7 @@ from headwater.features.online import Lookup, OnlineRow, OnlineStore, OnlineVers
 from headwater.features.online._rows import microseconds
 from serving.deployment import Deployment
 from serving.engine._answers import Answer, Asked, Explanation, Step
-from serving.engine._loaded import LoadedModel, check_fits
+from serving.engine._loaded import LoadedModel, Take, check_fits, taking
 from serving.engine._rules import check_rules
 from serving.engine.errors import (
     ExplanationError,
@@ -30,7 +29,6 @@ _MICROSECONDS: Final = timedelta(microseconds=1)
 _TIMES: Final = frozenset((datetime, date))
 _lookup: Any = tuple.__new__
 """Half the time of the constructor of a named tuple."""
-_Entity = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 
 
 class _Row(NamedTuple):
@@ -81,7 +79,7 @@ class Engine:
         self._ahead = deployment.ahead // _MICROSECONDS
         self._redacted = frozenset(deployment.redacted)
         self._undrawn = None if draws(deployment.policy) else assign(deployment.policy, "")
-        self._uses: dict[tuple[str, ...], tuple[tuple[str, _Entity], ...]] = {}
+        self._uses: dict[tuple[str, ...], tuple[tuple[str, Take], ...]] = {}
 
     @property
     def product(self) -> str:
@@ -220,11 +218,11 @@ class Engine:
             found[place][question.view] = row
         return found, version
 
-    def _looks_up(self, versions: tuple[str, ...]) -> tuple[tuple[str, _Entity], ...]:
+    def _looks_up(self, versions: tuple[str, ...]) -> tuple[tuple[str, Take], ...]:
         """The views that some versions look up, each once, with what takes their entity out of a request's fields."""
         found = self._uses.get(versions)
         if found is None:
-            uses = {use.name: _entity_of(use.keys) for name in versions for use in self.models[name].views}
+            uses = {use.name: taking(use.keys) for name in versions for use in self.models[name].views}
             found = self._uses[versions] = tuple(uses.items())
         return found
 
@@ -332,14 +330,6 @@ class Engine:
 class _Score(NamedTuple):
     value: float
     explanation: Explanation | None
-
-
-def _entity_of(keys: tuple[str, ...]) -> _Entity:
-    """Takes an entity out of a request's fields. What it gives raises KeyError where they lack one."""
-    if len(keys) == 1:
-        (key,) = keys
-        return lambda fields: (fields[key],)
-    return itemgetter(*keys)
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from serving.engine.errors import (
 )
 
 _Function = Callable[..., tuple[Any, ...]]
-_Take = Callable[[Any], tuple[Any, ...]]
+Take = Callable[[Any], tuple[Any, ...]]
 _FOUND: Final = Found.FOUND
 
 
@@ -48,8 +48,8 @@ class Plan:
     fields: tuple[str, ...]
     needs_time: bool
     defaults: tuple[tuple[int, Any], ...]
-    functions: tuple[tuple[FunctionUse, _Function, _Take], ...]
-    inputs: _Take
+    functions: tuple[tuple[FunctionUse, _Function, Take], ...]
+    inputs: Take
 
     @classmethod
     def of(
@@ -61,7 +61,7 @@ class Plan:
         places = {name: place for place, name in enumerate(order)}
         steps = []
         for use, function in functions:
-            steps.append((use, function, _taking([places[name] for name in use.inputs])))
+            steps.append((use, function, taking([places[name] for name in use.inputs])))
             places.update({name: len(places) + place for place, name in enumerate(use.outputs)})
         read = {*names, *(name for use, _ in functions for name in use.inputs)}
         return cls(
@@ -69,7 +69,7 @@ class Plan:
             needs_time=schema.time in read,
             defaults=tuple((places[name], value) for name, value in schema.defaults.items()),
             functions=tuple(steps),
-            inputs=_taking([places[name] for name in names]),
+            inputs=taking([places[name] for name in names]),
         )
 
 
@@ -160,12 +160,12 @@ class LoadedModel:
         ]
 
 
-def _taking(places: Sequence[int]) -> _Take:
-    """Takes the values at some places out of a list of them, as a tuple."""
-    if len(places) == 1:
-        (place,) = places
-        return lambda values: (values[place],)
-    return itemgetter(*places) if places else lambda values: ()
+def taking(keys: Sequence[Any]) -> Take:
+    """What takes the values at some places of a list, or under some names of a mapping, as a tuple however many they are."""
+    if len(keys) == 1:
+        (key,) = keys
+        return lambda values: (values[key],)
+    return itemgetter(*keys) if keys else lambda values: ()
 
 
 def load_model(product: str, version: str, bundle: Bundle) -> LoadedModel:
