@@ -311,9 +311,8 @@ def test_a_past_that_is_played_again_has_its_own_time(tmp_path: Path) -> None:
     assert "its watch is over" in scene.decision()["reason"]
 
 
-def test_a_product_that_declares_nothing_goes_back_for_its_accuracy(tmp_path: Path) -> None:
-    """Nobody had declared service levels, so that a version that was always wrong stayed."""
-    scene = RolloutScene(tmp_path, Rollout(rules=RULES), replace(TOY, service_levels=None, performance=None))
+def five_days_and_three(scene: RolloutScene) -> None:
+    """A hundred requests a day, five days to the one version and three to the next."""
     scene.version(LIVE)
     for day in range(5):
         scene.answers(range(day * 100, day * 100 + 100), LIVE, at=AT + day * DAY)
@@ -321,6 +320,12 @@ def test_a_product_that_declares_nothing_goes_back_for_its_accuracy(tmp_path: Pa
     scene.version(NEW)
     for day in range(5, 8):
         scene.answers(range(day * 100, day * 100 + 100), NEW, at=AT + day * DAY)
+
+
+def test_a_product_that_declares_nothing_goes_back_for_its_accuracy(tmp_path: Path) -> None:
+    """Nobody had declared service levels, so that a version that was always wrong stayed."""
+    scene = RolloutScene(tmp_path, Rollout(rules=RULES), replace(TOY, service_levels=None, performance=None))
+    five_days_and_three(scene)
 
     def label(wrong: Callable[[int], bool]) -> None:
         rows = [(order, AT + order // 100 * DAY) for order in range(800)]
@@ -439,13 +444,7 @@ def test_what_failed_with_the_requests_that_end_a_watch_goes_back(begun: Begun) 
 
 def test_labels_that_come_in_later_than_a_watch_lasts_are_judged_by_the_look_that_ends_it(tmp_path: Path) -> None:
     scene = RolloutScene(tmp_path, Rollout(rules=RULES))
-    scene.version(LIVE)
-    for day in range(5):
-        scene.answers(range(day * 100, day * 100 + 100), LIVE, at=AT + day * DAY)
-    scene.settle()
-    scene.version(NEW)
-    for day in range(5, 8):
-        scene.answers(range(day * 100, day * 100 + 100), NEW, at=AT + day * DAY)
+    five_days_and_three(scene)
     rows = [(order, AT + order // 100 * DAY, 1 if order < 500 else 0) for order in range(800)]
     scene.label((order, at, truth, at + 2 * DAY) for order, at, truth in rows if order < 500)
     scene.settle()
