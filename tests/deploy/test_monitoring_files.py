@@ -198,6 +198,21 @@ def test_grafana_knows_every_word_of_a_dashboard(file: Path) -> None:
     assert len(set(places)) == len(places)
 
 
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+def test_a_panel_shows_what_it_promises(file: Path) -> None:
+    """Once, tables showed a column of ones over time, and no limit was drawn: only a picture told."""
+    for panel in json.loads(file.read_text())["panels"]:
+        defaults = panel["fieldConfig"]["defaults"]
+        if panel["type"] == "table":
+            assert all(target["instant"] and target["format"] == "table" for target in panel["targets"]), panel["title"]
+        elif panel["type"] == "state-timeline":
+            assert (defaults["color"], bool(defaults["mappings"])) == ({"mode": "thresholds"}, True), panel["title"]
+        else:
+            assert panel["type"] == "timeseries", "what deploy/monitoring/render can draw"
+            is_drawn = defaults.get("custom", {}).get("thresholdsStyle") == {"mode": "line"}
+            assert is_drawn is (len(defaults["thresholds"]["steps"]) > 1), panel["title"]
+
+
 def lost(said: Any, known: Any, place: str = "") -> list[str]:
     """Where something was said that is not known."""
     if isinstance(said, dict):
@@ -246,7 +261,9 @@ def test_prometheus_scrapes_both_and_answers_every_panel(served: tuple[Service, 
         found = {query: api(port, "query", query=query)["result"] for query in queries()}
         assert found['sum by (product, code) (headwater:requests:rate5m{product=~"toy|flights"})']
         assert float(found["headwater_ready"][0]["value"][1]) == 1
-        assert len(found["headwater_sensor_up"]) > 5
+        (sensors,) = (query for query in found if "headwater_sensor_pulse" in query)
+        assert len(found[sensors]) > 5
+        assert {float(sensor["value"][1]) for sensor in found[sensors]} <= {1, 2, 3, 4}
     finally:
         process.terminate()
         process.wait(30)
