@@ -268,7 +268,8 @@ def test_a_dead_sensor_and_a_watch_that_sees_nothing(tmp_path: Path, monkeypatch
         frames = [(1, {WATCH: text}) for text in (held(daemon, sensors, after=timedelta()) for _ in range(8))]
         assert firing(tmp_path, *frames) == set()
         dead = held(daemon, sensors, after=timedelta(minutes=5))
-        assert firing(tmp_path, (3, {WATCH: good}), (1, {WATCH: dead})) == {"HeadwaterSensorDown"}
+        assert firing(tmp_path, (3, {WATCH: good}), (1, {WATCH: dead})) == set(), "one late tick wakes nobody"
+        assert firing(tmp_path, (3, {WATCH: good}), (2, {WATCH: dead})) == {"HeadwaterSensorDown"}
     assert firing(tmp_path, (3, {WATCH: good}), (5, {WATCH: None})) == {"HeadwaterWatchAway"}
     assert firing(tmp_path, (10, {WATCH: good})) == {"HeadwaterWatchAway"}  # it answers, and its look stands still
 
