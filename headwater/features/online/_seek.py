@@ -23,6 +23,8 @@ _generation_bytes = struct.Struct(">I").pack
 _TIME: Final = -TIME_BYTES
 _NEVER: Final = b""
 """Before the bytes of every time, backwards: no moment is that late."""
+_LAST: Final = 2**63
+"""Behind every moment, in any unit: no bytes of time hold it."""
 _BACKWARDS: Final = bytes(reversed(range(256)))
 _FOUND, _STALE = Answer.FOUND, Answer.STALE
 _NEVER_ASKED: Final[Any] = object()
@@ -149,7 +151,8 @@ class _View:
         row = decode_values(value)
         event = row[0]
         shown = event if self._shift is None else in_microseconds(event, self._shift)
-        stale = _NEVER if self._ttl is None else backwards(time_bytes(event + self._ttl + 1))
+        end = _LAST if self._ttl is None else event + self._ttl + 1
+        stale = backwards(time_bytes(end)) if end < _LAST else _NEVER
         answer: OnlineRow
         if asked_at > stale:
             answer = _row(OnlineRow, (_FOUND, row[1:], shown))
