@@ -530,7 +530,8 @@ class Serving:
     """How a model answers requests.
 
     Attributes:
-        window: How far back from the newest feature row the online features answer as the lake would, more than zero.
+        window: How far back from the newest feature row the online features answer as the lake would, more than zero. Rows of which a
+            time lay in the future when the tables were built do not count for it.
         keep: How long answers, records that were rejected and failures stay in their tables after the request came in, more than zero;
             None keeps all. What was answered today about an old time is kept.
         unique_for: How long after an answer another one to the same request id is a repetition of it, more than zero.

@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from assets._chain._declare import declared_values
-from assets._chain._online import newest_known
+from assets._chain._online import built, newest_known, newest_row
 from assets._chain._paths import ChainPaths
 from assets._chain._served_sample import SAMPLE, compare_computed, compare_view, sample_of
 from headwater.features import FeatureTable
@@ -69,7 +69,7 @@ def served_parity_asset(product: Product) -> Asset:
 def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     paths = ChainPaths(product=product.name)
     tables = [FeatureTable(view=view, rows=inputs.table(view.path)) for view in product.features]
-    covered = _covered(tables, product)
+    covered = _covered(tables, product, by=built(inputs, product.features))
     before = inputs.previous(paths.predictions)
     answers = None if before is None else before.table(paths.predictions)
     is_empty = answers is None or answers.head(1).collect().is_empty()
@@ -103,13 +103,15 @@ def _all(
     return found
 
 
-def _covered(tables: Sequence[FeatureTable], product: Product) -> Mapping[str, datetime | None]:
+def _covered(tables: Sequence[FeatureTable], product: Product, *, by: datetime) -> Mapping[str, datetime | None]:
     """By view, up to when its table says all that was known; None for a table that stands still and is whole as it is.
 
-    Of rows that a stream makes, the newest published ones may lack events until they settle.
+    Of rows that a stream makes, the newest published ones may lack events until they settle. Rows that were to be known only after the tables
+    were built (`by`) say nothing of this, and none that is known long after its event makes other tables seem to stand still.
     """
-    newest = {table.view.name: _in_utc(newest_known(table)) for table in tables}
-    last = max((moment for moment in newest.values() if moment is not None), default=None)
+    newest = {table.view.name: _in_utc(newest_known(table, by=by)) for table in tables}
+    reached = [_in_utc(newest_row(table, by=by)) for table in tables]
+    last = max((moment for moment in reached if moment is not None), default=None)
     settles = {one.view: one.settles for one in product.streams}
     found: dict[str, datetime | None] = {}
     for name, moment in newest.items():

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from ctypes import c_float
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +19,13 @@ from headwater.features.errors import (
 
 BAD_INPUT: Final = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 """What a function raises on values that it cannot use."""
+BAD_VALUE: Final = (TypeError, OverflowError, pl.exceptions.PolarsError)
+"""What Polars raises on a value that is none of a dtype."""
+_AS_THEY_ARE: Final = {"Float64": float, "String": str, "Boolean": bool}
+"""Dtypes of which a value of that type is one as it is."""
+_INTEGERS: Final = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
+_FITTED: Final = frozenset(str(dtype) for dtype in (pl.Float32, pl.Float64, pl.String, pl.Boolean, *_INTEGERS))
+_WHOLE: Final = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +33,8 @@ class OnDemandFeatures:
     """Features that a function computes from a request and from what was looked up for it.
 
     The training set and the service call the same function with the same plain values, one row at a time (a few microseconds
-    each), so they cannot disagree. Times come as `datetime` in UTC, nulls as None.
+    each), and read what it gives as its declared dtype: a Float32 is rounded in both. Times come as `datetime` in UTC, nulls as
+    None.
 
     Attributes:
         name: Names it in errors and reports.
@@ -68,15 +77,17 @@ def fill_defaults(frame: pl.DataFrame, views: Sequence[FeatureView]) -> pl.DataF
     """
     for view in views:
         for name, value in view.output_defaults.items():
-            try:
-                default = pl.Series([value], dtype=frame.schema[name], strict=True)
-            except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
-                said = f"the default {value!r} of {name!r} is no {frame.schema[name]}."
-                raise FeatureViewError(
-                    view=view.name, problem=said, remedy="Give a value of the feature's dtype."
-                ) from error
-            frame = frame.with_columns(pl.col(name).fill_null(default.item()))
+            frame = frame.with_columns(pl.col(name).fill_null(default_as(view, name, value, frame.schema[name])))
     return frame
+
+
+def default_as(view: FeatureView, name: str, value: Any, dtype: pl.DataType) -> Any:
+    """A view's default as a column of a dtype holds it. Raises FeatureViewError when it is no value of it."""
+    try:
+        return pl.Series([value], dtype=dtype, strict=True).item()
+    except BAD_VALUE as error:
+        said = f"the default {value!r} of {name!r} is no {dtype}."
+        raise FeatureViewError(view=view.name, problem=said, remedy="Give a value of the feature's dtype.") from error
 
 
 def add_on_demand(frame: pl.DataFrame, declared: Sequence[OnDemandFeatures]) -> pl.DataFrame:
@@ -109,7 +120,7 @@ def computed(
     row: Sequence[Any],
     inputs: Sequence[str],
 ) -> tuple[Any, ...]:
-    """What a function makes of one row. Raises OnDemandValueError."""
+    """What a function makes of one row, as it gives it. Raises OnDemandValueError."""
     try:
         found = function(*row)
     except BAD_INPUT as error:
@@ -124,13 +135,50 @@ def computed(
     return found
 
 
+def fitted(name: str, values: Sequence[Any], outputs: Sequence[str], dtypes: Sequence[str]) -> list[Any]:
+    """Outputs of one row as columns of their dtypes hold them: what a frame of `add_on_demand` gives back, without a frame.
+
+    Args:
+        name: Name of the on-demand features.
+        values: What the function gave.
+        outputs: Names of the values.
+        dtypes: Their dtypes, as Polars writes them. Only numbers, texts and booleans are read so; others stay as they are.
+
+    Raises:
+        OnDemandValueError: A value is none of its dtype.
+    """
+    found = []
+    for output, value, dtype in zip(outputs, values, dtypes, strict=True):
+        kind = type(value)
+        if value is None or kind is _AS_THEY_ARE.get(dtype) or dtype not in _FITTED:
+            found.append(value)
+        elif kind is float and dtype == "Float32":
+            found.append(single(value))
+        elif kind is int and dtype == "Int64" and value in _WHOLE:
+            found.append(value)
+        else:  # a whole number for a Float64, say: seldom, and Polars knows
+            try:
+                found.append(pl.Series([value], dtype=getattr(pl, dtype), strict=True).item())
+            except BAD_VALUE as error:
+                raise _unfit(name, output, dtype, error) from error
+    return found
+
+
+def single(value: float) -> float:
+    """The number of 32 bits that is nearest to one of 64, as Polars makes it."""
+    return c_float(value).value
+
+
+def _unfit(name: str, output: str, dtype: Any, error: Exception) -> OnDemandValueError:
+    return OnDemandValueError(name=name, values={}, problem=f"not every {output!r} is {dtype} or None ({error})")
+
+
 def _columns(one: OnDemandFeatures, rows: list[tuple[Any, ...]]) -> list[pl.Series]:
     columns = []
     for place, (name, dtype) in enumerate(one.outputs.items()):
         values = [row[place] for row in rows]
         try:
             columns.append(pl.Series(name, values, dtype=dtype, strict=True))
-        except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
-            said = f"not every {name!r} is {dtype} or None ({error})"
-            raise OnDemandValueError(name=one.name, values={}, problem=said) from error
+        except BAD_VALUE as error:
+            raise _unfit(one.name, name, dtype, error) from error
     return columns

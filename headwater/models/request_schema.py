@@ -9,6 +9,7 @@ import polars as pl
 
 from headwater.code_version import function_digest
 from headwater.features import FeatureView, OnDemandFeatures
+from headwater.features._on_demand import default_as
 from headwater.models._json import digest
 from headwater.models.errors import RecordError, RequestSchemaError
 from headwater.request_names import functions_read, given_names
@@ -70,6 +71,7 @@ class FunctionUse:
         digest: Digest of its code as it was in the training.
         inputs: Its inputs, by position.
         outputs: What it gives, in order.
+        dtypes: The dtypes of that, as Polars writes them; empty in bundles of before they were kept.
     """
 
     name: str
@@ -77,6 +79,7 @@ class FunctionUse:
     digest: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    dtypes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +93,8 @@ class RequestSchema:
         fields: What a request holds beside the time.
         views: What is looked up.
         functions: What is computed, in order.
-        defaults: What a looked-up feature reads as where it is null.
+        defaults: What a looked-up feature reads as where it is null, as its column of the training set holds it.
+        singles: Fields that were Float32 in training: the service rounds what a request holds.
     """
 
     time: str
@@ -100,6 +104,7 @@ class RequestSchema:
     views: tuple[ViewUse, ...] = ()
     functions: tuple[FunctionUse, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    singles: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Sha256 that changes exactly when a caller has to send something else."""
@@ -125,6 +130,7 @@ class RequestSchema:
                 views=tuple(ViewUse(**_tuples(item)) for item in raw["views"]),
                 functions=tuple(FunctionUse(**_tuples(item)) for item in raw["functions"]),
                 defaults=dict(raw["defaults"]),
+                singles=tuple(raw.get("singles", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RecordError(record="request schema", reason=f"{type(error).__name__}: {error}") from error
@@ -153,6 +159,7 @@ def request_schema(
 
     Raises:
         RequestSchemaError: A field is no column of the training set, or of a dtype that no request can hold.
+        FeatureViewError: A default is no value of its feature's dtype.
     """
     read, needed = functions_read(on_demand, features)
     used = [view for view in views if needed & set(view.outputs.values())]
@@ -172,7 +179,12 @@ def request_schema(
         ),
         views=tuple(ViewUse(name=view.name, keys=view.keys, features=tuple(view.outputs.values())) for view in used),
         functions=tuple(_use(one) for one in read),
-        defaults={name: value for view in used for name, value in view.output_defaults.items()},
+        defaults={
+            name: default_as(view, name, value, schema[name]) if name in schema else value
+            for view in used
+            for name, value in view.output_defaults.items()
+        },
+        singles=tuple(name for name in (*required, *optional) if schema[name] == pl.Float32),
     )
 
 
@@ -183,6 +195,7 @@ def _use(one: OnDemandFeatures) -> FunctionUse:
         digest=function_digest(one.function),
         inputs=one.inputs,
         outputs=tuple(one.outputs),
+        dtypes=tuple(str(dtype) for dtype in one.outputs.values()),
     )
 
 

@@ -381,6 +381,19 @@ class OnlineStoreSuite:
         assert {shift: answer.answer for shift, answer in found.items()} == wanted
         assert found[0].event == at(1)
 
+    @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+    def test_a_ttl_of_any_length_is_kept_as_the_join_keeps_it(self, store: OnlineStore, unit: Any) -> None:
+        """One store added it to the event's time, and the sum was more than its keys hold."""
+        view = replace(VIEW, ttl=timedelta.max)
+        frame = rows(("ann", 1, 1, 10)).with_columns(pl.col("event_time", "known_at").dt.cast_time_unit(unit))
+        publish(store, "toy", [toy(frame, view)], commit="c", since=START)
+        labels = pl.DataFrame({"who": ["ann"] * 2, "at": [hour(1), hour(90_000)]}).with_columns(
+            pl.col("at").cast(pl.Datetime(unit, "UTC"))
+        )
+        assert differences(store, "toy", [FeatureTable(view=view, rows=frame)], labels) == []
+        asked = Lookup("history", ("ann",), at(90_000))
+        assert [store.lookup("toy", [asked])[1][0].values for _ in range(3)] == [(10,)] * 3
+
     def test_a_dtype_that_no_store_can_hold_is_refused_by_name(self, store: OnlineStore) -> None:
         """A list as a feature, a float as an entity; what was published stays."""
         publish(store, "toy", [toy(rows(("ann", 1, 1, 10)))], commit="c1", since=hour(0))

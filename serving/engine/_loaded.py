@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from headwater.code_version import function_digest
-from headwater.features._on_demand import computed
+from headwater.features._on_demand import computed, fitted, single
 from headwater.features.errors import OnDemandValueError
 from headwater.features.online import Answer as Found
 from headwater.features.online import OnlineRow, OnlineVersion
@@ -40,6 +40,7 @@ class Plan:
     Attributes:
         fields: Names of the fields, first in the list of values; behind them stands the prediction time.
         needs_time: Whether anything reads that.
+        singles: Places of fields that training had with 32 bits.
         defaults: Place and default of looked-up features that have one.
         functions: Functions with what takes their inputs; what they give goes behind all else.
         inputs: Takes the inputs of the model.
@@ -47,6 +48,7 @@ class Plan:
 
     fields: tuple[str, ...]
     needs_time: bool
+    singles: tuple[int, ...]
     defaults: tuple[tuple[int, Any], ...]
     functions: tuple[tuple[FunctionUse, _Function, Take], ...]
     inputs: Take
@@ -67,6 +69,7 @@ class Plan:
         return cls(
             fields=fields,
             needs_time=schema.time in read,
+            singles=tuple(places[name] for name in schema.singles),
             defaults=tuple((places[name], value) for name, value in schema.defaults.items()),
             functions=tuple(steps),
             inputs=taking([places[name] for name in names]),
@@ -118,6 +121,9 @@ class LoadedModel:
             values = [fields[name] for name in plan.fields]
         except KeyError as error:
             raise self._lacks(str(error.args[0])) from error
+        for place in plan.singles:
+            if values[place] is not None:
+                values[place] = single(values[place])
         values.append(self.fields.moment(at) if plan.needs_time else None)
         for view in self.schema.views:
             row = found.get(view.name)
@@ -132,7 +138,8 @@ class LoadedModel:
         for use, function, taken in plan.functions:
             given = taken(values)
             try:
-                values += computed(use.name, function, use.outputs, given, use.inputs)
+                made = computed(use.name, function, use.outputs, given, use.inputs)
+                values += fitted(use.name, made, use.outputs, use.dtypes) if use.dtypes else made
             except OnDemandValueError as error:
                 raise RequestError(str(error)) from error
         return plan.inputs(values), reasons

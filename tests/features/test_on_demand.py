@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from headwater.features import FeatureView, OnDemandFeatures, add_on_demand, fill_defaults
+from headwater.features._on_demand import fitted
 from headwater.features.errors import (
     ColumnClashError,
     FeatureViewError,
@@ -54,6 +55,35 @@ def test_each_row_gets_what_the_function_makes_of_it() -> None:
 def test_a_frame_has_exactly_what_single_calls_give(rows: list[tuple[float, int | None]]) -> None:
     frame = pl.DataFrame(rows, schema={"distance": pl.Float64, "minutes": pl.Int64}, orient="row")
     assert add_on_demand(frame, [PACE]).select("pace", "is_open").rows() == [pace(*row) for row in rows]
+
+
+def same_value(found: Any, wanted: Any) -> bool:
+    return type(found) is type(wanted) and (found == wanted or (found != found and wanted != wanted))
+
+
+@given(
+    value=st.none() | st.booleans() | st.text() | st.floats() | st.integers(-(2**70), 2**70) | st.integers(-300, 300),
+    dtype=st.sampled_from([pl.Float32, pl.Float64, pl.Int8, pl.Int64, pl.UInt8, pl.UInt64, pl.Boolean, pl.String]),
+)
+def test_a_value_of_one_request_is_what_a_column_of_the_training_holds(value: Any, dtype: Any) -> None:
+    def given_value(distance: float) -> tuple[Any]:
+        return (value,)
+
+    given_value.__qualname__ = "given_value"  # as if it stood at the top of a module
+    one = OnDemandFeatures(name="o", function=given_value, inputs=("distance",), outputs={"y": dtype})
+    try:
+        wanted = add_on_demand(ROWS.head(1), [one])["y"].to_list()
+    except OnDemandValueError:
+        with pytest.raises(OnDemandValueError, match="'y'"):
+            fitted("o", (value,), ("y",), (str(dtype),))
+    else:
+        (found,) = fitted("o", (value,), ("y",), (str(dtype),))
+        assert same_value(found, wanted[0])
+
+
+def test_values_of_dtypes_that_no_model_reads_stay_as_they_are() -> None:
+    moment = datetime(2013, 7, 1, 3, tzinfo=UTC)
+    assert fitted("o", (moment,), ("y",), (str(pl.Datetime("us", "UTC")),)) == [moment]
 
 
 def test_one_function_reads_what_another_one_made() -> None:

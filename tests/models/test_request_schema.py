@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from headwater.features import FeatureView, OnDemandFeatures
+from headwater.features.errors import FeatureViewError
 from headwater.models import FieldType, RequestSchema, RequestSchemaError, request_schema
 from headwater.models.errors import RecordError
 
@@ -57,6 +58,28 @@ def test_a_function_brings_what_it_reads() -> None:
     assert [(use.function.split(":")[1], use.inputs, use.outputs) for use in found.functions] == [
         ("ratio", ("fee", "c_spent"), ("ratio",))
     ]
+
+
+def test_what_training_rounded_is_told_to_the_service() -> None:
+    small = replace(RATIO, outputs={"ratio": pl.Float32})
+    rates = replace(CALLS, defaults={"spent": 0.1, "calls": 0})
+    found = request_schema(
+        {**SCHEMA, "c_spent": pl.Float32()}, features=["ratio", "plan"], time="at", views=[rates], on_demand=[small]
+    )
+    assert found.functions[0].dtypes == ("Float32",)
+    assert found.singles == ("fee",)
+    assert found.defaults == {"c_spent": pl.Series([0.1], dtype=pl.Float32).item(), "c_calls": 0}
+    with pytest.raises(FeatureViewError, match="'c_calls' is no Int32"):
+        made("c_calls", views=[replace(CALLS, defaults={"calls": "none"})])
+
+
+def test_a_bundle_of_before_the_dtypes_were_kept_is_read_and_rounds_nothing() -> None:
+    raw = made("ratio").to_json()
+    raw.pop("singles")
+    for use in raw["functions"]:
+        use.pop("dtypes")
+    found = RequestSchema.from_json(raw)
+    assert (found.singles, found.functions[0].dtypes) == ((), ())
 
 
 def test_what_the_model_does_not_read_is_not_asked_for() -> None:

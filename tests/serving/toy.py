@@ -15,3 +15,19 @@ def twice(x: int | None, value: int | None) -> tuple[int, bool]:
 TWICE = OnDemandFeatures(
     name="twice", function=twice, inputs=("x", "h_value"), outputs={"twice": pl.Int64, "is_known": pl.Boolean}
 )
+
+
+def tenth(fee: float | None) -> tuple[float | None]:
+    """A tenth of `fee`, which has more digits than a Float32."""
+    return (None if fee is None else fee * 0.1,)
+
+
+def is_above(tenth: float | None, rate: float | None) -> tuple[bool, int]:
+    """Whether a number is above what a Float64 would hold of it, and a whole number for a column of another dtype."""
+    return (tenth or 0.0) > 0.1, 3
+
+
+TENTH = OnDemandFeatures(name="tenth", function=tenth, inputs=("fee",), outputs={"tenth": pl.Float32})
+IS_ABOVE = OnDemandFeatures(
+    name="is_above", function=is_above, inputs=("tenth", "h_rate"), outputs={"is_above": pl.Boolean, "three": pl.Float64}
+)  # fmt: skip

@@ -2,7 +2,7 @@
 
 LMDB's readers see the last commit whole, and a publication is one commit: nothing between two versions is ever seen, by a
 lookup or after a crash. Keys: `f` the format, `g` the next generation, `v<product>` a version with the generation of each
-view, `r<generation><entity><time>` a row.
+view, `r<generation><entity><time>` a row, an entity's newest first.
 """
 
 import errno
@@ -20,10 +20,10 @@ from headwater.features.errors import OnlineStoreError
 from headwater.features.online._extension import Addition, Merged, additions, extended, merged
 from headwater.features.online._interface import Lookup, OnlineContent, OnlineRow, OnlineTable, OnlineVersion
 from headwater.features.online._rows import entries
-from headwater.features.online._seek import Known, rows_from_time, rows_prefix
+from headwater.features.online._seek import Known, backwards, rows_from_time, rows_prefix
 from headwater.features.online._state import State, renewed, write_record
 
-FORMAT: Final = b"headwater online store 1"
+FORMAT: Final = b"headwater online store 2"
 _FORMAT_KEY, _NEXT_KEY, _VERSION = b"f", b"g", b"v"
 _READERS: Final = 1_024
 _DATA: Final = "data.mdb"
@@ -50,8 +50,7 @@ class EmbeddedOnlineStore:
             there = self._format()
         if there != FORMAT:
             self.close()
-            said = "nobody has published there yet" if there is None else f"it is of format {there.decode()!r}"
-            raise OnlineStoreError(location=str(folder), action="opened", reason=said, remedy=_FORMAT_REMEDY)
+            raise _not_ours(folder, there)
 
     def _format(self) -> bytes | None:
         with self._reading() as txn:
@@ -70,7 +69,7 @@ class EmbeddedOnlineStore:
                 generation = _next_generation(txn)
                 prefix = rows_prefix(generation)
                 for entity, time, value in entries(table):
-                    txn.put(prefix + entity + time, value)
+                    txn.put(prefix + entity + backwards(time), value)
                 return generation
 
             record = _get(txn, _VERSION + product.encode())
@@ -190,7 +189,18 @@ class EmbeddedOnlineStore:
         return OnlineStoreError(location=str(self.folder), action=action, reason=reason, remedy=remedy)
 
 
-_FORMAT_REMEDY: Final = "Publish the features again with this version of Headwater; the folder can be removed before."
+def _not_ours(folder: Path, there: bytes | None) -> OnlineStoreError:
+    if there is None:
+        reason, remedy = "nobody has published there yet", "Publish first: a service does so when it starts."
+    else:
+        reason = (
+            f"it is of format {there.decode(errors='replace')!r}, and this version of Headwater has {FORMAT.decode()!r}"
+        )
+        remedy = (
+            "Stop what uses it, remove the folder, and start a service of this version: the store is a copy, which a service "
+            "publishes again from the lake."
+        )
+    return OnlineStoreError(location=str(folder), action="opened", reason=reason, remedy=remedy)
 
 
 def _get(txn: lmdb.Transaction, key: bytes) -> bytes | None:
@@ -205,10 +215,10 @@ def _extend(cursor: Any, addition: Addition) -> list[Merged]:
         start = rows_prefix(addition.held.generation) + entity
         change = merged(rows_from_time(cursor, start, added[0][0]), added, addition.since)
         for time, _ in change.removed:
-            cursor.set_key(start + time)
+            cursor.set_key(start + backwards(time))
             cursor.delete()
         for time, value in change.put:
-            cursor.put(start + time, value)
+            cursor.put(start + backwards(time), value)
         found.append(change)
     return found
 

@@ -1,4 +1,7 @@
-"""Who may publish a product's online features in Redis: one at a time, and nobody who lost the right."""
+"""Who may publish a product's online features in Redis: one at a time, and nobody who lost the right.
+
+The lock ends by itself a minute after it was taken or renewed. Whoever works for longer renews it on the way.
+"""
 
 import secrets
 import time
@@ -37,23 +40,37 @@ class Lock:
             time.sleep(0.05)
 
     def renew(self) -> None:
+        """Another minute. Not between `watch` and the transaction's end: the key would have changed."""
         if not self._client.eval(_RENEW, 1, self._key, self._token, _LOCK_SECONDS):
-            raise redis.exceptions.LockError("this publication took too long, and another one began")
+            raise _lost()
 
     def watch(self, pipe: Any) -> None:
         """Begins a transaction that fails when the lock is lost before it ends."""
         pipe.watch(self._key)
         if pipe.get(self._key) != self._token:
-            raise redis.exceptions.LockError("this extension took too long, and another publication began")
+            raise _lost()
         pipe.multi()
+
+    def execute(self, pipe: Any) -> None:
+        """Ends the transaction that `watch` began."""
+        try:
+            pipe.execute()
+        except redis.WatchError as error:
+            raise _lost() from error
 
     def set(self, key: bytes, value: bytes) -> None:
         if not self._client.eval(_SET_IF_HELD, 2, self._key, key, self._token, value):
-            raise redis.exceptions.LockError("this publication took too long, and another one began")
+            raise _lost()
 
     def delete(self, key: bytes) -> None:
         if not self._client.eval(_DELETE_IF_HELD, 2, self._key, key, self._token):
-            raise redis.exceptions.LockError("this took too long, and another publication began")
+            raise _lost()
 
     def release(self) -> None:
         self._client.eval(_RELEASE, 1, self._key, self._token)
+
+
+def _lost() -> redis.exceptions.LockError:
+    return redis.exceptions.LockError(
+        f"its lock was lost: one step took longer than {_LOCK_SECONDS} s, or somebody removed the lock; others may publish since"
+    )

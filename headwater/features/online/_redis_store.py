@@ -86,19 +86,21 @@ class RedisOnlineStore:
         with self._errors("written"), self._locked(product) as lock:
             self._check_keeps()
             state = State.read(product, self._record(product))
-            changes: dict[str, list[Merged]] = {}
+            found = [
+                (addition.held, self._merged(product, addition, lock)) for addition in additions(state, rows, onto)
+            ]
+            changes = {held.view.name: [change for _, change in merged] for held, merged in found}
+            version = extended(state.version, changes, commit=commit)
+            if version is state.version:
+                return version
+            generations = {name: held.generation for name, held in state.views.items()}
+            lock.renew()
             with self._client.pipeline(transaction=True) as pipe:
                 lock.watch(pipe)
-                for addition in additions(state, rows, onto):
-                    prefix = _rows_prefix(product, addition.held.generation)
-                    found = self._merged(prefix, addition)
-                    changes[addition.held.view.name] = [change for _, change in found]
-                    _queue(pipe, prefix, found)
-                version = extended(state.version, changes, commit=commit)
-                if version is not state.version:
-                    generations = {name: held.generation for name, held in state.views.items()}
-                    pipe.set(_version_key(product), write_record(version, generations))
-                    pipe.execute()
+                for held, merged in found:
+                    _queue(pipe, _rows_prefix(product, held.generation), merged)
+                pipe.set(_version_key(product), write_record(version, generations))
+                lock.execute(pipe)
         return version
 
     def version(self, product: str) -> OnlineVersion:
@@ -191,9 +193,9 @@ class RedisOnlineStore:
                 lock.renew()
         pipe.execute()
 
-    def _merged(self, prefix: bytes, addition: Addition) -> list[tuple[bytes, Merged]]:
+    def _merged(self, product: str, addition: Addition, lock: Lock) -> list[tuple[bytes, Merged]]:
         """By entity what added rows change."""
-        found = []
+        prefix, found = _rows_prefix(product, addition.held.generation), []
         entities = list(addition.rows)
         for start in range(0, len(entities), _BATCH):
             pipe = self._client.pipeline(transaction=False)
@@ -205,6 +207,7 @@ class RedisOnlineStore:
             for entity in entities[start : start + _BATCH]:
                 there = [(row[:TIME_BYTES], row[TIME_BYTES:]) for row in [*next(answers), *next(answers)]]
                 found.append((entity, merged(there, addition.rows[entity], addition.since)))
+            lock.renew()
         return found
 
     def _check_keeps(self) -> None:
@@ -256,6 +259,13 @@ class RedisOnlineStore:
     def _errors(self, action: str) -> Iterator[None]:
         try:
             yield
+        except redis.exceptions.LockError as error:
+            raise OnlineStoreError(
+                location=self._location,
+                action=action,
+                reason=str(error),
+                remedy="Nothing of it is seen. Do it again when no other publication is under way.",
+            ) from error
         except redis.RedisError as error:
             raise OnlineStoreError(
                 location=self._location,

@@ -19,8 +19,8 @@ from headwater.features.online._interface import (
 )
 from headwater.features.online._rows import accepts, in_microseconds
 
-_LAST: Final = 2**53
-"""In microseconds: the year 2255. Nanoseconds of later times do not fit 64 bits."""
+LAST: Final = 2**53
+"""Behind every time that is answered, in microseconds: the year 2255. Nanoseconds of later times do not fit 64 bits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +97,7 @@ class State:
         held = self.views.get(view)
         if held is None:
             raise NotPublishedError(product=self.version.product, view=view, known=tuple(self.views))
-        if type(at) is not int or at >= _LAST:
+        if type(at) is not int or at >= LAST:
             raise TimeValueError(view=view, at=at)
         if at < self.version.since:
             raise TimeBeforeWindowError(view=view, at=at, since=self.version.since)

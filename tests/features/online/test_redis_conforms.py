@@ -4,14 +4,15 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from headwater.features import FeatureTable
 from headwater.features.errors import OnlineStoreError
-from headwater.features.online import Lookup, OnlineStore, prepare
+from headwater.features.online import Lookup, OnlineStore, _redis_lock, _redis_store, prepare
 from headwater.features.online._redis_store import RedisOnlineStore
-from headwater.testing.online_suite import VIEW, OnlineStoreSuite, at, hour, rows
+from headwater.testing.online_suite import VIEW, OnlineStoreSuite, at, extend, hour, rows
 from tests.features.online.test_dying import kill_extenders
 from tests.redis_server import RedisServer
 
@@ -55,6 +56,43 @@ def test_very_many_lookups_are_answered_from_one_version_in_several_round_trips(
     version, found = store.lookup("toy", asked)
     assert [row.values[0] for row in found] == list(range(5_000))
     assert version == store.version("toy")
+    store.close()
+
+
+def extended_slowly(store: RedisOnlineStore, monkeypatch: pytest.MonkeyPatch, *, on_the_way: Any = None) -> None:
+    """An extension of 150 entities that takes longer than its lock lasts without being renewed."""
+    whole = _redis_store.merged
+
+    def slow(*given: Any) -> Any:
+        time.sleep(0.01)
+        if on_the_way is not None:
+            on_the_way()
+        return whole(*given)
+
+    store._client.flushall()
+    before = FeatureTable(view=VIEW, rows=rows(*((f"who{n}", 1, 1, n) for n in range(150))))
+    store.publish("toy", prepare([(before, "1")], since=hour(0)), commit="c")
+    monkeypatch.setattr(_redis_lock, "_LOCK_SECONDS", 1)
+    monkeypatch.setattr(_redis_store, "_BATCH", 20)
+    monkeypatch.setattr(_redis_store, "merged", slow)
+    after = FeatureTable(view=VIEW, rows=rows(*((f"who{n}", 2, 2, -n) for n in range(150))))
+    extend(store, "toy", [after], commit="d")
+
+
+def test_an_extension_may_take_longer_than_its_lock_lasts(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one after a publication is the largest. Its lock was not renewed, so it failed each time, whatever was tried."""
+    store = RedisOnlineStore(server)
+    extended_slowly(store, monkeypatch)
+    assert store.lookup("toy", [Lookup("history", ("who149",), at(2))])[1][0].values == (-149,)
+    store.close()
+
+
+def test_who_lost_the_lock_changes_nothing_and_is_told_so(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RedisOnlineStore(server)
+    with pytest.raises(OnlineStoreError, match=r"lock was lost.*Do it again"):
+        extended_slowly(store, monkeypatch, on_the_way=lambda: store._client.delete(b"headwater:online:lock:toy"))
+    assert store.version("toy").extensions == 0
+    assert store.lookup("toy", [Lookup("history", ("who149",), at(2))])[1][0].values == (149,)
     store.close()
 
 

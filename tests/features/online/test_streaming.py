@@ -14,7 +14,7 @@ from headwater.features import FeatureTable, FeatureView, StreamedView
 from headwater.features.errors import FeatureViewError
 from headwater.features.online import Answer, Lookup, OnlineStore, prepare, rows_from
 from headwater.features.online._memory_store import MemoryOnlineStore
-from headwater.features.online._streaming import Events, streamed_rows
+from headwater.features.online._streaming import Events, begin_of, streamed_rows
 from headwater.product import DeclarationError, Product
 from headwater.testing.online_suite import at, differences, hour
 
@@ -24,6 +24,8 @@ VIEW = FeatureView(
 )
 BEGIN = 8.0
 """Hours after the start: rows up to then are published. Events of before are all there."""
+BEGUN = -24.0
+"""When the stream began."""
 
 
 def history(events: pl.LazyFrame) -> pl.LazyFrame:
@@ -65,20 +67,26 @@ def events(found: Sequence[Event]) -> Events:
     )
 
 
-def published(found: Sequence[Event]) -> MemoryOnlineStore:
+def published(found: Sequence[Event], streamed: StreamedView = STREAMED) -> MemoryOnlineStore:
     """A store with the batch table of the events up to `BEGIN`."""
-    rows = history(events([e for e in found if e.when < BEGIN and e.missed is None]).timely).collect()
+    rows = streamed.compute(events([e for e in found if e.when < BEGIN and e.missed is None]).timely).collect()
     store = MemoryOnlineStore()
     content = prepare([(FeatureTable(view=VIEW, rows=rows), "d")], since=hour(4))
     store.publish("toy", content, commit="c")
     return store
 
 
-def refresh(store: OnlineStore, found: Sequence[Event], until: float) -> pl.DataFrame:
-    """One round, as `refresh_online` makes it."""
+def refresh(
+    store: OnlineStore, found: Sequence[Event], until: float, streamed: StreamedView = STREAMED
+) -> pl.DataFrame:
+    """One round, as `refresh_online` makes it, with no more events than it has to read."""
     newest = store.version("toy").views["history"].newest
     there = hour(4) if newest is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=newest)
-    rows = streamed_rows(STREAMED, VIEW, events(found), after=there - STREAMED.settles, until=hour(until))
+    after, whole = there + streamed.after_row - streamed.settles, events(found)
+    begin = begin_of(streamed, whole.late, event_time="at", after=after, until=hour(until), first=hour(BEGUN))
+    late = None if whole.late is None else whole.late.filter(pl.col("at") >= begin)
+    read = replace(whole, timely=whole.timely.filter(pl.col("at") >= begin), late=late)
+    rows = streamed_rows(streamed, VIEW, read, after=after, until=hour(until), begin=begin)
     if rows.height:
         store.extend("toy", {"history": rows_from(FeatureTable(view=VIEW, rows=rows), hour(4))}, commit="c2")
     return rows
@@ -140,6 +148,87 @@ def test_late_events_give_the_same_answers_however_often_somebody_looked(
         refresh(often, found + [event for event in late if event.missed is not None and event.missed < until], until)
     refresh(once, found + late, untils[-1])
     assert answers(often, untils[-1] + 6) == answers(once, untils[-1] + 6)
+
+
+def readings(found: pl.LazyFrame) -> pl.LazyFrame:
+    """A batch function: each event is a row."""
+    row = found.group_by("who", "at").agg(pl.len().cast(pl.Int64).alias("count"), pl.col("value").sum().alias("total"))
+    return row.select("who", pl.col("at").alias("event_time"), pl.col("at").alias("known_at"), "count", "total")
+
+
+READINGS = StreamedView(
+    view="history", events="toy/events", lookback=timedelta(hours=1), compute=readings, inclusive=True
+)
+very_late_events = st.lists(
+    st.builds(
+        lambda who, value, missed, before, wait: Event(who, missed - before, value, missed, wait),
+        st.sampled_from("ab"),
+        st.integers(-9, 9),
+        st.sampled_from([11.25, 20.0]),  # several miss one watermark
+        (st.integers(1, 8) | st.integers(13, 80)).map(lambda quarter: quarter / 4),
+        st.integers(1, 24).map(lambda quarter: quarter / 4),
+    ),
+    min_size=4,
+    max_size=12,
+)
+
+
+@pytest.mark.parametrize("streamed", [STREAMED, replace(STREAMED, settles=timedelta(0)), READINGS])
+@settings(max_examples=30, deadline=None)
+@given(found=timely_events, late=very_late_events, untils=cuts.map(lambda found: [*found, 24.0]))
+def test_events_that_are_late_by_many_lookbacks_give_the_same_rows_however_often_somebody_looked(
+    streamed: StreamedView, found: list[Event], late: list[Event], untils: list[float]
+) -> None:
+    """Corrections went one lookback back from the watermark, and their known-at time was that of whatever a round had read."""
+    often, once = published(found, streamed), published(found, streamed)
+    for until in untils:
+        there = [event for event in late if event.missed is not None and event.missed < until]
+        refresh(often, found + there, until, streamed)
+    refresh(once, found + late, untils[-1], streamed)
+    assert answers(often, untils[-1] + 12) == answers(once, untils[-1] + 12)
+
+
+def test_a_station_that_was_cut_off_for_long_gets_its_last_reading_when_that_comes() -> None:
+    """Of 10:00, it missed the watermark of 11:50, and a reading looks back one hour. It never came into the store."""
+    found = [Event("a", 7, 1), Event("b", 7, 1), Event("a", 9, 9), Event("b", 9, 1), Event("b", 12, 2)]
+    late = Event("a", 10, 10, missed=11 + 5 / 6, wait=0.5)
+    store = published(found, READINGS)
+    refresh(store, found, 11.8, READINGS)
+    refresh(store, [*found, late, Event("b", 13, 3)], 12.5, READINGS)
+
+    def total(when: float) -> Any:
+        return store.lookup("toy", [Lookup("history", ("a",), at(when))])[1][0].values[1]
+
+    assert [total(when) for when in (10, 12.3, 12.34)] == [9, 9, 10]
+
+
+def test_a_correction_is_known_from_the_last_event_that_its_row_counts() -> None:
+    """Two missed one watermark. One of them, of another day, came later, and once moved the other's correction with it."""
+    found = [Event("a", 7.5, 1), Event("a", 8.5, 2), Event("a", 12.5, 4)]
+    late = [Event("a", 8.7, 100, missed=9.25, wait=0.25), Event("b", 2.5, 7, missed=9.25, wait=2)]
+    store = published(found)
+    refresh(store, found + late, 12)
+
+    def total(when: float) -> Any:
+        return store.lookup("toy", [Lookup("history", ("a",), at(when))])[1][0].values[1]
+
+    assert [total(when) for when in (9, 9.49, 9.5)] == [3, 3, 103]
+
+
+def test_no_row_is_corrected_of_which_the_lookback_begins_before_the_stream() -> None:
+    found = [Event("a", 8.2, 1), Event("a", 9.2, 2)]
+    late = [Event("a", 6.5, 5, missed=9.5, wait=0.25), Event("a", 2.0, 50, missed=9.5, wait=0.25)]
+    after = hour(9)
+    first = hour(6)
+    begin = begin_of(STREAMED, events(late).late, event_time="at", after=after, until=hour(11), first=first)
+    assert begin == first
+    rows = streamed_rows(STREAMED, VIEW, events(found + late), after=after, until=hour(11), begin=begin)
+    assert rows.filter(pl.col("event_time") <= hour(9)).is_empty()
+    assert begin_of(STREAMED, events(late).late, event_time="at", after=after, until=hour(11), first=hour(0)) == hour(0)
+    assert begin_of(STREAMED, events(late).late, event_time="at", after=after, until=hour(11), first=hour(-9)) == hour(
+        -1
+    )
+    assert begin_of(STREAMED, None, event_time="at", after=after, until=hour(11), first=hour(-9)) == hour(6)
 
 
 @settings(max_examples=25, deadline=None)
