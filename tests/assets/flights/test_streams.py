@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -155,7 +156,8 @@ def test_a_live_stream_answers_at_each_instant_as_a_training_set_sees_it(tmp_pat
     store.publish("flights", daily(JULY), commit="c")
     near = flown().filter(pl.col("scheduled_departure").is_between(begin, begin + timedelta(hours=4)))
     entities = near.drop_nulls("tailnum").select("origin", "dest", "carrier", "tailnum").sample(12, seed=1)
-    asked, answered = [], {view.name: [] for view in STREAMED}
+    asked: list[dict[str, Any]] = []
+    answered: dict[str, list[Any]] = {view.name: [] for view in STREAMED}
     for number in range(15):
         now = begin + step * number
         replay.arrive(now - step if number else begin, now)
