@@ -743,8 +743,8 @@ class Product:
                     remedy="Declare one StreamedView for a FeatureView of that name.",
                 )
         for streamed in self.streams:
-            if found := self._untimely(streamed, views[streamed.view]):
-                raise DeclarationError(what="Product", name=self.name, problem=found[0], remedy=found[1])
+            if untimely := self._untimely(streamed, views[streamed.view]):
+                raise DeclarationError(what="Product", name=self.name, problem=untimely[0], remedy=untimely[1])
 
     def _untimely(self, streamed: "StreamedView", view: "FeatureView") -> tuple[str, str] | None:
         """Why nobody can say when a streamed view's rows are known, and what to do; None when it can be said."""

@@ -137,8 +137,8 @@ def _stream(
     for path, events in came.items():
         log = open_event_log(settings, streams[path])
         try:
-            for came, part in together(events):
-                log.append(part, partition=0, at=came)
+            for moment, part in together(events):
+                log.append(part, partition=0, at=moment)
         finally:
             log.close()
     ingested(product, lake, settings)
