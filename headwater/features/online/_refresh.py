@@ -225,15 +225,20 @@ class _Stream:
     def events(self, start: datetime, end: datetime) -> Events:
         """Events from one instant on at least, up to another."""
         if self._read is None or self._read[0] > start:
-            found = events_between(self._snapshot, self._path, start, end).collect()
-            timely = found.filter(~self._is_overdue).lazy()
-            late = found.filter(self._is_overdue).with_columns(self._passed.alias(MISSED))
-            if self._snapshot.has(self._path + LATE_SUFFIX):
-                apart = self._snapshot.table(self._path + LATE_SUFFIX).filter(self._time >= start, self._time < end)
-                missed = pl.when(self._is_overdue).then(pl.max_horizontal(MISSED, self._passed)).otherwise(MISSED)
-                late = pl.concat([late, apart.with_columns(missed.alias(MISSED)).select(late.columns).collect()])
-            self._read = start, Events(timely=timely, late=late.lazy(), event_time=self._name)
+            timely = events_between(self._snapshot, self._path, start, end).filter(~self._is_overdue).collect()
+            late = self.late().filter(self._time >= start, self._time < end).collect()
+            self._read = start, Events(timely=timely.lazy(), late=late.lazy(), event_time=self._name)
         return self._read[1]
+
+    def late(self) -> pl.LazyFrame:
+        """All events that no row of before could await, each with what it missed."""
+        rows = self._snapshot.table(self._path)
+        found = [rows.filter(self._is_overdue).with_columns(self._passed.alias(MISSED))]
+        if self._snapshot.has(self._path + LATE_SUFFIX):
+            missed = pl.when(self._is_overdue).then(pl.max_horizontal(MISSED, self._passed)).otherwise(MISSED)
+            apart = self._snapshot.table(self._path + LATE_SUFFIX).with_columns(missed.alias(MISSED))
+            found.append(apart.select(*rows.collect_schema().names(), MISSED))
+        return pl.concat(found)
 
     @property
     def _is_overdue(self) -> pl.Expr:
