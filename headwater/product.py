@@ -732,7 +732,7 @@ class Product:
                 )
 
     def _check_streams(self) -> None:
-        views = {view.name for view in self.features}
+        views = {view.name: view for view in self.features}
         names = [streamed.view for streamed in self.streams]
         for name in names:
             if name not in views or names.count(name) > 1:
@@ -743,3 +743,26 @@ class Product:
                     problem=f"the streamed view {name!r} {found}.",
                     remedy="Declare one StreamedView for a FeatureView of that name.",
                 )
+        for streamed in self.streams:
+            if untimely := self._untimely(streamed, views[streamed.view]):
+                raise DeclarationError(what="Product", name=self.name, problem=untimely[0], remedy=untimely[1])
+
+    def _untimely(self, streamed: "StreamedView", view: "FeatureView") -> tuple[str, str] | None:
+        """Why nobody can say when a streamed view's rows are known, and what to do; None when it can be said."""
+        told = f"the streamed view {streamed.view!r}"
+        within = {source.path: source.arrives_within for source in self.events}
+        if view.known_at == view.event_time:
+            return f"{told} has one column for event time and known-at time.", "A row is known later: add a column."
+        if streamed.events not in within:
+            return (
+                f"{told} reads {streamed.events!r}, which is none of its events.",
+                "Declare events=(StreamSource(...),).",
+            )
+        longest = within[streamed.events]
+        if longest is None:
+            said = f"{told} reads {streamed.events!r}, and nobody says how soon its events are in the log."
+            return said, "Declare StreamSource(arrives_within=...)."
+        if streamed.known_after < longest:
+            said = f"{told} is known {streamed.known_after} after its event time, and events of {streamed.events!r} take up to {longest}."
+            return said, "Give known_after= that much, and more for reading, computing and the time between two rounds."
+        return None

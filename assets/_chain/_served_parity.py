@@ -138,6 +138,7 @@ def _served_equals_offline(audit: Audit) -> Verdict:
         "compared": sum(view["compared"] for view in views),
         "different": sum(view["different"] for view in views),
         "not_yet_known": waiting,
+        "asked_ahead": {view["view"]: view["asked_ahead"] for view in views if view["asked_ahead"]},
         "examples": [example for view in other for example in view["examples"]],
     }
     told = f"What was served is not what the feature tables say: {said}." if said else ""

@@ -17,6 +17,7 @@ SAMPLE: Final = 500
 """Predictions compared of each view: evenly spread over the newest window that its table covers."""
 _SHOWN: Final = 5
 _AT: Final = "__at"
+_AHEAD: Final = "__ahead"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,8 +27,9 @@ class Sample:
     Attributes:
         rows: `request_id`, `at`, `version`, `request` and `features` as the predictions have them.
         since, until: The window, without and with its border; None where there is no prediction that is covered.
-        predictions: In the window.
+        predictions: In the window, of those that are compared.
         later: Newer than the window: what they should have read is not yet known.
+        ahead: In the window, and asked of a time after they came in: no store knew yet what is known at that time. Left out.
     """
 
     rows: pl.DataFrame
@@ -35,6 +37,7 @@ class Sample:
     until: datetime | None
     predictions: int
     later: int
+    ahead: int = 0
 
     def to_json(self, view: str, found: "Compared") -> dict[str, Any]:
         """The sample and what came of it."""
@@ -45,6 +48,7 @@ class Sample:
             "predictions": self.predictions,
             "sampled": self.rows.height,
             "not_yet_known": self.later,
+            "asked_ahead": self.ahead,
             "compared": found.compared,
             "with_a_value": found.found,
             "different": found.different,
@@ -76,25 +80,30 @@ def sample_of(answers: pl.LazyFrame, until: datetime | None, window: timedelta) 
     """The same predictions from the same table, always: every n-th of the window by time and request id.
 
     Args:
-        answers: The predictions.
+        answers: The predictions, with when they were received.
         until: Up to when what they should have read is known; None without an end. The window ends with the last one until then.
         window: Its length.
     """
     at = pl.col("at")
+    is_ahead = (at > pl.col("received")).fill_null(value=False)
     known = answers if until is None else answers.filter(at <= until)
-    last: Any = known.select(at.max()).collect().item()
+    last: Any = known.filter(~is_ahead).select(at.max()).collect().item()
     if last is None:
-        later = answers.select(pl.len()).collect().item()
-        return Sample(rows=_held(answers.clear()).collect(), since=None, until=None, predictions=0, later=later)
+        later, ahead = answers.select((~is_ahead).sum(), is_ahead.sum().alias("ahead")).collect().row(0)
+        nothing = _held(answers.clear()).collect()
+        return Sample(rows=nothing, since=None, until=None, predictions=0, later=later, ahead=ahead)
     since = last - window
-    times = answers.filter(at > since).select("request_id", "at").collect()
+    asked = answers.filter(at > since).select("request_id", "at", is_ahead.alias(_AHEAD)).collect()
+    times = asked.filter(~pl.col(_AHEAD))
     inside = times.filter(at <= last).sort("at", "request_id")
     taken = min(SAMPLE, inside.height)
     chosen = inside[[place * inside.height // taken for place in range(taken)]] if taken else inside
-    rows = _held(answers.filter(at > since, at <= last)).join(chosen.lazy(), on=["request_id", "at"], how="semi")
+    rows = _held(answers.filter(at > since, at <= last, ~is_ahead)).join(
+        chosen.lazy(), on=["request_id", "at"], how="semi"
+    )
     return Sample(
         rows=rows.sort("at", "request_id").collect(), since=since, until=last, predictions=inside.height,
-        later=times.height - inside.height,
+        later=times.height - inside.height, ahead=asked.filter(_AHEAD, at <= last).height,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A claim about histories: they count exactly what was known, recounted from the flights one row at a time."""
+"""A claim about histories: they count exactly what had come in, recounted from the flights one row at a time."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from assets.flights._history import HOURS, KNOWN_AT
+from assets.flights._history import HOURS, KNOWN_AFTER, KNOWN_AT
 from assets.flights._paths import FLIGHTS
 from headwater.product import Audit, Check, Verdict
 
@@ -16,7 +16,7 @@ _EXAMPLES: Final = 5
 
 
 def only_known_flights_counted(*, by: Sequence[str], windows: Sequence[str]) -> Check:
-    """A sample of rows counts exactly the flights that had arrived by their known-at time: none later, none missing.
+    """A sample of rows counts exactly the flights that had arrived `KNOWN_AFTER` before their known-at time: none later, none missing.
 
     Args:
         by: Entity columns.
@@ -25,7 +25,7 @@ def only_known_flights_counted(*, by: Sequence[str], windows: Sequence[str]) -> 
     return Check(
         name="only_known_flights_counted",
         judge=partial(_only_known_flights_counted, by=tuple(by), windows=tuple(windows)),
-        description=f"Recounted from the flights, {_SAMPLED} rows count what had arrived by their known-at time.",
+        description=f"Recounted from the flights, {_SAMPLED} rows count what had arrived ten minutes before their known-at time.",
     )
 
 
@@ -50,14 +50,15 @@ def _only_known_flights_counted(audit: Audit, *, by: tuple[str, ...], windows: t
 
 
 def _differs(own: pl.DataFrame, row: dict[str, Any], window: str) -> dict[str, Any] | None:
-    end = row[KNOWN_AT]
-    assert isinstance(end, datetime)
+    known_at = row[KNOWN_AT]
+    assert isinstance(known_at, datetime)
+    end = known_at - KNOWN_AFTER
     known = own.filter(pl.col("arrival").is_between(end - timedelta(hours=HOURS[window]), end, closed="left"))
     share = known["late"].mean()
     if row[f"arrivals_{window}"] == known.height and row[f"late_share_{window}"] == share:
         return None
     return {
-        KNOWN_AT: end.isoformat(),
+        KNOWN_AT: known_at.isoformat(),
         "window": window,
         "arrivals": row[f"arrivals_{window}"],
         "arrivals_known": known.height,

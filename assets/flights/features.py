@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from assets.flights._history import EVENT_TIME, KNOWN_AT, delay_history, history_schema
+from assets.flights._history import EVENT_TIME, KNOWN_AFTER, KNOWN_AT, delay_history, history_schema
 from assets.flights._leakage import only_known_flights_counted
 from assets.flights._paths import (
     FLIGHTS,
@@ -32,7 +32,9 @@ from headwater.product import Inputs, table
 ORIGIN_WINDOWS: Final = ("3h", "24h", "7d")
 TAIL_WINDOWS: Final = ("24h", "7d")
 REPORT_LAG: Final = timedelta(minutes=15)
-"""An observation is known this long after it was made."""
+"""An observation is reported this long after it was made."""
+OBSERVED_AFTER: Final = REPORT_LAG + KNOWN_AFTER
+"""Its row is known this long after it was made."""
 WEATHER_FEATURES: Final = tuple(name for name in WEATHER_COLUMNS if name not in ("origin", "time_hour"))
 PLANE_FEATURES: Final = ("built", "seats")
 _EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -100,7 +102,7 @@ def tail_history(inputs: Inputs) -> pl.LazyFrame:
     ],
 )
 def weather_observed(inputs: Inputs) -> pl.LazyFrame:
-    """Weather at each origin as observed, known 15 minutes after the observation."""
+    """Weather at each origin as observed, known 25 minutes after the observation."""
     return observed(inputs.table(WEATHER))
 
 
@@ -113,7 +115,7 @@ def observed(weather: pl.LazyFrame) -> pl.LazyFrame:
     return weather.select(
         "origin",
         pl.col("time_hour").alias(EVENT_TIME),
-        (pl.col("time_hour") + REPORT_LAG).alias(KNOWN_AT),
+        (pl.col("time_hour") + OBSERVED_AFTER).alias(KNOWN_AT),
         *WEATHER_FEATURES,
     ).sort(KNOWN_AT, "origin")
 

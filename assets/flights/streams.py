@@ -8,12 +8,19 @@ from typing import Final
 
 import polars as pl
 
-from assets.flights._history import HOURS, delay_history
+from assets.flights._history import HOURS, KNOWN_AFTER, delay_history
 from assets.flights._paths import KEY, MOVEMENTS, OBSERVATIONS
 from assets.flights._schemas import UTC_TIME, WEATHER_COLUMNS
 from assets.flights._views import CARRIER_WINDOWS, ROUTE_WINDOWS
 from assets.flights.datasets import LATE_MINUTES
-from assets.flights.features import ORIGIN_WINDOWS, REPORT_LAG, TAIL_WINDOWS, WEATHER_FEATURES, observed
+from assets.flights.features import (
+    OBSERVED_AFTER,
+    ORIGIN_WINDOWS,
+    REPORT_LAG,
+    TAIL_WINDOWS,
+    WEATHER_FEATURES,
+    observed,
+)
 from headwater.features import StreamedView
 from headwater.streams import StreamSource
 
@@ -21,6 +28,8 @@ DEPARTURE: Final = "departure"
 ARRIVAL: Final = "arrival"
 ARRIVES: Final = "arrives"
 """When an event comes in."""
+_ON_THE_WAY: Final = timedelta(minutes=5)
+"""So long it takes at most until it is in the log."""
 
 MOVEMENT_EVENTS: Final = StreamSource(
     path=MOVEMENTS,
@@ -41,6 +50,7 @@ MOVEMENT_EVENTS: Final = StreamSource(
     allowed_lateness=timedelta(minutes=10),
     duplicate_horizon=timedelta(days=2),
     idle_after=timedelta(minutes=30),
+    arrives_within=_ON_THE_WAY,
     owners=("team:flights",),
     description="Each departure from New York and each arrival of such a flight, when it happens, with its delay in minutes.",
 )
@@ -54,6 +64,7 @@ WEATHER_EVENTS: Final = StreamSource(
     allowed_lateness=timedelta(minutes=10),
     duplicate_horizon=timedelta(days=2),
     idle_after=timedelta(hours=3),
+    arrives_within=REPORT_LAG + _ON_THE_WAY,
     owners=("team:flights",),
     description="Each hourly observation at the three origins, when it is reported: a quarter of an hour later.",
 )
@@ -141,6 +152,7 @@ def _streamed(view: str, by: Sequence[str], windows: Sequence[str]) -> StreamedV
         events=MOVEMENTS,
         lookback=max(lengths),
         compute=partial(movement_histories, by=tuple(by), windows=tuple(windows)),
+        known_after=KNOWN_AFTER,
         windows=lengths,
         # A file of a day or a month has its flights' arrivals of the next day, and lacks those of the next day's flights: up to
         # 22 hours of delay and 7 in the air after its end.
@@ -155,6 +167,11 @@ STREAMS: Final = (
     _streamed("tail_history", ("tailnum",), TAIL_WINDOWS),
     # An observation is a row by itself: it looks back at no other.
     StreamedView(
-        view="weather_observed", events=OBSERVATIONS, lookback=timedelta(hours=1), compute=observed, inclusive=True
+        view="weather_observed",
+        events=OBSERVATIONS,
+        lookback=timedelta(hours=1),
+        compute=observed,
+        known_after=OBSERVED_AFTER,
+        inclusive=True,
     ),
 )

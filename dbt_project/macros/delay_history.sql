@@ -1,13 +1,14 @@
 {#
-  Recent delays of an entity, hour by hour, from the arrivals and departures that were known by then.
+  Recent delays of an entity, hour by hour, from the arrivals and departures that had come in by then.
 
-  An arrival is known when the plane arrives, a departure when it departs. A row stands for the end of an hour and counts
-  what was known before that instant. The same in Polars: assets/flights/_history.py.
+  An arrival happens when the plane arrives, a departure when it departs. A row stands for the end of an hour and counts
+  what happened before that instant. It is known a while later. The same in Polars: assets/flights/_history.py.
 
   by: entity columns; rows with a null in one are left out.
   hours: window name to length in hours.
+  known_after: minutes.
 #}
-{% macro delay_history(flights, by, hours) %}
+{% macro delay_history(flights, by, hours, known_after=10) %}
 with arrivals as (
     select
         {{ by | join(', ') }},
@@ -50,7 +51,7 @@ hourly as (
 select
     {{ by | join(', ') }},
     to_timestamp(hour_end * 3600) as event_time,
-    to_timestamp(hour_end * 3600) as known_at
+    to_timestamp(hour_end * 3600 + {{ known_after }} * 60) as known_at
     {%- for name in hours %},
     (sum(arrivals) over last_{{ name }})::bigint as arrivals_{{ name }},
     sum(arr_delay) over last_{{ name }} / nullif(sum(arrivals) over last_{{ name }}, 0)::double as arr_delay_mean_{{ name }},

@@ -17,7 +17,15 @@ from headwater.cli._guarded import heeding_signals
 from headwater.cli._replay import summary_line
 from headwater.cli._replay_service import Service, service_of
 from headwater.lake import Lake
-from headwater.replay import ReplayDay, ReplayError, ReplayProgress, ReplaySource, read_progress, write_progress
+from headwater.replay import (
+    ReplayDay,
+    ReplayError,
+    ReplayEvent,
+    ReplayProgress,
+    ReplaySource,
+    read_progress,
+    write_progress,
+)
 
 if TYPE_CHECKING:
     from headwater.product import Product
@@ -26,6 +34,8 @@ if TYPE_CHECKING:
 _WHOLE: Final = 7
 """So many days, and everything is built, what only a training reads too."""
 _MARGIN: Final = timedelta(days=1)
+_TOGETHER: Final = 300
+"""Events of so many seconds come into a log at once."""
 
 
 def play(
@@ -127,14 +137,23 @@ def _stream(
     for path, events in came.items():
         log = open_event_log(settings, streams[path])
         try:
-            for hour, part in groupby(
-                events, key=lambda event: event.arrives.replace(minute=0, second=0, microsecond=0)
-            ):
-                log.append([event.data for event in part], partition=0, at=hour + timedelta(hours=1))
+            for moment, part in together(events):
+                log.append(part, partition=0, at=moment)
         finally:
             log.close()
     ingested(product, lake, settings)
     refreshed(product, lake, settings, until=end)
+
+
+def together(events: Sequence[ReplayEvent]) -> Iterator[tuple[datetime, Sequence[bytes]]]:
+    """Events of a few minutes with when the last of them came: the log waits for the disk once for all of them.
+
+    Args:
+        events: By arrival.
+    """
+    for _, part in groupby(events, key=lambda event: event.arrives.astimezone(UTC).timestamp() // _TOGETHER):
+        group = list(part)
+        yield group[-1].arrives, [event.data for event in group]
 
 
 def _play_day(
@@ -147,7 +166,9 @@ def _play_day(
     build: Callable[[], Sequence[str]],
 ) -> dict[str, Any]:
     begun = time.perf_counter()
-    if product.streams:  # all of a day's events first: each request is answered with what was known at its time
+    if (
+        product.streams
+    ):  # all of a day's events first: each row answers from when it is known, as a live service has it by then
         _stream(product, lake, settings, source, day.begin, day.end)
     seconds = service.ask(day)
     _land(product, settings, day)

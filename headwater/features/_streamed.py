@@ -17,8 +17,9 @@ _INSTANT: Final = timedelta(microseconds=1)
 class StreamedView:
     """A feature view whose newest rows come from a stream.
 
-    A row of event time T counts events from `T - lookback` up to, but not at T, and is known at T or later. With `inclusive` it
-    counts those at T too, as a row does that is one event.
+    A row of event time T counts events from `T - lookback` up to, but not at T. With `inclusive` it counts those at T too, as a
+    row does that is one event. It is known at `T + known_after` or later, in the batch table as well: no service can have it
+    before its events have come in and a round has added it.
 
     Attributes:
         view: Name of the feature view.
@@ -26,6 +27,8 @@ class StreamedView:
         lookback: How far back a row reads events; at least the longest window.
         compute: The very function that makes the feature table, from events to its rows. Of the events of a stretch of time it
             makes, for each T from one lookback after the beginning on, the rows that it makes of all events.
+        known_after: How long after its event time a row is known; at least the stream's `arrives_within`. The difference is left for
+            reading, computing, and the time between two rounds.
         windows: Lengths of the windows that it counts over.
         settles: So long before the newest published row, published rows may still lack events, as when a day's file lacks
             arrivals after midnight: from then on the stream's rows take their place. Those before are final.
@@ -36,6 +39,7 @@ class StreamedView:
     events: str
     lookback: timedelta
     compute: Callable[[pl.LazyFrame], pl.LazyFrame]
+    known_after: timedelta
     windows: tuple[timedelta, ...] = ()
     settles: timedelta = timedelta(0)
     inclusive: bool = False
@@ -48,8 +52,9 @@ class StreamedView:
                 f"it looks {self.lookback} back and has a window of {max(self.windows)}.",
                 "Look back as far as the longest window.",
             )
-        if self.settles < timedelta(0):
-            self._refuse(f"its settles is {self.settles}.", "Give zero or more.")
+        for name in ("settles", "known_after"):
+            if getattr(self, name) < timedelta(0):
+                self._refuse(f"its {name} is {getattr(self, name)}.", "Give zero or more.")
 
     @property
     def after_row(self) -> timedelta:

@@ -50,6 +50,8 @@ class StreamSource:
         allowed_ahead: How far an event time may lie behind the moment at which the log took the event. One farther in the
             future is rejected: it would drag the watermark past all others.
         idle_after: A partition without events for so long, by the log's times, does not hold the watermark back.
+        arrives_within: An event is in the log at most so long after its event time, as a rule. Streamed views need it: they count
+            what takes longer as they count late events. None says nothing.
         late: What becomes of late events.
         owners: `team:x` or an email.
         description: One sentence.
@@ -64,6 +66,7 @@ class StreamSource:
     duplicate_horizon: timedelta = timedelta(days=1)
     allowed_ahead: timedelta = timedelta(minutes=5)
     idle_after: timedelta = timedelta(minutes=5)
+    arrives_within: timedelta | None = None
     late: Late = Late.APART
     owners: tuple[str, ...] = ()
     description: str = ""
@@ -74,9 +77,10 @@ class StreamSource:
         schema = {name: dtype() if isinstance(dtype, type) else dtype for name, dtype in self.columns.items()}
         object.__setattr__(self, "schema", pl.Schema(schema))
         self._check_columns()
-        for name in ("allowed_lateness", "duplicate_horizon", "allowed_ahead", "idle_after"):
-            if not timedelta(0) <= getattr(self, name) <= _LONGEST:
-                raise self._error(f"its {name} is {getattr(self, name)}.", f"Give zero or more, {_LONGEST} at most.")
+        for name in ("allowed_lateness", "duplicate_horizon", "allowed_ahead", "idle_after", "arrives_within"):
+            length = getattr(self, name)
+            if length is not None and not timedelta(0) <= length <= _LONGEST:
+                raise self._error(f"its {name} is {length}.", f"Give zero or more, {_LONGEST} at most.")
 
     def _check_columns(self) -> None:
         for name, dtype in self.schema.items():
@@ -121,7 +125,7 @@ class StreamSource:
 
     @property
     def declared(self) -> Mapping[str, Any]:
-        """The declaration as JSON, for the code version."""
+        """What the tables depend on, as JSON, for the code version."""
         return {
             "columns": {name: str(dtype) for name, dtype in self.schema.items()},
             "event_time": self.event_time,

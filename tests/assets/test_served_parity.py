@@ -20,6 +20,7 @@ from headwater.features.online._lmdb_store import EmbeddedOnlineStore
 from headwater.features.online._streaming import Events, streamed_rows
 from headwater.product import Labels, Model, Product, Serving
 from headwater.provenance import Provenance
+from headwater.streams import StreamSource
 from headwater.testing.frames import HeldInputs, HeldSnapshot, audit_of, verdicts
 
 BEGIN = datetime(2013, 3, 1, tzinfo=UTC)
@@ -63,9 +64,15 @@ PLACE_ROWS = pl.DataFrame(
     {"who": ["ann"], "event_time": [BEGIN - 400 * HOUR], "known_at": [BEGIN - 400 * HOUR], "floor": [2.5]},
     schema={"who": pl.String, "event_time": UTC_TIME, "known_at": UTC_TIME, "floor": pl.Float64},
 )
-STREAMED = StreamedView(view="totals", events="shop/events", lookback=3 * HOUR, compute=totals, settles=2 * HOUR)
+CAME = StreamSource(
+    path="shop/events", columns={"who": pl.String, "at": UTC_TIME, "value": pl.Int64}, event_time="at", id=("who", "at"),
+    arrives_within=timedelta(0),
+)  # fmt: skip
+STREAMED = StreamedView(
+    view="totals", events="shop/events", lookback=3 * HOUR, compute=totals, known_after=timedelta(0), settles=2 * HOUR
+)
 PRODUCT = Product(
-    name="shop", question="Will they leave?", owners=("team:shop",), features=(TOTALS, PLACES), streams=(STREAMED,),
+    name="shop", question="Will they leave?", owners=("team:shop",), features=(TOTALS, PLACES), events=(CAME,), streams=(STREAMED,),
     on_demand=(OnDemandFeatures(name="twice", function=doubled, inputs=("total",), outputs={"double": pl.Int64}),),
     labels=Labels(path="shop/labels", key=("who", "at"), time="at", label="left"), model=Model(features=("total", "floor", "double")),
     serving=Serving(window=timedelta(days=3)),
@@ -175,6 +182,30 @@ def test_a_table_that_was_changed_afterwards_is_caught(tmp_path: Path) -> None:
     views, judged = compared(tmp_path / "report", served(store_of(tmp_path / "store", totals)), table=table)
     assert views["totals"]["different"] == 96
     assert not judged["served_equals_offline"].passed
+
+
+def test_what_was_asked_ahead_of_the_clock_is_left_out_and_counted(tmp_path: Path) -> None:
+    """Asked at 9:05 about 11:30, a store says what is known at 9:05: the tables say more, and nothing is wrong."""
+    predictions = served(store_of(tmp_path / "store", totals))
+    is_ahead = pl.col("request_id").str.ends_with("7")
+    ahead = predictions.with_columns(
+        pl.when(is_ahead).then(pl.col("at") - HOUR / 2).otherwise("received").alias("received"),
+        pl.when(is_ahead)
+        .then(pl.lit('{"total": 0, "floor": 0.0, "double": 0}'))
+        .otherwise("features")
+        .alias("features"),
+    )
+    views, judged = compared(tmp_path / "report", ahead)
+    assert judged["served_equals_offline"].passed
+    assert judged["served_equals_offline"].facts["asked_ahead"] == {"totals": 28, "places": 28, ON_DEMAND: 28}
+    assert views["totals"]["sampled"] + views["totals"]["asked_ahead"] == 288
+    # Most requests ask about the instant at which they came in: that is not ahead.
+    views, judged = compared(tmp_path / "now", ahead.with_columns(received=pl.col("at")))
+    assert not judged["served_equals_offline"].passed
+    everything = ahead.with_columns(received=pl.col("at") - HOUR)
+    views, judged = compared(tmp_path / "all", everything)
+    assert (views["totals"]["compared"], views["totals"]["asked_ahead"]) == (0, everything.height)
+    assert judged["served_equals_offline"].passed
 
 
 @pytest.mark.parametrize("ahead", [None, timedelta(days=30), timedelta(days=365_000)])

@@ -33,6 +33,7 @@ GOOD: dict[str, Any] = {
         ({"optional": ("at",)}, "'at' may be absent"),
         ({"allowed_lateness": timedelta(seconds=-1)}, "allowed_lateness"),
         ({"duplicate_horizon": timedelta.max}, "36500 days"),
+        ({"arrives_within": timedelta(seconds=-1)}, "arrives_within"),
     ],
 )
 def test_a_wrong_declaration_says_what_is_wrong(change: dict[str, Any], said: str) -> None:

@@ -1,12 +1,13 @@
 {#
-  A sample of rows counts exactly the flights that had arrived by their known-at time, recounted from the flights:
-  none later, none missing.
+  A sample of rows counts exactly the flights that had arrived a while before their known-at time, recounted from the
+  flights: none later, none missing.
 
-  by: entity columns. hours: window name to length in hours. sample: rows recounted, at most.
+  by: entity columns. hours: window name to length in hours. known_after: minutes. sample: rows recounted, at most.
 #}
-{% test counts_only_known_flights(model, flights, by, hours, sample=40) %}
+{% test counts_only_known_flights(model, flights, by, hours, known_after=10, sample=40) %}
 with numbered as (
-    select *, row_number() over (order by {{ by | join(', ') }}, known_at) - 1 as number, count(*) over () as total
+    select *, epoch_us(known_at) - {{ known_after }} * 60000000 as hour_end,
+        row_number() over (order by {{ by | join(', ') }}, known_at) - 1 as number, count(*) over () as total
     from {{ model }}
 ),
 
@@ -18,8 +19,8 @@ select {{ by | join(', ') }}, known_at, '{{ name }}' as history, arrivals_{{ nam
 from sampled, lateral (
     select count(*) as arrivals
     from {{ flights }} as f
-    where f.arrival < sampled.known_at
-        and epoch_us(f.arrival) >= epoch_us(sampled.known_at) - {{ length }} * 3600000000
+    where epoch_us(f.arrival) < sampled.hour_end
+        and epoch_us(f.arrival) >= sampled.hour_end - {{ length }} * 3600000000
         {% for column in by %} and f.{{ column }} = sampled.{{ column }} {% endfor %}
 ) as recounted
 where recounted.arrivals <> arrivals_{{ name }}

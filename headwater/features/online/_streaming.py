@@ -1,16 +1,16 @@
 """From a stream's events to the feature rows that they make. Pure.
 
-A row is made once the watermark has passed its event time (and has left it behind, if the row counts events at that very time): no event
-is awaited any more that it would count. An event that comes in later missed a watermark. It is counted by rows of event times behind that
-one, and changes none that was made by then; but of each entity that it concerns, the newest row of before the watermark, however old it
-is, gets a corrected one of the same event time. That is known from the arrival of the last late event within its lookback, of whomever:
-whose events a row counts only its function knows (a share of all counts those of others). It is made once the watermark has moved. So the rows depend on the events alone, and not on when, or how often, somebody looked, provided that they
-were read from `begin_of` on.
+A row is made once the stream's events are there up to its event time (and beyond, if the row counts events at that very time): no event is
+awaited any more that it would count. An event that comes in later missed that watermark. It is counted by rows of event times behind that one,
+and changes none that was made by then; but of each entity that it concerns, the newest row of before the watermark, however old it is, gets a
+corrected one of the same event time. That is known `known_after` the arrival of the last late event within its lookback, of whomever: whose
+events a row counts only its function knows (a share of all counts those of others). It is made once the events are there up to a later time. So
+the rows depend on the events and their arrivals alone, and not on when, or how often, somebody looked, provided that they were read from `begin_of` on.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from headwater.features._streamed import StreamedView
 from headwater.features._view import FeatureView
 
 MISSED: Final = "watermark"
-"""Of a late event: the watermark that it missed."""
+"""Of a late event: the watermark that it missed, or the later instant up to which rows were due before it came."""
 ARRIVED: Final = "known_at"
 """When the log took the event."""
 _AT: Final = "__at"
@@ -33,7 +33,7 @@ class Events:
 
     Attributes:
         timely: Events that came before the watermark passed them.
-        late: Those that did not, with the columns of `timely` and `MISSED`; None without any.
+        late: Those that did not, or that no row of before then could await, with the columns of `timely` and `MISSED`; None without any.
         event_time: Column of the event times.
     """
 
@@ -126,7 +126,7 @@ def _made(
 def _corrections(
     streamed: StreamedView, view: FeatureView, events: Events, late: pl.DataFrame, missed: datetime, begin: datetime
 ) -> pl.DataFrame:
-    """What those that missed a watermark change of the newest row by then of each entity, known when they had come."""
+    """What those that missed a watermark change of the newest row by then of each entity, known `known_after` they had come."""
     there, came = late.filter(pl.col(MISSED) < missed), late.filter(pl.col(MISSED) <= missed)
     oldest: Any = came.filter(pl.col(MISSED) == missed).get_column(events.event_time).min()
     start = max(oldest, begin + streamed.lookback)  # rows of before count none of them
@@ -148,7 +148,7 @@ def _known(streamed: StreamedView, view: FeatureView, rows: pl.DataFrame, came: 
     )
     last = counted.group_by(_ROW).agg(pl.col(ARRIVED).max())
     found = times.join(last, on=_ROW, how="left", maintain_order="left").collect().get_column(ARRIVED)
-    return found.cast(rows.schema[view.known_at])
+    return (found + streamed.known_after).cast(rows.schema[view.known_at])
 
 
 def _rows(
@@ -158,5 +158,13 @@ def _rows(
     names = events.timely.collect_schema().names()
     there = pl.concat([events.timely, late.lazy().select(names)]) if late.height else events.timely
     read = there.filter(time >= after - streamed.lookback, time < until)
-    event = pl.col(view.event_time) + streamed.after_row
-    return streamed.compute(read).filter(event > after, event <= until).collect()
+    made = streamed.compute(read)
+    event, kind = pl.col(view.event_time) + streamed.after_row, made.collect_schema()[view.event_time]
+    return made.filter(event > _as(after, kind), event <= _as(until, kind)).collect()
+
+
+def _as(moment: datetime, kind: pl.DataType) -> pl.Expr:
+    """A moment as feature tables have it: times without a zone are UTC."""
+    zone = getattr(kind, "time_zone", None)
+    here = pl.lit(moment.astimezone(UTC))
+    return here.dt.replace_time_zone(None) if zone is None else here.dt.convert_time_zone(zone)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from assets.flights._history import HOURS, delay_history, history_columns, history_schema
+from assets.flights._history import HOURS, KNOWN_AFTER, delay_history, history_columns, history_schema
 from assets.flights._leakage import only_known_flights_counted
 from assets.flights._paths import FLIGHTS, WEATHER
 from assets.flights.features import ORIGIN_WINDOWS, origin_history, tail_history, weather_observed
@@ -67,17 +67,17 @@ flights_drawn = st.lists(
 )
 
 
-def test_a_row_says_what_was_known_at_the_end_of_its_hour() -> None:
+def test_a_row_says_what_had_happened_by_the_end_of_its_hour_and_is_known_a_while_later() -> None:
     found = history(frame(flown(0.0, 2.5, 20), flown(1.0, 2.9, 10), flown(2.0, 3.1, 40)))
-    row = found.filter(pl.col("known_at") == START + timedelta(hours=3)).row(0, named=True)
+    row = found.filter(pl.col("event_time") == START + timedelta(hours=3)).row(0, named=True)
     assert (row["arrivals_3h"], row["arr_delay_mean_3h"], row["late_share_3h"]) == (2, 15.0, 0.5)
     assert row["dep_delay_mean_3h"] == pytest.approx((20 + 10 + 40) / 3)
-    assert row["event_time"] == row["known_at"]
+    assert row["known_at"] == START + timedelta(hours=3, minutes=10)
 
 
 def test_an_arrival_on_the_hour_belongs_to_the_next_row() -> None:
     found = history(frame(flown(0.0, 2.0, 20)))
-    assert found.filter(pl.col("arrivals_3h") > 0)["known_at"].min() == START + timedelta(hours=3)
+    assert found.filter(pl.col("arrivals_3h") > 0)["event_time"].min() == START + timedelta(hours=3)
 
 
 def test_an_hour_without_arrivals_has_null_means_not_nan() -> None:
@@ -107,9 +107,10 @@ def test_every_row_equals_a_recount_of_what_had_happened_by_then(drawn: list[dic
     for row in history(rows).iter_rows(named=True):
         own = rows.filter(pl.col("origin") == row["origin"])
         for window in ORIGIN_WINDOWS:
-            begin = row["known_at"] - timedelta(hours=HOURS[window])
-            arrived = own.filter(pl.col("arrival").is_between(begin, row["known_at"], closed="left"))
-            departed = own.filter(pl.col("departure").is_between(begin, row["known_at"], closed="left"))
+            end = row["known_at"] - KNOWN_AFTER
+            begin = end - timedelta(hours=HOURS[window])
+            arrived = own.filter(pl.col("arrival").is_between(begin, end, closed="left"))
+            departed = own.filter(pl.col("departure").is_between(begin, end, closed="left"))
             assert row[f"arrivals_{window}"] == arrived.height
             assert row[f"arr_delay_mean_{window}"] == pytest.approx(arrived["arr_delay"].mean())
             assert row[f"late_share_{window}"] == pytest.approx(arrived["late"].mean())
@@ -124,7 +125,7 @@ def test_what_happens_later_never_changes_a_row(drawn: list[dict[str, object]], 
         pl.when(pl.col("arrival") < now).then(pl.col(name)).alias(name) for name in ("arrival", "arr_delay", "late")
     ]
     then = rows.filter(pl.col("departure") < now).with_columns(not_yet)
-    assert_frame_equal(history(then), history(rows).filter(pl.col("known_at") <= now))
+    assert_frame_equal(history(then), history(rows).filter(pl.col("event_time") <= now))
 
 
 @settings(max_examples=30, deadline=None)
@@ -181,11 +182,11 @@ def test_the_contracts_of_histories_hold_and_see_a_leak(asset: object) -> None:
     }
 
 
-def test_an_observation_is_known_a_quarter_of_an_hour_later() -> None:
+def test_an_observation_is_known_ten_minutes_after_it_is_reported() -> None:
     names = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
     row = {"origin": "EWR", "time_hour": START, **dict.fromkeys(names, 1.0)}
     found = weather_observed(inputs({WEATHER: pl.DataFrame([row])})).collect().row(0, named=True)
-    assert (found["event_time"], found["known_at"]) == (START, START + timedelta(minutes=15))
+    assert (found["event_time"], found["known_at"]) == (START, START + timedelta(minutes=25))
 
 
 def test_feature_columns_are_named_by_what_and_how_long() -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -24,8 +25,8 @@ from assets.flights.streams import (
     messages,
     reports_of,
 )
-from headwater.features import FeatureTable
-from headwater.features.online import OnlineContent, OnlineStore, prepare, refresh_online
+from headwater.features import FeatureTable, point_in_time_join
+from headwater.features.online import Lookup, OnlineContent, OnlineStore, prepare, refresh_online
 from headwater.features.online._lmdb_store import EmbeddedOnlineStore
 from headwater.features.online._memory_store import MemoryOnlineStore
 from headwater.features.online._parity import Parity, parity
@@ -104,7 +105,7 @@ class Replay:
 
     def __init__(self, folder: Path) -> None:
         self.lake = EmbeddedLake.open(folder / "lake")
-        self.logs = {source.path: FileLog(folder / source.path) for source in EVENTS}
+        self.logs = {source.path: FileLog(folder / source.path, sync=False) for source in EVENTS}
         self.events = events_of(flown()).filter(pl.col(ARRIVES) >= JULY - BEFORE)
         self.reports = reports_of(reported()).filter(pl.col(ARRIVES) >= JULY - BEFORE)
 
@@ -112,9 +113,8 @@ class Replay:
         """What comes in from one instant up to another is in the lake."""
         for source, came in ((MOVEMENT_EVENTS, self.events), (WEATHER_EVENTS, self.reports)):
             log, known = self.logs[source.path], came.filter(pl.col(ARRIVES) >= start, pl.col(ARRIVES) < end)
-            for moment, rows in known.group_by(pl.col(ARRIVES).dt.truncate("1h"), maintain_order=True):
-                data = [body for _, body in messages(rows, source)]
-                log.append(data, partition=0, at=moment[0] + timedelta(hours=1))
+            for (moment,), rows in known.group_by(ARRIVES, maintain_order=True):
+                log.append([body for _, body in messages(rows, source)], partition=0, at=moment)
             catch_up(self.lake, source, log, run=RUN, now=end + timedelta(days=1))
 
 
@@ -146,6 +146,46 @@ def test_hour_by_hour_the_store_answers_as_the_batch_tables_of_the_whole_period(
     found = play(tmp_path, MemoryOnlineStore(), days=2, step=timedelta(hours=6), count=60)
     assert [each.different for each in found] == [0] * len(found)
     assert sum(each.found for each in found) > 8_000
+
+
+def test_a_live_stream_answers_at_each_instant_as_a_training_set_sees_it(tmp_path: Path) -> None:
+    """Rows were known at their event time, before anybody could have them: of 600 predictions all read something else."""
+    replay, store, step = Replay(tmp_path), MemoryOnlineStore(), timedelta(minutes=5)
+    begin = JULY + timedelta(hours=10, minutes=52)
+    replay.arrive(JULY - BEFORE, begin)
+    store.publish("flights", daily(JULY), commit="c")
+    near = flown().filter(pl.col("scheduled_departure").is_between(begin, begin + timedelta(hours=4)))
+    entities = near.drop_nulls("tailnum").select("origin", "dest", "carrier", "tailnum").sample(12, seed=1)
+    asked: list[dict[str, Any]] = []
+    answered: dict[str, list[Any]] = {view.name: [] for view in STREAMED}
+    for number in range(15):
+        now = begin + step * number
+        replay.arrive(now - step if number else begin, now)
+        refresh_online(replay.lake, TOY, store, read=now)
+        for moment in (now, now + timedelta(seconds=150), now + timedelta(seconds=299)):
+            at = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+            for who in entities.iter_rows(named=True):
+                asked.append({**who, "at": moment})
+                lookups = [Lookup(view.name, tuple(who[key] for key in view.entity), at) for view in STREAMED]
+                for view, found in zip(STREAMED, store.lookup("flights", lookups)[1], strict=True):
+                    answered[view.name].append(found.values)
+    labels = pl.DataFrame(asked, schema_overrides={"at": pl.Datetime("us", "UTC")})
+    for table in tables():
+        offline = point_in_time_join(labels, [table], time="at").select(list(table.view.outputs.values())).collect()
+        different = [
+            at
+            for at, was, said in zip(labels["at"], answered[table.view.name], offline.rows(), strict=True)
+            if was != said
+        ]
+        assert different == [], table.view.name
+        assert offline.unique().height > 3, "answers change meanwhile"
+
+
+def test_whole_tables_are_known_as_late_as_their_streamed_rows() -> None:
+    for streamed, table in zip(STREAMS, tables(), strict=True):
+        rows = table.rows.lazy().collect()
+        assert rows.height > 1_000
+        assert (rows["known_at"] - rows["event_time"]).unique().to_list() == [streamed.known_after]
 
 
 @pytest.mark.heavy

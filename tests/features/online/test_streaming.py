@@ -16,6 +16,7 @@ from headwater.features.online import Answer, Lookup, OnlineStore, prepare, rows
 from headwater.features.online._memory_store import MemoryOnlineStore
 from headwater.features.online._streaming import Events, begin_of, streamed_rows
 from headwater.product import DeclarationError, Product
+from headwater.streams import StreamSource
 from headwater.testing.online_suite import at, differences, hour
 
 TIME = pl.Datetime("us", "UTC")
@@ -39,7 +40,16 @@ def history(events: pl.LazyFrame) -> pl.LazyFrame:
 
 
 STREAMED = StreamedView(
-    view="history", events="toy/events", lookback=timedelta(hours=3), compute=history, settles=timedelta(hours=2)
+    view="history", events="toy/events", lookback=timedelta(hours=3), compute=history, known_after=timedelta(0),
+    settles=timedelta(hours=2),
+)  # fmt: skip
+EVENTS = StreamSource(
+    path="toy/events",
+    columns={"who": pl.String, "number": pl.Int64, "at": pl.Datetime("us", "UTC"), "value": pl.Int64},
+    event_time="at",
+    id=("number",),
+    allowed_lateness=timedelta(minutes=10),
+    arrives_within=timedelta(0),
 )
 
 
@@ -157,7 +167,12 @@ def readings(found: pl.LazyFrame) -> pl.LazyFrame:
 
 
 READINGS = StreamedView(
-    view="history", events="toy/events", lookback=timedelta(hours=1), compute=readings, inclusive=True
+    view="history",
+    events="toy/events",
+    lookback=timedelta(hours=1),
+    compute=readings,
+    known_after=timedelta(0),
+    inclusive=True,
 )
 very_late_events = st.lists(
     st.builds(
@@ -278,16 +293,38 @@ def test_hours_that_the_watermark_has_not_passed_do_not_count() -> None:
 
 
 def test_a_view_that_looks_back_less_than_its_longest_window_is_refused() -> None:
-    with pytest.raises(FeatureViewError, match="longest window"):
-        StreamedView(view="v", events="e", lookback=timedelta(hours=3), compute=history, windows=(timedelta(hours=4),))
-    with pytest.raises(FeatureViewError, match="lookback is 0:00:00"):
-        StreamedView(view="v", events="e", lookback=timedelta(0), compute=history)
-    with pytest.raises(FeatureViewError, match="settles"):
-        StreamedView(view="v", events="e", lookback=timedelta(1), compute=history, settles=-timedelta(1))
+    for wrong, said in (
+        ({"windows": (timedelta(hours=4),)}, "longest window"),
+        ({"lookback": timedelta(0)}, "lookback is 0:00:00"),
+        ({"settles": -timedelta(1)}, "settles"),
+        ({"known_after": -timedelta(1)}, "known_after"),
+    ):
+        with pytest.raises(FeatureViewError, match=said):
+            replace(STREAMED, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_streamed_view_says_when_its_rows_are_known_and_not_before_their_events_are() -> None:
+    product: dict[str, Any] = {"name": "toy", "question": "?", "owners": ("team:x",), "features": (VIEW,)}
+    slow = replace(EVENTS, arrives_within=timedelta(minutes=5))
+    for events, streamed, said in (
+        ((), STREAMED, "none of its events"),
+        ((replace(EVENTS, arrives_within=None),), STREAMED, r"Declare StreamSource\(arrives_within"),
+        ((slow,), replace(STREAMED, known_after=timedelta(minutes=4)), "known 0:04:00 after .* take up to 0:05:00"),
+    ):
+        with pytest.raises(DeclarationError, match=said):
+            Product(**product, events=events, streams=(streamed,))
+    Product(**product, events=(slow,), streams=(replace(STREAMED, known_after=timedelta(minutes=5)),))
+
+
+def test_a_streamed_view_with_one_column_for_both_times_is_refused() -> None:
+    """A corrected row is known later: it took its event time along, and rows of others behind it were passed over."""
+    product: dict[str, Any] = {"name": "toy", "question": "?", "owners": ("team:x",), "events": (EVENTS,)}
+    with pytest.raises(DeclarationError, match="one column for event time and known-at time"):
+        Product(**product, features=(replace(VIEW, known_at="event_time"),), streams=(STREAMED,))
 
 
 def test_a_product_streams_views_that_it_has_and_each_once() -> None:
-    product: dict[str, Any] = {"name": "toy", "question": "?", "owners": ("team:x",)}
+    product: dict[str, Any] = {"name": "toy", "question": "?", "owners": ("team:x",), "events": (EVENTS,)}
     assert Product(**product, features=(VIEW,), streams=(STREAMED,)).streams == (STREAMED,)
     with pytest.raises(DeclarationError, match="none of its feature views"):
         Product(**product, streams=(STREAMED,))
@@ -301,8 +338,9 @@ def test_a_row_that_is_one_event_is_made_once_the_watermark_has_left_it_behind()
 
     view = FeatureView(name="readings", path="toy/readings", entity=("who",), features=("value",))
     streamed = StreamedView(
-        view="readings", events="toy/events", lookback=timedelta(hours=1), compute=readings, inclusive=True
-    )
+        view="readings", events="toy/events", lookback=timedelta(hours=1), compute=readings, inclusive=True,
+        known_after=timedelta(0),
+    )  # fmt: skip
     came = events([Event("a", 7, 1), Event("a", 8, 2), Event("a", 8.5, 3), Event("a", 9, 4)])
     first = streamed_rows(streamed, view, came, after=hour(7) + streamed.after_row, until=hour(9))
     assert first["value"].to_list() == [2, 3]
