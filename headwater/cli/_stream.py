@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -122,21 +122,30 @@ def _followed(product: "Product", settings: "Settings", redis: str | None, stopp
     lake = _tried("the lake", partial(open_lake, settings, create=False), failures)
     if lake is not None:
         taken: list[int] = []
+        begun = datetime.now(UTC)
         for source in product.events:
             _tried(source.path, partial(_taken, source, lake, settings, taken, stopped.is_set), failures)
+        is_all = not failures and not stopped.is_set()  # every log was read until it had no more
         said = [f"{sum(taken)} events"]
         if product.streams and not stopped.is_set():
-            add = partial(_added, product, lake, settings, redis, failures)
+            add = partial(_added, product, lake, settings, redis, failures, begun if is_all else None)
             said += filter(None, [_tried("online features", add, failures)])
         yield ", ".join(said)
     yield from (f"failed: {what}" for what in failures)
 
 
-def _added(product: "Product", lake: "Lake", settings: "Settings", redis: str | None, failures: list[str]) -> str:
+def _added(
+    product: "Product",
+    lake: "Lake",
+    settings: "Settings",
+    redis: str | None,
+    failures: list[str],
+    read: datetime | None,
+) -> str:
     """What a round did to the online features, in words."""
     if not lake.at(MAIN).has(_online(product)):
         return "nothing is online yet"
-    done = refreshed(product, lake, settings, redis=redis)
+    done = refreshed(product, lake, settings, redis=redis, read=read)
     failures += (f"{what}; it is not carried on" for what in done.left)
     return f"rows {'added' if done.is_changed else 'as before'}"
 
@@ -206,7 +215,13 @@ class Round:
 
 
 def refreshed(
-    product: "Product", lake: "Lake", settings: "Settings", *, redis: str | None = None, until: datetime | None = None
+    product: "Product",
+    lake: "Lake",
+    settings: "Settings",
+    *,
+    redis: str | None = None,
+    until: datetime | None = None,
+    read: datetime | None = None,
 ) -> Round:
     """One round of `refresh_online` into the store of a service, where the newest features are published first.
 
@@ -237,7 +252,7 @@ def refreshed(
         found: dict[str, Refreshed] = {}
         for place, there in places.items():
             if there is not None:  # no service has come to it: it publishes an older shape itself
-                one, more = _extended(product, lake, store, there, until=until)
+                one, more = _extended(product, lake, store, there, until=until, read=read)
                 left += more
                 found |= {place: one} if one is not None else {}
         return Round(name=newest, refreshed=found, left=tuple(left))

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from click.testing import CliRunner, Result
 from headwater.cli import cli
 from headwater.cli._stream import AnotherBranchError
 from headwater.features import FeatureTable, FeatureView, StreamedView
-from headwater.features.online import Lookup, prepare
+from headwater.features.online import Lookup, Refreshed, prepare, refresh_online
 from headwater.features.online._content import write_content
 from headwater.features.online._lmdb_store import EmbeddedOnlineStore
 from headwater.product import Product
@@ -29,18 +30,21 @@ from serving.deployment import DeploymentCache
 from serving.live import LiveProducts
 from tests.serving.conftest import Released
 
+AFTER = timedelta(minutes=1)
+"""Events are in the log by then, and rows known."""
 EVENTS = StreamSource(
     path="toy/events",
     columns={"who": pl.String, "number": pl.Int64, "at": pl.Datetime("us", "UTC"), "value": pl.Int64},
     event_time="at",
     id=("number",),
+    arrives_within=AFTER,
 )
 WIDER = replace(VIEW, features=("value", "double"))
 
 
 def observed(events: pl.LazyFrame) -> pl.LazyFrame:
     """A row for each event, and twice its value."""
-    found = events.select("who", pl.col("at").alias("event_time"), pl.col("at").alias("known_at"), "value")
+    found = events.select("who", pl.col("at").alias("event_time"), (pl.col("at") + AFTER).alias("known_at"), "value")
     return found.with_columns((pl.col("value") * 2).alias("double"))
 
 
@@ -53,7 +57,12 @@ def declared(
     view: FeatureView, compute: Callable[[pl.LazyFrame], pl.LazyFrame] = observed, source: StreamSource = EVENTS
 ) -> Product:
     streamed = StreamedView(
-        view=view.name, events=EVENTS.path, lookback=hour(1) - hour(0), compute=compute, inclusive=True
+        view=view.name,
+        events=EVENTS.path,
+        lookback=timedelta(hours=1),
+        compute=compute,
+        inclusive=True,
+        known_after=AFTER,
     )
     return Product(
         name="toy", question="?", owners=("team:x",), features=(view,), events=(source,), streams=(streamed,)
@@ -174,6 +183,44 @@ def test_who_follows_tells_what_fails_and_goes_on_with_the_next_round(world: Wor
     assert done.exit_code == 0, done.output
     assert world.count() == 5
     assert any("1 events, rows added" in line for line in lines)
+
+
+def test_the_refresh_is_told_when_the_logs_were_read_if_they_were_to_their_end(
+    world: World, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    description = world.folder / "streams" / EVENTS.path / "log.json"
+    text, told, begun = description.read_text(), list[datetime | None](), datetime.now(UTC)
+
+    def spy(*values: Any, **named: Any) -> Refreshed:
+        told.append(named["read"])
+        return refresh_online(*values, **named)
+
+    monkeypatch.setattr("headwater.features.online.refresh_online", spy, raising=False)
+    world.happen((0, 9), (2, 2), (3, 3))
+    world.features(VIEW)
+    operator = meanwhile(
+        (lambda: len(told) > 0, lambda: description.write_text("{")),
+        (lambda: told[-1] is None, lambda: description.write_text(text)),
+        (lambda: told[-1] is not None, lambda: None),
+    )
+    assert world.stream("follow", "--every", "1").exit_code == 0
+    operator.join()
+    moments = [moment for moment in told if moment is not None]
+    assert None in told
+    assert begun < moments[0] < moments[-1] < datetime.now(UTC)
+    assert world.stream("refresh").exit_code == 0
+    assert told[-1] is None, "nobody read the logs for it"
+
+
+def test_a_quiet_stream_is_carried_on_by_the_clock_while_somebody_follows(world: World, lines: list[str]) -> None:
+    """Its last rows waited for the next event, which moves the watermark."""
+    world.happen((0, 9), (2, 2), (3, 3))
+    world.features(VIEW)
+    operator = meanwhile((lambda: any("rows added" in line for line in lines), lambda: None))
+    assert world.stream("follow", "--every", "1").exit_code == 0
+    operator.join()
+    name = json.loads(world.stream("refresh", "--json").stdout)["name"]
+    assert world.answer(name, 3.5) == (3,)
 
 
 def test_ctrl_c_ends_who_follows_between_two_rounds(world: World, lines: list[str]) -> None:
