@@ -1,7 +1,6 @@
 """`headwater watch` and `headwater sensors`: whether what should work does, seen from outside of it."""
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from headwater.cli._output import json_option, show_rows
+from headwater.cli._signals import ended
 from headwater.errors import HeadwaterError
 from headwater.watching import ProductReader, Sample, exposition, read_disk
 
@@ -48,7 +48,7 @@ def watch(port: int) -> None:
     from resources.settings import load_settings
 
     log_as_json()
-    settings, held, ended = load_settings(), Watch(), _ended()
+    settings, held, stopped = load_settings(), Watch(), ended()
     _listen(port, held)
     with dagster_instance(settings) as instance:
         watched, began = _watched(), datetime.now(UTC)
@@ -59,9 +59,9 @@ def watch(port: int) -> None:
             "assets": (_SELDOM, lambda: list(_stale(settings))),
             "disk": (_LOOK, lambda: list(read_disk(settings.state))),
         }
-        while not ended.is_set():
+        while not stopped.is_set():
             held.look()
-            ended.wait(_LOOK / 5)
+            stopped.wait(_LOOK / 5)
 
 
 @click.command()
@@ -154,19 +154,6 @@ def _listen(port: int, held: Watch) -> None:
         raise WatchPortError(port=port, reason=error.strerror or str(error)) from error
     threading.Thread(target=server.serve_forever, daemon=True).start()
     click.echo(f"Watching; metrics at http://{LOOPBACK}:{server.server_port}/metrics")
-
-
-def _ended() -> threading.Event:
-    """Set by Ctrl-C and SIGTERM, also where a background shell has it ignored; the second one does not wait for a look to end."""
-    found = threading.Event()
-
-    def end(number: int, frame: object) -> None:
-        found.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    return found
 
 
 def _watched() -> "tuple[WatchedSensor, ...]":

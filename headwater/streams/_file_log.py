@@ -17,14 +17,17 @@ from headwater.streams._interface import Limits, LogBatch, LogEvent
 from headwater.streams._segments import (
     APPENDED,
     Cursor,
+    Segment,
     frames,
     locked,
     new_segment,
     opened,
     parts,
+    read_end,
     segments,
     tail,
     write_all,
+    write_end,
 )
 from headwater.streams._times import in_microseconds
 from headwater.streams.errors import (
@@ -45,6 +48,7 @@ class FileLog:
 
     Writers of any process take turns by a lock on the partition. Nothing is held open between calls, so that a killed or a
     forked process leaves nothing to tidy. What a killed writer left half done at the end is no event, and stays where it is.
+    Segments (`*.events`) that everybody has read may be removed, the oldest of a partition first, down to none.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class FileLog:
             for part in parts([stamp + event for event in events]):
                 place = self._write(partition, place, part)
                 self._tails[partition] = place
+            self._keep_end(partition, place.offset)
         return tuple(range(first.offset, place.offset))
 
     def read(self, offsets: Mapping[int, int], *, limits: Limits) -> LogBatch:
@@ -167,7 +172,8 @@ class FileLog:
         folder = self._folder(partition)
         found = segments(folder)
         if not found:
-            return Cursor(segment=new_segment(folder, number=1, first=0), byte=0, offset=0)
+            end = read_end(folder)
+            return Cursor(segment=new_segment(folder, number=1, first=end), byte=0, offset=end)
         newest, known = found[-1], self._tails.get(partition)
         start = known if known and known.segment == newest else Cursor(segment=newest, byte=0, offset=newest.first)
         with opened(newest.path) as file:
@@ -202,10 +208,10 @@ class FileLog:
         return Cursor(segment=place.segment, byte=place.byte + len(frame), offset=place.offset + len(records))
 
     def _durable_end(self, partition: int) -> int:
-        """The end of what the disk has: what a writer has not synced yet is synced here before anybody sees it."""
-        found = segments(self._folder(partition))
+        """The end of what the disk has: what a writer has not synced, or kept the end of, is so before anybody sees it."""
+        found, end = self._found(partition)
         if not found:
-            return 0
+            return end
         newest, known = found[-1], self._tails.get(partition)
         start = known if known and known.segment == newest else Cursor(segment=newest, byte=0, offset=newest.first)
         with opened(newest.path) as file:
@@ -213,11 +219,29 @@ class FileLog:
             if self._sync and place != start:
                 os.fdatasync(file)
         self._tails[partition] = place
+        if end < place.offset and read_end(newest.path.parent) < place.offset:
+            self._keep_read(partition)
         return place.offset
 
+    def _found(self, partition: int) -> tuple[tuple[Segment, ...], int]:
+        """The segments of a partition, and its end as it was kept: what counts where there are none."""
+        folder = self._folder(partition)
+        end = read_end(folder)
+        return segments(folder), end  # in this order: an end that is kept has its segment
+
+    def _keep_end(self, partition: int, offset: int) -> None:
+        folder = self._folder(partition)
+        if write_end(folder, offset, sync=self._sync) and self._sync:
+            sync_to_disk(folder)
+
+    def _keep_read(self, partition: int) -> None:
+        """Keeps the end where a writer was killed before it did, or is about to."""
+        with suppress(OSError), locked(self._folder(partition)):  # who may only read has what was read nonetheless
+            self._keep_end(partition, self._end(partition).offset)
+
     def _first(self, partition: int) -> int:
-        found = segments(self._folder(partition))
-        return found[0].first if found else 0
+        found, end = self._found(partition)
+        return found[0].first if found else end
 
     def _check(self, partition: int, offset: int, end: int) -> None:
         first = self._first(partition)

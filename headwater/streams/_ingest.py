@@ -21,8 +21,14 @@ from headwater.streams._interface import EventLog, Limits, LogBatch
 from headwater.streams._known import known_rows
 from headwater.streams._sorting import Parsed, Sorted, parse, sort
 from headwater.streams._state import Counts, PartitionState, StreamState, read_state, write_state
-from headwater.streams._times import as_time, in_microseconds
-from headwater.streams.errors import AnotherLogError, BehindEndError, NoPartitionError, StreamStateError
+from headwater.streams._times import LATEST, as_time, in_microseconds, length
+from headwater.streams.errors import (
+    AnotherLogError,
+    BehindEndError,
+    ClocksDifferError,
+    NoPartitionError,
+    StreamStateError,
+)
 
 WELL_FORMED: Final = "events_are_well_formed"
 ON_TIME: Final = "events_are_on_time"
@@ -83,6 +89,7 @@ def ingest(
         MergeConflictError: Another consumer published events of this stream meanwhile. Nothing was published.
         AnotherLogError: The offsets in the lake are of another log.
         StreamStateError: The tables in the lake do not fit the offsets or the declaration.
+        ClocksDifferError: The newest event of a partition arrived more than `allowed_ahead` after `now`. Nothing was taken.
         NoZoneError: `now` has no zone.
         StreamError: The log cannot be read, or no longer has the events.
     """
@@ -93,6 +100,7 @@ def ingest(
         batch = log.read(state.offsets, limits=limits or Limits())
         if not batch.events and all(state.offsets.get(number, end) == end for number, end in batch.next.items()):
             return _done(None, Counts(), state, batch, watch)
+        _check_clock(source, log, batch, moment)
         parsed = parse(source, batch, now=moment)
         found = sort(source, state, batch, parsed, known_rows(tx.base, source, parsed))
         written = _write(tx, source, found, scratch)
@@ -193,10 +201,37 @@ def _standing(base: Snapshot, source: StreamSource, log: EventLog) -> StreamStat
         remedy = "Give the changed stream a path of its own, or change the table and its late rows by hand first."
         raise StreamStateError(path=source.path, problem=problem, remedy=remedy)
     if state is None:
-        return StreamState(log=log.identity, event_time=source.event_time)
+        return StreamState(log=log.identity, event_time=source.event_time, id=source.id)
+    _check_declaration(source, state)
     if state.log != log.identity:
         raise AnotherLogError(path=source.path, consumed=state.log, found=log.identity)
-    return state
+    return replace(state, id=source.id)
+
+
+def _check_declaration(source: StreamSource, state: StreamState) -> None:
+    """Refuses another event time, whose watermark would be of two times, and another id, by which what is there was not told apart."""
+    for what, was, declared in (
+        ("event time", {state.event_time}, {source.event_time}),
+        ("id", set(state.id), set(source.id)),
+    ):
+        if was and was != declared:
+            problem = f"its {what} was {', '.join(sorted(was))} so far, and its declaration says {', '.join(sorted(declared))}"
+            remedy = "Give the changed stream a path of its own."
+            raise StreamStateError(path=source.path, problem=problem, remedy=remedy)
+
+
+def _check_clock(source: StreamSource, log: EventLog, batch: LogBatch, now: int) -> None:
+    """Refuses to judge events by a clock that is behind the log's. One arrival that others follow before it is a producer's mistake."""
+    newest = {event.partition: event for event in batch.events}  # in the order of each partition
+    for event in newest.values():
+        if event.appended > now + length(source.allowed_ahead):
+            raise ClocksDifferError(
+                location=log.identity,
+                partition=event.partition,
+                offset=event.offset,
+                arrived=as_time(min(event.appended, LATEST)).isoformat(),
+                now=as_time(now).isoformat(),
+            )
 
 
 def _shown(schema: Mapping[str, str]) -> str:

@@ -12,12 +12,10 @@ import polars as pl
 
 from headwater.streams._declaration import TIME, StreamSource
 from headwater.streams._interface import LogEvent
-from headwater.streams._times import as_time, in_microseconds, length
+from headwater.streams._times import EARLIEST, LATEST, as_time, in_microseconds, length
 
 _INT64: Final = 2**63
 _SHOWN: Final = 120
-_LATEST: Final = in_microseconds(datetime.fromisoformat("9999-12-31T00:00:00+00:00"))
-_EARLIEST: Final = in_microseconds(datetime.fromisoformat("0001-01-02T00:00:00+00:00"))
 
 
 class Reason(StrEnum):
@@ -145,7 +143,7 @@ def _time(value: Any) -> int:
         value = in_microseconds(datetime.fromisoformat(value))
     elif type(value) is not int:
         raise ValueError("ISO 8601 with a zone, or whole microseconds since 1970, are wanted")
-    if not _EARLIEST <= value <= _LATEST:
+    if not EARLIEST <= value <= LATEST:
         raise ValueError("the years 1 to 9999 are wanted")
     return int(value)
 

@@ -3,6 +3,9 @@
 A segment is named `<number>-<first offset>-<mark>.events`. Nobody ever writes over or behind bytes that are no whole frame: who
 finds a torn end begins another segment at the offset that follows the last whole frame. So a segment whose events do not
 reach the next one's first offset is damaged, and bytes behind the last whole frame of the newest one are a torn end.
+
+Segments may be removed, oldest first. Beside them stands the file `end` with the offset behind the newest event that was promised or
+read: a partition without segments goes on from there.
 """
 
 import fcntl
@@ -20,6 +23,8 @@ from headwater.frames import HEAD, MARK_BYTES, Frame, decode, next_whole, size_a
 from headwater.streams.errors import DamagedEventLogError
 
 SUFFIX: Final = ".events"
+END: Final = "end"
+_DIGITS: Final = 20
 APPENDED: Final = struct.Struct("<q")
 _WINDOW: Final = 2**20
 _FRAME_EVENTS, _FRAME_BYTES = 4096, 2**20
@@ -27,7 +32,7 @@ _FRAME_EVENTS, _FRAME_BYTES = 4096, 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """One file of a partition.
+    """One file of a partition's events.
 
     Attributes:
         path: Where it is.
@@ -65,6 +70,31 @@ def segments(folder: Path) -> tuple[Segment, ...]:
     found.sort(key=lambda segment: segment.number)
     older = (replace(segment, end=after.first) for segment, after in pairwise(found))
     return (*older, *found[-1:])
+
+
+def read_end(folder: Path) -> int:
+    """The offset that `write_end` wrote last; 0 where nothing was appended yet. Raises DamagedEventLogError."""
+    try:
+        text = (folder / END).read_bytes()
+    except FileNotFoundError:
+        return 0
+    if text and not (len(text) == _DIGITS and text.isdigit()):
+        raise DamagedEventLogError(path=str(folder / END), byte=0, problem=f"it is no offset of {_DIGITS} digits")
+    return int(text or b"0")
+
+
+def write_end(folder: Path, offset: int, *, sync: bool) -> bool:
+    """Keeps the offset behind a partition's newest event. Under the lock.
+
+    Returns:
+        Whether the file is new, so that the folder has to be synced too.
+    """
+    is_new = not (folder / END).exists()
+    with opened(folder / END, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC) as file:
+        write_all(file, b"%0*d" % (_DIGITS, offset), 0)
+        if sync:
+            os.fdatasync(file)
+    return is_new
 
 
 def new_segment(folder: Path, *, number: int, first: int) -> Segment:

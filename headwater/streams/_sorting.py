@@ -60,12 +60,22 @@ def parse(source: StreamSource, batch: LogBatch, *, now: int) -> Parsed:
     Args:
         source: The declaration.
         batch: What was read.
-        now: The consumer's clock, in microseconds since 1970. A log whose producer says that an event came in later is wrong.
+        now: The consumer's clock, in microseconds since 1970. Whether an event is ahead of time goes by the arrival that the log says,
+            as long as that is at most `allowed_ahead` after it; no event is known later than now.
     """
-    read = parser(source)
-    found = [read(event._replace(appended=min(max(event.appended, 0), now))) for event in batch.events]
+    read, latest = parser(source), now + length(source.allowed_ahead)
+    found = [
+        _known_by(read(event._replace(appended=min(max(event.appended, 0), latest))), now) for event in batch.events
+    ]
     rows = sorted((item for item in found if isinstance(item, Row)), key=lambda row: _arrival(row.event))
     return Parsed(rows=tuple(rows), rejected=tuple(item for item in found if isinstance(item, Rejected)))
+
+
+def _known_by(item: Row | Rejected, now: int) -> Row | Rejected:
+    if item.event.appended <= now:
+        return item
+    event = item.event._replace(appended=now)
+    return item._replace(event=event) if isinstance(item, Row) else replace(item, event=event)
 
 
 def _arrival(event: LogEvent) -> tuple[int, int, int]:

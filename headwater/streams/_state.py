@@ -61,6 +61,7 @@ class StreamState:
     Attributes:
         log: Identity of the log, empty before the first batch.
         event_time: Column of event times.
+        id: Columns that name an event; empty where an older Headwater wrote the state.
         partitions: Each partition.
         began: When the first event of all arrived, in microseconds since 1970.
         watermark: No more events before it are awaited, in microseconds since 1970; None before there is one.
@@ -69,6 +70,7 @@ class StreamState:
 
     log: str = ""
     event_time: str = ""
+    id: tuple[str, ...] = ()
     partitions: Mapping[int, PartitionState] = field(default_factory=dict)
     began: int | None = None
     watermark: int | None = None
@@ -119,4 +121,5 @@ def _state(found: dict[str, Any]) -> StreamState:
         raise ValueError("another Headwater wrote it")
     found.pop("transaction")
     partitions = {int(number): PartitionState(**each) for number, each in found.pop("partitions").items()}
-    return StreamState(**{**found, "partitions": partitions, "totals": Counts(**found["totals"])})
+    told = {"partitions": partitions, "totals": Counts(**found["totals"]), "id": tuple(found.get("id", ()))}
+    return StreamState(**{**found, **told})

@@ -24,3 +24,8 @@ def length(duration: timedelta) -> int:
 def as_time(microseconds: int) -> datetime:
     """The moment so many microseconds after 1970, in UTC."""
     return EPOCH + timedelta(microseconds=microseconds)
+
+
+EARLIEST: Final = in_microseconds(datetime(1, 1, 2, tzinfo=UTC))
+LATEST: Final = in_microseconds(datetime(9999, 12, 31, tzinfo=UTC))
+"""The least and the greatest event time: in every zone they are a time that Python has."""

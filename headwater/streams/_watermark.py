@@ -12,7 +12,7 @@ from headwater.streams._declaration import StreamSource
 from headwater.streams._interface import LogBatch
 from headwater.streams._parsing import Row
 from headwater.streams._state import PartitionState, StreamState
-from headwater.streams._times import length
+from headwater.streams._times import EARLIEST, length
 
 
 def advanced(state: StreamState, source: StreamSource, batch: LogBatch, rows: Iterable[Row]) -> StreamState:
@@ -48,7 +48,8 @@ def _watermark(state: StreamState, source: StreamSource, ends: Mapping[int, int]
     waited_for = [p for number, p in state.partitions.items() if not _is_idle(state, source, number, ends)]
     if not waited_for or any(p.newest is None for p in waited_for):
         return state.watermark
-    found = min(p.newest for p in waited_for if p.newest is not None) - length(source.allowed_lateness)
+    newest = min(p.newest for p in waited_for if p.newest is not None)
+    found = max(newest - length(source.allowed_lateness), EARLIEST)  # no event lies before the earliest time
     return found if state.watermark is None else max(found, state.watermark)
 
 

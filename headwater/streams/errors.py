@@ -89,6 +89,18 @@ class AnotherLogError(StreamError):
         )
 
 
+class ClocksDifferError(StreamError):
+    """The log took an event after the consumer's now: one of two clocks is wrong, and good events would be rejected by it."""
+
+    def __init__(self, *, location: str, partition: int, offset: int, arrived: str, now: str) -> None:
+        self.location, self.partition, self.offset, self.arrived, self.now = location, partition, offset, arrived, now
+        super().__init__(
+            f"The event log at {location} took event {offset} of partition {partition} at {arrived}, and the clock here says "
+            f"{now}. Set the clock right that is wrong; nothing was taken, and nothing is lost. If producers stamp events and one of "
+            "them is ahead, the next event behind it lets the stream go on, or `skip_to` past it."
+        )
+
+
 class StreamStateError(StreamError):
     """What a stream's tables and its offsets say does not fit."""
 

@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 
 from headwater.streams import FileLog, Limits
-from headwater.streams.errors import DamagedEventLogError, EventLogError, EventLogFullError, NoZoneError
+from headwater.streams.errors import (
+    DamagedEventLogError,
+    EventLogError,
+    EventLogFullError,
+    LostEventsError,
+    NoZoneError,
+)
 from headwater.testing.stream_suite import everything
 
 WRITER = """
@@ -211,6 +217,58 @@ def test_a_log_is_opened_as_it_was_begun_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(EventLogError, match="taken"):
         FileLog(tmp_path / "taken")
+
+
+def empty(folder: Path) -> None:
+    for segment in (folder / "partition-0000").glob("*.events"):
+        segment.unlink()
+
+
+def test_a_partition_without_segments_goes_on_from_its_end(tmp_path: Path) -> None:
+    """`find -mtime +7 -delete` in a quiet partition took the newest segment too, and offsets began at 0 again."""
+    log = FileLog(tmp_path)
+    log.append([b"one", b"two"], partition=0)
+    log.append([b"three"], partition=0)
+    empty(tmp_path)
+    for again in (log, FileLog(tmp_path)):
+        assert again.ends() == {0: 3}
+        assert again.read({0: 3}, limits=Limits()).events == ()
+        assert again.read({}, limits=Limits()).next == {0: 3}
+    assert FileLog(tmp_path).append([b"four"], partition=0) == (3,)
+    assert [(event.offset, event.data) for event in everything(log)] == [(3, b"four")]
+    for offset in (0, 2):
+        with pytest.raises(LostEventsError, match="begins at offset 3"):
+            log.read({0: offset}, limits=Limits())
+
+
+def test_events_whose_writer_was_killed_before_it_kept_the_end_are_counted_once_they_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = FileLog(tmp_path)
+    log.append([b"one"], partition=0)
+    with monkeypatch.context() as patched:
+        patched.setattr("headwater.streams._file_log.write_end", lambda *_, **__: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            log.append([b"two"], partition=0)
+    assert words(tmp_path) == [b"one", b"two"]
+    empty(tmp_path)
+    assert FileLog(tmp_path).append([b"three"], partition=0) == (2,)
+
+
+def test_a_log_of_before_its_end_was_kept_has_one_once_it_was_read(tmp_path: Path) -> None:
+    FileLog(tmp_path).append([b"one"], partition=0)
+    (tmp_path / "partition-0000" / "end").unlink()
+    assert words(tmp_path) == [b"one"]
+    empty(tmp_path)
+    assert FileLog(tmp_path).ends() == {0: 1}
+
+
+def test_an_end_that_is_none_is_damage(tmp_path: Path) -> None:
+    log = FileLog(tmp_path)
+    log.append([b"one"], partition=0)
+    (tmp_path / "partition-0000" / "end").write_text("1\n")
+    with pytest.raises(DamagedEventLogError, match="end is damaged"):
+        log.ends()
 
 
 def test_a_time_without_a_zone_is_refused(tmp_path: Path) -> None:

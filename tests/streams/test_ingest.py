@@ -1,9 +1,11 @@
 """What a batch leaves in the lake: tables, offsets, provenance; and when it refuses to go on."""
 
+import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -27,6 +29,7 @@ from headwater.streams import (
 from headwater.streams.errors import (
     AnotherLogError,
     BehindEndError,
+    ClocksDifferError,
     LostEventsError,
     NoPartitionError,
     NoZoneError,
@@ -221,6 +224,93 @@ def test_a_declaration_that_no_longer_fits_the_table_changes_nothing(lake: Lake,
     with pytest.raises(StreamStateError, match="place"):
         ingest(lake, changed, log, run=RUN)
     assert numbers(lake) == [1]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [({"event_time": "sent"}, "event time was at"), ({"id": ("number",)}, "id was meter, number")]
+)
+def test_another_event_time_or_id_of_the_same_columns_needs_a_path_of_its_own(
+    lake: Lake, log: FileLog, change: dict[str, Any], said: str
+) -> None:
+    """The watermark went on by the new time, and spans of events by the old one: two of two events were not in theirs."""
+    source = replace(SOURCE, columns={**SOURCE.columns, "sent": pl.Datetime("us", "UTC")})
+    send(log, reading(1, 0, sent=minute(1).isoformat()), arrived=1)
+    ingest(lake, source, log, run=RUN)
+    send(log, reading(2, 2, sent=minute(3).isoformat()), arrived=3)
+    with pytest.raises(StreamStateError, match=said):
+        ingest(lake, replace(source, **change), log, run=RUN)
+    assert ingest(lake, replace(source, id=("number", "meter")), log, run=RUN).counts == Counts(taken=1)
+
+
+def test_offsets_of_before_they_named_an_id_go_on_and_name_it_from_then_on(
+    lake: Lake, log: FileLog, tmp_path: Path
+) -> None:
+    send(log, reading(1, 0))
+    ingest(lake, SOURCE, log, run=RUN)
+    said = json.loads((lake.at("main").folder(SOURCE.offsets_path) / "state.json").read_text())
+    assert said.pop("id") == ["meter", "number"]
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "state.json").write_text(json.dumps(said))
+    with lake.transaction() as tx:
+        tx.write_folder(SOURCE.offsets_path, tmp_path / "old")
+        tx.publish(message="Offsets of an older Headwater", provenance=None)
+    send(log, reading(2, 0))
+    assert ingest(lake, SOURCE, log, run=RUN).counts == Counts(taken=1)
+    state = read_state(lake.at("main"), PATH)
+    assert state is not None
+    assert state.id == ("meter", "number")
+
+
+def test_a_clock_behind_the_logs_stops_the_stream_and_costs_no_event(lake: Lake, log: FileLog) -> None:
+    """The consumer's clock was taken for the arrival, and good events were rejected for good."""
+    send(log, reading(1, -30), reading(2, 0), arrived=0)
+    before = lake.at("main").commit.id
+    with pytest.raises(ClocksDifferError, match=r"took event 1 .* at 2013-03-10T12:00:00.* says 2013-03-10T11:54:00"):
+        ingest(lake, SOURCE, log, run=RUN, now=minute(-6))
+    assert lake.at("main").commit.id == before
+    assert ingest(lake, SOURCE, log, run=RUN, now=minute(1)).counts == Counts(taken=2)
+
+
+def test_a_clock_a_little_behind_the_logs_rejects_nothing_that_arrived_in_time(lake: Lake, log: FileLog) -> None:
+    send(log, reading(1, 4), reading(2, 6), arrived=0)
+    assert ingest(lake, SOURCE, log, run=RUN, now=minute(-4)).counts == Counts(taken=1, rejected=1)
+    assert rows_of(lake.at("main"), PATH)["known_at"].to_list() == [minute(-4)]
+    rejected = rows_of(lake.at("main"), SOURCE.rejected_path)
+    assert "arrived at 2013-03-10 12:00:00" in rejected["detail"][0]
+
+
+def test_a_producers_clock_that_is_ahead_holds_nobody_up_once_others_follow(lake: Lake, log: FileLog) -> None:
+    """Whose clock is wrong shows from the event behind it, which arrived later and says earlier."""
+    send(log, reading(1, 0), arrived=60 * 24 * 9)
+    with pytest.raises(ClocksDifferError, match="or `skip_to` past it"):
+        ingest(lake, SOURCE, log, run=RUN, now=minute(2))
+    send(log, reading(2, 1), arrived=2)
+    assert ingest(lake, SOURCE, log, run=RUN, now=minute(2)).counts == Counts(taken=2)
+    assert rows_of(lake.at("main"), PATH)["known_at"].to_list() == [minute(2), minute(2)]
+
+
+def test_the_earliest_time_and_a_long_lateness_stop_no_stream(lake: Lake, log: FileLog) -> None:
+    """The watermark lay before the first day that a time can have: OverflowError, round after round."""
+    source = replace(SOURCE, allowed_lateness=timedelta(days=2))
+    send(log, json.dumps({"meter": "a", "number": 1, "at": "0001-01-02T00:00:00Z"}).encode())
+    done = ingest(lake, source, log, run=RUN)
+    assert done.counts == Counts(taken=1)
+    assert done.watermark == watermark_of(lake.at("main"), PATH) == datetime(1, 1, 2, tzinfo=UTC)
+    send(log, reading(2, 0))
+    assert ingest(lake, source, log, run=RUN).watermark == minute(0) - timedelta(days=2)
+
+
+def test_a_log_that_was_emptied_of_what_was_read_passes_over_nothing(lake: Lake, log: FileLog, tmp_path: Path) -> None:
+    """Offsets began at 0 again, and the events up to where the lake had read were never taken."""
+    send(log, *[reading(number, number) for number in range(5)], arrived=5)
+    catch_up(lake, SOURCE, log, run=RUN)
+    for segment in (tmp_path / "log").glob("*/*.events"):
+        segment.unlink()
+    log = FileLog(tmp_path / "log")
+    assert catch_up(lake, SOURCE, log, run=RUN) == Counts()
+    send(log, *[reading(number, number) for number in range(100, 108)], arrived=108)
+    assert catch_up(lake, SOURCE, log, run=RUN) == Counts(taken=8)
+    assert numbers(lake) == [*range(5), *range(100, 108)]
 
 
 def test_lost_events_stop_the_stream_until_somebody_accepts_the_loss(lake: Lake, tmp_path: Path) -> None:
