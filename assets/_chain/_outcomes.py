@@ -68,7 +68,7 @@ def _outcomes(inputs: Inputs, *, product: Product) -> Result:
     predictions = predictions.with_columns(
         pl.col("at").alias(name) for name in labels.key if name not in predictions.columns
     )
-    found = join_outcomes(predictions, truth, declared=labels, now=_now(labels, truth, predictions))
+    found = join_outcomes(predictions, truth, declared=labels, now=_now(labels, truth, predictions, inputs.started))
     extra = [name for name in slices_of(product) if name not in (*_KEPT, *labels.key)]
     frame = _with_slices(found.frame, truth, labels, extra)
     stood = inputs.previous(paths.outcomes)
@@ -109,14 +109,29 @@ def _with_slices(frame: pl.DataFrame, truth: pl.DataFrame, labels: Labels, names
     return frame.with_columns(read)
 
 
-def _now(labels: Labels, truth: pl.DataFrame, predictions: pl.DataFrame) -> datetime:
-    """As of when: the newest instant that the data know of. No clock, so that the same data give the same outcomes."""
-    known: Any = truth[labels.known_at or labels.time].max()
-    asked: Any = predictions["at"].max()
-    moments = [
-        moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in (known, asked) if moment is not None
-    ]
-    return max(moments, default=datetime(1970, 1, 1, tzinfo=UTC))
+def newest_asked(predictions: pl.DataFrame) -> datetime | None:
+    """The newest instant that requests know of: a question about a time to come knows when it came in, and no more.
+
+    Args:
+        predictions: With `at` and `received`. A past that is played again keeps its own clock: it came in long after what it is about.
+    """
+    found: Any = predictions.select(pl.min_horizontal("at", "received").max()).item()
+    return found if isinstance(found, datetime) else None
+
+
+def newest_of(*moments: Any, until: datetime) -> datetime:
+    """The newest of some instants, none of them newer than `until`; 1970 without any. One without a zone is in UTC."""
+    found = [moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in moments if moment is not None]
+    return min(max(found, default=datetime(1970, 1, 1, tzinfo=UTC)), until)
+
+
+def _now(labels: Labels, truth: pl.DataFrame, predictions: pl.DataFrame, started: datetime) -> datetime:
+    """As of when: the newest instant that the data know of, so that the same data give the same outcomes, and no later than the build.
+
+    A null may say since when it will be known that there is a label, or none: that instant may lie ahead, and counts only once it came.
+    """
+    known = truth.filter(pl.col(labels.label).is_not_null())[labels.known_at or labels.time].max()
+    return newest_of(known, newest_asked(predictions), until=started)
 
 
 def _none(labels: Labels, truth: pl.DataFrame) -> pl.DataFrame:

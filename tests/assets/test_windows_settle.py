@@ -1,0 +1,192 @@
+"""When a window of the performance report is settled, and what becomes of it when labels, requests or retention say otherwise."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from assets._chain._performance import REPORT_FILE, performance_asset
+from headwater.product import Product, Serving
+from headwater.testing.frames import HeldInputs, HeldSnapshot, audit_of, verdicts
+from tests.assets.test_loop import DAY, LABELS, PATHS, PRODUCT, START, answers, learned, outcomes_asset, released, truth
+
+
+class Reports:
+    """Reports one after the other, each knowing the one before."""
+
+    def __init__(self, folder: Path, product: Product = PRODUCT) -> None:
+        self.folder, self.product, self.facts = folder, product, dict[str, Any]()
+        self.asset = performance_asset(product)
+        self.live: dict[str, HeldSnapshot] = {}
+        self._made = 0
+
+    def made(
+        self, labels: pl.DataFrame, predictions: pl.DataFrame, *, started: datetime | None = None
+    ) -> list[dict[str, Any]]:
+        """The windows of one more report."""
+        held = HeldInputs(
+            {LABELS: labels},
+            previous={PATHS.predictions: HeldSnapshot({PATHS.predictions: predictions})},
+            started=started,
+        )
+        rows = outcomes_asset(self.product)(held).data
+        past = {
+            PATHS.predictions: HeldSnapshot({PATHS.predictions: predictions}),
+            PATHS.training_set: HeldSnapshot({PATHS.training_set: learned()}),
+            **self.live,
+        }
+        if self._made:
+            past[PATHS.performance_report] = HeldSnapshot(
+                {PATHS.performance_report: self.folder / f"report-{self._made}"}
+            )
+        self._made += 1
+        folder = self.folder / f"report-{self._made}"
+        folder.mkdir(parents=True)
+        self.facts = self.asset(HeldInputs({PATHS.outcomes: rows}, previous=past, started=started), folder).facts
+        found: list[dict[str, Any]] = json.loads((folder / REPORT_FILE).read_text())["windows"]
+        return found
+
+
+def by(day: int, labels: pl.DataFrame, *, delivered: Iterable[int] | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Labels known and requests asked by a day, at least one label."""
+    newest = day if delivered is None else max((one for one in delivered if one <= day), default=0)
+    there = labels.filter(pl.col("known") <= START + newest * DAY)
+    asked = answers(labels).filter(pl.col("received") <= START + day * DAY)
+    return (there if there.height else labels.head(1).clear()), asked
+
+
+def judged(windows: Sequence[dict[str, Any]]) -> list[bool]:
+    return [window["overall"]["judged"] for window in windows]
+
+
+def rows(windows: Sequence[dict[str, Any]]) -> list[int]:
+    return [window["overall"]["rows"] for window in windows]
+
+
+def test_labels_that_take_five_weeks_still_have_their_windows_judged(tmp_path: Path) -> None:
+    """A window counted as settled four weeks after its end, judged or not: none ever was."""
+    labels, reports = truth(70, lag=35 * DAY), Reports(tmp_path / "often")
+    for day in range(2, 71, 4):
+        found = reports.made(*by(day, labels))
+    assert judged(found) == [True] * 5 + [False] * 5
+    once = Reports(tmp_path / "once").made(*by(70, labels))
+    assert [window["overall"] for window in found] == [window["overall"] for window in once]
+
+
+def test_labels_that_come_in_once_a_month_have_every_window_judged(tmp_path: Path) -> None:
+    labels, reports = truth(70, lag=5 * DAY), Reports(tmp_path)
+    for day in (31, 62, 69):
+        found = reports.made(*by(day, labels, delivered=(31, 62, 69)))
+    assert judged(found) == [True] * 9 + [False]
+    assert not reports.facts["without_labels"]
+
+
+def test_a_window_that_was_reported_while_it_went_on_is_looked_at_again_six_weeks_later(tmp_path: Path) -> None:
+    labels, reports = truth(56), Reports(tmp_path)
+    assert rows(reports.made(*by(10, labels))) == [70, 31]
+    found = reports.made(*by(56, labels))
+    assert (rows(found)[1], judged(found)[1]) == (70, True)
+
+
+def test_a_window_is_settled_by_the_report_that_judged_it_long_after_its_end(tmp_path: Path) -> None:
+    """And stays so, whatever the labels say later; one that was judged shortly after its end takes what came in since."""
+    labels, reports = truth(42), Reports(tmp_path)
+    turned = labels.with_columns((1 - pl.col("left")).cast(pl.Int8).alias("left"))
+    early = reports.made(*by(10, labels))
+    late = reports.made(by(41, turned)[0], by(41, labels)[1])
+    assert judged(early)[0]
+    assert late[0]["overall"]["metrics"] != early[0]["overall"]["metrics"]
+    again = reports.made(*by(42, labels))
+    assert again[0] == late[0], "five weeks after its end"
+    assert again[1]["overall"]["metrics"] != late[1]["overall"]["metrics"], "27 days after its end"
+
+
+def test_a_window_that_is_never_judged_holds_up_none_that_come_after(tmp_path: Path) -> None:
+    """What is judged beside it stays settled, and the list of windows has no gap."""
+    labels, reports = truth(63), Reports(tmp_path)
+    # Of the second week's customers nobody ever says anything, and in the fourth nobody asks.
+    silent = labels.filter(~pl.col("at").is_between(START + 7 * DAY, START + 14 * DAY, closed="left"))
+
+    def asked(day: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        there = by(day, silent)[0]
+        every = answers(labels).filter(pl.col("received") <= START + day * DAY)
+        quiet = pl.col("at").is_between(START + 21 * DAY, START + 28 * DAY, closed="left")
+        return there, every.filter(~quiet)
+
+    first = reports.made(*asked(50))
+    second = reports.made(*asked(62))
+    assert judged(first) == [True, False, True, False, True, True, True, False]
+    assert judged(second) == [True, False, True, False, True, True, True, True, False]
+    assert second[0] == first[0]
+    assert [window["start"] for window in second] == [(START + week * 7 * DAY).isoformat() for week in range(9)]
+    assert second[3]["overall"]["reason"] == "nothing was predicted"
+    assert [start[:10] for start in reports.facts["without_labels"]] == ["2013-01-14"]
+
+
+def test_what_retention_takes_from_the_predictions_it_does_not_take_from_their_windows(tmp_path: Path) -> None:
+    """Fourteen days of predictions were kept, and of every older window a few rows, or none, were judged in place of all."""
+    labels = truth(40)
+    reports = Reports(tmp_path, replace(PRODUCT, serving=Serving(keep=14 * DAY)))
+    for day in range(5, 40, 2):
+        there, asked = by(day, labels)
+        kept = asked.filter(pl.col("received") >= START + (day - 14) * DAY)
+        found = reports.made(there, kept, started=START + day * DAY)
+    assert rows(found) == [70, 70, 70, 70, 70, 41]
+    assert judged(found) == [True] * 5 + [False]
+
+
+def test_a_window_whose_predictions_are_gone_before_its_labels_came_says_so(tmp_path: Path) -> None:
+    labels = truth(50, lag=20 * DAY)
+    reports = Reports(tmp_path, replace(PRODUCT, serving=Serving(keep=14 * DAY)))
+    for day in range(5, 50, 2):
+        there, asked = by(day, labels)
+        kept = asked.filter(pl.col("received") >= START + (day - 14) * DAY)
+        found = reports.made(there, kept, started=START + day * DAY)
+    assert rows(found)[:4] == [70, 70, 70, 70]
+    assert not any(judged(found))
+    assert found[0]["overall"]["reason"].endswith("and its predictions are no longer kept (Serving.keep)")
+    assert found[0]["dropped"] is True
+    asset = reports.asset
+    warned = verdicts(asset, audit_of(asset, pl.DataFrame(), facts=reports.facts))["labels_come_in"]
+    assert "2013-01-07" in warned.description
+
+
+def test_a_past_that_is_played_again_is_not_taken_for_one_that_retention_dropped(tmp_path: Path) -> None:
+    """Its requests came in years after what they are about: all of them are there."""
+    labels = truth(30)
+    reports = Reports(tmp_path, replace(PRODUCT, serving=Serving(keep=30 * DAY)))
+    played = START + timedelta(days=4_000)
+    for day in (5, 12, 29):
+        there, _ = by(day, labels)
+        asked = answers(labels).filter(pl.col("at") <= START + day * DAY).with_columns(received=pl.lit(played))
+        found = reports.made(there, asked, started=played + DAY)
+    assert judged(found) == [True, True, True, True, False]
+
+
+def test_a_question_about_a_time_far_ahead_is_no_reason_for_no_report(tmp_path: Path) -> None:
+    """By a service's clock that is wrong by a century, say."""
+    labels, reports = truth(16), Reports(tmp_path)
+    asked = answers(labels)
+    far = asked.head(1).with_columns(
+        at=START + timedelta(days=36_500), request_id=pl.lit("far"), customer=pl.lit(10_000, pl.Int64)
+    )
+    found = reports.made(labels, pl.concat([asked, far.select(asked.columns).cast(dict(asked.schema))]))
+    assert judged(found) == [True, True, False]
+    assert (reports.facts["too_far"], reports.facts["too_old"]) == (1, 0)
+
+
+@pytest.mark.parametrize("weeks", [1, 8])
+def test_the_drift_of_a_window_that_waits_for_labels_stays_four_weeks_after_its_end(tmp_path: Path, weeks: int) -> None:
+    """Else each report would read all features since the oldest window without labels, and compare them with whatever is live by then."""
+    labels, reports = truth(63, lag=60 * DAY), Reports(tmp_path)
+    reports.live = released(tmp_path / "live")
+    before = reports.made(*by(7 * weeks, labels))
+    there, asked = by(62, labels)
+    moved = asked.with_columns(pl.col("features").str.replace("gold", "basic"))
+    after = reports.made(there, moved)
+    assert (after[0]["drift"] == before[0]["drift"]) is (weeks == 8)
