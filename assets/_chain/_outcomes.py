@@ -1,6 +1,6 @@
 """Outcomes: each prediction of the service beside its label, once that is known."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headwater.monitoring import Outcomes
 
 _KEPT: Final = ("request_id", "at", "received", "latency_us", "version", "variant", "propensity", "score", "decision")
+_TOLD: Final = "__told "
 _JOINED: Final = ("label", "label_known_at", "truth", "judged")
 
 
@@ -99,14 +100,38 @@ def _with_answers(
     return Result(data=rows.select(*columns, *REVIEWED), facts={**replace(found, frame=rows).to_json(), **told})
 
 
-def _with_slices(frame: pl.DataFrame, truth: pl.DataFrame, labels: Labels, names: list[str]) -> pl.DataFrame:
-    """The columns to slice by as texts: of the label's row where it has them, else as the model read them."""
+def _with_slices(frame: pl.DataFrame, truth: pl.DataFrame, labels: Labels, names: Sequence[str]) -> pl.DataFrame:
+    """The columns to slice by as texts: of the label's row where it has them, else as the model read them, else of the request.
+
+    A label that is awaited has no row yet, and its event is in its slice all the same.
+    """
     told = [name for name in names if name in truth.columns and name not in labels.key]
     key = list(labels.key)
     frame = frame.drop(name for name in told if name in frame.columns)
-    frame = frame.join(truth.select(*key, *(pl.col(name).cast(pl.String) for name in told)), on=key, how="left")
-    read = [pl.col("features").str.json_path_match(f"$.{name}").alias(name) for name in names if name not in told]
-    return frame.with_columns(read)
+    given = truth.select(*key, *(pl.col(name).cast(pl.String).alias(_TOLD + name) for name in told))
+    frame = frame.join(given.drop_nulls(key), on=key, how="left", maintain_order="left")
+    logged = {name: pl.coalesce(_logged("features", name), _logged("request", name)) for name in names}
+    read = [
+        pl.coalesce(_TOLD + name, _as_text(logged[name], truth.schema[name])) if name in told else logged[name]
+        for name in names
+    ]
+    found = [one.alias(name) for name, one in zip(names, read, strict=True)]
+    return frame.with_columns(found).drop(_TOLD + name for name in told)
+
+
+def _logged(column: str, name: str) -> pl.Expr:
+    return pl.col(column).str.json_path_match(f"$['{name}']")
+
+
+def _as_text(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """What the log says of a value as the labels' column says it as text: 5.0 there is 5 of a column of whole numbers."""
+    if dtype.is_integer():
+        return pl.coalesce(
+            text.cast(dtype, strict=False), text.cast(pl.Float64, strict=False).cast(dtype, strict=False)
+        ).cast(pl.String)
+    if dtype.is_float():
+        return text.cast(dtype, strict=False).cast(pl.String)
+    return text
 
 
 def newest_asked(predictions: pl.DataFrame) -> datetime | None:

@@ -13,7 +13,19 @@ import pytest
 from assets._chain._performance import REPORT_FILE, performance_asset
 from headwater.product import Product, Serving
 from headwater.testing.frames import HeldInputs, HeldSnapshot, audit_of, verdicts
-from tests.assets.test_loop import DAY, LABELS, PATHS, PRODUCT, START, answers, learned, outcomes_asset, released, truth
+from tests.assets.test_loop import (
+    DAY,
+    LABELS,
+    PATHS,
+    PRODUCT,
+    RULES,
+    START,
+    answers,
+    learned,
+    outcomes_asset,
+    released,
+    truth,
+)
 
 
 class Reports:
@@ -190,3 +202,56 @@ def test_the_drift_of_a_window_that_waits_for_labels_stays_four_weeks_after_its_
     moved = asked.with_columns(pl.col("features").str.replace("gold", "basic"))
     after = reports.made(there, moved)
     assert (after[0]["drift"] == before[0]["drift"]) is (weeks == 8)
+
+
+def slow_leavers() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """All customers of nine days, and those whose label has come in: who stays is known after a day, who leaves after a week."""
+    labels = truth(9, per_day=40)
+    known = pl.when(pl.col("left") == 0).then(pl.col("at") + DAY).otherwise(pl.col("at") + 7 * DAY)
+    labels = labels.with_columns(known.alias("known"))
+    return labels, labels.filter(pl.col("known") <= START + 9 * DAY)
+
+
+def sliced(windows: Sequence[dict[str, Any]], column: str) -> dict[str | None, dict[str, Any]]:
+    return {part["value"]: part["performance"] for part in windows[0]["slices"] if part["column"] == column}
+
+
+def test_a_slice_holds_the_events_that_await_their_label_too(tmp_path: Path) -> None:
+    """Its column was taken from the label's row alone: of each slice all labels were known, and they were the first ones."""
+    labels, there = slow_leavers()
+    found = Reports(tmp_path).made(there, answers(labels))
+    plans = sliced(found, "plan")
+    assert set(plans) == {"basic", "gold"}
+    assert [(plan["rows"], plan["judged"]) for plan in plans.values()] == [(140, False), (140, False)]
+    assert all(plan["coverage"] == pytest.approx(0.76, abs=0.01) for plan in plans.values())
+
+
+def test_where_only_the_label_says_the_slice_none_is_judged_before_its_window(tmp_path: Path) -> None:
+    labels, there = slow_leavers()
+    silent = answers(labels).with_columns(pl.col("features").str.replace('"plan": "[a-z]+", ', ""))
+    plans = sliced(Reports(tmp_path / "early").made(there, silent), "plan")
+    assert set(plans) == {"basic", "gold", None}
+    assert not any(plan["judged"] for plan in plans.values())
+    assert plans["gold"]["reason"] == "67 events that await a label have no plan yet"
+    late = sliced(Reports(tmp_path / "late").made(labels, silent), "plan")
+    assert [plan["judged"] for plan in late.values()] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["calls", "calls.night", "calls night", "calls-night", "Anrufe_Ü"])
+@pytest.mark.parametrize("column", ["features", "request"])
+def test_a_slice_has_the_name_that_the_model_or_the_request_gives_it(name: str, column: str) -> None:
+    labels = truth(2)
+    said = [json.dumps({name: float(customer % 5)}, ensure_ascii=False) for customer in labels["customer"]]
+    asked = answers(labels).with_columns(pl.lit("{}").alias("features")).with_columns(pl.Series(column, said))
+    product = replace(PRODUCT, performance=replace(RULES, slices=(name,)))
+    held = {PATHS.predictions: HeldSnapshot({PATHS.predictions: asked})}
+    found = outcomes_asset(product)(HeldInputs({LABELS: labels}, previous=held)).data
+    assert found[name].to_list()[:3] == ["0.0", "1.0", "2.0"]
+
+
+def test_a_number_is_in_one_slice_whether_the_label_says_it_or_the_model() -> None:
+    labels = truth(4).with_columns(pl.col("customer").mod(5).alias("calls"))
+    product = replace(PRODUCT, performance=replace(RULES, slices=("calls",)))
+    held = {PATHS.predictions: HeldSnapshot({PATHS.predictions: answers(labels)})}
+    found = outcomes_asset(product)(HeldInputs({LABELS: labels.head(20)}, previous=held)).data
+    assert found["calls"].unique().sort().to_list() == ["0", "1", "2", "3", "4"]
