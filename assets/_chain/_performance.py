@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -184,6 +184,7 @@ class _Moved:
             "drift": _shown(features),
             "season": [] if features is None else list(features.season),
             "shifted": [] if features is None else list(features.shifted),
+            "unsaid": {} if features is None else dict(features.unsaid),
             "score_drift": None if scores is None else _shown(scores).get("score"),
             "no_reference": dict(self.lacking),
         }
@@ -213,15 +214,18 @@ def _moved(inputs: Inputs, product: Product, span: "Span | None", rows_of: pl.Ex
         .collect()
     )
     read = rows.select("at").hstack(reference.preprocessing.recorded(rows["features"]))
+    said = reference.preprocessing.said(rows["features"]).select(reference.watched(product))
     known = reference.features if reference.features is not None else _learned(inputs, product, reference)
     features = () if known is None else drift_windows(
         reference.by_season(product, known), read, columns=reference.watched(product), categorical=reference.categories(product), windowing=windowing,
-        limits=limits, span=span,
+        limits=limits, span=span, said=said,
     )  # fmt: skip
+    # Scores are of a version, as what they are compared with is.
+    own = rows.filter(pl.col("version") == reference.version)
     scores = (
         ()
         if reference.scores is None
-        else prediction_drift(reference.scores, rows, windowing=windowing, limits=limits, span=span)
+        else prediction_drift(reference.scores, own, windowing=windowing, limits=limits, span=span)
     )
     return _Moved(
         reference=reference,
@@ -268,12 +272,19 @@ def _calibration(
         if not window.overall.judged:
             continue
         inside = pl.col("at").is_between(window.start, window.end, closed="left")
-        rows = outcomes.filter(inside, pl.col("judged"), pl.col("truth") == "known").sort("at", "request_id")
-        groups = rows[rules.clusters].to_numpy() if rules.clusters is not None else None
+        rows = outcomes.filter(inside, pl.col("judged"), pl.col("truth") == "known").sort(
+            "at", "request_id", "received"
+        )
+        groups = rows[rules.clusters].rank("dense").fill_null(0).to_numpy() if rules.clusters is not None else None
+        versions = rows["version"].unique().sort().to_list()
+        is_own = reference is not None and versions == [reference.version]
         drift = calibration_drift(
             rows["label"].to_numpy(), rows["score"].to_numpy(), clusters=groups, limits=limits,
-            reference=reference.calibration if reference else None,
+            reference=reference.calibration if reference and is_own else None,
         )  # fmt: skip
+        if reference is not None and not is_own:
+            said = f"Not compared: {', '.join(versions)} answered, and the reference is of {reference.version}."
+            drift = replace(drift, lost=False, reason=said)
         found[window.start] = drift.to_json()
     return found
 
