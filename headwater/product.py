@@ -533,7 +533,8 @@ class Serving:
         window: How far back from the newest feature row the online features answer as the lake would, more than zero.
         keep: How long answers, records that were rejected and failures stay in their tables after the request came in, more than zero;
             None keeps all. What was answered today about an old time is kept.
-        unique_for: How long after an answer another one to the same request id is a repetition of it, more than zero.
+        unique_for: How long after an answer another one to the same request id is a repetition of it, more than zero. After it, it is
+            another prediction.
         least_records: So many records of the prediction log start their compaction, at least one.
         longest_wait: So long a record may wait for others before it is compacted, more than zero.
         assign_by: Request fields by which a traffic policy draws: who has the same values gets the same version. Empty takes

@@ -42,11 +42,20 @@ def outcomes_asset(product: Product) -> Asset:
                 severity=Severity.WARN,
                 description="Requests gave the key of the event that they asked about: without it nobody ever knows its truth.",
             ),
+            Check(
+                name="request_ids_are_used_once",
+                judge=_ids_are_used_once,
+                blocking=False,
+                severity=Severity.WARN,
+                description="No request has an id that an earlier one has, whether it repeats that one or came in long after it.",
+            ),
         ),
         description="Predictions beside the labels that came in since: what is known, what will never be, what is not yet known, "
         "what a person said, which label changed.",
         kinds=("polars",),
-        declaration=declared_values(labels=product.labels, slices=slices_of(product)),
+        declaration=declared_values(
+            labels=product.labels, slices=_columns_of(product), unique_for=product.serving.unique_for
+        ),
     )
 
 
@@ -55,6 +64,12 @@ def slices_of(product: Product) -> tuple[str, ...]:
     if product.performance is not None:
         return product.performance.slices
     return ("version", *(product.model.slices if product.model else ()))
+
+
+def _columns_of(product: Product) -> tuple[str, ...]:
+    """Columns that performance is sliced by, or whose equal values are drawn together."""
+    clusters = product.performance.clusters if product.performance is not None else None
+    return tuple(dict.fromkeys((*slices_of(product), *([clusters] if clusters is not None else []))))
 
 
 def _outcomes(inputs: Inputs, *, product: Product) -> Result:
@@ -69,8 +84,9 @@ def _outcomes(inputs: Inputs, *, product: Product) -> Result:
     predictions = predictions.with_columns(
         pl.col("at").alias(name) for name in labels.key if name not in predictions.columns
     )
-    found = join_outcomes(predictions, truth, declared=labels, now=_now(labels, truth, predictions, inputs.started))
-    extra = [name for name in slices_of(product) if name not in (*_KEPT, *labels.key)]
+    now = _now(labels, truth, predictions, inputs.started)
+    found = join_outcomes(predictions, truth, declared=labels, now=now, unique_for=product.serving.unique_for)
+    extra = [name for name in _columns_of(product) if name not in (*_KEPT, *labels.key)]
     frame = _with_slices(found.frame, truth, labels, extra)
     stood = inputs.previous(paths.outcomes)
     frame = with_label_changes(
@@ -168,3 +184,16 @@ def _predictions_name_an_event(audit: Audit) -> Verdict:
     unkeyed, rows = int(audit.facts.get("unkeyed", 0)), int(audit.facts.get("rows", 0))
     said = f"{unkeyed} of {rows} predictions name no event." if unkeyed else ""
     return Verdict(passed=not unkeyed, facts={"unkeyed": unkeyed, "rows": rows}, description=said)
+
+
+def _ids_are_used_once(audit: Audit) -> Verdict:
+    found = {name: int(audit.facts.get(name, 0)) for name in ("repeated", "reused", "rows")}
+    said = []
+    if found["repeated"]:
+        said.append(f"{found['repeated']} predictions repeat one that came in shortly before, and are left out.")
+    if found["reused"]:
+        said.append(
+            f"{found['reused']} predictions have the id of one that came in longer than Serving.unique_for before: each counts, and a "
+            "review knows them apart by when they came in. Let callers send ids that are never used again."
+        )
+    return Verdict(passed=not said, facts=found, description=" ".join(said))

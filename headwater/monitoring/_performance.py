@@ -189,7 +189,7 @@ def _slices(
 ) -> tuple[SlicePerformance, ...]:
     """Each value of each column. Where events that await a label have no value, nobody knows how much of a slice is known."""
     awaited = rows.filter(pl.col(TRUTH).is_in([Truth.PENDING.value, Truth.REVIEWED.value]))
-    slices = []
+    slices: list[SlicePerformance] = []
     for column in rules.slices:
         lacking = 0 if is_judged else awaited[column].null_count()
         if lacking and not open_:
