@@ -91,7 +91,7 @@ class Standing:
     @cached_property
     def drift(self) -> Mapping[datetime, _Window]:
         """What stays of the drift of a window, by its first instant."""
-        return {start_of(window): {name: window.get(name) for name in DRIFT} for window in self.compared}
+        return {start_of(window): {name: window[name] for name in DRIFT if name in window} for window in self.compared}
 
 
 def start_of(window: _Window) -> datetime:
