@@ -534,7 +534,8 @@ class Serving:
             time lay in the future when the tables were built do not count for it.
         keep: How long answers, records that were rejected and failures stay in their tables after the request came in, more than zero;
             None keeps all. What was answered today about an old time is kept.
-        unique_for: How long after an answer another one to the same request id is a repetition of it, more than zero.
+        unique_for: How long after an answer another one to the same request id is a repetition of it, more than zero. After it, it is
+            another prediction.
         least_records: So many records of the prediction log start their compaction, at least one.
         longest_wait: So long a record may wait for others before it is compacted, more than zero.
         assign_by: Request fields by which a traffic policy draws: who has the same values gets the same version. Empty takes

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CAUSES_FILE: Final = "causes.json"
 BEFORE: Final = 4
 """So many judged windows before it are what the newest one is compared with."""
+_UNKNOWN: Final = "Not looked at: the history of the report does not say since when the two windows are judged."
+_SAID: Final = "__said "
 _ROUNDING: Final = 1e-9
 _Window = Mapping[str, Any]
 
@@ -86,7 +88,7 @@ def _causes(inputs: Inputs, folder: Path, *, product: Product) -> Result:
             "compared_with": newest["compared_with"],
             "moved": _moved(inputs, product, newest, before),
             "shifts": [shift.to_json() for shift in _shifts(inputs, product, newest, before)],
-            "upstream": _upstream(inputs, product, newest, before[-1]) if before else [],
+            **(_upstream(inputs, product, newest, before[-1]) if before else {"upstream": [], "upstream_unknown": ""}),
         }
     (folder / CAUSES_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
     write_page(folder, product.question, document)
@@ -119,17 +121,23 @@ def _moved(inputs: Inputs, product: Product, newest: _Window, before: Sequence[_
         return []
     columns, categories = reference.watched(product), reference.categories(product)
     rows = served.table(paths.predictions).filter(_inside([newest, *before])).select("at", "features").collect()
-    read = rows.select("at").hstack(reference.preprocessing.recorded(rows["features"]))
-    now = read.filter(_inside([newest])).select(columns)
-    earlier = read.filter(_inside(before)).select(columns) if before else None
+    # What a version did not read is no null of it: both sides compare a feature on the predictions that say it.
+    said = reference.preprocessing.said(rows["features"]).select(pl.col(name).alias(_SAID + name) for name in columns)
+    read = rows.select("at").hstack(reference.preprocessing.recorded(rows["features"]).select(columns)).hstack(said)
+    now, earlier = read.filter(_inside([newest])), read.filter(_inside(before)) if before else None
     learned = None
     if reference.features is not None:
         seasons = reference.by_season(product, reference.features)
         span = Span(start=datetime.fromisoformat(newest["start"]), end=datetime.fromisoformat(newest["end"]))
         learned = seasons.of(seasons.season(span))
     lately, since = (
-        {} if report is None else {one.column: one for one in moved_features(report)}
-        for report in (_drift(product, known, now, categories) for known in (earlier, learned))
+        {
+            one.column: one
+            for part in _parts(now, known, columns)
+            if (report := _drift(product, *part, categories)) is not None
+            for one in moved_features(report)
+        }
+        for known in (earlier, learned)
     )  # fmt: skip
     found = [
         {
@@ -143,6 +151,20 @@ def _moved(inputs: Inputs, product: Product, newest: _Window, before: Sequence[_
     return sorted(found, key=lambda one: (-(one[first]["effect"] if one[first] else 0.0), one["column"]))
 
 
+def _parts(now: pl.DataFrame, known: Any, columns: Sequence[str]) -> list[tuple[Any, pl.DataFrame]]:
+    """Both sides of a comparison: of the features that all predictions say together, of each other one on those that do."""
+    sides = [now, known] if isinstance(known, pl.DataFrame) else [now]
+    whole = [name for name in columns if all(side[_SAID + name].all() for side in sides)]
+
+    def of(side: Any, names: Sequence[str]) -> Any:
+        if not isinstance(side, pl.DataFrame):
+            return side
+        return side.filter(pl.all_horizontal(_SAID + name for name in names)).select(names)
+
+    parts = [whole, *([name] for name in columns if name not in whole)]
+    return [(of(known, names), of(now, names)) for names in parts if names]
+
+
 def _drift(product: Product, reference: Any, current: pl.DataFrame, categories: Sequence[str]) -> "DriftReport | None":
     from headwater.drift import DriftLimits, drift_statistics
 
@@ -152,35 +174,41 @@ def _drift(product: Product, reference: Any, current: pl.DataFrame, categories: 
         reference,
         current,
         columns=current.columns,
-        categorical=categories,
+        categorical=[name for name in categories if name in current.columns],
         limits=DriftLimits(psi=product.drift.psi_limit, min_rows=product.drift.min_rows),
         threads=1,
     )
 
 
-def _upstream(inputs: Inputs, product: Product, newest: _Window, before: _Window) -> list[dict[str, Any]]:
-    """What was published between the report that first judged the window before and the one that first judged the newest."""
+def _upstream(inputs: Inputs, product: Product, newest: _Window, before: _Window) -> dict[str, Any]:
+    """What was published between the report that first judged the window before, or the last one before that judged both at once, and the
+    one that first judged the newest; or why nobody looked."""
     from headwater.monitoring import upstream_changes
 
     paths = ChainPaths(product=product.name)
     ends = first_judged(inputs, paths, newest["start"], before["start"])
     if ends is None:
-        return []
+        return {"upstream": [], "upstream_unknown": _UNKNOWN}
     asked = (*upstream_of(product), paths.model, paths.release)
     history = {path: writings for path in asked if (writings := list(_writings(inputs, path, *ends)))}
-    return [change.to_json() for change in upstream_changes(history)]
+    return {"upstream": [change.to_json() for change in upstream_changes(history)], "upstream_unknown": ""}
 
 
 def first_judged(inputs: Inputs, paths: ChainPaths, newest: str, before: str) -> tuple[datetime, datetime] | None:
     """When the window before was first the newest judged one, and when the newest was; None where history does not say.
 
+    Where one report was the first to judge both, the report before it, which judged neither, stands for the first of the two.
     Windows are known by their first instants: how many there are changes with the declaration.
     """
     first: dict[str, datetime] = {}
     for commit in inputs.history(paths.performance_report):
         output = commit.provenance.output(paths.performance_report) if commit.provenance else None
-        found = output.facts.get(NEWEST_FACT) if output else None
+        facts = output.facts if output else {}
+        found = facts.get(NEWEST_FACT)
         if found not in (newest, before) or (found == newest and before in first):
+            is_older = NEWEST_FACT in facts and (found is None or found < before)
+            if newest in first and before not in first and is_older:
+                first[before] = commit.created
             break
         first[found] = commit.created
     return (first[before], first[newest]) if len(first) == 2 else None

@@ -46,8 +46,11 @@ def _sections(document: Mapping[str, Any]) -> Iterable[str]:
         yield heading(f"Change of the mean log loss, by {shift['column']}") + _shift(shift)
     if before:
         yield heading("What changed upstream")
+        if document["upstream_unknown"]:
+            yield paragraph(document["upstream_unknown"])
+            return
         yield paragraph(
-            "Between the report that first judged the window before and the one that first judged this one."
+            "Between the report that first judged the window before, or the last one that judged neither, and the one that first judged this one."
         )
         yield table(
             ("asset", "changed", "commits", "by", "rows before", "after", "columns", "checks that warned"),

@@ -17,11 +17,13 @@ CHANGE_COLUMNS: Final[Mapping[str, pl.DataType]] = {
     BEFORE: pl.Int8(), CHANGE: pl.String(), CHANGED_AT: pl.Datetime("us", "UTC"), CHANGED_IN: pl.String(),
 }  # fmt: skip
 """Of an outcome whose label changed after it was known: what it was, how it changed, as of when that was seen, and the commit that
-wrote the labels then. Null where nothing changed; of several changes the newest."""
+wrote the labels then. Null where nothing changed, or the label is again what it was; of several changes the newest."""
 WARNED_FOR: Final = timedelta(days=28)
 """So long a change that was seen is told: a build every few minutes would else hide it with the next one."""
 _SHOWN: Final = 20
 _GIVEN: Final = ("known", "none")
+_PREDICTION: Final = ("request_id", "received")
+"""What names a prediction: an id may be used again (`Serving.unique_for`)."""
 
 
 def with_label_changes(
@@ -49,17 +51,23 @@ def with_label_changes(
     there = before.collect_schema() if before is not None else pl.Schema()
     if before is None or any(there.get(name) != truth.schema[name] for name in key):  # none, or under another key
         return rows.with_columns(_nothing())
-    names = dict.fromkeys(("request_id", *key, "at", "judged", "truth", "label"))
+    names = dict.fromkeys(("request_id", "received", *key, "at", "judged", "truth", "label"))
     changes = list(CHANGE_COLUMNS) if CHANGE in there else _nothing()
     stood = before.select(*names, *changes).collect()
     seen = _seen(stood, rows, truth, declared).with_columns(
         pl.lit(now).cast(CHANGE_COLUMNS[CHANGED_AT]).alias(CHANGED_AT), pl.lit(commit).alias(CHANGED_IN)
     )
-    known = stood.filter(pl.col(CHANGE).is_not_null()).select(*key, *CHANGE_COLUMNS)
+    known = _still_other(stood.filter(pl.col(CHANGE).is_not_null()), rows, key).select(*key, *CHANGE_COLUMNS)
     newest = pl.concat([seen.select(known.columns), known]).unique(key, keep="first", maintain_order=True)
     if newest.is_empty():
         return rows.with_columns(_nothing())
     return rows.join(newest, on=key, how="left", maintain_order="left")
+
+
+def _still_other(changed: pl.DataFrame, rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """The changes whose label is not again what it was before."""
+    given = rows.filter(pl.col("judged"), pl.col("truth").is_in(_GIVEN)).select(*key, pl.col("label").alias(BEFORE))
+    return changed.join(given, on=[*key, BEFORE], how="anti", nulls_equal=True, maintain_order="left")
 
 
 def _seen(stood: pl.DataFrame, rows: pl.DataFrame, truth: pl.DataFrame, declared: Labels) -> pl.DataFrame:
@@ -67,8 +75,8 @@ def _seen(stood: pl.DataFrame, rows: pl.DataFrame, truth: pl.DataFrame, declared
     from headwater.monitoring import changed_labels
 
     given = stood.filter(pl.col("judged"), pl.col("truth").is_in(_GIVEN))
-    now = rows.select("request_id", pl.col("truth").alias("__truth"), pl.col("label").alias("__label"))
-    both = given.join(now, on="request_id", how="inner")
+    now = rows.select(*_PREDICTION, pl.col("truth").alias("__truth"), pl.col("label").alias("__label"))
+    both = given.join(now, on=_PREDICTION, how="inner")
     # Only the few that differ are looked at more closely: there are none on most days.
     same = (pl.col("truth") == pl.col("__truth")) & pl.col("label").eq_missing(pl.col("__label"))
     key = list(declared.key)

@@ -1,6 +1,6 @@
 """Outcomes: each prediction of the service beside its label, once that is known."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headwater.monitoring import Outcomes
 
 _KEPT: Final = ("request_id", "at", "received", "latency_us", "version", "variant", "propensity", "score", "decision")
+_TOLD: Final = "__told "
 _JOINED: Final = ("label", "label_known_at", "truth", "judged")
 
 
@@ -41,11 +42,20 @@ def outcomes_asset(product: Product) -> Asset:
                 severity=Severity.WARN,
                 description="Requests gave the key of the event that they asked about: without it nobody ever knows its truth.",
             ),
+            Check(
+                name="request_ids_are_used_once",
+                judge=_ids_are_used_once,
+                blocking=False,
+                severity=Severity.WARN,
+                description="No request has an id that an earlier one has, whether it repeats that one or came in long after it.",
+            ),
         ),
         description="Predictions beside the labels that came in since: what is known, what will never be, what is not yet known, "
         "what a person said, which label changed.",
         kinds=("polars",),
-        declaration=declared_values(labels=product.labels, slices=slices_of(product)),
+        declaration=declared_values(
+            labels=product.labels, slices=_columns_of(product), unique_for=product.serving.unique_for
+        ),
     )
 
 
@@ -54,6 +64,12 @@ def slices_of(product: Product) -> tuple[str, ...]:
     if product.performance is not None:
         return product.performance.slices
     return ("version", *(product.model.slices if product.model else ()))
+
+
+def _columns_of(product: Product) -> tuple[str, ...]:
+    """Columns that performance is sliced by, or whose equal values are drawn together."""
+    clusters = product.performance.clusters if product.performance is not None else None
+    return tuple(dict.fromkeys((*slices_of(product), *([clusters] if clusters is not None else []))))
 
 
 def _outcomes(inputs: Inputs, *, product: Product) -> Result:
@@ -68,8 +84,9 @@ def _outcomes(inputs: Inputs, *, product: Product) -> Result:
     predictions = predictions.with_columns(
         pl.col("at").alias(name) for name in labels.key if name not in predictions.columns
     )
-    found = join_outcomes(predictions, truth, declared=labels, now=_now(labels, truth, predictions))
-    extra = [name for name in slices_of(product) if name not in (*_KEPT, *labels.key)]
+    now = _now(labels, truth, predictions, inputs.started)
+    found = join_outcomes(predictions, truth, declared=labels, now=now, unique_for=product.serving.unique_for)
+    extra = [name for name in _columns_of(product) if name not in (*_KEPT, *labels.key)]
     frame = _with_slices(found.frame, truth, labels, extra)
     stood = inputs.previous(paths.outcomes)
     frame = with_label_changes(
@@ -99,24 +116,63 @@ def _with_answers(
     return Result(data=rows.select(*columns, *REVIEWED), facts={**replace(found, frame=rows).to_json(), **told})
 
 
-def _with_slices(frame: pl.DataFrame, truth: pl.DataFrame, labels: Labels, names: list[str]) -> pl.DataFrame:
-    """The columns to slice by as texts: of the label's row where it has them, else as the model read them."""
+def _with_slices(frame: pl.DataFrame, truth: pl.DataFrame, labels: Labels, names: Sequence[str]) -> pl.DataFrame:
+    """The columns to slice by as texts: of the label's row where it has them, else as the model read them, else of the request.
+
+    A label that is awaited has no row yet, and its event is in its slice all the same.
+    """
     told = [name for name in names if name in truth.columns and name not in labels.key]
     key = list(labels.key)
     frame = frame.drop(name for name in told if name in frame.columns)
-    frame = frame.join(truth.select(*key, *(pl.col(name).cast(pl.String) for name in told)), on=key, how="left")
-    read = [pl.col("features").str.json_path_match(f"$.{name}").alias(name) for name in names if name not in told]
-    return frame.with_columns(read)
-
-
-def _now(labels: Labels, truth: pl.DataFrame, predictions: pl.DataFrame) -> datetime:
-    """As of when: the newest instant that the data know of. No clock, so that the same data give the same outcomes."""
-    known: Any = truth[labels.known_at or labels.time].max()
-    asked: Any = predictions["at"].max()
-    moments = [
-        moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in (known, asked) if moment is not None
+    given = truth.select(*key, *(pl.col(name).cast(pl.String).alias(_TOLD + name) for name in told))
+    frame = frame.join(given.drop_nulls(key), on=key, how="left", maintain_order="left")
+    logged = {name: pl.coalesce(_logged("features", name), _logged("request", name)) for name in names}
+    read = [
+        pl.coalesce(_TOLD + name, _as_text(logged[name], truth.schema[name])) if name in told else logged[name]
+        for name in names
     ]
-    return max(moments, default=datetime(1970, 1, 1, tzinfo=UTC))
+    found = [one.alias(name) for name, one in zip(names, read, strict=True)]
+    return frame.with_columns(found).drop(_TOLD + name for name in told)
+
+
+def _logged(column: str, name: str) -> pl.Expr:
+    return pl.col(column).str.json_path_match(f"$['{name}']")
+
+
+def _as_text(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """What the log says of a value as the labels' column says it as text: 5.0 there is 5 of a column of whole numbers."""
+    if dtype.is_integer():
+        return pl.coalesce(
+            text.cast(dtype, strict=False), text.cast(pl.Float64, strict=False).cast(dtype, strict=False)
+        ).cast(pl.String)
+    if dtype.is_float():
+        return text.cast(dtype, strict=False).cast(pl.String)
+    return text
+
+
+def newest_asked(predictions: pl.DataFrame) -> datetime | None:
+    """The newest instant that requests know of: a question about a time to come knows when it came in, and no more.
+
+    Args:
+        predictions: With `at` and `received`. A past that is played again keeps its own clock: it came in long after what it is about.
+    """
+    found: Any = predictions.select(pl.min_horizontal("at", "received").max()).item()
+    return found if isinstance(found, datetime) else None
+
+
+def newest_of(*moments: Any, until: datetime) -> datetime:
+    """The newest of some instants, none of them newer than `until`; 1970 without any. One without a zone is in UTC."""
+    found = [moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in moments if moment is not None]
+    return min(max(found, default=datetime(1970, 1, 1, tzinfo=UTC)), until)
+
+
+def _now(labels: Labels, truth: pl.DataFrame, predictions: pl.DataFrame, started: datetime) -> datetime:
+    """As of when: the newest instant that the data know of, so that the same data give the same outcomes, and no later than the build.
+
+    A null may say since when it will be known that there is a label, or none: that instant may lie ahead, and counts only once it came.
+    """
+    known = truth.filter(pl.col(labels.label).is_not_null())[labels.known_at or labels.time].max()
+    return newest_of(known, newest_asked(predictions), until=started)
 
 
 def _none(labels: Labels, truth: pl.DataFrame) -> pl.DataFrame:
@@ -128,3 +184,16 @@ def _predictions_name_an_event(audit: Audit) -> Verdict:
     unkeyed, rows = int(audit.facts.get("unkeyed", 0)), int(audit.facts.get("rows", 0))
     said = f"{unkeyed} of {rows} predictions name no event." if unkeyed else ""
     return Verdict(passed=not unkeyed, facts={"unkeyed": unkeyed, "rows": rows}, description=said)
+
+
+def _ids_are_used_once(audit: Audit) -> Verdict:
+    found = {name: int(audit.facts.get(name, 0)) for name in ("repeated", "reused", "rows")}
+    said = []
+    if found["repeated"]:
+        said.append(f"{found['repeated']} predictions repeat one that came in shortly before, and are left out.")
+    if found["reused"]:
+        said.append(
+            f"{found['reused']} predictions have the id of one that came in longer than Serving.unique_for before: each counts, and a "
+            "review knows them apart by when they came in. Let callers send ids that are never used again."
+        )
+    return Verdict(passed=not said, facts=found, description=" ".join(said))

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,8 +12,19 @@ import polars as pl
 
 from assets._chain._declare import declared_values
 from assets._chain._label_changes import label_changes
-from assets._chain._outcomes import slices_of
+from assets._chain._outcomes import newest_asked, newest_of, slices_of
 from assets._chain._paths import ChainPaths
+from assets._chain._performance_history import (
+    RECEIVED,
+    SETTLED,
+    History,
+    Standing,
+    end_of,
+    is_judged,
+    outside,
+    reach,
+    start_of,
+)
 from assets._chain._performance_page import write_page
 from assets._chain._reference import FEATURES_FILE, SCORES_FILE, LiveReference, live_reference, watched
 from assets._chain._training_set import SPLIT, TRAIN
@@ -21,7 +32,7 @@ from headwater.lake import Kind
 from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Severity, Verdict
 
 if TYPE_CHECKING:
-    from headwater.monitoring import PerformanceRules, Span, WindowDrift, Windowing, WindowPerformance
+    from headwater.monitoring import PerformanceRules, Span, WindowDrift, WindowPerformance
 
 REPORT_FILE: Final = "performance.json"
 FORMAT: Final = 2
@@ -29,12 +40,8 @@ NEWEST_FACT: Final = "newest_judged"
 """The first instant of the newest judged window."""
 ANSWERED: Final = "answered"
 """In a window: its events that have or await a label, by the version that answered."""
-_MOST_WINDOWS: Final = 9_000
-"""Fewer than windows can be."""
 _OLDEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 """The calendars of zones do not reach back to year 1."""
-SETTLED: Final = timedelta(days=28)
-"""So long after its end a window's report is what it is: labels that come in later do not change it."""
 
 
 def performance_asset(product: Product) -> Asset:
@@ -65,7 +72,7 @@ def performance_asset(product: Product) -> Asset:
         ),
         description="Metrics with intervals of each window and slice whose labels are known, and the drift of what the model read.",
         kinds=("matplotlib",),
-        declaration=declaration_of(product),
+        declaration={**declaration_of(product), **declared_values(keep=product.serving.keep)},
     )
 
 
@@ -84,31 +91,17 @@ def rules_of(product: Product) -> "PerformanceRules":
 
 
 def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
-    from headwater.monitoring import Span, performance_windows
-
     paths, rules = ChainPaths(product=product.name), rules_of(product)
     outcomes = inputs.table(paths.outcomes).collect()
-    now = _now(outcomes)
-    settled = _settled(inputs, paths, now, product)
-    since = max((datetime.fromisoformat(window["end"]) for window in settled), default=None)
-    open_rows = outcomes if since is None else outcomes.filter(pl.col("at") >= since)
-    windows = settled
-    reached = open_rows.filter(pl.col("at") >= _earliest(now, rules.windowing))
-    too_old, open_rows = open_rows.height - reached.height, reached
-    if open_rows.height:
-        first: Any = open_rows["at"].min()
-        last: Any = open_rows["at"].max()
-        span = Span(start=first, end=max(last, first) + timedelta(microseconds=1))
-        moved = _moved(inputs, product, span)
-        found = performance_windows(open_rows, rules=rules, now=now, span=span)
-        calibration = _calibration(open_rows, found, moved.reference, rules)
-        windows = settled + [
-            {
-                **item.to_json(), **moved.of(item.start), "calibration": calibration.get(item.start),
-                ANSWERED: _answered(open_rows, item),
-            }
-            for item in found
-        ]  # fmt: skip
+    now = _now(outcomes, inputs.started)
+    within = reach(now, rules.windowing, _OLDEST)
+    reached = outcomes.filter(pl.col("at").is_between(within.start, within.end, closed="left"))
+    keep = product.serving.keep
+    standing = _before(inputs, paths, product).standing(
+        reached, since=within.start, kept_since=None if keep is None else inputs.started - keep
+    )
+    found = _found(inputs, product, reached.filter(outside(standing.kept)), standing, now)
+    windows = sorted([*standing.kept, *found], key=start_of)
     assert product.labels is not None
     changes = label_changes(outcomes, key=product.labels.key, now=now)
     document = {
@@ -117,33 +110,55 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     }  # fmt: skip
     (folder / REPORT_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
     write_page(folder, product.question, windows, changes)
-    judged = [window for window in windows if window["overall"]["judged"]]
+    judged = [window for window in windows if is_judged(window)]
     newest = judged[-1]["start"] if judged else None
-    told = {"windows": len(windows), "judged": len(judged), "too_old": too_old, NEWEST_FACT: newest}
+    told = {
+        "windows": len(windows), "judged": len(judged), "too_old": outcomes.filter(pl.col("at") < within.start).height,
+        "too_far": outcomes.filter(pl.col("at") >= within.end).height, NEWEST_FACT: newest,
+    }  # fmt: skip
     return Result(facts={"now": now.isoformat(), **told, **_late(windows, now)})
 
 
-def _earliest(now: datetime, windowing: "Windowing") -> datetime:
-    """What a prediction is about at the earliest to stand in a window: one that somebody asked of the year 1 is no reason for no report."""
-    return now - min(_MOST_WINDOWS * windowing.length, now - _OLDEST)
+def _now(outcomes: pl.DataFrame, started: datetime) -> datetime:
+    """As of when: the newest instant that the outcomes know of, and no later than the build."""
+    return newest_of(newest_asked(outcomes), outcomes["label_known_at"].max(), until=started)
 
 
-def _now(outcomes: pl.DataFrame) -> datetime:
-    """As of when: the newest instant that the outcomes know of."""
-    moments: list[Any] = [outcomes["at"].max(), outcomes["label_known_at"].max()]
-    return max((moment for moment in moments if moment is not None), default=datetime(1970, 1, 1, tzinfo=UTC))
-
-
-def _settled(inputs: Inputs, paths: ChainPaths, now: datetime, product: Product) -> list[dict[str, Any]]:
-    """Windows of the report before, as far as nothing changes them any more."""
+def _before(inputs: Inputs, paths: ChainPaths, product: Product) -> History:
+    """The report before, unless it was made by other rules."""
     before = inputs.previous(paths.performance_report)
     if before is None:
-        return []
+        return History()
     document = json.loads((before.folder(paths.performance_report) / REPORT_FILE).read_text())
     if (document.get("format"), document["declaration"]) != (FORMAT, declaration_of(product)):
-        return []  # judged by other rules
-    windows = document["windows"]
-    return [window for window in windows if datetime.fromisoformat(window["end"]) + SETTLED <= now]
+        return History()
+    return History(now=datetime.fromisoformat(document["now"]), windows=document["windows"])
+
+
+def _found(
+    inputs: Inputs, product: Product, rows: pl.DataFrame, standing: Standing, now: datetime
+) -> list[dict[str, Any]]:
+    """The windows that are looked at, or looked at again."""
+    from headwater.monitoring import Span, performance_windows
+
+    rules = rules_of(product)
+    spans = standing.spans(rows, rules.windowing)
+    if not spans:
+        return []
+    fresh = [span for span in spans if span.start not in standing.drift]
+    is_fresh = outside([*standing.kept, *standing.compared])
+    moved = _moved(inputs, product, Span(start=fresh[0].start, end=fresh[-1].end) if fresh else None, is_fresh)
+    whole = Span(start=spans[0].start, end=spans[-1].end)
+    starts = {span.start for span in spans}
+    found = [one for one in performance_windows(rows, rules=rules, now=now, span=whole) if one.start in starts]
+    calibration = _calibration(rows, found, moved.reference, rules)
+    return [
+        {
+            **one.to_json(), **standing.drift.get(one.start, moved.of(one.start)), "calibration": calibration.get(one.start),
+            **_answers(rows, one),
+        }
+        for one in found
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,33 +184,48 @@ class _Moved:
             "drift": _shown(features),
             "season": [] if features is None else list(features.season),
             "shifted": [] if features is None else list(features.shifted),
+            "unsaid": {} if features is None else dict(features.unsaid),
             "score_drift": None if scores is None else _shown(scores).get("score"),
             "no_reference": dict(self.lacking),
         }
 
 
-def _moved(inputs: Inputs, product: Product, span: "Span") -> _Moved:
-    """How far what the model read and answered in service lies from what it learned from and was judged on."""
+def _moved(inputs: Inputs, product: Product, span: "Span | None", rows_of: pl.Expr) -> _Moved:
+    """How far what the model read and answered in service lies from what it learned from and was judged on.
+
+    Args:
+        inputs: Of the report.
+        product: The product.
+        span: What windows cover; None asks of none.
+        rows_of: Which predictions in it count.
+    """
     from headwater.drift import DriftLimits
     from headwater.monitoring import drift_windows, prediction_drift
 
     paths = ChainPaths(product=product.name)
     served, reference = inputs.previous(paths.predictions), live_reference(inputs, product)
-    if served is None or reference is None:
+    if served is None or reference is None or span is None:
         return _Moved(reference=reference, features={}, scores={}, lacking=_lacking(reference, has_features=False))
     windowing = rules_of(product).windowing
     limits = DriftLimits(psi=product.drift.psi_limit, min_rows=product.drift.min_rows)
-    rows = served.table(paths.predictions).filter(pl.col("at").is_between(span.start, span.end)).collect()
+    rows = (
+        served.table(paths.predictions)
+        .filter(pl.col("at").is_between(span.start, span.end, closed="left"), rows_of)
+        .collect()
+    )
     read = rows.select("at").hstack(reference.preprocessing.recorded(rows["features"]))
+    said = reference.preprocessing.said(rows["features"]).select(reference.watched(product))
     known = reference.features if reference.features is not None else _learned(inputs, product, reference)
     features = () if known is None else drift_windows(
         reference.by_season(product, known), read, columns=reference.watched(product), categorical=reference.categories(product), windowing=windowing,
-        limits=limits, span=span,
+        limits=limits, span=span, said=said,
     )  # fmt: skip
+    # Scores are of a version, as what they are compared with is.
+    own = rows.filter(pl.col("version") == reference.version)
     scores = (
         ()
         if reference.scores is None
-        else prediction_drift(reference.scores, rows, windowing=windowing, limits=limits, span=span)
+        else prediction_drift(reference.scores, own, windowing=windowing, limits=limits, span=span)
     )
     return _Moved(
         reference=reference,
@@ -242,21 +272,32 @@ def _calibration(
         if not window.overall.judged:
             continue
         inside = pl.col("at").is_between(window.start, window.end, closed="left")
-        rows = outcomes.filter(inside, pl.col("judged"), pl.col("truth") == "known").sort("at", "request_id")
-        groups = rows[rules.clusters].to_numpy() if rules.clusters is not None else None
+        rows = outcomes.filter(inside, pl.col("judged"), pl.col("truth") == "known").sort(
+            "at", "request_id", "received"
+        )
+        groups = rows[rules.clusters].rank("dense").fill_null(0).to_numpy() if rules.clusters is not None else None
+        versions = rows["version"].unique().sort().to_list()
+        is_own = reference is not None and versions == [reference.version]
         drift = calibration_drift(
             rows["label"].to_numpy(), rows["score"].to_numpy(), clusters=groups, limits=limits,
-            reference=reference.calibration if reference else None,
+            reference=reference.calibration if reference and is_own else None,
         )  # fmt: skip
+        if reference is not None and not is_own:
+            said = f"Not compared: {', '.join(versions)} answered, and the reference is of {reference.version}."
+            drift = replace(drift, lost=False, reason=said)
         found[window.start] = drift.to_json()
     return found
 
 
-def _answered(outcomes: pl.DataFrame, window: "WindowPerformance") -> dict[str, int]:
-    """How much of a window's `rows` without those that will never have a label each version answered."""
-    inside = pl.col("at").is_between(window.start, window.end, closed="left")
-    rows = outcomes.filter(inside, pl.col("judged"), pl.col("truth") != "none")
-    return dict(rows.group_by("version").len().sort("version").iter_rows())
+def _answers(outcomes: pl.DataFrame, window: "WindowPerformance") -> dict[str, Any]:
+    """How much of a window's `rows` without those that will never have a label each version answered, and since when requests came in."""
+    rows = outcomes.filter(pl.col("at").is_between(window.start, window.end, closed="left"))
+    awaited = rows.filter(pl.col("judged"), pl.col("truth") != "none")
+    first: Any = rows["received"].min()
+    return {
+        ANSWERED: dict(awaited.group_by("version").len().sort("version").iter_rows()),
+        RECEIVED: None if first is None else first.isoformat(),
+    }
 
 
 def _shown(drift: "WindowDrift | None") -> dict[str, float]:
@@ -265,7 +306,7 @@ def _shown(drift: "WindowDrift | None") -> dict[str, float]:
 
 def _late(windows: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, Any]:
     """Windows that are long over and not judged for want of labels."""
-    old = [window for window in windows if datetime.fromisoformat(window["end"]) + SETTLED / 2 <= now]
+    old = [window for window in windows if end_of(window) + SETTLED / 2 <= now]
     return {"without_labels": [window["start"] for window in old if "labels are known" in window["overall"]["reason"]]}
 
 

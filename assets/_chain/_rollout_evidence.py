@@ -251,8 +251,11 @@ def plain_test(
     """
     from headwater.monitoring import Experiment, experiment_report
 
-    rules, units = product.rollout.rules, with_units(product, answers).select("request_id", UNIT).drop_nulls()
-    own = outcomes.join(units, on="request_id")
+    rules, units = (
+        product.rollout.rules,
+        with_units(product, answers).select("request_id", "received", UNIT).drop_nulls(),
+    )
+    own = outcomes.join(units, on=["request_id", "received"])
     if not own.height:
         return None
     experiment = Experiment(

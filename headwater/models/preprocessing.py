@@ -1,5 +1,7 @@
 """Preprocessing as data: what turns named columns into the matrix that a model reads. JSON, no code, no pickle."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -157,6 +159,16 @@ class Preprocessing:
         except pl.exceptions.ComputeError:
             texts = features.str.json_decode(pl.Struct(dict.fromkeys(self.schema, pl.String()))).struct.unnest()
             return texts.select(_from_text(pl.col(name), dtype).alias(name) for name, dtype in self.schema.items())
+
+    def said(self, features: pl.Series) -> pl.DataFrame:
+        """Whether each JSON object of `recorded` names each input: what a version did not read is no null of it."""
+        keys = {name: (json.dumps(name, ensure_ascii=False), json.dumps(name)) for name in self.names}
+        patterns = {name: "|".join(map(re.escape, dict.fromkeys(both))) for name, both in keys.items()}
+        # A quote within a text has a backslash before it, so that only a key ends in a quote before a colon.
+        return features.to_frame("f").select(
+            pl.col("f").str.contains(f"(?:{pattern})\\s*:").fill_null(False).alias(name)
+            for name, pattern in patterns.items()
+        )
 
     @property
     def categorical(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Drift of each window of scores or features against a kept reference, for decisions that look at several windows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar, Final
 
@@ -14,6 +14,8 @@ from headwater.monitoring._seasons import SeasonalReference
 from headwater.monitoring._windows import Span, Windowing, split
 
 EMPTY: Final = "nothing was predicted"
+UNSAID: Final = "no prediction says a column that is compared"
+_SAID: Final = "__said "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,7 @@ class WindowDrift(Recorded):
         report: One record a column; None when undefined.
         reason: Why it is undefined; empty otherwise.
         season: Calendar months of the reference that it is compared with; empty for the whole reference.
+        unsaid: Predictions that do not say a column, by its name: it is compared on the others alone, and not at all without any.
     """
 
     derived: ClassVar[tuple[str, ...]] = ("effects", "shifted")
@@ -37,13 +40,15 @@ class WindowDrift(Recorded):
     report: DriftReport | None
     reason: str = ""
     season: tuple[int, ...] = ()
+    unsaid: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def effects(self) -> dict[str, float]:
         """Population stability index of each column that has enough rows, as a decision's `Window` takes it."""
-        if self.report is None or self.rows < self.report.limits.min_rows:
+        if self.report is None:
             return {}
-        return {column.column: column.psi.value for column in self.report.columns}
+        least = self.report.limits.min_rows
+        return {column.column: column.psi.value for column in self.report.columns if column.current.rows >= least}
 
     @property
     def shifted(self) -> tuple[str, ...]:
@@ -60,6 +65,7 @@ def drift_windows(
     windowing: Windowing,
     limits: DriftLimits | None = None,
     span: Span | None = None,
+    said: pl.DataFrame | None = None,
 ) -> tuple[WindowDrift, ...]:
     """How each window differs from the reference, oldest first, empty windows too.
 
@@ -71,6 +77,7 @@ def drift_windows(
         windowing: How time is cut.
         limits: When a column counts as shifted.
         span: Windows that overlap it are given; None covers the rows.
+        said: Whether each prediction says each of the columns, Boolean; a column is compared on those that do. None takes all.
 
     Raises:
         MissingColumnsError, ColumnTypeError, BadValuesError: The predictions lack a column or a time.
@@ -83,6 +90,8 @@ def drift_windows(
         reference = SeasonalReference(whole=reference)
     known: dict[tuple[int, ...], ReferenceProfile | pl.DataFrame] = {}
     found = []
+    if said is not None:
+        predictions = predictions.hstack(said.select(pl.col(name).alias(_SAID + name) for name in columns))
     for window, rows in split(predictions, AT, windowing, span=span):
         if rows.is_empty():
             found.append(WindowDrift(start=window.start, end=window.end, rows=0, report=None, reason=EMPTY))
@@ -90,11 +99,50 @@ def drift_windows(
         season = reference.season(window)
         if season not in known:
             known[season] = reference.of(season)
-        report = drift_statistics(
-            known[season], rows.select(columns), columns=columns, categorical=categorical, limits=limits, threads=1
+        unsaid = {} if said is None else _unsaid(rows, columns)
+        report = _compared(known[season], rows, columns, unsaid, categorical=categorical, limits=limits)
+        found.append(
+            WindowDrift(
+                start=window.start,
+                end=window.end,
+                rows=rows.height,
+                report=report,
+                reason="" if report is not None else UNSAID,
+                season=season,
+                unsaid=unsaid,
+            )
         )
-        found.append(WindowDrift(start=window.start, end=window.end, rows=rows.height, report=report, season=season))
     return tuple(found)
+
+
+def _unsaid(rows: pl.DataFrame, columns: Sequence[str]) -> dict[str, int]:
+    counts = {name: rows.height - int(rows[_SAID + name].sum()) for name in columns}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _compared(
+    reference: ReferenceProfile | pl.DataFrame,
+    rows: pl.DataFrame,
+    columns: Sequence[str],
+    unsaid: Mapping[str, int],
+    *,
+    categorical: Sequence[str],
+    limits: DriftLimits | None,
+) -> DriftReport | None:
+    """One report of all columns, each on the rows that say it; None where none of them does."""
+    whole = [name for name in columns if name not in unsaid]
+    parts = [(whole, rows.select(columns))] if whole or not columns else []
+    parts += [([name], rows.filter(_SAID + name).select(columns)) for name in unsaid if unsaid[name] < rows.height]
+    reports = [
+        drift_statistics(reference, part, columns=names, categorical=categorical, limits=limits, threads=1)
+        for names, part in parts
+    ]
+    if len(reports) < 2:
+        return reports[0] if reports else None
+    records = {record.column: record for report in reports for record in report.columns}
+    return replace(
+        reports[0], columns=tuple(records[name] for name in columns if name in records), current_rows=rows.height
+    )
 
 
 def prediction_drift(

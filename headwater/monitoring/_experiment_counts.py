@@ -95,7 +95,7 @@ def experiment_counts(
         MissingColumnsError, ColumnTypeError: A frame lacks a column.
     """
     check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, LATENCY, VARIANT, SCORE, DECISION, SHADOWS, UNIT])
-    check_columns(outcomes, OUTCOMES, [REQUEST_ID, LABEL, TRUTH, JUDGED])
+    check_columns(outcomes, OUTCOMES, [REQUEST_ID, AT, LABEL, TRUTH, JUDGED])
     rows = answers.filter(pl.col(VARIANT).is_in(standing.answering)).with_columns(
         *(decided_by(name, thresholds).alias(_decided(name)) for name in standing.arms),
         *(_score(name).alias(_scored(name)) for name in standing.arms),

@@ -1,9 +1,9 @@
 """Predictions meet the truth: as of an instant, by the declared key, with what is not known yet left open."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -28,6 +28,7 @@ from headwater.monitoring._labels import EVENT_TIME, read_labels
 from headwater.monitoring.errors import ColumnTypeError, MonitoringRuleError
 from headwater.product import Labels
 
+_REPEATED: Final = "__repeated"
 _TEXT = (pl.String, pl.Categorical, pl.Enum)
 
 
@@ -49,10 +50,11 @@ class Outcomes(Recorded):
     """Predictions beside their labels, and what did not fit together.
 
     Attributes:
-        frame: One row a request id, by `at`, `received` and request id: the predictions' columns, `label` (Int8, null unless known),
+        frame: One row a prediction, which request id and `received` name, by `at`, `received` and request id: the predictions' columns, `label` (Int8, null unless known),
             `label_known_at`, `truth` (a `Truth`), `judged` (whether it is the newest prediction of its event).
         now: As of when.
-        repeated: Rows left out because an earlier received row has their request id.
+        repeated: Rows left out because an earlier received row has their request id, and they came in soon enough after it.
+        reused: Rows with the request id of an earlier one that came in longer before: they count.
         contradicted: Request ids whose rows differ in score, decision or version.
         superseded: Predictions of which their event has a newer one; kept, not judged.
         unkeyed: Predictions with a null in the key: they name no event, and are not judged.
@@ -62,6 +64,7 @@ class Outcomes(Recorded):
     frame: pl.DataFrame
     now: datetime
     repeated: int
+    reused: int
     contradicted: int
     superseded: int
     unkeyed: int
@@ -76,6 +79,7 @@ class Outcomes(Recorded):
             "judged": int(self.frame[JUDGED].sum()),
             "truth": {truth.value: counts.get(truth.value, 0) for truth in Truth},
             "repeated": self.repeated,
+            "reused": self.reused,
             "contradicted": self.contradicted,
             "superseded": self.superseded,
             "unkeyed": self.unkeyed,
@@ -83,7 +87,14 @@ class Outcomes(Recorded):
         }
 
 
-def join_outcomes(predictions: pl.DataFrame, labels: pl.DataFrame, *, declared: Labels, now: datetime) -> Outcomes:
+def join_outcomes(
+    predictions: pl.DataFrame,
+    labels: pl.DataFrame,
+    *,
+    declared: Labels,
+    now: datetime,
+    unique_for: timedelta | None = None,
+) -> Outcomes:
     """Every prediction with what is known of its event at `now`.
 
     A label that came in later than `now` is pending. A null label is no truth as soon as it is known, and without a known-at
@@ -95,6 +106,7 @@ def join_outcomes(predictions: pl.DataFrame, labels: pl.DataFrame, *, declared: 
         labels: The declared key, time, label and known-at columns, one row an event.
         declared: Which columns these are.
         now: As of when, with a time zone.
+        unique_for: A row that came in at most so long after another with its request id repeats it; None takes all of an id for one.
 
     Raises:
         MissingColumnsError: A column is absent.
@@ -108,9 +120,9 @@ def join_outcomes(predictions: pl.DataFrame, labels: pl.DataFrame, *, declared: 
     _check_predictions(predictions, declared.key)
     known = read_labels(labels, declared)
     key = list(declared.key)
-    once = predictions.sort(RECEIVED, AT, REQUEST_ID, maintain_order=True).unique(
-        REQUEST_ID, keep="first", maintain_order=True
-    )
+    is_repeated = _is_repeated(unique_for)
+    ordered = predictions.sort(RECEIVED, AT, REQUEST_ID, maintain_order=True).with_columns(is_repeated.alias(_REPEATED))
+    once = ordered.filter(~pl.col(_REPEATED)).drop(_REPEATED)
     unkeyed = pl.any_horizontal(pl.col(key).is_null())
     # The last row of an event in this order is its newest prediction.
     newest_first = pl.int_range(pl.len(), 0, -1)
@@ -128,17 +140,25 @@ def join_outcomes(predictions: pl.DataFrame, labels: pl.DataFrame, *, declared: 
         ).drop(EVENT_TIME),
         now=now,
         repeated=predictions.height - frame.height,
-        contradicted=_contradicted(predictions),
+        reused=once.height - once[REQUEST_ID].n_unique(),
+        contradicted=_contradicted(ordered),
         superseded=frame.height - without_event - int(frame[JUDGED].sum()),
         unkeyed=without_event,
         unpredicted=_unpredicted(frame, known, key, now),
     )
 
 
-def _contradicted(predictions: pl.DataFrame) -> int:
-    several = predictions.filter(pl.col(REQUEST_ID).is_duplicated())
-    answers = several.group_by(REQUEST_ID).agg(pl.struct(SCORE, DECISION, VERSION).n_unique().alias("answers"))
-    return answers.filter(pl.col("answers") > 1).height
+def _is_repeated(unique_for: timedelta | None) -> pl.Expr:
+    """Of rows by `received`: whether one repeats the row of its request id before it."""
+    since = pl.col(RECEIVED).diff().over(REQUEST_ID)
+    return (since.is_not_null() if unique_for is None else since <= unique_for).fill_null(False)
+
+
+def _contradicted(ordered: pl.DataFrame) -> int:
+    use = (~pl.col(_REPEATED)).cum_sum().over(REQUEST_ID).alias("use")
+    several = ordered.filter(pl.col(REQUEST_ID).is_duplicated()).with_columns(use)
+    answers = several.group_by(REQUEST_ID, "use").agg(pl.struct(SCORE, DECISION, VERSION).n_unique().alias("answers"))
+    return answers.filter(pl.col("answers") > 1)[REQUEST_ID].n_unique()
 
 
 def _truth(now: datetime) -> pl.Expr:

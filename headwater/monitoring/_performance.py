@@ -1,7 +1,7 @@
 """How well the model did in each window and slice, said only where enough of the truth is known."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar
 
@@ -153,7 +153,9 @@ def performance_windows(
 ) -> tuple[WindowPerformance, ...]:
     """The performance of each window of prediction time, oldest first, empty windows too.
 
-    A window is judged when it is over, enough of its labels are known, and they are enough rows; a slice likewise.
+    A window is judged when it is over, enough of its labels are known, and they are enough rows; a slice likewise. Where a window is
+    not judged and events that await a label have no value in a column, its slices by that column are not either: which of them the
+    events belong to shows with their labels, so that of each slice too much seems known.
 
     Args:
         outcomes: The frame of `join_outcomes`, with the columns to slice by.
@@ -176,20 +178,24 @@ def performance_windows(
     for window, rows in split(events, AT, rules.windowing, span=span):
         over = "" if window.end <= now else "the window is not over"
         name = window.start.isoformat()
-        found.append(
-            WindowPerformance(
-                start=window.start,
-                end=window.end,
-                overall=_performance(rows, rules, name, over),
-                slices=_slices(rows, rules, name, over),
-            )
-        )
+        overall = _performance(rows, rules, name, over)
+        slices = _slices(rows, rules, name, over, is_judged=overall.judged)
+        found.append(WindowPerformance(start=window.start, end=window.end, overall=overall, slices=slices))
     return tuple(found)
 
 
-def _slices(rows: pl.DataFrame, rules: PerformanceRules, name: str, open_: str) -> tuple[SlicePerformance, ...]:
-    slices = []
+def _slices(
+    rows: pl.DataFrame, rules: PerformanceRules, name: str, open_: str, *, is_judged: bool
+) -> tuple[SlicePerformance, ...]:
+    """Each value of each column. Where events that await a label have no value, nobody knows how much of a slice is known."""
+    awaited = rows.filter(pl.col(TRUTH).is_in([Truth.PENDING.value, Truth.REVIEWED.value]))
+    slices: list[SlicePerformance] = []
     for column in rules.slices:
+        lacking = 0 if is_judged else awaited[column].null_count()
+        if lacking and not open_:
+            said = f"{lacking} events that await a label have no {column} yet"
+            slices += _slices(rows, replace(rules, slices=(column,)), name, said, is_judged=True)
+            continue
         for value in rows[column].unique().sort(nulls_last=True):
             part = rows.filter(pl.col(column).eq_missing(value))
             performance = _performance(part, rules, f"{name} {column}={value}", open_)

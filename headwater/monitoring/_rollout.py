@@ -110,7 +110,7 @@ def stage_counts(
         MissingColumnsError, ColumnTypeError: A frame lacks a column.
     """
     check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, LATENCY, VARIANT, DECISION, SHADOWS, UNIT])
-    check_columns(outcomes, OUTCOMES, [REQUEST_ID, LABEL, TRUTH, JUDGED])
+    check_columns(outcomes, OUTCOMES, [REQUEST_ID, AT, LABEL, TRUTH, JUDGED])
     ours, theirs = standing.candidate, standing.other
     rows = answers.filter(pl.col(VARIANT).is_in([ours, theirs])).with_columns(
         decided_by(ours, thresholds).alias(_OURS), decided_by(theirs, thresholds).alias(_THEIRS)
@@ -195,8 +195,10 @@ def settled_rows(
     rows: pl.DataFrame, outcomes: pl.DataFrame, windowing: Windowing, min_coverage: float, now: datetime
 ) -> tuple[pl.DataFrame, tuple[SettledWindow, ...]]:
     """The labelled rows of the windows that count, each with its window's number, and what is known of each window."""
-    told = outcomes.select(REQUEST_ID, LABEL, TRUTH, JUDGED)
-    events = rows.join(told, on=REQUEST_ID, how="left").filter(pl.col(JUDGED).fill_null(True))
+    # An id may be used again, about another time.
+    named = [REQUEST_ID, AT]
+    told = outcomes.select(*named, LABEL, TRUTH, JUDGED).unique(named, keep="last", maintain_order=True)
+    events = rows.join(told, on=named, how="left").filter(pl.col(JUDGED).fill_null(True))
     events = events.filter(pl.col(TRUTH).fill_null(Truth.PENDING.value) != Truth.NONE.value)
     kept, windows = [_numbered(events.clear(), 0)], []
     for span, part in occupied(events, AT, windowing):  # one answer about a time long past is one window more, no error

@@ -18,6 +18,8 @@ SCHEMA: Final[Mapping[str, Any]] = {
     "reason": pl.String(), "actor": pl.String(), "event": pl.String(), "at": _TIME, "received": _TIME,
     "version": pl.String(), "score": pl.Float64(), "decision": pl.Boolean(),
 }  # fmt: skip
+Named = tuple[str, datetime]
+"""A prediction: its request id and when it came in. After `Serving.unique_for` a caller may use an id again."""
 LONGEST_REASON: Final = 2_000
 
 
@@ -74,6 +76,11 @@ class Answer:
     def _refuse(self, problem: str, remedy: str) -> None:
         raise AnswerError(request_id=self.request_id, problem=problem, remedy=remedy)
 
+    @property
+    def named(self) -> Named:
+        """What names the prediction."""
+        return self.request_id, self.received
+
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
         found = {item.name: getattr(self, item.name) for item in fields(self)}
@@ -93,7 +100,7 @@ def write_answers(*answers: Answer) -> pl.DataFrame:
     return pl.DataFrame([{**row, "kind": str(row["kind"])} for row in rows], schema=dict(SCHEMA))
 
 
-def standing(answers: Sequence[Answer]) -> dict[str, Answer]:
+def standing(answers: Sequence[Answer]) -> dict[Named, Answer]:
     """What counts of each request: its last row, unless that takes the answer back."""
-    last = {answer.request_id: answer for answer in answers}
-    return {id: answer for id, answer in last.items() if answer.kind is AnswerKind.ANSWER}
+    last = {answer.named: answer for answer in answers}
+    return {named: answer for named, answer in last.items() if answer.kind is AnswerKind.ANSWER}

@@ -11,7 +11,7 @@ import polars as pl
 from headwater.lake import Lake, Snapshot
 from headwater.monitoring import join_outcomes
 from headwater.product import Asset, Labels, Product
-from headwater.review._answers import ANSWERED, Answer, AnswerKind, read_answers, standing, write_answers
+from headwater.review._answers import ANSWERED, Answer, AnswerKind, Named, read_answers, standing, write_answers
 from headwater.review._declaration import Review
 from headwater.review._outcomes import Agreement, agreements
 from headwater.review._questions import Question, QuestionState, plain, questions, with_key
@@ -25,6 +25,7 @@ _CLOSED = {
         "Answer the newest one; the list shows it.",
     ),
 }
+_NO_ROWS = {"request_id": pl.String(), "received": pl.Datetime("us", "UTC"), "label": pl.Int8(), "truth": pl.String()}
 
 
 def _clock() -> datetime:
@@ -82,13 +83,14 @@ class ReviewDesk:
         return tuple(question for question in found if question.state is QuestionState.OPEN)
 
     def detail(self, request_id: str) -> Detail:
-        """One question, whatever became of it. Raises UnknownRequestError, NotAskedError."""
+        """One question, whatever became of it; of an id that was used again the newest. Raises UnknownRequestError, NotAskedError."""
         snapshot = self.lake.at(self._branch)
         question = self._question(snapshot, request_id)
         columns = ["features", "reasons", "request"]
-        row = self._row(snapshot, request_id).select(columns).collect().row(0, named=True)
+        told = self._row(snapshot, request_id).filter(pl.col("received") == question.received)
+        row = told.select(columns).collect().row(0, named=True)
         features, reasons, request = (json.loads(row[name] or "{}") for name in columns)
-        answer = self._answered(snapshot).get(request_id)
+        answer = self._answered(snapshot).get((request_id, question.received))
         return Detail(question=question, features=features, defaulted=reasons, request=request, answer=answer)
 
     def answer(self, request_id: str, word: str, *, reason: str, actor: str) -> Answer:
@@ -133,7 +135,8 @@ class ReviewDesk:
         """
 
         def made(snapshot: Snapshot, id: str) -> Answer:
-            given = self._answered(snapshot).get(request_id)
+            same = (one for one in self._answered(snapshot).values() if one.request_id == request_id)
+            given = max(same, key=lambda one: one.received, default=None)
             if given is None:
                 raise NotAskedError(
                     request_id=request_id, why="has no answer that counts", remedy="There is nothing to withdraw."
@@ -161,17 +164,18 @@ class ReviewDesk:
         snapshot = self.lake.at(self._branch)
         answered = self._answered(snapshot)
         if not answered:
-            return agreements(pl.DataFrame(schema={"request_id": pl.String, "label": pl.Int8, "truth": pl.String}), {})
+            return agreements(pl.DataFrame(schema=_NO_ROWS), {})
         key, now = list(self._labels.key), datetime.max.replace(tzinfo=UTC)
         predictions = with_key(self._predictions(snapshot), self._labels.key)
         columns = ["request_id", "at", "received", "version", "score", "decision", *key]
         rows = (
-            predictions.filter(pl.col("request_id").is_in(list(answered)))
+            predictions.filter(pl.col("request_id").is_in(list({id for id, _ in answered})))
             .select(list(dict.fromkeys(columns)))
             .collect()
         )
         truth = snapshot.table(self._labels.path).join(rows.lazy().select(key).unique(), on=key, how="semi").collect()
-        return agreements(join_outcomes(rows, truth, declared=self._labels, now=now).frame, answered)
+        joined = join_outcomes(rows, truth, declared=self._labels, now=now, unique_for=self.product.serving.unique_for)
+        return agreements(joined.frame, answered)
 
     def history(self, limit: int) -> tuple[Answer, ...]:
         """The newest answers, the newest first."""
@@ -192,14 +196,20 @@ class ReviewDesk:
         return given[-1]
 
     def _question(self, snapshot: Snapshot, request_id: str) -> Question:
-        rows = self._row(snapshot, request_id).select("score", *self._labels_key(snapshot)).collect()
+        told = self._row(snapshot, request_id)
+        columns = ["score", "received", *self._labels_key(snapshot)]
+        rows = told.select(columns).sort("received", descending=True).collect()
         if rows.is_empty():
             raise UnknownRequestError(product=self.product.name, request_id=request_id)
-        found = self._questions(snapshot, now=self._now(), only=request_id)
+        newest: Any = rows["received"][0]
+        # Of two uses of an id the later one came in longer than `unique_for` after the other.
+        since = newest - self.product.serving.unique_for
+        same = self._questions(snapshot, now=self._now(), only=request_id)
+        found = [question for question in same if question.received >= since]
         if not found:
             why = f"is not asked about: {self._why_not(request_id, rows)}"
             raise NotAskedError(request_id=request_id, why=why, remedy="`headwater review list` shows what is.")
-        return found[0]
+        return max(found, key=lambda question: question.received)
 
     def _labels_key(self, snapshot: Snapshot) -> list[str]:
         there = self._predictions(snapshot).collect_schema().names()
@@ -221,7 +231,7 @@ class ReviewDesk:
             why = f"was open for {self.review.open_for} only, until {question.closes.astimezone(UTC).isoformat()}"
             raise NotAskedError(request_id=id, why=why, remedy="It stays without an answer.")
         if state is QuestionState.ANSWERED:
-            given = self._answered(snapshot).get(id)
+            given = self._answered(snapshot).get((id, question.received))
             said = f": {self.review.word(given.label)}, by {given.actor}, because {given.reason}" if given else ""
             remedy = "The first answer counts. To give another, withdraw it: `headwater review withdraw`."
             raise NotAskedError(request_id=id, why=f"is answered already{said}", remedy=remedy)
@@ -245,6 +255,7 @@ class ReviewDesk:
             review=self.review,
             now=now,
             since=since,
+            unique_for=self.product.serving.unique_for,
         )
         return tuple(question for question in found if only in (None, question.request_id))
 
@@ -259,7 +270,7 @@ class ReviewDesk:
     def _all(self, snapshot: Snapshot) -> tuple[Answer, ...]:
         return read_answers(snapshot.table(self._asset.path)) if snapshot.has(self._asset.path) else ()
 
-    def _answered(self, snapshot: Snapshot) -> dict[str, Answer]:
+    def _answered(self, snapshot: Snapshot) -> dict[Named, Answer]:
         return standing(self._all(snapshot))
 
     def _next_time(self, snapshot: Snapshot) -> datetime:

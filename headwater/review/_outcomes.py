@@ -7,7 +7,7 @@ from typing import Any, Final
 import polars as pl
 
 from headwater.monitoring import Truth
-from headwater.review._answers import Answer
+from headwater.review._answers import Answer, Named
 
 LABEL_SOURCE: Final = "label_source"
 REVIEW_LABEL: Final = "review_label"
@@ -45,7 +45,7 @@ class Agreement:
 
 
 def with_answers(
-    outcomes: pl.DataFrame, answered: Mapping[str, Answer], *, key: Sequence[str], now: Any
+    outcomes: pl.DataFrame, answered: Mapping[Named, Answer], *, key: Sequence[str], now: Any
 ) -> pl.DataFrame:
     """Outcomes with what people said of their events.
 
@@ -79,48 +79,50 @@ def with_answers(
     ).drop("__known_at")
 
 
-def agreements(outcomes: pl.DataFrame, answered: Mapping[str, Answer]) -> tuple[Agreement, ...]:
+def agreements(outcomes: pl.DataFrame, answered: Mapping[Named, Answer]) -> tuple[Agreement, ...]:
     """How people's answers stand beside the truth: of all together first, then of each by name.
 
     Args:
-        outcomes: `request_id`, `label` and `truth` of the predictions.
+        outcomes: `request_id`, `received`, `label` and `truth` of the predictions.
         answered: The answers that count, by request.
     """
-    truths = dict(outcomes.filter(pl.col("truth") == Truth.KNOWN.value).select("request_id", "label").iter_rows())
+    known = outcomes.filter(pl.col("truth") == Truth.KNOWN.value).select("request_id", "received", "label")
+    truths = {(id, received): label for id, received, label in known.iter_rows()}
     people = sorted({answer.actor for answer in answered.values()})
     groups = [("", list(answered.values()))]
     groups += [(actor, [answer for answer in answered.values() if answer.actor == actor]) for actor in people]
     return tuple(_agreement(actor, found, truths) for actor, found in groups)
 
 
-def _agreement(actor: str, found: Sequence[Answer], truths: Mapping[str, int]) -> Agreement:
-    known = [one for one in found if one.label is not None and one.request_id in truths]
+def _agreement(actor: str, found: Sequence[Answer], truths: Mapping[Named, int]) -> Agreement:
+    known = [one for one in found if one.label is not None and one.named in truths]
     return Agreement(
         actor=actor,
         answers=len(found),
         unsure=sum(one.label is None for one in found),
         known=len(known),
-        agreed=sum(one.label == truths[one.request_id] for one in known),
-        model=sum(one.decision == bool(truths[one.request_id]) for one in known),
+        agreed=sum(one.label == truths[one.named] for one in known),
+        model=sum(one.decision == bool(truths[one.named]) for one in known),
     )
 
 
-def _by_event(outcomes: pl.DataFrame, answered: Mapping[str, Answer], key: list[str]) -> pl.DataFrame:
+def _by_event(outcomes: pl.DataFrame, answered: Mapping[Named, Answer], key: list[str]) -> pl.DataFrame:
     """The newest answer with a label to each event."""
     labelled = [answer for answer in answered.values() if answer.label is not None]
     rows = pl.DataFrame(
         {
             "request_id": [answer.request_id for answer in labelled],
+            "received": [answer.received for answer in labelled],
             REVIEW_LABEL: [answer.label for answer in labelled],
             REVIEW_BY: [answer.actor for answer in labelled],
             "__time": [answer.time for answer in labelled],
             "__known_at": [answer.at + (answer.time - answer.received) for answer in labelled],
         },
         schema={
-            "request_id": pl.String(), REVIEW_LABEL: pl.Int8(), REVIEW_BY: pl.String(),
+            "request_id": pl.String(), "received": pl.Datetime("us", "UTC"), REVIEW_LABEL: pl.Int8(), REVIEW_BY: pl.String(),
             "__time": pl.Datetime("us", "UTC"), "__known_at": pl.Datetime("us", "UTC"),
         },
     )  # fmt: skip
-    events = outcomes.select("request_id", *key).drop_nulls(key)
-    found = rows.join(events, on="request_id").sort("__time")
+    events = outcomes.select("request_id", "received", *key).drop_nulls(key)
+    found = rows.join(events, on=["request_id", "received"]).sort("__time")
     return found.unique(key, keep="last", maintain_order=True).select(*key, REVIEW_LABEL, REVIEW_BY, "__known_at")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -10,12 +10,13 @@ import polars as pl
 
 from headwater.monitoring import Truth, join_outcomes
 from headwater.product import Labels
-from headwater.review._answers import Answer
+from headwater.review._answers import Answer, Named
 from headwater.review._declaration import Review
 
 STATE: Final = "state"
 EVENT: Final = "event"
 CLOSES: Final = "closes"
+_NAMED: Final = ("request_id", "received")
 _NEEDED: Final = ("request_id", "at", "received", "version", "score", "decision")
 
 
@@ -64,12 +65,13 @@ class Question:
 def questions(
     predictions: pl.LazyFrame,
     labels: pl.LazyFrame,
-    answered: Mapping[str, Answer],
+    answered: Mapping[Named, Answer],
     *,
     declared: Labels,
     review: Review,
     now: datetime,
     since: datetime | None = None,
+    unique_for: timedelta | None = None,
 ) -> tuple[Question, ...]:
     """Every prediction that is or was asked about, the surest guess last: by distance from the middle of the band.
 
@@ -84,6 +86,7 @@ def questions(
         review: The band.
         now: The clock: after `received` and the time that a question stays open nobody is asked any more.
         since: Only requests that came in from then on.
+        unique_for: As in `join_outcomes`: an id that is used again later names another prediction.
 
     Raises:
         MonitoringError: Predictions or labels have other columns than declared.
@@ -101,13 +104,14 @@ def questions(
     events = asked.lazy().select(declared.key).unique()
     same = keyed.join(events, on=list(declared.key), how="semi").collect()
     truth = labels.join(events, on=list(declared.key), how="semi").collect()
-    joined = join_outcomes(same, truth, declared=declared, now=_now(keyed, labels, declared)).frame
-    rows = joined.join(asked.select("request_id"), on="request_id", how="semi")
-    done = same.filter(pl.col("request_id").is_in(list(answered))).select(declared.key).unique()
-    done = done.with_columns(__done=True)
+    as_of = min(_now(keyed, labels, declared), now)
+    joined = join_outcomes(same, truth, declared=declared, now=as_of, unique_for=unique_for).frame
+    rows = joined.join(asked.select(_NAMED), on=_NAMED, how="semi")
+    given = pl.DataFrame(list(answered), schema={name: same.schema[name] for name in _NAMED}, orient="row")
+    done = same.join(given, on=_NAMED, how="semi").select(declared.key).unique().with_columns(__done=True)
     rows = rows.join(done, on=list(declared.key), how="left")
     rows = rows.with_columns((pl.col("received") + review.open_for).alias(CLOSES))
-    rows = rows.with_columns(_state(now)).sort((pl.col("score") - (review.low + review.high) / 2).abs(), "request_id")
+    rows = rows.with_columns(_state(now)).sort((pl.col("score") - (review.low + review.high) / 2).abs(), *_NAMED)
     return tuple(_question(row, declared.key) for row in rows.iter_rows(named=True))
 
 
@@ -123,9 +127,10 @@ def plain(value: Any) -> Any:
 
 
 def _now(predictions: pl.LazyFrame, labels: pl.LazyFrame, declared: Labels) -> datetime:
-    """As of when the truth counts, as in the outcomes: the newest instant that the data know of."""
-    known: Any = labels.select(pl.col(declared.known_at or declared.time).max()).collect().item()
-    asked: Any = predictions.select(pl.col("at").max()).collect().item()
+    """As of when the truth counts, as in the outcomes: the newest instant that requests and labels that are there know of."""
+    there = labels.filter(pl.col(declared.label).is_not_null())
+    known: Any = there.select(pl.col(declared.known_at or declared.time).max()).collect().item()
+    asked: Any = predictions.select(pl.min_horizontal("at", "received").max()).collect().item()
     moments = [
         moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in (known, asked) if moment is not None
     ]

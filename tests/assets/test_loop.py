@@ -16,7 +16,8 @@ from assets._chain._label_changes import CHANGE_COLUMNS, label_changes
 from assets._chain._models import model_chain
 from assets._chain._outcomes import outcomes_asset
 from assets._chain._paths import ChainPaths
-from assets._chain._performance import NEWEST_FACT, REPORT_FILE, SETTLED, performance_asset
+from assets._chain._performance import NEWEST_FACT, REPORT_FILE, performance_asset
+from assets._chain._performance_history import SETTLED
 from assets._chain._performance_page import PAGE_FILE, PLOT_FILE
 from assets._chain._prediction_rows import COLUMNS
 from assets._chain._reference import FEATURES_FILE, SCORES_FILE, kept_months, kept_profile

@@ -1,5 +1,6 @@
 """What waits for a person, what is refused as an answer, and what becomes of the answers."""
 
+import json
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import headwater.review
 from headwater.product import DeclarationError
 from headwater.review import AnswerError, NotAskedError, Review, UnknownRequestError
-from tests.review.scene import PRODUCT, RECEIVED, Scene, drawn, not_drawn, prediction
+from tests.review.scene import AT, PRODUCT, RECEIVED, Scene, drawn, not_drawn, prediction
 
 A, B, C, D = drawn(4)
 
@@ -193,7 +194,8 @@ def built_now(outcome: Any) -> Any:
 def test_an_event_that_never_has_a_truth_keeps_none(scene: Scene) -> None:
     scene.predictions(prediction(A, 0.30))
     said(scene, A)
-    scene.labels([(1, None)])
+    # That there is none is known once a label says that the time has come.
+    scene.labels([(1, None), (2, 0)])
     scene.outcomes()
     row = scene.rows()[A]
     assert (row["truth"], row["label"], row["review_label"]) == ("none", None, 1)
@@ -214,3 +216,40 @@ def test_a_share_is_drawn_evenly_and_always_the_same() -> None:
     found = [review.draws(f"request-{number}") for number in range(4_000)]
     assert found == [review.draws(f"request-{number}") for number in range(4_000)]
     assert 900 < sum(found) < 1_100
+
+
+def test_an_id_that_is_used_again_is_asked_about_anew(scene: Scene) -> None:
+    """The list showed the new flight, and its answer was refused: it was the flight of the month before that was shown, and had expired."""
+    later = timedelta(days=30)
+    scene.predictions(
+        prediction(A, 0.311, flight=1),
+        prediction(A, 0.305, flight=2, received=RECEIVED + later, at=AT + later, features='{"distance": 5}'),
+    )
+    scene.now = RECEIVED + later + timedelta(hours=1)
+    assert [(one.request_id, one.event["flight"]) for one in scene.desk.open()] == [(A, 2)]
+    assert scene.desk.detail(A).features == {"distance": 5}
+    assert scene.desk.detail(A).question.event["flight"] == 2
+    given = said(scene, A)
+    assert (given.received, json.loads(given.event)["flight"]) == (RECEIVED + later, 2)
+    assert scene.desk.open() == ()
+    assert (scene.desk.counts()["expired"], scene.desk.counts()["answered"]) == (1, 1)
+    scene.outcomes()
+    rows = scene.lake.at("main").table("flights/outcomes").sort("received").collect()
+    assert rows.select("flight", "review_label").rows() == [(1, None), (2, 1)]
+
+
+def test_an_answer_stays_with_the_prediction_it_was_given_to(scene: Scene) -> None:
+    scene.predictions(prediction(A, 0.311, flight=1))
+    first = said(scene, A)
+    later = timedelta(days=30)
+    scene.predictions(
+        prediction(A, 0.311, flight=1), prediction(A, 0.305, flight=2, received=RECEIVED + later, at=AT + later)
+    )
+    scene.now = RECEIVED + later + timedelta(hours=1)
+    assert [one.event["flight"] for one in scene.desk.open()] == [2]
+    assert scene.desk.detail(A).answer is None
+    assert said(scene, A).received == first.received + later
+    assert scene.desk.agreements()[0].answers == 2
+    scene.desk.withdraw(A, reason="typo", actor="user:ada")
+    assert scene.desk.agreements()[0].answers == 1
+    assert [one.event["flight"] for one in scene.desk.open()] == [2]
