@@ -24,6 +24,7 @@ def write_page(folder: Path, question: str, document: Mapping[str, Any]) -> None
     names = ("day", "answered", "failed", "latency, ms", "latency budget used", "error budget used", "broken")
     parts = [
         paragraph(question),
+        *_ahead(document["ahead"]),
         picture,
         table(names, map(_day, reversed(windows)), numbers=True),
         heading("Budgets that burn"),
@@ -34,6 +35,12 @@ def write_page(folder: Path, question: str, document: Mapping[str, Any]) -> None
         table(("view", "newest", "age", "stale"), map(_view, document["views"])),
     ]
     write(folder / PAGE_FILE, "The service's promises", parts)
+
+
+def _ahead(count: int) -> list[str]:
+    if not count:
+        return []
+    return [paragraph(f"Left out, because a service's clock was ahead: {count:,} records of answers and failures.")]
 
 
 def _day(window: Mapping[str, Any]) -> list[str]:

@@ -28,6 +28,9 @@ REPORT_FILE: Final = "service.json"
 FORMAT: Final = 1
 BUDGET: Final = timedelta(days=30)
 """The time for which a budget is given; days before it stay as they were reported."""
+RECEIVED: Final = "received"
+_DAY: Final = timedelta(days=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEPT: Final = 366
 """Days that the report tells, at most."""
 _CLAIMS: Final = {
@@ -72,32 +75,75 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     from headwater.monitoring import Windowing, burning, service_windows
 
     paths, levels = ChainPaths(product=product.name), levels_of(product)
-    answers = inputs.table(paths.predictions)
-    now = _newest(answers, "received")
-    recent = pl.col("received") > now - BUDGET
-    rows = answers.filter(recent).select("received", "latency_us").collect()
-    failures = inputs.table(paths.service_failures).filter(recent).select("received", "count").collect()
-    windowing = Windowing(length=timedelta(days=1), zone=product.split.timezone)
-    found = [window.to_json() for window in service_windows(rows, failures, levels=levels, windowing=windowing)]
-    first = found[0]["start"] if found else now.isoformat()
-    before = [window for window in _before(inputs, paths, product) if window["end"] <= first]
-    windows = [*before, *found][-_KEPT:]
+    answers, failures = inputs.table(paths.predictions), inputs.table(paths.service_failures)
+    now = _now(inputs.started, answers, failures)
+    before = _before(inputs, paths, product)
+    since = _since(inputs, product, before, now)
+    # A rule may look further back than the days that are told.
+    reach = min(since, now - max(BUDGET, *(rule.long for rule in levels.rules)))
+    seen = pl.col(RECEIVED).is_between(reach, now)
+    rows = answers.filter(seen).select(RECEIVED, "latency_us").collect()
+    failed = failures.filter(seen).select(RECEIVED, "count").collect()
+    found = service_windows(
+        *(frame.filter(pl.col(RECEIVED) >= since) for frame in (rows, failed)),
+        levels=levels, windowing=Windowing(length=_DAY, zone=product.split.timezone),
+    )  # fmt: skip
+    first = found[0].start if found else since
+    kept = [window for window in before if datetime.fromisoformat(window["end"]) <= first]
+    ahead = _ahead(inputs.started, answers) + _ahead(inputs.started, failures)
     document = {
         "format": FORMAT,
+        "ahead": ahead,
         "declaration": _declaration(product),
-        "windows": windows,
-        "burning": [one.to_json() for one in burning(rows, failures, levels=levels, now=now)],
+        "windows": [*kept, *(window.to_json() for window in found)][-_KEPT:],
+        "burning": [one.to_json() for one in burning(rows, failed, levels=levels, now=now)],
         "accuracy": _accuracy(inputs, paths, levels),
-        "views": _views(inputs, product, _newest(answers, "at")),
+        "views": _views(inputs, product, _newest(answers, "at") or _EPOCH),
     }
     (folder / REPORT_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
     write_page(folder, product.question, document)
-    return Result(facts={"now": now.isoformat(), "problems": _problems(document, now)})
+    return Result(facts={"now": now.isoformat(), "ahead": ahead, "problems": _problems(document, now)})
 
 
-def _newest(rows: pl.LazyFrame, column: str) -> datetime:
+def _now(started: datetime, answers: pl.LazyFrame, failures: pl.LazyFrame) -> datetime:
+    """As of when: the newest request that was answered or failed. What a wrong clock says came in after the build began is none."""
+    past = pl.col(RECEIVED) <= started
+    moments = (_newest(rows.filter(past), RECEIVED) for rows in (answers, failures))
+    return max((_EPOCH, *(moment for moment in moments if moment is not None)))
+
+
+def _ahead(started: datetime, rows: pl.LazyFrame) -> int:
+    """Rows that came in, by the service's clock, after the build began: told when that time has come."""
+    found: Any = rows.filter(pl.col(RECEIVED) > started).select(pl.len()).collect().item()
+    return int(found)
+
+
+def _since(inputs: Inputs, product: Product, before: Sequence[Mapping[str, Any]], now: datetime) -> datetime:
+    """From when on days are told anew: whole days, of which every row is still there.
+
+    Those of the last `BUDGET`, and from the newest day of the report before on: that one may not have been over.
+    """
+    first = now - BUDGET
+    if before:
+        first = min(first, datetime.fromisoformat(before[-1]["start"]))
+    first = max(first, now - _KEPT * _DAY)
+    if product.serving.keep is not None:
+        first = max(first, inputs.started - product.serving.keep)
+    return _midnight(first, product.split.timezone)
+
+
+def _midnight(moment: datetime, zone: str) -> datetime:
+    """The first one at or after an instant."""
+    from headwater.monitoring import Windowing
+
+    (day,) = Windowing(length=_DAY, zone=zone).spans(moment, moment)
+    return day.start if day.start == moment else day.end
+
+
+def _newest(rows: pl.LazyFrame, column: str) -> datetime | None:
     found: Any = rows.select(pl.col(column).max()).collect().item()
-    return datetime(1970, 1, 1, tzinfo=UTC) if found is None else found
+    moment: datetime | None = found
+    return moment
 
 
 def _before(inputs: Inputs, paths: ChainPaths, product: Product) -> list[dict[str, Any]]:

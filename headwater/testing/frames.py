@@ -90,6 +90,7 @@ class HeldInputs:
         landed: Landed file name to file.
         provenance: Path to the record of the commit that wrote it.
         previous: Path to the snapshot of its own past.
+        started: When the build began; None takes now.
     """
 
     def __init__(
@@ -99,7 +100,9 @@ class HeldInputs:
         landed: Mapping[str, Path] | None = None,
         provenance: Mapping[str, Provenance] | None = None,
         previous: Mapping[str, Snapshot] | None = None,
+        started: datetime | None = None,
     ) -> None:
+        self._started = datetime.now(UTC) if started is None else started
         self._snapshot, self._landed = HeldSnapshot(held), dict(landed or {})
         self._provenance, self._previous = dict(provenance or {}), dict(previous or {})
         self.read: set[str] = set()
@@ -145,6 +148,11 @@ class HeldInputs:
     def history(self, path: str, *, commit: str | None = None) -> Iterator[Commit]:
         """Nothing: no commit wrote what is in memory."""
         return iter(())
+
+    @property
+    def started(self) -> datetime:
+        """When the build began, UTC."""
+        return self._started
 
     def _declared(self, path: str) -> str:
         if not self._snapshot.has(path):
