@@ -11,18 +11,14 @@ import polars as pl
 
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
-from assets._chain._performance import REPORT_FILE as PERFORMANCE_FILE
-from assets._chain._performance_page import metric_of
-from assets._chain._reference import live_metric
 from assets._chain._rules_of_requests import levels_of
+from assets._chain._service_accuracy import accuracy_of
 from assets._chain._service_page import write_page
 from headwater.lake import Kind
-from headwater.models import Metric, MetricName
 from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Severity, Verdict
 
 if TYPE_CHECKING:
     from headwater.features import FeatureView
-    from headwater.monitoring import ServiceLevels
 
 REPORT_FILE: Final = "service.json"
 FORMAT: Final = 1
@@ -36,7 +32,7 @@ _KEPT: Final = 366
 _CLAIMS: Final = {
     "promises_were_kept": "The newest whole day broke no promise of latency or errors.",
     "no_budget_burns": "No budget burns too fast, over a long time and still over a short one.",
-    "accuracy_holds": "The newest judged window is not certainly less accurate than the live version was when it was judged.",
+    "accuracy_holds": "No version did certainly worse in its own part of the newest judged window than when it was evaluated.",
     "features_are_fresh": "No feature view was too old at the newest prediction; a product without a declared freshness watches none.",
 }
 
@@ -97,7 +93,7 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         "declaration": _declaration(product),
         "windows": [*kept, *(window.to_json() for window in found)][-_KEPT:],
         "burning": [one.to_json() for one in burning(rows, failed, levels=levels, now=now)],
-        "accuracy": _accuracy(inputs, paths, levels),
+        "accuracy": accuracy_of(inputs, product, levels),
         "views": _views(inputs, product, _newest(answers, "at") or _EPOCH),
     }
     (folder / REPORT_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
@@ -156,24 +152,6 @@ def _before(inputs: Inputs, paths: ChainPaths, product: Product) -> list[dict[st
     return document["windows"] if is_same else []
 
 
-def _accuracy(inputs: Inputs, paths: ChainPaths, levels: "ServiceLevels") -> dict[str, Any] | None:
-    """The newest judged window beside what the live version reached when it was judged; None where there is nothing to compare."""
-    from headwater.monitoring import accuracy_below
-
-    report = json.loads((inputs.folder(paths.performance_report) / PERFORMANCE_FILE).read_text())
-    judged = [window for window in report["windows"] if window["overall"]["judged"]]
-    reference = live_metric(inputs, paths, MetricName.ACCURACY)
-    if not judged or reference is None or (raw := metric_of(judged[-1], MetricName.ACCURACY)) is None:
-        return None
-    found = Metric(name=raw["name"], value=raw["value"], low=raw["low"], high=raw["high"], n=raw["n"])
-    return {
-        "window": judged[-1]["start"],
-        "value": found.value,
-        "reference": reference,
-        "problem": accuracy_below(found, reference=reference, levels=levels),
-    }
-
-
 def _views(inputs: Inputs, product: Product, now: datetime) -> list[dict[str, Any]]:
     """How old the newest of each feature view is at the newest prediction, by event and not by wall time.
 
@@ -207,14 +185,14 @@ def _problems(document: Mapping[str, Any], now: datetime) -> dict[str, list[str]
     over: Sequence[Mapping[str, Any]] = [
         window for window in document["windows"] if datetime.fromisoformat(window["end"]) <= now and window["judged"]
     ]
-    accuracy = document["accuracy"]
+    accuracy = document["accuracy"] or {"versions": []}
     return {
         "promises_were_kept": [f"{over[-1]['start'][:10]}: {said}." for said in over[-1]["broken"]] if over else [],
         "no_budget_burns": [
             f"{one['budget']} ({one['rule']}): {one['long']:.1f} times as fast as it may, {one['short']:.1f} lately."
             for one in document["burning"]
         ],
-        "accuracy_holds": [accuracy["problem"]] if accuracy and accuracy["problem"] else [],
+        "accuracy_holds": [f"{one['version']}: {one['problem']}" for one in accuracy["versions"] if one["problem"]],
         "features_are_fresh": [
             f"{view['name']}: {timedelta(seconds=view['age'])} old." for view in document["views"] if view["stale"]
         ],

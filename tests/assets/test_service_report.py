@@ -60,7 +60,7 @@ def test_a_service_that_keeps_its_promises_has_nothing_against_it(tmp_path: Path
     assert not any(problems.values())
     assert len(document["windows"]) == 16
     assert all(window["judged"] and not window["broken"] for window in document["windows"])
-    assert document["accuracy"]["value"] == 1.0
+    assert [(one["version"], one["value"]) for one in document["accuracy"]["versions"]] == [("1.0.0", 1.0)]
     page = (tmp_path / "service" / PAGE_FILE).read_text()
     assert "2013-01-22" in page
     assert "It holds." in page
