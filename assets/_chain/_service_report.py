@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -155,27 +155,37 @@ def _before(inputs: Inputs, paths: ChainPaths, product: Product) -> list[dict[st
 def _views(inputs: Inputs, product: Product, now: datetime) -> list[dict[str, Any]]:
     """How old the newest of each feature view is at the newest prediction, by event and not by wall time.
 
-    Where the product declares no freshness, a view is stale when no row of it could be used any more: older than its `ttl`.
+    A view that was never built is left out; one without a row is stale. Where the product declares no freshness, a view is stale
+    when no row of it could be used any more: older than its `ttl`.
     """
     from headwater.monitoring import freshness
 
     newest = {
-        view.name: found for view in product.features if (found := _newest_row(inputs, product, view)) is not None
+        view.name: _newest_row(inputs, product, view) for view in product.features if _is_built(inputs, product, view)
     }
     limits = {view.name: view.ttl for view in product.features}
     return [one.to_json() for one in freshness(newest, levels=levels_of(product), now=now, limits=limits)]
 
 
+def _events(product: Product, view: "FeatureView") -> list[str]:
+    return [streamed.events for streamed in product.streams if streamed.view == view.name]
+
+
+def _is_built(inputs: Inputs, product: Product, view: "FeatureView") -> bool:
+    return any(inputs.previous(path) is not None for path in (view.path, *_events(product, view)))
+
+
 def _newest_row(inputs: Inputs, product: Product, view: "FeatureView") -> datetime | None:
-    """When the newest row of a view, or the newest event that carries it on, was known."""
-    streams = [streamed.events for streamed in product.streams if streamed.view == view.name]
+    """When the newest row of a view, or the newest event that carries it on, was known; None without any."""
     moments = []
-    for path, column in ((view.path, view.known_at), *((path, "known_at") for path in streams)):
+    for path, column in ((view.path, view.known_at), *((path, "known_at") for path in _events(product, view))):
         standing = inputs.previous(path)
         found: Any = (
             standing.table(path).select(pl.col(column).max()).collect().item() if standing is not None else None
         )
-        if isinstance(found, datetime):
+        if isinstance(found, date) and not isinstance(found, datetime):
+            found = datetime(found.year, found.month, found.day, tzinfo=UTC)
+        if found is not None:
             moments.append(found if found.tzinfo else found.replace(tzinfo=UTC))
     return max(moments, default=None)
 
@@ -193,10 +203,12 @@ def _problems(document: Mapping[str, Any], now: datetime) -> dict[str, list[str]
             for one in document["burning"]
         ],
         "accuracy_holds": [f"{one['version']}: {one['problem']}" for one in accuracy["versions"] if one["problem"]],
-        "features_are_fresh": [
-            f"{view['name']}: {timedelta(seconds=view['age'])} old." for view in document["views"] if view["stale"]
-        ],
+        "features_are_fresh": [f"{view['name']}: {_age(view['age'])}." for view in document["views"] if view["stale"]],
     }
+
+
+def _age(seconds: float | None) -> str:
+    return "no row at all" if seconds is None else f"{timedelta(seconds=seconds)} old"
 
 
 def _holds(audit: Audit, *, name: str) -> Verdict:

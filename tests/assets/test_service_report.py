@@ -212,3 +212,18 @@ def test_a_rule_that_looks_further_back_than_the_days_are_told_is_measured_over_
     document, _ = told(tmp_path, answers(truth(60)), failures, product=product)
     (found,) = document["burning"]
     assert found["long"] == pytest.approx(100 * 300 / 900)
+
+
+@pytest.mark.parametrize("rows", [[], [None]])
+def test_a_feature_view_without_a_row_is_stale(tmp_path: Path, rows: list[None]) -> None:
+    """An emptied view stood nowhere in the report, and nothing was against it."""
+    view = FeatureView(name="calls", path="shop/features/calls", entity=("customer",), features=("calls",), ttl=4 * DAY)
+    empty = pl.DataFrame({"known_at": pl.Series(rows, dtype=pl.Datetime("us", "UTC"))})
+    product = replace(PRODUCT, features=(view,))
+    document, problems = told(
+        tmp_path / "emptied", answers(truth(16)), product=product, **{view.path: HeldSnapshot({view.path: empty})}
+    )
+    assert problems["features_are_fresh"] == ["calls: no row at all."]
+    assert (document["views"][0]["newest"], document["views"][0]["stale"]) == (None, True)
+    never, problems = told(tmp_path / "never", answers(truth(16)), product=product)
+    assert (never["views"], problems["features_are_fresh"]) == ([], [])
