@@ -84,8 +84,7 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         *(frame.filter(pl.col(RECEIVED) >= since) for frame in (rows, failed)),
         levels=levels, windowing=Windowing(length=_DAY, zone=product.split.timezone),
     )  # fmt: skip
-    first = found[0].start if found else since
-    kept = [window for window in before if datetime.fromisoformat(window["end"]) <= first]
+    kept = [one for one in before if not found or datetime.fromisoformat(one["end"]) <= found[0].start]
     ahead = _ahead(inputs.started, answers) + _ahead(inputs.started, failures)
     document = {
         "format": FORMAT,

@@ -205,6 +205,14 @@ def test_a_day_of_which_retention_took_rows_stays_as_it_was_reported(tmp_path: P
     assert [window["answered"] for window in document["windows"][-6:]] == [10] * 6
 
 
+def test_days_stay_when_retention_took_every_row(tmp_path: Path) -> None:
+    """Nobody asked for longer than rows are kept, and the report forgot all that it had told."""
+    before, _ = told(tmp_path / "first", answers(truth(16)))
+    past = {PATHS.service_report: HeldSnapshot({PATHS.service_report: tmp_path / "first" / "service"})}
+    after, _ = told(tmp_path / "second", answers(truth(0)), **past)
+    assert after["windows"] == before["windows"]
+
+
 def test_a_rule_that_looks_further_back_than_the_days_are_told_is_measured_over_all_its_time(tmp_path: Path) -> None:
     rule = BurnRule(name="season", long=60 * DAY, short=60 * DAY, burn=1.0)
     product = replace(PRODUCT, service_levels=ServiceLevels(min_requests=5, rules=(rule,)))
