@@ -32,13 +32,14 @@ NOW = datetime(2026, 5, 1, tzinfo=UTC)
 GATE = "auc_is_surely_at_least_0_68"
 
 
-def evaluation(auc: float) -> Evaluation:
+def evaluation(auc: float, accuracy: float = 0.8) -> Evaluation:
     """Passes every gate of flights when the AUC is 0.7 or more."""
+    right = Metric(name="accuracy", value=accuracy, low=accuracy - 0.01, high=accuracy + 0.01, n=1_000)
     value = Metric(name="auc", value=auc, low=auc - 0.01, high=auc + 0.01, n=1_000)
     gain = Difference(metric=Metric(name="auc", value=0.1, low=0.09, high=0.11, n=1_000), better_share=1.0)
     return Evaluation(
         rows=1_000, positives=200, threshold=0.5, resamples=10, level=0.95, seed=0, clustered=False, slice_floor=100,
-        metrics=(value, Metric(name="calibration_error", value=0.01, low=0.0, high=0.02, n=1_000)),
+        metrics=(value, Metric(name="calibration_error", value=0.01, low=0.0, high=0.02, n=1_000), right),
         slices=(Slice(column="origin", value="JFK", n=500, judged=True, metrics=(value,)),),
         baseline=Comparison(against=BASELINE, version="baseline", metrics=(), differences=(gain,)),
     )  # fmt: skip
@@ -63,7 +64,13 @@ class Scene:
         self.orders, self.released = release_orders_asset(self.product), release_asset(self.product)
 
     def version(
-        self, version: str, *, auc: float = 0.75, build: bool = True, bundle: Path | None = None
+        self,
+        version: str,
+        *,
+        auc: float = 0.75,
+        accuracy: float = 0.8,
+        build: bool = True,
+        bundle: Path | None = None,
     ) -> Outcome | None:
         """Publishes a version with its evaluation and card; with `build` also what the release then says.
 
@@ -71,7 +78,11 @@ class Scene:
         """
         facts = {VERSION_FACT: version}
         model = self._model(bundle, version)
-        document = {"model_version": version, "model_data_version": model, "evaluation": evaluation(auc).to_json()}
+        document = {
+            "model_version": version,
+            "model_data_version": model,
+            "evaluation": evaluation(auc, accuracy).to_json(),
+        }
         metrics = {"auc": {"value": auc, "low": auc - 0.01, "high": auc + 0.01, "n": 1_000}}
         self._folder("evaluation", document, {**facts, METRICS_FACT: metrics}, EVALUATION_FILE)
         self._folder("model_card", {"version": version}, facts)

@@ -9,7 +9,7 @@ import polars as pl
 
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
-from assets._chain._predictions import MOST_RECORDS
+from assets._chain._predictions import MOST_RECORDS, damaged, log_is_whole
 from assets._chain._retention import Aside, set_aside, taken_in_time, too_old
 from headwater.checks import columns_as_declared
 from headwater.feeds import Appended, Backlog, Feed, Positions
@@ -43,6 +43,7 @@ def failures_asset(product: Product) -> Asset:
                 description="Every record of the log of failures is one.",
             ),
             taken_in_time(),
+            log_is_whole(),
         ),
         description="Requests that got no answer, by version and by how they failed: what the prediction log cannot hold.",
         kinds=("polars",),
@@ -83,6 +84,7 @@ def _compact(inputs: Inputs, *, path: str, keep: timedelta | None) -> Appended:
     facts = {
         "appended": fresh.height, "unreadable": len(aside), "expired": found.height - fresh.height,
         "rejected_dropped": others.dropped, "more": not taken.is_all,
+        "damaged": damaged(inputs, taken.positions),
     }  # fmt: skip
     given: dict[str, Any] = {
         "positions": taken.positions, "rejected": others.rows, "rejected_replaces": others.replaces,

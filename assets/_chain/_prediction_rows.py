@@ -1,6 +1,5 @@
 """Records of the prediction log as rows: columns, key columns, what is no row, what was there before."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -123,8 +122,8 @@ def _cells(record: "PredictionRecord", product: str) -> dict[str, Any]:
             raise _NoRowError(f"Its {name!r} lies outside the years 1 to 9999.")
     if not -_LARGEST <= record.latency < _LARGEST:
         raise _NoRowError("Its latency is no 64-bit number.")
-    if not all(map(math.isfinite, (record.score, *record.shadows.values()))):
-        raise _NoRowError("A score in it is no finite number.")
+    if not all(0 <= score <= 1 for score in (record.score, *record.shadows.values())):  # so is NaN none
+        raise _NoRowError("A score in it is no number from 0 to 1.")
     encode = msgspec.json.Encoder(order="deterministic").encode
     try:
         texts = {name: encode(getattr(record, name)).decode() for name in ("shadows", "request", "features", "reasons")}

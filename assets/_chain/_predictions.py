@@ -110,7 +110,7 @@ def _append(
         "expired": fresh.height - kept.height,
         "rejected_dropped": aside.dropped,
         "more": not taken.is_all,
-        "damaged": _damaged(inputs, taken.positions),
+        "damaged": damaged(inputs, taken.positions),
     }
     return Appended(
         data=kept.drop(PLACE), positions=taken.positions, rejected=aside.rows, rejected_replaces=aside.replaces, facts=facts
@@ -129,11 +129,17 @@ def _received(record: bytes) -> int | None:
 
 def _all(inputs: Inputs, rows: pl.LazyFrame, facts: Mapping[str, Any]) -> Appended:
     """What stands, written anew; the log is the next build's."""
-    found = {**facts, "more": True, "damaged": _damaged(inputs, inputs.positions)}
+    found = {**facts, "more": True, "damaged": damaged(inputs, inputs.positions)}
     return Appended(data=rows, positions=inputs.positions, replaces=True, facts=found)
 
 
-def _damaged(inputs: Inputs, positions: Positions) -> list[str]:
+def damaged(inputs: Inputs, positions: Positions) -> list[str]:
+    """Segments of a feed in which bytes are no records: kept aside, or to be.
+
+    Args:
+        inputs: Of a fed table.
+        positions: Up to where its feed was taken.
+    """
     from serving.prediction_log import damaged_segments
 
     return sorted({*damaged_segments(inputs.feed), *positions.get("damaged", ())})
@@ -170,6 +176,11 @@ def _is_whole(audit: Audit) -> Verdict:
     return Verdict(passed=not damaged, facts={"segments": damaged}, description=said if damaged else "")
 
 
+def log_is_whole() -> Check:
+    """Warns of damaged segments as long as they are kept aside."""
+    return _warning("log_is_whole", _is_whole, "No segment of the log is damaged.")
+
+
 def _warning(name: str, judge: Any, description: str) -> Check:
     return Check(name=name, judge=judge, blocking=False, severity=Severity.WARN, description=description)
 
@@ -192,5 +203,5 @@ _CHECKS: Final = (
         "Every record of the log is one of this product.",
     ),
     taken_in_time(),
-    _warning("log_is_whole", _is_whole, "No segment of the log is damaged."),
+    log_is_whole(),
 )

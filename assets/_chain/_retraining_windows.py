@@ -41,6 +41,18 @@ def window_of(raw: Mapping[str, Any], live: str, metric: str) -> "Window":
     )
 
 
+def own_parts(raw: Mapping[str, Any]) -> dict[str, Mapping[str, Any] | None]:
+    """By version that answered in a window what the report says of its own part; None where it does not tell the versions apart.
+
+    Args:
+        raw: The window's record in the performance report.
+    """
+    answered, told = _answered(raw), _by_version(raw)
+    if len(answered) == 1:
+        return dict.fromkeys(answered, raw["overall"])
+    return {version: told.get(version) for version in answered}
+
+
 def _judged(raw: Mapping[str, Any], live: str, answered: Mapping[str, int]) -> tuple[str, Mapping[str, Any]]:
     """Whose predictions count, and how they did: the only version's, else the live one's own if the report slices by version, else nobody's."""
     overall: Mapping[str, Any] = raw["overall"]

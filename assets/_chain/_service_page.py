@@ -24,16 +24,23 @@ def write_page(folder: Path, question: str, document: Mapping[str, Any]) -> None
     names = ("day", "answered", "failed", "latency, ms", "latency budget used", "error budget used", "broken")
     parts = [
         paragraph(question),
+        *_ahead(document["ahead"]),
         picture,
         table(names, map(_day, reversed(windows)), numbers=True),
         heading("Budgets that burn"),
         table(("budget", "rule", "over the long time", "lately"), map(_burn, document["burning"])),
         heading("Accuracy"),
-        paragraph(_accuracy(document["accuracy"])),
+        *_accuracy(document["accuracy"]),
         heading("Features at the newest prediction"),
         table(("view", "newest", "age", "stale"), map(_view, document["views"])),
     ]
     write(folder / PAGE_FILE, "The service's promises", parts)
+
+
+def _ahead(count: int) -> list[str]:
+    if not count:
+        return []
+    return [paragraph(f"Left out, because a service's clock was ahead: {count:,} records of answers and failures.")]
 
 
 def _day(window: Mapping[str, Any]) -> list[str]:
@@ -57,11 +64,20 @@ def _view(view: Mapping[str, Any]) -> list[str]:
     return [view["name"], (view["newest"] or "")[:19], age, "stale" if view["stale"] else ""]
 
 
-def _accuracy(found: Mapping[str, Any] | None) -> str:
+def _accuracy(found: Mapping[str, Any] | None) -> list[str]:
     if found is None:
-        return "No window is judged yet."
-    said = found["problem"] or "It holds."
-    return f"{found['value']:.4f} in the window from {found['window'][:10]}, {found['reference']:.4f} when it was judged. {said}"
+        return [paragraph("No window is judged yet.")]
+    said = [f"The newest judged window is that from {found['window'][:10]}."]
+    if found["live"] is not None and found["live"] not in [one["version"] for one in found["versions"]]:
+        said.append(f"{found['live']} is live and not judged yet.")
+    names = ("version", "accuracy", "when it was evaluated", "")
+    return [paragraph(" ".join(said)), table(names, map(_version, found["versions"]))]
+
+
+def _version(one: Mapping[str, Any]) -> list[str]:
+    numbers = ("" if one[name] is None else f"{one[name]:.4f}" for name in ("value", "reference"))
+    said = one["problem"] or (f"Not compared: {one['reason']}." if one["reason"] else "It holds.")
+    return [one["version"], *numbers, said]
 
 
 def _used(burn: float | None) -> str:

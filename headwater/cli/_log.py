@@ -1,4 +1,4 @@
-"""`headwater log`: what waits in the prediction logs, and taking it into the lake."""
+"""`headwater log`: what waits in the logs of answers and of failures, and taking it into the lake."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from resources.settings import Settings
 
 _EVERY: Final = 2**62
-_COLUMNS: Final = ("product", "segments", "bytes", "damaged", "waiting", "oldest_seconds")
+_COLUMNS: Final = ("product", "log", "segments", "bytes", "damaged", "waiting", "oldest_seconds")
 
 
 @click.group()
@@ -27,13 +27,14 @@ def log() -> None:
 @click.option("--product", help="This product's log alone.")
 @json_option
 def status(product: str | None, as_json: bool) -> None:
-    """What waits in each product's log. Exit code 1 when a segment is damaged."""
+    """What waits in each product's logs, of answers and of failures. Exit code 1 when a segment is damaged."""
     from resources.opening import open_lake
     from resources.settings import load_settings
 
     settings = load_settings()
     lake = open_lake(settings)
-    rows = [_waiting(lake, settings, asset) for asset in fed_assets(product)]
+    fed = [*fed_assets(product), *fed_assets(product, failures=True)]
+    rows = sorted((_waiting(lake, settings, asset) for asset in fed), key=lambda row: row["product"])
     show_rows(rows, _COLUMNS, as_json=as_json, empty="No product has a prediction log.")
     if any(row["damaged"] for row in rows):
         raise click.exceptions.Exit(1)
@@ -46,7 +47,7 @@ def compact(product: str | None, as_json: bool) -> None:
     """Takes what waits into each product's predictions, and its failures into theirs. Exit code 1 when something was refused."""
     rows = [row for asset in fed_assets(product) for row in _compact(asset)]
     rows += [row for asset in fed_assets(product, failures=True) for row in _compact(asset) if _is_told(row)]
-    columns = ("path", "status", "appended", "repeated", "contrary", "unreadable", "dropped", "rows")
+    columns = ("path", "status", "appended", "repeated", "contrary", "unreadable", "expired", "dropped", "rows")
     show_rows(rows, columns, as_json=as_json, empty="No product has a prediction log.")
     if any(row["status"] == Status.REFUSED for row in rows):
         raise click.exceptions.Exit(1)
@@ -54,7 +55,8 @@ def compact(product: str | None, as_json: bool) -> None:
 
 def _is_told(row: dict[str, Any]) -> bool:
     """Whether there were failures at all."""
-    return row["status"] == Status.REFUSED or bool(row.get("appended") or row.get("unreadable"))
+    told = ("appended", "unreadable", "expired", "damaged")
+    return row["status"] == Status.REFUSED or any(row.get(name) for name in told)
 
 
 def fed_assets(name: str | None, *, failures: bool = False) -> "list[Asset]":
@@ -80,6 +82,7 @@ def _waiting(lake: "Lake", settings: "Settings", asset: "Asset") -> dict[str, An
     age = (datetime.now(UTC) - found.oldest).total_seconds() if found.oldest is not None else None
     return {
         "product": asset.product,
+        "log": asset.path.rpartition("/")[2],
         "segments": len(segments(folder)),
         "bytes": log_bytes(folder),
         "damaged": len(damaged_segments(folder)),

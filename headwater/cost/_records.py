@@ -1,14 +1,18 @@
 """What was used, as it stands on record: commits, rebuilds that came out equal, refusals, and answers."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
+from typing import Final
 
 import polars as pl
 
 from headwater.lake import Commit, Lake
 from headwater.provenance import Provenance
+
+_REMOVING: Final = ("remove", "revert")
+"""Actions after which a path may not stand any more."""
 
 
 class Kind(StrEnum):
@@ -30,12 +34,14 @@ class Spent:
         kind: How it ended.
         time: When, UTC.
         commit: Its commit; empty for one that came out equal.
+        removed: Paths that stood before it, and not after.
     """
 
     record: Provenance
     kind: Kind
     time: datetime
     commit: str = ""
+    removed: tuple[str, ...] = ()
 
     @property
     def products(self) -> tuple[str, ...]:
@@ -62,7 +68,7 @@ class Answered:
 
 
 def spent(lake: Lake, branch: str) -> tuple[Spent, ...]:
-    """Every transaction on record, oldest first; each once.
+    """Every transaction on record, oldest first; each once. Published ones stand in the order of the log, whatever the clocks said.
 
     A commit without a record was made by others, and nobody knows what it cost. A run that failed before it wrote anything has
     none either.
@@ -71,10 +77,15 @@ def spent(lake: Lake, branch: str) -> tuple[Spent, ...]:
         lake: The lake.
         branch: Whose history.
     """
-    found: dict[str, Spent] = {}
-    for one in (*_published(lake, branch), *_refused(lake), *_unchanged(lake, branch)):
-        found.setdefault(one.record.transaction, one)
-    return tuple(sorted(found.values(), key=lambda one: (one.time, one.record.transaction)))
+    found: dict[str, tuple[datetime, Spent]] = {}
+    latest = datetime.min.replace(tzinfo=UTC)
+    for one in _published(lake, branch):
+        latest = max(latest, one.time)
+        found.setdefault(one.record.transaction, (latest, one))
+    others = sorted((*_refused(lake), *_unchanged(lake, branch)), key=lambda one: (one.time, one.record.transaction))
+    for one in others:
+        found.setdefault(one.record.transaction, (one.time, one))
+    return tuple(one for _, one in sorted(found.values(), key=lambda placed: placed[0]))
 
 
 def answered(
@@ -107,9 +118,21 @@ def answered(
 
 
 def _published(lake: Lake, branch: str) -> Iterator[Spent]:
-    for commit in lake.log(branch):
-        if (record := commit.provenance) is not None:
-            yield _of(commit, record, Kind.PUBLISHED)
+    """The log, oldest first."""
+    written: set[str] = set()
+    for commit in reversed([*lake.log(branch)]):
+        if (record := commit.provenance) is None:
+            continue
+        outputs = {output.path for output in record.outputs}
+        removed = _removed(lake, commit, written - outputs) if record.action in _REMOVING else ()
+        written = (written | outputs) - {*removed}
+        yield replace(_of(commit, record, Kind.PUBLISHED), removed=removed)
+
+
+def _removed(lake: Lake, commit: Commit, paths: Set[str]) -> tuple[str, ...]:
+    """Those of some paths that a commit changed: it has no output there, so they went. The log says that of collected commits too."""
+    newest = {path: next(lake.log(commit.id, path=path, limit=1), None) for path in sorted(paths)}
+    return tuple(path for path, found in newest.items() if found is not None and found.id == commit.id)
 
 
 def _refused(lake: Lake) -> Iterator[Spent]:

@@ -109,7 +109,7 @@ def cost_report(
     """What was used between two instants, priced as of when it was used.
 
     A transaction that wrote for several products is shared evenly, and so is a product that several own. What stands in the lake costs
-    from the commit that wrote it until the next one at its path; earlier versions that history keeps are not counted again.
+    from the commit that wrote it until the next one at its path, or the one that removed it; earlier versions that history keeps are not counted again.
 
     Args:
         records: Every transaction on record, oldest first: what was there before `since` is stored all the same.
@@ -168,16 +168,18 @@ def _used(one: Spent, tariff: Tariff) -> Cost:
 
 def _stored(records: Sequence[Spent], end: datetime) -> Iterator[tuple[str, Spent, int, datetime, datetime]]:
     """By path and published write: its bytes, from when, until when."""
-    writes: dict[str, list[tuple[Spent, int]]] = {}
+    writes: dict[str, list[tuple[Spent, int | None]]] = {}
     for one in records:
         if one.kind is Kind.PUBLISHED:
-            sizes = {output.path: output.bytes or 0 for output in one.record.outputs}
+            sizes: dict[str, int | None] = {output.path: output.bytes or 0 for output in one.record.outputs}
+            sizes |= dict.fromkeys(one.removed)
             for path, size in sizes.items():
                 writes.setdefault(path, []).append((one, size))
     for path, found in writes.items():
         ends = [later.time for later, _ in found[1:]] + [end]
         for (one, size), until in zip(found, ends, strict=True):
-            yield path, one, size, one.time, min(until, end)
+            if size is not None:
+                yield path, one, size, one.time, min(until, end)
 
 
 def _held(size: int, left: datetime, right: datetime, tariff: Tariff) -> Cost:

@@ -25,6 +25,8 @@ _DO_NOT_TRACK = "DO_NOT_TRACK"
 _FINEST_BINS = 100
 _SEED = 20_131_231
 _STYLE = "font:14px sans-serif;margin:12px 24px;color:#444"
+_NOTHING = "<!doctype html><html><head><meta charset='utf-8'><title>Drift</title></head><body></body></html>"
+"""Evidently fails where it is given no column."""
 _SHOWN = {
     "column": "column", "verdict": "verdict", "psi": "PSI", "jensen_shannon": "Jensen-Shannon", "cramers_v": "Cramer's V",
     "ks": "KS", "wasserstein_effect": "Wasserstein, in standard deviations", "wasserstein": "Wasserstein",
@@ -55,6 +57,8 @@ def evidently_html(
 ) -> None:
     """Writes Evidently's data drift page as one HTML file, with a line on top that says what it was made of.
 
+    Where no column is left that Evidently can draw, the page has that line, and the table, alone.
+
     Evidently draws random identifiers, so two pages of the same data differ in bytes.
 
     Args:
@@ -79,7 +83,7 @@ def evidently_html(
     with _untracked(), warnings.catch_warnings():
         # Evidently 0.7.23 uses deprecated parts of NumPy and Litestar, and NumPy warns on columns without spread.
         warnings.simplefilter("ignore")
-        page = _render(prepared)
+        page = _render(prepared) if prepared.numeric or prepared.categorical else _NOTHING
     table = "" if measured is None else _table(measured)
     destination.write_text(_with_notes(page, prepared.notes, table), encoding="utf-8")
 

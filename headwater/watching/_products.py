@@ -130,16 +130,17 @@ def _evaluation(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[
 
 
 def _promises(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:
-    """What the product declares, and what the live version is held to; an older Headwater's report says less."""
+    """What the product declares, and how each version did beside its own evaluation; an older Headwater's report says less."""
     report, labels = _json(now, path, REPORT_FILE), {"product": product}
     levels = report.get("declaration", {}).get("levels", {})
     for name in ("errors", "latency_share", "accuracy_drop"):
         if name in levels:
             yield Sample(name=f"promised_{name}", value=levels[name], labels=labels)
-    accuracy = report.get("accuracy")
-    if accuracy is not None:
-        found = {**labels, "metric": "accuracy"}
-        yield Sample(name="live_evaluation_metric", value=accuracy["reference"], labels=found)
+    for one in (report.get("accuracy") or {}).get("versions", ()):
+        if one["high"] is not None and one["reference"] is not None:
+            found = {**labels, "version": one["version"]}
+            yield Sample(name="version_accuracy_high", value=one["high"], labels=found)
+            yield Sample(name="version_evaluated_accuracy", value=one["reference"], labels=found)
 
 
 def _release(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:

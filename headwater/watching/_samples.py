@@ -31,11 +31,15 @@ CATALOGUE: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "window_metric": ("A metric of the newest judged window.", ("product", "metric")),
     "window_end_timestamp_seconds": ("End of the newest judged window.", ("product",)),
     "evaluation_metric": ("A metric of the newest evaluation on its test part.", ("product", "metric")),
-    "live_evaluation_metric": ("A metric of the evaluation that the live version went live on.", ("product", "metric")),
+    "version_accuracy_high": (
+        "Upper end of the interval of a version's accuracy in its own part of the newest judged window.",
+        ("product", "version"),
+    ),
+    "version_evaluated_accuracy": ("The accuracy that the version's own evaluation found.", ("product", "version")),
     "promised_errors": ("Share of requests that may fail, as declared.", ("product",)),
     "promised_latency_share": ("Share of answers that are promised in time, as declared.", ("product",)),
     "promised_accuracy_drop": (
-        "Drop of the accuracy, relative to the live evaluation, that is too much.",
+        "Drop of the accuracy, relative to the version's evaluation, that is too much.",
         ("product",),
     ),
     "windows_judged": ("Windows with enough labels to be judged.", ("product",)),

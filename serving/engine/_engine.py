@@ -284,8 +284,8 @@ class Engine:
     def _answer(self, row: _Row, scores: Mapping[str, "_Score"], online: str | None) -> Answer:
         """The answer and its record; `online` is the data version of the features."""
         asked, drawn = row.asked, row.drawn
-        score = sum([weight * scores[name].value for name, weight in drawn.weights.items()])
-        threshold = sum([weight * self.models[name].bundle.threshold for name, weight in drawn.weights.items()])
+        score = _mean([(weight, scores[name].value) for name, weight in drawn.weights.items()])
+        threshold = _mean([(weight, self.models[name].bundle.threshold) for name, weight in drawn.weights.items()])
         watched = {name: found.value for name, found in scores.items() if name != drawn.variant}
         first = next(iter(drawn.weights))
         record = PredictionRecord(
@@ -325,6 +325,11 @@ class Engine:
         """What the log may hold."""
         redacted = self._redacted
         return {name: value for name, value in values.items() if name not in redacted} if redacted else values
+
+
+def _mean(weighted: Sequence[tuple[float, float]]) -> float:
+    """The weighted mean, as probabilities are: weights add up to a hair more than 1 where binary fractions round."""
+    return min(sum([weight * value for weight, value in weighted]), 1.0)
 
 
 class _Score(NamedTuple):

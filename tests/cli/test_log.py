@@ -1,7 +1,8 @@
 """`headwater log` over a lake that holds flights' labels and nothing else."""
 
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
+from assets._chain._predictions import predictions_asset
 from assets.flights.labels import LABEL_COLUMNS
+from assets.flights.product import PRODUCT as FLIGHTS
 from headwater.cli import cli
 from headwater.lake import EmbeddedLake
-from serving.prediction_log import LogWriter, encode_record, segments
+from serving.prediction_log import FailureRecord, LogWriter, encode_failure, encode_record, segments
 from tests.compaction.scene import microseconds, record
 
 AT = datetime(2013, 7, 1, 12, tzinfo=UTC)
@@ -47,10 +50,10 @@ def answer(log: Path, *ids: str) -> None:
 
 
 def test_what_waits_is_shown_and_taken(log: Path) -> None:
-    (row,) = said("status")
+    row, _ = said("status")
     assert (row["segments"], row["bytes"], row["waiting"], row["oldest_seconds"]) == (0, 0, 0, None)
     answer(log, "a", "b", "c")
-    (row,) = said("status")
+    row, _ = said("status")
     assert row["waiting"] == 3
     assert row["segments"] == 1
     assert row["bytes"] > 100
@@ -73,8 +76,42 @@ def test_damage_is_a_finding_until_somebody_has_looked(log: Path) -> None:
     segment.path.write_bytes(bytes(data))
     (row,) = said("compact")
     assert row["appended"] == 2
-    (row,) = said("status", code=1)
+    row, _ = said("status", code=1)
     assert row["damaged"] == 1
+
+
+def fail(folder: Path, *counts: int) -> None:
+    writer, now = LogWriter(folder), microseconds(datetime.now(UTC))
+    told: dict[str, Any] = {"failed_product": "flights", "version": "1.0.0", "code": "failed", "at": now, "commit": "c"}
+    for count in counts:
+        writer.append([encode_failure(FailureRecord(count=count, **told))])
+    writer.close()
+
+
+def test_the_log_of_failures_is_shown_beside_that_of_answers(log: Path) -> None:
+    """What was lost of it stood nowhere."""
+    folder = log.parents[1] / "failures" / "flights"
+    fail(folder, 1, 2, 3)
+    answered, failed = said("status")
+    assert (answered["log"], answered["waiting"]) == ("predictions", 0)
+    assert (failed["log"], failed["waiting"], failed["segments"]) == ("service_failures", 3, 1)
+    (segment,) = segments(folder)
+    data = bytearray(segment.path.read_bytes())
+    data[data.index(b"failed", len(data) // 2)] ^= 1
+    segment.path.write_bytes(bytes(data))
+    assert said("compact")[-1]["damaged"] == [segment.name]
+    assert [row["damaged"] for row in said("status", code=1)] == [0, 1]
+
+
+def test_what_had_waited_too_long_for_its_table_is_counted(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty answers were taken and dropped, and the line said 0 of everything."""
+    keeping = replace(FLIGHTS, serving=replace(FLIGHTS.serving, keep=timedelta(days=7)))
+    asset = predictions_asset(keeping)
+    monkeypatch.setattr("headwater.cli._log.fed_assets", lambda name, failures=False: [] if failures else [asset])
+    answer(log, "a", "b")
+    (row,) = said("compact")
+    assert (row["appended"], row["expired"]) == (0, 2)
+    assert "expired" in call("compact").output
 
 
 def test_an_unknown_product_is_an_error_that_names_those_there_are(log: Path) -> None:

@@ -168,11 +168,48 @@ def test_what_is_no_row_is_kept_aside_with_its_place_and_reason(scene: Scene) ->
     assert kept["record"].to_list()[:3] == bad
     assert "of product 'other'" in kept["problem"][1]
     assert "years 1 to 9999" in kept["problem"][2]
-    assert "no finite number" in kept["problem"][4]
+    assert "no number from 0 to 1" in kept["problem"][4]
     scene.answer([b"also none"])
     scene.compact()
     assert scene.rejected().height == 6
     assert scene.segments() == []
+
+
+@pytest.mark.parametrize("told", [{"score": 1.0000000000000002}, {"score": -0.5}, {"shadows": {"1.1.0": 1.5}}])
+def test_a_score_that_is_no_probability_is_no_row(scene: Scene, told: dict[str, Any]) -> None:
+    """Outcomes refuse such a score, so that one row of it stopped them for good."""
+    scene.answer([record("a:0", score=1.0), record("a:1", **told), record("a:2", score=0.0)])
+    assert scene.compact().facts["unreadable"] == 1
+    assert scene.ids() == ["a:0", "a:2"]
+    assert "no number from 0 to 1" in scene.rejected()["problem"][0]
+
+
+def test_a_damaged_log_of_failures_is_told_until_somebody_has_looked(scene: Scene, tmp_path: Path) -> None:
+    """Half of what had failed was lost, and nothing said so."""
+    folder = tmp_path / "serving" / "failures" / "toy"
+    log, now = LogWriter(folder), microseconds(datetime.now(UTC))
+    for _ in range(20):
+        failed = FailureRecord(failed_product="toy", version="1.0.0", code="failed", count=100, at=now, commit="c")
+        log.append([encode_failure(failed)])
+    log.close()
+    (segment,) = folder.glob("*.log")
+    data = bytearray(segment.read_bytes())
+    for place in range(len(data) // 4, len(data) // 4 * 3):
+        data[place] ^= 255
+    segment.write_bytes(bytes(data))
+
+    def compact() -> Any:
+        return materialize(scene.lake, failures_asset(product()), run=Run(actor="test"), state=tmp_path)
+
+    outcome = compact()
+    assert 0 < scene.lake.at("main").table("toy/service_failures").collect()["count"].sum() < 2_000
+    assert (outcome.facts["damaged"], verdicts(outcome)["log_is_whole"]) == ([segment.stem], False)
+    assert not verdicts(compact())["log_is_whole"], "as long as it lies there"
+    segment.with_suffix(".damaged").unlink()
+    log = LogWriter(folder)
+    log.append([encode_failure(failed)])
+    log.close()
+    assert verdicts(compact())["log_is_whole"]
 
 
 def test_a_repeated_answer_is_kept_out_and_one_that_says_something_else_is_shown(scene: Scene) -> None:

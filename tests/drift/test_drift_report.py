@@ -68,6 +68,19 @@ def test_evidently_writes_one_page_that_says_what_it_was_made_of(
     assert "DO_NOT_TRACK" not in os.environ
 
 
+def test_a_page_of_columns_that_evidently_cannot_draw_says_so(tmp_path: Path) -> None:
+    """The one watched column went null: the page ended in a ZeroDivisionError, when it was wanted most."""
+    sides = (
+        pl.DataFrame({"calls": [1.0, 2.0] * 100}),
+        pl.DataFrame({"calls": [None] * 200}, schema={"calls": pl.Float64}),
+    )
+    measured = report_frame(drift_statistics(*sides))
+    evidently_html(*sides, tmp_path / "drift.html", measured=measured)
+    page = (tmp_path / "drift.html").read_text(encoding="utf-8")
+    assert "Left out, because a side has no value that Evidently can draw: calls." in page
+    assert "Headwater's statistics, which decide: " in page
+
+
 def test_evidently_of_no_rows_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EmptySampleError, match="current"):
         evidently_html(rows(10, 0), rows(10, 0).head(0), tmp_path / "drift.html")

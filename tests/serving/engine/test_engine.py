@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -244,6 +245,24 @@ def test_an_ensemble_answers_with_the_weighted_mean(released: Released, tmp_path
     assert (answer.version, found.shadows) == ("ensemble", members)
     (refused,) = engine.answer([asked(engine, explain=True)])
     assert isinstance(refused, ExplanationError)
+
+
+class Sure:
+    """Scores as a sigmoid that is saturated."""
+
+    def score(self, matrix: np.ndarray) -> np.ndarray:
+        return np.ones(len(matrix))
+
+
+def test_an_ensemble_of_sure_members_is_a_probability(released: Released, tmp_path: Path) -> None:
+    """Rounded weights made 1.0000000000000002 of it, of which outcomes could not be built any more."""
+    weights = {"1.0.0": 0.5, "1.1.0": 0.5000000001}
+    released.release(Ensemble(weights=weights), "1.0.0")
+    engine = engine_of(released, tmp_path)
+    for version, model in engine.models.items():
+        engine.models[version] = replace(model, bundle=replace(model.bundle, scorer=Sure(), threshold=1.0))
+    (answer,) = answered(engine, asked(engine))
+    assert (answer.score, record(answer).score, answer.threshold, answer.decision) == (1.0, 1.0, 1.0, True)
 
 
 def test_a_version_can_be_asked_for_by_name(released: Released, tmp_path: Path) -> None:
