@@ -78,12 +78,3 @@ def test_a_lake_that_is_away_is_said_and_none_is_begun_in_its_place(workshop: Wo
     assert not lake.exists()
     away.rename(lake)
     assert workshop.head() == head
-
-
-def test_a_first_build_begins_the_lake_and_files_may_have_landed_before(built: Workshop, tmp_path: Path) -> None:
-    shop = Workshop(built.checkout, tmp_path / "state")
-    shop.run("land", PRODUCT, "--packaged")
-    shop.run("lake", "log", code=2)
-    assert not (shop.state / "lake").exists()
-    code = shop.run("build", "--landed-only", code=None).returncode
-    assert (code, (shop.state / "lake.begun").exists()) == (0, True)
