@@ -116,7 +116,7 @@ def _build(
     assets: Sequence[Asset],
 ) -> Iterator[Any]:
     watch, run = Stopwatch(), resource.run(run_id=context.run.run_id, tags=dict(context.run.tags))
-    lake, settings = resource.open(), resource.settings()
+    lake, settings = resource.open(create=True), resource.settings()
     transaction_id = transaction_id_of(run, f"{product.name}/dbt")
     if transaction_id and (earlier := lake.find_transaction(transaction_id, ref=settings.branch)):
         paths = {output.path for output in earlier.provenance.outputs} if earlier.provenance else set()

@@ -139,6 +139,8 @@ def _row(name: str, seconds: Sequence[float]) -> dict[str, object]:
 def main() -> None:
     """Measures and writes `results/landing.json`."""
     from resources.dagster_home import CONFIG
+    from resources.opening import open_lake
+    from resources.settings import Settings
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--landings", type=int, default=12)
@@ -155,6 +157,8 @@ def main() -> None:
             state.mkdir()
             (home / "dagster.yaml").write_text(config)
             text = code.format(folder=str(state / "landing" / "toy")) if code is _PLAIN else code
+            if code is _OURS:
+                open_lake(Settings(state=state), create=True)  # as `headwater up` does: sensors make none
             taken[contender] = measured(contender, text, home, state, asked.landings, seed=1)
     ours, alone = (statistics.median(taken[name]) for name in ("Headwater", "Dagster alone"))
     Report(

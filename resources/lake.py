@@ -38,9 +38,9 @@ class LakeResource(dg.ConfigurableResource):
 
         return load_settings({**os.environ, **({"HEADWATER_STATE": self.state} if self.state else {})})
 
-    def open(self) -> Lake:
-        """The lake."""
-        return open_lake(self.settings())
+    def open(self, *, create: bool = False) -> Lake:
+        """The lake; `create` and errors as of `open_lake`."""
+        return open_lake(self.settings(), create=create)
 
     def run(self, *, run_id: str, tags: Mapping[str, str]) -> Run:
         """The facts of a Dagster run."""
@@ -51,7 +51,7 @@ class LakeResource(dg.ConfigurableResource):
 
         What somebody took back, and nothing changed since, counts as fresh: the outcome has no entry.
         """
-        settings, lake = self.settings(), self.open()
+        settings, lake = self.settings(), self.open(create=True)
         if tags.get(ONLY_STALE_TAG) == "true":
             fresh = _fresh(lake, asset, partition, settings)
             if fresh is not None:
@@ -94,7 +94,7 @@ class LakeResource(dg.ConfigurableResource):
         """The outcomes of assets that are all fresh when the run asked for stale ones only, else None."""
         if tags.get(ONLY_STALE_TAG) != "true":
             return None
-        settings, lake = self.settings(), self.open()
+        settings, lake = self.settings(), self.open(create=True)
         found = [_fresh(lake, asset, None, settings) for asset in assets]
         return None if any(outcome is None for outcome in found) else tuple(told(o) for o in found if o is not None)
 

@@ -4,9 +4,12 @@ import logging
 import os
 import threading
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headwater.lake import Lake
+from headwater.lake._layout import Layout
+from headwater.lake._storage import storage_errors
 from headwater.lake.errors import LakeError, RefExistsError
 from headwater.materialize import Run
 from headwater.names import MAIN
@@ -21,16 +24,35 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _opened: Final[dict[tuple[int, "LakeFSSettings"], "LakeFSLake"]] = {}
 _opening: Final = threading.Lock()
+_MARK: Final = "lake.begun"
+_SAID: Final = (
+    "A lake was begun in the folder `lake` beside this file. While it is not there, no other is begun in its place.\n"
+)
+_SIGNS: Final = (_MARK, "logs/build.log", "mlflow/synced.sha256", "serving/cache")
+"""What is in a state folder only after its lake was: state folders of before the mark have some of the others."""
 
 
-def open_lake(settings: Settings, *, create: bool = True) -> Lake:
+class LakeAwayError(LakeError):
+    """There was a lake in the state folder, and there is none now."""
+
+    def __init__(self, *, location: Path, sign: str) -> None:
+        self.location, self.sign = location, sign
+        super().__init__(
+            f"The lake of this state folder is not where it was: {location} holds none, and {sign} tells of one. Mount it, or move it "
+            f"back. To begin anew, remove the state folder {location.parent}."
+        )
+
+
+def open_lake(settings: Settings, *, create: bool = False) -> Lake:
     """The lake, embedded or lakeFS; with `create`, also the branch that builds publish into is there afterwards.
 
     Args:
         settings: Where everything is.
-        create: Whether an absent lake, or branch (off main), is made.
+        create: Whether an absent lake, or branch (off main), is made: for what publishes. An embedded lake is made only in a state
+            folder that never had one.
 
     Raises:
+        LakeAwayError: The state folder had an embedded lake, and it is not there.
         LakeError: It is of another format, unsafe, unavailable, or (with `create=False`) not there.
     """
     lake = _open(settings, create=create)
@@ -52,9 +74,23 @@ def _ensure_branch(lake: Lake, name: str) -> None:
 def _open(settings: Settings, *, create: bool) -> Lake:
     if settings.lake == LAKEFS:
         return _open_lakefs(settings, create=create)
+    return _open_embedded(settings, create=create)
+
+
+def _open_embedded(settings: Settings, *, create: bool) -> Lake:
+    """The embedded lake. A disk that is not mounted looks like a state folder without one, but for what the lake left beside it."""
     from headwater.lake import EmbeddedLake
 
-    return EmbeddedLake.open(settings.lake_folder, create=create)
+    folder, mark = settings.lake_folder, settings.state / _MARK
+    with storage_errors(folder, "opened"):
+        # Before the lake is looked for: another process, which begins one meanwhile, leaves the mark after it.
+        sign = next((name for name in _SIGNS if (settings.state / name).exists()), None)
+        if sign is not None and not Layout(folder).format.exists():
+            raise LakeAwayError(location=folder, sign=sign)
+        lake = EmbeddedLake.open(folder, create=create)
+        if create and not mark.exists():
+            mark.write_text(_SAID, encoding="utf-8")
+    return lake
 
 
 def _open_lakefs(settings: Settings, *, create: bool) -> Lake:

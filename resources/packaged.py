@@ -52,7 +52,7 @@ def land_packaged(
     Args:
         product: Whose sources.
         landing: The landing folder.
-        partitions: Keys to land; None takes each source's `initial`.
+        partitions: Keys to land, of each source those that it has; None takes each source's `initial`.
         told: Called with the name of each landed file.
 
     Returns:
@@ -62,7 +62,7 @@ def land_packaged(
     for source in product.sources:
         if source.packaged is None and not source.sample:
             continue
-        keys = (None,) if source.partitions is None else partitions or source.initial
+        keys = _keys(source, partitions)
         targets = {key: landing / product.name / source.file_name(key) for key in keys}
         missing = {key: target for key, target in targets.items() if not target.exists()}
         if not missing:
@@ -75,6 +75,12 @@ def land_packaged(
             told(str(target.relative_to(landing)))
             written.append(target)
     return written
+
+
+def _keys(source: Source, wanted: tuple[str, ...] | None) -> tuple[str | None, ...]:
+    if source.partitions is None:
+        return (None,)
+    return source.initial if wanted is None else tuple(key for key in wanted if key in source.partitions.keys)
 
 
 def packaged_rows(product: Product) -> dict[str, pl.DataFrame]:

@@ -19,6 +19,17 @@ class NotReleasedError(ServingError):
         )
 
 
+class AnotherLakeError(ServingError):
+    """A lake that says nothing of a product, and does not know the commit by which it is served."""
+
+    def __init__(self, *, product: str, commit: str) -> None:
+        self.product, self.commit = product, commit
+        super().__init__(
+            f"{product!r} is served as commit {commit[:12]} said, which the lake that is there now does not know: it is another one, or "
+            f"older. {product!r} is served on. Put its lake back, or release {product!r} in this one."
+        )
+
+
 class StatementError(ServingError):
     """A file that says what shall be served, and cannot be read."""
 

@@ -12,10 +12,19 @@ from typing import Final
 from headwater.errors import HeadwaterError
 from headwater.features.online import OnlineStore
 from headwater.lake import Lake
+from headwater.lake.errors import RefNotFoundError
 from headwater.names import MAIN
 from serving.deployment import Deployment, DeploymentCache, read_deployment
 from serving.engine import Engine, LoadedModel, load_model
-from serving.errors import NotHeldError, NotReleasedError, NotRememberedError, ProductNotServedError
+from serving.errors import (
+    AnotherLakeError,
+    NotHeldError,
+    NotReleasedError,
+    NotRememberedError,
+    ProductNotServedError,
+    StatementError,
+)
+from serving.policies import PolicyError
 from serving.publication import Publication, is_behind, published, published_for
 
 _LOG: Final = logging.getLogger("headwater.serving")
@@ -208,7 +217,7 @@ class LiveProducts:
         self._lake_trouble = ""
         switched = tuple(product for product in products if self._follow(lake, head, product))
         if not is_followed:
-            self._drop(products)
+            self._drop(lake, products)
             self._seen = head
         self._put_right(lake, head)
         return switched
@@ -217,7 +226,7 @@ class LiveProducts:
         """Switches a product to what a commit says. What cannot be served leaves everything as it was."""
         try:
             with self._asking():
-                wanted = read_deployment(lake, product, ref=head)
+                wanted = self._wanted_of(lake, product, head)
             before = self._engines.get(product)
             is_live = before is not None and replace(wanted, commit=before.deployment.commit) == before.deployment
             if not is_live:
@@ -235,6 +244,27 @@ class LiveProducts:
         self._remember(self._engines[product].deployment, before, is_new=not is_live)
         return not is_live
 
+    def _wanted_of(self, lake: Lake, product: str, head: str) -> Deployment:
+        """What a commit says of a product. Raises NotReleasedError, AnotherLakeError and what reading it raises."""
+        try:
+            return read_deployment(lake, product, ref=head)
+        except NotReleasedError:
+            self._check_same(lake, product)
+            raise
+
+    def _check_same(self, lake: Lake, product: str) -> None:
+        """Whether a lake that releases a product no more is the one that released it. Raises AnotherLakeError."""
+        engine = self._engines.get(product)
+        try:
+            commit = (engine.deployment if engine is not None else self._cache.held(product)).commit
+        except (NotHeldError, PolicyError, StatementError):
+            return  # nothing that could be served on
+        try:
+            lake.resolve(commit)
+        except RefNotFoundError:
+            self._lake = None  # the right one comes back in the same place
+            raise AnotherLakeError(product=product, commit=commit) from None
+
     def _remember(self, deployment: Deployment, before: Engine | None, *, is_new: bool) -> None:
         """Keeps what is live for a start without the lake. A disk that is full is no reason to go on with another release."""
         product = deployment.product
@@ -249,10 +279,17 @@ class LiveProducts:
             with suppress(OSError):
                 self._cache.forget(product, keep=[deployment, *([before.deployment] if before else [])])
 
-    def _drop(self, released: tuple[str, ...]) -> None:
+    def _drop(self, lake: Lake, released: tuple[str, ...]) -> None:
         """Lets go of products that the lake releases no more, and of their troubles: a fresh service would know of neither."""
         known = {*self._engines, *self._troubles, *(() if self._wanted else self._cache.products())}
         for product in known.difference(released):
+            try:
+                with self._asking():
+                    self._check_same(lake, product)
+            except (HeadwaterError, OSError) as error:
+                self._hold(product)
+                self._trouble(product, error)
+                continue
             if self._withdraw(product):
                 self._troubles.pop(product, None)
 

@@ -2,8 +2,12 @@
 
 import importlib
 import os
+import select
 import sys
-from typing import Final
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import click
 
@@ -34,8 +38,28 @@ _COMMANDS: Final = {
 }
 
 
+class _PipeError(Exception):
+    """A broken pipe, in words that click does not take for its own: it ends with code 1 and says nothing."""
+
+
+@contextmanager
+def _broken_pipes_told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _PipeError(str(error)) from error
+
+
 class _Late(click.Group):
     """A group whose commands are imported when called."""
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        with _broken_pipes_told():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _broken_pipes_told():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -55,7 +79,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: errors that Headwater can explain are one line on standard error and exit code 2."""
+    """Entry point: errors that Headwater can explain are one line on standard error; those and all others end with code 2."""
     try:
         # Outside of its standalone mode, click returns the code of `Exit` instead of raising it.
         sys.exit(cli(standalone_mode=False))
@@ -68,12 +92,23 @@ def main() -> None:
     except HeadwaterError as error:
         click.echo(f"headwater: {error}", err=True)
         sys.exit(2)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Nobody reads on: the last flush goes nowhere.
-        sys.exit(0)
-    except Exception as error:
-        said = explain(error)
-        if said is None:
-            raise
-        click.echo(f"headwater: {said}", err=True)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # rich's way to end when nobody reads its tables
+            sys.exit(0)
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is no finding, which is what code 1 says
+        if isinstance(error, _PipeError) and _nobody_reads():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush goes nowhere
+            sys.exit(0)
+        if (said := explain(error)) is not None:
+            click.echo(f"headwater: {said}", err=True)
+        else:
+            traceback.print_exception(error)
         sys.exit(2)
+
+
+def _nobody_reads() -> bool:
+    """Whether who read standard output is gone; a pipe to anything else that breaks is an error."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return bool(output.poll(0))

@@ -103,12 +103,14 @@ def build(products: tuple[str, ...], landed_only: bool) -> None:
     from assets._products import product as find
     from assets._products import products as every
     from resources.lock import only_one_build
+    from resources.opening import open_lake
     from resources.settings import load_settings
 
     settings, out = load_settings(), console()
     chosen = [find(name) for name in products] or list(every())
     failed = False
     with heeding_signals(), only_one_build(settings.state):
+        open_lake(settings, create=True)
         for product in chosen:
             failed = not _build_product(product, out, land=not landed_only) or failed
     if failed:

@@ -22,29 +22,36 @@ def _lake() -> Lake:
     return open_lake(load_settings(), create=False)
 
 
+def _branch() -> str:
+    """The branch that builds publish into: what is asked about without a ref is what they see."""
+    from resources.settings import load_settings
+
+    return load_settings().branch
+
+
 @click.group()
 def lake() -> None:
-    """The versioned store under every asset."""
+    """The versioned store under every asset. Without a ref, the branch that builds publish into: HEADWATER_BRANCH, else main."""
 
 
 @lake.command()
-@click.argument("ref", default="main")
+@click.argument("ref", required=False)
 @click.option("--path", help="Only commits that changed this asset.")
 @click.option("--limit", "-n", type=click.IntRange(min=1), help="The newest N.")
 @json_option
-def log(ref: str, path: str | None, limit: int | None, as_json: bool) -> None:
+def log(ref: str | None, path: str | None, limit: int | None, as_json: bool) -> None:
     """History of REF, newest first."""
-    rows = [_commit_row(commit) for commit in _lake().log(ref, path=path, limit=limit)]
+    rows = [_commit_row(commit) for commit in _lake().log(ref or _branch(), path=path, limit=limit)]
     show_rows(rows, ("short", "created", "message", "actor"), as_json=as_json, empty="No commits.")
 
 
 @lake.command()
-@click.argument("ref", default="main")
+@click.argument("ref", required=False)
 @click.option("--path", help="Only this asset.")
 @json_option
-def show(ref: str, path: str | None, as_json: bool) -> None:
+def show(ref: str | None, path: str | None, as_json: bool) -> None:
     """One commit: its provenance, and what stands in the lake there."""
-    snapshot = _lake().at(ref)
+    snapshot = _lake().at(ref or _branch())
     paths = [path] if path else list(snapshot.paths())
     facts = _commit_row(snapshot.commit) | {"parents": list(snapshot.commit.parents)}
     facts["assets"] = [_entry_row(snapshot.entry(name)) for name in paths]
@@ -106,12 +113,12 @@ def branches(delete: tuple[str, ...], as_json: bool) -> None:
 
 @lake.command()
 @click.argument("name", required=False)
-@click.option("--at", "ref", default="main", show_default=True, help="What the tag names.")
+@click.option("--at", "ref", help="What the tag names; default the branch that builds publish into.")
 @json_option
-def tag(name: str | None, ref: str, as_json: bool) -> None:
+def tag(name: str | None, ref: str | None, as_json: bool) -> None:
     """Makes an immutable tag NAME, or lists all tags."""
     found = _lake()
-    tags = found.tags() if name is None else (found.tag(name, at=ref),)
+    tags = found.tags() if name is None else (found.tag(name, at=ref or _branch()),)
     rows = [asdict(item) | {"short": item.commit[:12]} for item in tags]
     show_rows(rows, ("name", "short"), as_json=as_json, empty="No tags.")
 
@@ -121,15 +128,14 @@ def tag(name: str | None, ref: str, as_json: bool) -> None:
 @click.option("--message", "-m", help="Message of the new commit.")
 @json_option
 def revert(commit: str, message: str | None, as_json: bool) -> None:
-    """Puts back what COMMIT changed, as a new commit on main; automation then follows."""
+    """Puts back what COMMIT changed, as a new commit on the branch that builds publish into; automation then follows."""
     from headwater.runtime import user
-    from resources.settings import load_settings
 
     found = _lake()
     undone = found.resolve(commit)
     if not undone.parents:
         raise NothingBeforeError(commit=undone.id)
-    done = found.revert(undone.id, into=load_settings().branch, message=message, actor=user())
+    done = found.revert(undone.id, into=_branch(), message=message, actor=user())
     show_facts({"changed": done.changed, **_commit_row(done.commit)}, as_json=as_json)
 
 
@@ -138,12 +144,11 @@ def revert(commit: str, message: str | None, as_json: bool) -> None:
 @click.option("--message", "-m", help="Message of the new commit.")
 @json_option
 def remove(path: str, message: str | None, as_json: bool) -> None:
-    """Takes the asset PATH out of main, as a new commit: for one that no code makes any more. `lake revert` undoes it."""
+    """Takes the asset PATH out of the branch that builds publish into: for one that no code makes any more. `lake revert` undoes it."""
     from headwater.lake._removal import remove_path
     from headwater.runtime import user
-    from resources.settings import load_settings
 
-    done = remove_path(_lake(), path, into=load_settings().branch, message=message, actor=user())
+    done = remove_path(_lake(), path, into=_branch(), message=message, actor=user())
     if _is_declared(path):
         click.echo(f"{path} is still declared: it comes back when something that it is built from changes.", err=True)
     show_facts({"changed": done.changed, **_commit_row(done.commit)}, as_json=as_json)

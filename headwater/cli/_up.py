@@ -10,13 +10,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from headwater.cli._guard import stop_groups
 from headwater.cli._guarded import guarded, named_to
 from headwater.errors import HeadwaterError
+from headwater.lake.errors import LakeError
+
+if TYPE_CHECKING:
+    from resources.settings import Settings
 
 LOOPBACK: Final = "127.0.0.1"
 _OPTIONAL: Final = {"review": "headwater review open", "watch": "headwater watch"}
@@ -93,6 +97,7 @@ def up(
         if not no_review:
             _check_port(review_port, "--review-port")
             ports["Review"], commands["review"] = review_port, _review(review_port)
+        _begin_lake(settings)
         home = prepare_dagster_home(settings.dagster_home, postgres=settings.postgres)
         logs = settings.state / "logs"
         logs.mkdir(exist_ok=True)
@@ -100,6 +105,16 @@ def up(
             click.echo(f"{name:<10}  http://{LOOPBACK}:{number}")
         click.echo(f"Logs in {logs}. Ctrl-C stops everything.")
         _run_until_stopped(commands, _environment(settings.state, home, settings.scratch), logs, ports)
+
+
+def _begin_lake(settings: "Settings") -> None:
+    """Makes the lake of a new state folder. One that cannot be opened stops nothing: the service has its copies, and the sensors tell."""
+    from resources.opening import open_lake
+
+    try:
+        open_lake(settings, create=True)
+    except LakeError as error:
+        click.echo(f"headwater: {error} The service answers from its copies; nothing is built meanwhile.", err=True)
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """`headwater lake ...` over a built lake, as real processes: what each says, writes and refuses."""
 
+import json
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import polars as pl
@@ -37,14 +39,40 @@ def test_diff_takes_two_refs_or_a_range(built: Workshop) -> None:
     assert RELEASE in built.run("lake", "diff", "main~1..").stdout
 
 
-def test_a_reader_that_stops_early_is_no_error(built: Workshop) -> None:
-    line = f"{' '.join(built.command('lake', 'show', '--json'))} | head -1; echo ${{PIPESTATUS[0]}}"
-    import subprocess
-
+@pytest.mark.parametrize(
+    ("words", "reader", "read"),
+    [
+        ("lake show --json", "head -1", ["{"]),
+        # Once these ended with 1, which says that something was found: click and rich have exits of their own.
+        ("lake log --json", "true", []),
+        ("lake log", "true", []),
+        ("--help", "true", []),
+    ],
+)
+def test_a_reader_that_stops_early_is_no_error(built: Workshop, words: str, reader: str, read: list[str]) -> None:
+    line = f"{' '.join(built.command(*words.split()))} | {reader}; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", line], cwd=built.checkout, env=built.variables(), capture_output=True, text=True, check=True
     )
-    assert (done.stdout.split(), done.stderr) == (["{", "0"], "")
+    assert (done.stdout.split(), done.stderr) == ([*read, "0"], "")
+
+
+def test_without_a_ref_commands_are_about_the_branch_that_builds_publish_into(workshop: Workshop) -> None:
+    """A read on a branch that was not there made it, so a typing error became a branch; and `lake log` spoke of main alone."""
+    branch = {"HEADWATER_BRANCH": "pr-7"}
+    for words in (("log", "status"), ("status",), ("lake", "log"), ("model", "list")):
+        assert "'pr-7'" in workshop.run(*words, code=2, **branch).stderr
+    lake = EmbeddedLake.open(workshop.state / "lake")
+    assert [ref.name for ref in lake.branches()] == ["main"]
+    lake.create_branch("pr-7")
+    with lake.transaction(into="pr-7") as tx:
+        tx.remove(RELEASE)
+        made = tx.publish(message="Only here", provenance=None).commit.id
+    said = workshop.run("lake", "log", "-n", "1", "--json", **branch).stdout
+    assert json.loads(said)[0]["id"] == made
+    assert json.loads(workshop.run("lake", "show", "--json", **branch).stdout)["id"] == made
+    assert json.loads(workshop.run("lake", "tag", "v7", "--json", **branch).stdout)[0]["commit"] == made
+    assert workshop.head() != made
 
 
 @pytest.mark.parametrize("name", ["a/b", "a b", "..", "é", "x" * 300, "-x", "main"])

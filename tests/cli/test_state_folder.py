@@ -65,3 +65,16 @@ def test_a_state_folder_that_is_a_file_is_named(built: Workshop, tmp_path: Path)
     place = tmp_path / "file"
     place.touch()
     assert str(place) in built.run("build", code=2, HEADWATER_STATE=str(place)).stderr
+
+
+def test_a_lake_that_is_away_is_said_and_none_is_begun_in_its_place(workshop: Workshop, tmp_path: Path) -> None:
+    """`headwater status` made an empty lake there, and the service took its products out because of it."""
+    lake, away, head = workshop.state / "lake", tmp_path / "away", workshop.head()
+    lake.rename(away)
+    looking = (("status",), ("log", "status"), ("lake", "verify"), ("model", "list"))
+    for words in (*looking, ("log", "compact"), ("build",), ("build", "--landed-only")):
+        told = workshop.run(*words, code=2).stderr
+        assert ("is not where it was" in told, str(lake) in told, told.count("\n")) == (True, True, 1), told
+    assert not lake.exists()
+    away.rename(lake)
+    assert workshop.head() == head

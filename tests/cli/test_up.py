@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from headwater.cli._up import _begin_lake
+from resources.opening import open_lake
+from resources.settings import Settings
 from tests.scenarios.workshop import Workshop
 
 START_SECONDS, STOP_SECONDS = 240, 120
@@ -93,6 +96,20 @@ def wait_for(process: "subprocess.Popen[str]", *urls: str) -> None:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, f"none of {urls} answered"
         time.sleep(0.3)
+
+
+def test_it_begins_the_lake_of_a_new_state_folder_and_no_other_where_one_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it runs reads a lake, and makes none. Without one it starts all the same: the service has copies of its own."""
+    settings = Settings(state=tmp_path / "state")
+    _begin_lake(settings)
+    assert open_lake(settings).resolve("main")
+    assert capsys.readouterr().err == ""
+    settings.lake_folder.rename(tmp_path / "away")
+    _begin_lake(settings)
+    assert "is not where it was" in capsys.readouterr().err
+    assert not settings.lake_folder.exists()
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy), signal.SIGKILL])

@@ -15,7 +15,7 @@ from headwater.lake.errors import LakeError
 from headwater.product import Inputs, table
 from headwater.testing.lakefs_double import ACCESS_KEY, SECRET_KEY, LakeFSDouble
 from resources.lake import LakeResource
-from resources.opening import open_lake
+from resources.opening import LakeAwayError, open_lake
 from resources.settings import LAKEFS, Settings
 
 
@@ -59,7 +59,60 @@ def test_looking_makes_no_branch(tmp_path: Path) -> None:
 def test_a_state_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LakeError, match="could not be"):
-        open_lake(Settings(state=tmp_path / "file"))
+        open_lake(Settings(state=tmp_path / "file"), create=True)
+
+
+def test_looking_makes_no_lake(tmp_path: Path) -> None:
+    """`headwater status` took a service down: it made an empty lake where a disk was not mounted."""
+    for look in (lambda: open_lake(Settings(state=tmp_path)), LakeResource(state=str(tmp_path)).open):
+        with pytest.raises(LakeError, match="there is no lake"):
+            look()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_mount_point", [True, False])
+@pytest.mark.parametrize("sign", ["lake.begun", "logs/build.log", "mlflow/synced.sha256", "serving/cache"])
+def test_no_lake_is_begun_where_one_was(tmp_path: Path, sign: str, is_mount_point: bool) -> None:
+    state, away = tmp_path / "state", tmp_path / "away"
+    resource = LakeResource(state=str(state))
+    resource.build(numbers, run_id="r", tags={}, partition=None)
+    if sign != "lake.begun":  # a state folder of before the mark
+        (state / "lake.begun").unlink()
+        (state / sign).mkdir(parents=True)
+    (state / "lake").rename(away)
+    if is_mount_point:
+        (state / "lake").mkdir()
+    before = sorted(state.rglob("*"))
+    opening = (
+        lambda: open_lake(Settings(state=state)),
+        lambda: open_lake(Settings(state=state), create=True),
+        resource.open,
+        lambda: resource.build(numbers, run_id="r2", tags={}, partition=None),
+    )
+    for opened in opening:
+        with pytest.raises(LakeAwayError, match="is not where it was") as found:
+            opened()
+        assert (str(state / "lake") in str(found.value), sign in str(found.value)) == (True, True)
+    assert sorted(state.rglob("*")) == before
+    if is_mount_point:
+        (state / "lake").rmdir()
+    away.rename(state / "lake")
+    assert resource.open().at("main").has("toy/numbers")
+
+
+def test_a_lake_is_begun_where_files_landed_and_daemons_were_before_it(tmp_path: Path) -> None:
+    for name in ("landing/toy", "dagster/history", "logs", "mlflow", "tmp"):
+        (tmp_path / name).mkdir(parents=True)
+    assert not open_lake(Settings(state=tmp_path), create=True).at("main").paths()
+    assert (tmp_path / "lake.begun").is_file()
+
+
+def test_a_lake_of_before_the_mark_is_marked_by_the_next_build(tmp_path: Path) -> None:
+    EmbeddedLake.open(tmp_path / "lake")
+    open_lake(Settings(state=tmp_path))
+    assert not (tmp_path / "lake.begun").exists()
+    open_lake(Settings(state=tmp_path), create=True)
+    assert (tmp_path / "lake.begun").is_file()
 
 
 @pytest.fixture
@@ -89,19 +142,21 @@ def test_a_store_on_lakefs_is_probed_once_a_process_and_once_for_each_repository
     tmp_path: Path, double: LakeFSDouble
 ) -> None:
     with ThreadPoolExecutor(4) as threads:
-        lakes = list(threads.map(lambda _: open_lake(on(double, tmp_path)), range(8)))
+        lakes = list(threads.map(lambda _: open_lake(on(double, tmp_path), create=True), range(8)))
     assert all(lake is lakes[0] for lake in lakes)
     assert probes(double) == 1
-    open_lake(on(double, tmp_path, lakefs_repository="another"))
+    open_lake(on(double, tmp_path, lakefs_repository="another"), create=True)
     assert probes(double) == 2
 
 
-def test_a_repository_that_is_gone_is_made_again(tmp_path: Path) -> None:
+def test_a_repository_that_is_gone_is_made_again_by_a_build_alone(tmp_path: Path) -> None:
     with LakeFSDouble() as first:
-        before = open_lake(on(first, tmp_path))
+        before = open_lake(on(first, tmp_path), create=True)
         port = int(first.endpoint.rsplit(":", 1)[1])
     with LakeFSDouble(port=port) as empty:
-        after = open_lake(on(empty, tmp_path))
+        with pytest.raises(LakeError, match="there is no such repository"):
+            open_lake(on(empty, tmp_path))
+        after = open_lake(on(empty, tmp_path), create=True)
         assert after is not before
         assert [ref.name for ref in after.branches()] == ["main"]
 
@@ -111,4 +166,5 @@ def test_an_embedded_lake_put_in_anothers_place_is_the_one_opened(tmp_path: Path
     resource.build(numbers, run_id="r", tags={}, partition=None)
     assert resource.open().at("main").has("toy/numbers")
     shutil.rmtree(tmp_path / "lake")
+    EmbeddedLake.open(tmp_path / "lake")
     assert not resource.open().at("main").has("toy/numbers")

@@ -9,6 +9,8 @@ import dagster as dg
 import pytest
 
 from headwater.heartbeats import Pulse, Tick, WatchedSensor, WatchedSensorError, judge_heartbeat
+from resources.opening import open_lake
+from resources.settings import load_settings
 from sensors.heartbeat import AGAIN, SENSORS_KEY, changed_checks, heartbeats, watched_sensors
 from tests.sensors import toy_location
 from tests.sensors.daemon import STATE, TICK, Daemon, running
@@ -71,6 +73,32 @@ def test_a_dead_daemon_fails_every_check_within_two_intervals_and_holds_them_whe
     assert look(daemon, after=last + timedelta(seconds=1)) == dict.fromkeys(NAMES, Pulse.DEAD)
     assert shown(daemon) == dict.fromkeys(NAMES, False)
     daemon.tick()
+    look(daemon)
+    assert shown(daemon) == dict.fromkeys(NAMES, True)
+
+
+def test_a_lake_that_is_away_fails_who_reads_it_at_the_next_tick_and_nothing_is_begun_in_its_place(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    """The sensors made an empty lake on the mount point, and requested the landing of everything into it."""
+    daemon.land(1, 2)
+    daemon.settle()
+    before = daemon.commits("toy/report")
+    open_lake(load_settings(), create=True)
+    lake = daemon.state / "lake"
+    lake.rename(tmp_path / "away")
+    daemon.land(1, 2, 3)
+    assert daemon.tick(may_fail=True) == daemon.tick(may_fail=True) == []
+    readers = {"landed_data", "outside_commits", "reconciliation"}
+    assert daemon.failing == readers
+    assert {name for name, pulse in look(daemon).items() if pulse is Pulse.FAILING} == readers
+    assert {name for name, holds in shown(daemon).items() if not holds} == readers
+    beats = {beat.sensor.name: beat for beat in heartbeats(daemon.instance, WATCHED, now=daemon.now)}
+    assert "is not where it was" in beats["landed_data"].reason
+    assert not lake.exists()
+    (tmp_path / "away").rename(lake)
+    assert daemon.settle()[0] == "toy/landing/numbers"
+    assert daemon.commits("toy/report") == before + 1
     look(daemon)
     assert shown(daemon) == dict.fromkeys(NAMES, True)
 

@@ -1,6 +1,7 @@
 """What a service follows: releases that come and go, beside other services and without the lake."""
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from headwater.features import FeatureTable
 from headwater.features.online import Lookup, OnlineStore, rows_from
 from headwater.features.online._lmdb_store import EmbeddedOnlineStore
 from headwater.features.online._redis_store import RedisOnlineStore
-from headwater.lake import Commit, Lake
+from headwater.lake import Commit, EmbeddedLake, Lake
 from headwater.lake.errors import LakeUnavailableError
 from headwater.testing.online_suite import VIEW, at, hour, rows
 from serving.deployment import DeploymentCache
@@ -271,3 +272,37 @@ def test_a_lake_that_comes_back_as_it_was_is_there_again(released: Released, emb
     away.clear()
     live.refresh()
     assert live.lake_trouble == ""
+
+
+@pytest.mark.parametrize("products", [(), (PRODUCT,)], ids=["whatever is released", "asked for by name"])
+def test_another_lake_takes_nothing_out_of_service(
+    released: Released, embedded: OnlineStore, tmp_path: Path, products: tuple[str, ...]
+) -> None:
+    """An empty lake in the place of a disk that was not mounted took the product out of service, and its copies with it."""
+    place, cache = released.folder / "lake", DeploymentCache(released.folder / "service")
+
+    def service() -> LiveProducts:
+        def open_lake() -> Lake:
+            return EmbeddedLake.open(place, create=False)
+
+        return LiveProducts(open_lake=open_lake, cache=cache, store=embedded, products=products)
+
+    service().refresh()
+    place.rename(tmp_path / "away")
+    live = service()
+    live.refresh()
+    EmbeddedLake.open(place)
+    restarted = service()
+    for one in (live, restarted, restarted):
+        one.refresh()
+        assert (set(one.engine(PRODUCT).models), one.is_ready) == ({"1.0.0"}, True)
+        (trouble,) = one.troubles
+        assert "it is another one, or older" in trouble.reason
+    assert cache.products() == (PRODUCT,)
+    shutil.rmtree(place)
+    (tmp_path / "away").rename(place)
+    released.release("all-at-once", "1.1.0")
+    for one in (live, restarted):
+        one.refresh()
+        assert set(one.engine(PRODUCT).models) == {"1.1.0"}
+        assert one.troubles == ()

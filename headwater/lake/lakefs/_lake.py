@@ -75,7 +75,7 @@ class LakeFSLake:
                     location=settings.location,
                     action="opened",
                     reason="there is no such repository",
-                    remedy="Create it in lakeFS, or open the lake with create=True.",
+                    remedy="Check its name; or create it in lakeFS, or by a first `headwater build`.",
                 )
             server.create_repository()
         if MAIN not in server.protected():
