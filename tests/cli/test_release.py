@@ -15,7 +15,7 @@ from headwater.cli import cli
 from headwater.decisions import OrderKind
 from headwater.errors import HeadwaterError
 from headwater.lake import Retention
-from headwater.registry import model_version
+from headwater.registry import ModelNotFoundError, model_version
 from serving.retired_calls import RETIRED_FILE, RetiredCalls
 from tests.release_scene import GATE, PRODUCT, Scene
 
@@ -100,8 +100,10 @@ def test_history_tells_each_change_and_what_was_live_then(scene: Scene) -> None:
     assert said("release", "history", PRODUCT, "--at", before.isoformat()) == []
     assert "Nothing was live then." in call("release", "history", PRODUCT, "--at", "2013-07-01T12:00:00Z").stdout
     assert call("release", "history", PRODUCT, "--at", "yesterday").exit_code == 2
-    naive = (datetime.now(UTC) + timedelta(days=1)).replace(tzinfo=None).isoformat()
+    naive = datetime.now(UTC).replace(tzinfo=None).isoformat()
     assert said("release", "history", PRODUCT, "--at", naive) == [rows[3]]
+    later = call("release", "history", PRODUCT, "--at", "2099-01-01")
+    assert (later.exit_code, "is to come" in later.output) == (2, True), "it said what would be live in 2099"
 
 
 def test_history_of_a_reverted_release_says_what_stood_again(scene: Scene) -> None:
@@ -328,6 +330,9 @@ def test_who_still_calls_a_version_is_known_whether_it_answers_or_not(scene: Sce
     assert (row["caller"], row["answered"]) == ("", 1)
     assert "(no key)" in call("release", "callers", PRODUCT).stdout
     assert call("release", "callers", PRODUCT, "--since", "soon").exit_code == 2
+    assert said("release", "callers", PRODUCT, "--version", "1.1.0", "--since", "2026-05-03T00:00:00") == []
+    unknown = call("release", "callers", PRODUCT, "--version", "9")
+    assert isinstance(unknown.exception, ModelNotFoundError), "`Nobody called.` of what nobody published is no evidence"
 
 
 def test_a_retired_version_is_kept_by_every_retention(scene: Scene) -> None:
