@@ -94,7 +94,7 @@ def test_another_begin_than_the_one_half_played_is_refused(tmp_path: Path) -> No
 
 def test_a_shorter_replay_of_days_that_were_played_further_is_told_to_its_last_day(tmp_path: Path) -> None:
     """15 days were played, then `--to` the third: the story of 15 days was titled as one of three."""
-    days = {f"2013-07-{day:02}": {} for day in range(1, 16)}
+    days: dict[str, dict[str, str]] = {f"2013-07-{day:02}": {} for day in range(1, 16)}
     half = ReplayProgress(product="flights", first=JULY, last=date(2013, 7, 31), commit="c", version="1.0.0", days=days)
     write_progress(half, tmp_path)
     for last, told in ((3, 15), (15, 15), (20, 20)):
