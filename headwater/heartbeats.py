@@ -75,7 +75,7 @@ class Heartbeat:
     Attributes:
         sensor: The sensor.
         pulse: How it does.
-        last: When its newest tick began, UTC; None when it never ticked.
+        last: When its newest tick began, UTC; None when it never ticked. Ahead of now where the clock went back since.
         age: Time since then, never negative; None when it never ticked.
         reason: A sentence that says why.
     """
@@ -102,7 +102,7 @@ class Heartbeat:
 def judge_heartbeat(
     sensor: WatchedSensor, ticks: Sequence[Tick], *, is_stopped: bool, now: datetime, since: datetime | None = None
 ) -> Heartbeat:
-    """How a sensor does: stopped before dead before failing before alive.
+    """How a sensor does: stopped before dead before failing before alive. A tick further ahead than its limit is no sign of life.
 
     Args:
         sensor: The sensor.
@@ -111,28 +111,35 @@ def judge_heartbeat(
         now: The time, UTC.
         since: From when on it can have ticked, such as the start of who watches; None counts from its newest tick alone.
     """
-    last = ticks[0].at if ticks else None
+    felt = [tick for tick in ticks if tick.at - now <= sensor.limit]
+    newest = next(iter(felt or ticks), None)
+    last = newest.at if newest is not None else None
     age = max(now - last, timedelta(0)) if last is not None else None
-    begun = max((moment for moment in (last, since) if moment is not None), default=None)
+    begun = max((moment for moment in (last if felt else None, since) if moment is not None), default=None)
     is_late = begun is None or now - begun > sensor.limit
-    ended = next((tick for tick in ticks if tick.ended), None)
+    ended = next((tick for tick in felt if tick.ended), None)
     if is_stopped:
         pulse, reason = Pulse.STOPPED, "Somebody switched it off. Switch it on in the UI, under Automation."
     elif is_late:
-        pulse, reason = Pulse.DEAD, _why_dead(sensor, ticks, age)
+        pulse, reason = Pulse.DEAD, _why_dead(sensor, newest, age, now)
     elif ended is not None and ended.failed:
         pulse, reason = Pulse.FAILING, f"Its newest tick failed: {ended.error or 'without a message'}"
     else:
-        said = "It has not ticked yet, and has time to." if age is None else f"It ticked {_shown(age)} ago."
+        said = "It has not ticked yet, and has time to." if not felt or age is None else f"It ticked {_shown(age)} ago."
         pulse, reason = Pulse.ALIVE, said
     return Heartbeat(sensor=sensor, pulse=pulse, last=last, age=age, reason=reason)
 
 
-def _why_dead(sensor: WatchedSensor, ticks: Sequence[Tick], age: timedelta | None) -> str:
+def _why_dead(sensor: WatchedSensor, newest: Tick | None, age: timedelta | None, now: datetime) -> str:
     limit = _shown(sensor.limit)
-    if age is None:
+    if newest is None or age is None:
         return f"It never ticked. Does the daemon run? It should tick within {limit}."
-    what = "began" if ticks[0].ended else "began, and has not ended,"
+    if (ahead := newest.at - now) > sensor.limit:
+        return (
+            f"Its newest tick is dated {_shown(ahead)} from now: the clock went back, and Dagster lets it tick again only "
+            "then. Is the clock right?"
+        )
+    what = "began" if newest.ended else "began, and has not ended,"
     return f"Its newest tick {what} {_shown(age)} ago; within {limit} there should be another one. Does the daemon run?"
 
 

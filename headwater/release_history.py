@@ -4,12 +4,20 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from headwater.decisions import same_experiment
 from headwater.lake import Commit, Lake
 from headwater.lake.errors import CollectedCommitError
+from headwater.materialize import BY_HAND
 from headwater.names import MAIN, RELEASED_FACT, STATEMENT_FACT
+
+RELEASE: Final = "release"
+"""The action of a commit that made another version or policy live by itself."""
+RESTATE: Final = "restate"
+"""The action of a commit that said anew what stays live, without an order: on newer evidence, or what now waits."""
+REVERT: Final = "revert"
+"""The action of a commit that a lake revert made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +31,14 @@ class ReleaseSpan:
         traffic: Version to its share of the answers; empty where the policy learns them.
         start: When it was published, UTC.
         end: When the next one was, None while it stands.
+        action: What happened: an order's kind where it follows one, else `release` where another version or policy went live and
+            `restate` where none did; `revert`, `merge` and the like where people changed the branch by hand.
+        changed: Whether another version or policy answers than before; what a policy learned makes it no other one.
         reason: Why: of what went live or got another policy, why that is; else the newest order's that the commit follows, such as
-            a hold's.
-        actor: By whose word, likewise; of what went live by itself, who built it.
+            a hold's. Of a revert its message.
+        actor: By whose word, likewise; of what went live by itself, who built it; of a revert, who reverted.
         orders: The orders that it was the first to hear.
+        order: The one of them that it follows, None without.
     """
 
     commit: str
@@ -35,9 +47,12 @@ class ReleaseSpan:
     traffic: Mapping[str, float] = field(default_factory=dict)
     start: datetime
     end: datetime | None = None
+    action: str = ""
+    changed: bool = True
     reason: str = ""
     actor: str = ""
     orders: tuple[Mapping[str, Any], ...] = ()
+    order: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; `from` and `until` in UTC."""
@@ -48,9 +63,12 @@ class ReleaseSpan:
             "traffic": dict(self.traffic),
             "from": self.start.isoformat(),
             "until": self.end.isoformat() if self.end is not None else None,
+            "action": self.action,
+            "changed": self.changed,
             "reason": self.reason,
             "actor": self.actor,
             "orders": [dict(order) for order in self.orders],
+            "order": dict(self.order) if self.order is not None else None,
         }
 
 
@@ -102,28 +120,43 @@ def _span(lake: Lake, commit: Commit, path: str, before: ReleaseSpan | None) -> 
         told = _statement(lake, commit, path)
     actor = record.actor if record is not None else ""
     orders = tuple(told.get("orders", ()))
-    said = _word(told, orders, before)
+    is_other = before is None or (before.version, before.policy) != (told.get("version"), told.get("policy"))
+    order = _followed(told, orders, is_other=is_other)
+    said = order or told
+    changed = is_other and not (before and _goes_on(before, told))
+    action = order["order"] if order is not None else RELEASE if changed else RESTATE
+    if record is not None and record.action in BY_HAND:
+        action = record.action
+    is_told = output is not None and action != REVERT  # what stands again gave its reason when it was released
     return ReleaseSpan(
         commit=commit.id,
         version=told.get("version"),
         policy=told.get("policy"),
         traffic=told.get("traffic", {}),
         start=commit.created,
-        reason=said.get("reason", "") if output is not None else commit.message,
-        actor=(said.get("actor") or actor) if output is not None else actor,
+        action=action,
+        changed=changed,
+        reason=said.get("reason", "") if is_told else commit.message,
+        actor=(said.get("actor") or actor) if is_told else actor,
         orders=orders,
+        order=order,
     )
 
 
-def _word(
-    told: Mapping[str, Any], orders: Sequence[Mapping[str, Any]], before: ReleaseSpan | None
-) -> Mapping[str, Any]:
-    """Whose word a commit follows. What was heard and refused is nobody's; a hold that was heard with a roll-back did not roll back."""
+def _goes_on(before: ReleaseSpan, told: Mapping[str, Any]) -> bool:
+    """Whether the version stays, under a policy that has but learned."""
+    policies = before.policy, told.get("policy")
+    return None not in policies and before.version == told.get("version") and same_experiment(*policies)
+
+
+def _followed(
+    told: Mapping[str, Any], orders: Sequence[Mapping[str, Any]], *, is_other: bool
+) -> Mapping[str, Any] | None:
+    """The order whose word a commit follows. What was heard and refused is nobody's; a hold that was heard with a roll-back did not roll back."""
     followed = [order for order in orders if order["id"] not in told.get("refused", {})]
-    is_other = before is None or (before.version, before.policy) != (told.get("version"), told.get("policy"))
     if is_other:
-        return next((order for order in followed if order["id"] == told.get("order")), told)
-    return followed[-1] if followed else told
+        return next((order for order in followed if order["id"] == told.get("order")), None)
+    return followed[-1] if followed else None
 
 
 def _statement(lake: Lake, commit: Commit, path: str) -> dict[str, Any]:

@@ -131,6 +131,10 @@ class Scene:
         """Publishes a folder of the product as a build does."""
         self._folder(name, content, facts)
 
+    def table(self, name: str, rows: pl.DataFrame) -> None:
+        """Publishes a table of the product as a build does."""
+        self._publish(name, lambda tx, path: tx.write_table(path, rows), {})
+
     def _model(self, bundle: Path | None, version: str) -> str:
         facts = {VERSION_FACT: version, SIGNATURE_FACT: ""}
         if bundle is None:

@@ -1,15 +1,15 @@
 """`headwater decisions`: what was decided about a product's model, when, why, on which evidence; refusals too."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from headwater.cli._output import json_option, show_rows
 from headwater.lake import Commit, Lake
-from headwater.names import DECISION_FACT, INTRODUCED_FACT, RELEASED_FACT, STATEMENT_FACT
-from headwater.provenance import Provenance
+from headwater.names import DECISION_FACT, RELEASED_FACT, STATEMENT_FACT
 from headwater.refusals import Refusal, read_refusals, refused_build
+from headwater.release_history import ReleaseSpan, release_history
 
 
 @click.command()
@@ -17,9 +17,11 @@ from headwater.refusals import Refusal, read_refusals, refused_build
 @click.option("--limit", type=click.IntRange(1), help="Only the newest so many.")
 @json_option
 def decisions(name: str, limit: int | None, as_json: bool) -> None:
-    """Every decision to train again or not, to go on with a rollout or back, about tests of versions, and every release or refusal, oldest first.
+    """Every decision to train again or not, to go on with a rollout or back, about tests of versions, and every change of the release or refusal, oldest first.
 
-    Each names its lake commit: `headwater lake` shows what it read. Refused are versions whose gates failed, and orders that could not be
+    Each names its lake commit: `headwater lake` shows what it read. A change of the release is told as `headwater release history`
+    tells it: by the order that it follows, as `release` where another version or policy went live by itself, `restate` where what is
+    live stayed, `revert` where somebody undid a commit. Refused are versions whose gates failed, and orders that could not be
     followed: each with the rule that stood against it, and what was looked at.
     """
     from assets._products import product as find
@@ -38,13 +40,18 @@ def decisions(name: str, limit: int | None, as_json: bool) -> None:
 
 def recorded_decisions(lake: Lake, product: str, branch: str) -> list[dict[str, Any]]:
     """Every decision of a product, oldest first."""
-    found = [*_recorded(lake, product, branch), *_refused(lake, product, branch), *_ordered(lake, product, branch)]
+    found = [
+        *_recorded(lake, product, branch),
+        *_released(lake, product, branch),
+        *_refused(lake, product, branch),
+        *_ordered(lake, product, branch),
+    ]
     return sorted(found, key=lambda row: str(row["recorded"]))
 
 
 def _recorded(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
-    """Decisions that reached the branch."""
-    for kind in ("retraining", "rollout", "experiment", "release"):
+    """Decisions that reached the branch; those that came back by a revert say so."""
+    for kind in ("retraining", "rollout", "experiment"):
         path = f"{product}/{kind}"
         if not lake.at(branch).has(path):
             continue
@@ -53,11 +60,26 @@ def _recorded(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]
             output = record.output(path) if record is not None else None
             if record is None or output is None:
                 continue
-            facts = dict(output.facts)
-            decision = dict(facts.get(DECISION_FACT, {})) or _of_release(facts)
-            version = facts.get(RELEASED_FACT) or decision.get("candidate")
-            yield _row(commit, kind, version, decision, default="release", actor=record.actor, inputs=record.inputs)
-            yield from _unfollowed(commit, facts, record)
+            told = {"action": record.action, "reason": commit.message}
+            decision = {**told, **output.facts.get(DECISION_FACT, {})}
+            version = output.facts.get(RELEASED_FACT) or decision.get("candidate")
+            yield _row(commit, kind, version, decision, actor=record.actor, inputs=record.inputs)
+
+
+def _released(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
+    """What each commit of the release did, in the words of its history, and the orders that it could not follow."""
+    for span in release_history(lake, product, ref=branch):
+        commit = lake.resolve(span.commit)
+        inputs = commit.provenance.inputs if commit.provenance is not None else ()
+        decision = {
+            "action": span.action,
+            "reason": span.reason,
+            "policy": span.policy,
+            "order": dict(span.order) if span.order is not None else None,
+            "changed": span.changed,
+        }
+        yield _row(commit, "release", span.version, decision, actor=span.actor, inputs=inputs)
+        yield from _unfollowed(commit, span, f"{product}/release")
 
 
 def _ordered(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
@@ -78,27 +100,20 @@ def _ordered(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
             "evidence": {},
             "order": order,
         }
-        yield _row(commit, "retraining", None, decision, default="order", actor=order["actor"], inputs=())
+        yield _row(commit, "retraining", None, decision, actor=order["actor"], inputs=())
 
 
-def _unfollowed(commit: Commit, facts: Mapping[str, Any], record: Provenance) -> Iterator[dict[str, Any]]:
+def _unfollowed(commit: Commit, span: ReleaseSpan, path: str) -> Iterator[dict[str, Any]]:
     """Orders that were given, and could not be followed when the release heard them."""
-    said = facts.get(STATEMENT_FACT) or {}
-    orders = {order["id"]: order for order in said.get("orders", ())}
-    for id, why in said.get("refused", {}).items():
+    record = commit.provenance
+    output = record.output(path) if record is not None else None
+    if record is None or output is None:
+        return
+    orders = {order["id"]: order for order in span.orders}
+    for id, why in output.facts.get(STATEMENT_FACT, {}).get("refused", {}).items():
         order = orders[id]
         decision = {"action": "refuse", "reason": why, "rule": "order", "order": order, "evidence": {}}
-        version, actor = order["version"], order["actor"]
-        yield _row(commit, "release", version, decision, default="refuse", actor=actor, inputs=record.inputs)
-
-
-def _of_release(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What a release's commit tells: whether a version came in or somebody steered, and why."""
-    said = facts.get(STATEMENT_FACT)
-    if said is None:
-        return {}
-    action = "release" if facts.get(INTRODUCED_FACT) else "steer"
-    return {"action": action, "reason": said["reason"], "policy": said["policy"]}
+        yield _row(commit, "release", order["version"], decision, actor=order["actor"], inputs=record.inputs)
 
 
 def _refused(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
@@ -126,13 +141,13 @@ def _of_refusal(refusal: Refusal) -> dict[str, Any]:
 
 
 def _row(
-    commit: Any, kind: str, version: Any, decision: dict[str, Any], *, default: str, actor: str, inputs: Any
+    commit: Commit, kind: str, version: Any, decision: dict[str, Any], *, actor: str, inputs: Any
 ) -> dict[str, Any]:
     return {
         "kind": kind,
-        "action": decision.get("action", default),
+        "action": decision["action"],
         "version": version,
-        "reason": decision.get("reason", "Every gate held."),
+        "reason": decision["reason"],
         "decided": decision.get("now", commit.created.isoformat()),
         "recorded": commit.created.isoformat(),
         "actor": actor,

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
@@ -24,7 +25,7 @@ def show_json(value: Any) -> None:
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:
-    """Prints rows as a JSON list (all keys) or as a table (the named columns)."""
+    """Prints rows as a JSON list (all keys) or as a table (the named columns); what stands in brackets stands there."""
     if as_json:
         show_json(list(rows))
         return
@@ -35,7 +36,8 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_j
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*("" if row.get(column) is None else str(row.get(column)) for column in columns))
+        values = (row.get(column) for column in columns)
+        table.add_row(*(Text("" if value is None else str(value)) for value in values))  # words of people, no markup
     console().print(table)
 
 

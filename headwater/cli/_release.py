@@ -123,7 +123,9 @@ def history(product: str, at: str | None, as_json: bool) -> None:
     settings, lake = _opened()
     spans = release_history(lake, find(product).name, ref=settings.branch)
     if at is not None:
-        found = live_at(spans, instant(at, "--at"))
+        if (moment := instant(at, "--at")) > datetime.now(UTC):
+            raise click.UsageError(f"--at {at!r} is to come: what will be live then is not known.")
+        found = live_at(spans, moment)
         spans = () if found is None else (found,)
     rows = [span.to_json() for span in spans]
     shown = [{**row, "policy": _kind(row["policy"]), "commit": row["commit"][:12]} for row in rows]
@@ -141,19 +143,25 @@ def callers_(product: str, version: str | None, since: str | None, as_json: bool
     """Who calls which version, the last call first: answers that are in the lake, and refused calls of retired versions."""
     from assets._products import product as find
     from headwater.callers import callers
-    from headwater.registry import model_versions
+    from headwater.registry import ModelNotFoundError, model_versions
     from serving.retired_calls import RETIRED_FILE, read_retired_calls
 
     settings, lake = _opened()
     name = find(product).name
+    states = {one.version: one.state.value for one in model_versions(lake, name, ref=settings.branch)}
+    refused = read_retired_calls(settings.prediction_log / RETIRED_FILE, name)
     found = callers(
         lake.at(settings.branch),
         name,
-        read_retired_calls(settings.prediction_log / RETIRED_FILE, name),
-        {one.version: one.state.value for one in model_versions(lake, name, ref=settings.branch)},
+        refused,
+        states,
         version=version,
         since=None if since is None else instant(since, "--since"),
     )
+    if version is not None and version not in states and not found:
+        ever = callers(lake.at(settings.branch), name, refused, states, version=version)
+        if not ever:  # as evidence before a retirement, `Nobody called.` is of a version that is there
+            raise ModelNotFoundError(name=f"{name}@{version}", known=tuple(states))
     rows = [one.to_json() for one in found]
     shown = [{**row, "caller": row["caller"] or "(no key)"} for row in rows]
     show_rows(rows if as_json else shown, _CALLERS, as_json=as_json, empty="Nobody called.")

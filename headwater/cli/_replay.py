@@ -45,7 +45,10 @@ class NoReplayError(HeadwaterError):
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be played.")
 @click.option(
-    "--restart", is_flag=True, help="Forget how far an earlier replay came. What it landed and answered stays."
+    "--restart",
+    is_flag=True,
+    help="Forget how far an earlier replay came. What it landed and answered stays, and is landed over day by day, "
+    "as every landed file is that holds more than a day that is played.",
 )
 @json_option
 def replay(
@@ -72,7 +75,7 @@ def replay(
         raise click.BadParameter(f"{last} is before {first}.", param_hint="--to")
     source = _source(product)
     if dry_run:
-        _tell_plan(source, begin, end, as_json=as_json)
+        _tell_plan(product, source, begin, end, restart=restart, as_json=as_json)
         return
     from headwater.cli._replay_run import play
 
@@ -104,34 +107,52 @@ def _source(product: "Product") -> "ReplaySource":
     return product.replay(lake.at(settings.branch), packaged_rows(product))
 
 
-def _tell_plan(source: "ReplaySource", first: date, last: date, *, as_json: bool) -> None:
-    rows = [
-        {
-            "day": day.day.isoformat(),
-            "requests": len(day.requests),
-            "files": {f"{name}/{key}" if key else name: rows.height for (name, key), rows in day.files.items()},
-        }
-        for day in source.days(first, last)
-    ]
-    total = sum(int(row["requests"]) for row in rows)  # type: ignore[call-overload]
+def _tell_plan(
+    product: "Product", source: "ReplaySource", first: date, last: date, *, restart: bool, as_json: bool
+) -> None:
+    """What would be played. Exit code 1 when a day would be refused, for it replaces a landed file by a shorter one."""
+    from headwater.cli._replay_landed import CutLandedError, refuse_cuts, require_something
+    from headwater.replay import ReplayProgress, read_progress
+    from resources.settings import load_settings
+
+    require_something(product.name, source, first, last)
+    settings = load_settings()
+    held = None if restart else read_progress(settings.state / "replay" / product.name)
+    progress = held or ReplayProgress(
+        product=product.name, first=first, last=last, commit="", version="", lands_over=restart
+    )
+    rows: list[dict[str, Any]] = []
+    problem = ""
+    for day in source.days(first, last):
+        try:
+            if not problem and day.day.isoformat() not in progress.days:
+                refuse_cuts(product, settings.landing, day, progress)
+        except CutLandedError as error:
+            problem = str(error)
+        files = {f"{name}/{key}" if key else name: rows.height for (name, key), rows in day.files.items()}
+        rows.append({"day": day.day.isoformat(), "requests": len(day.requests), "files": files})
+    total = sum(int(row["requests"]) for row in rows)
     if as_json:
-        show_json({"days": rows, "requests": total})
-        return
-    for row in rows:
-        click.echo(f"{row['day']}  {row['requests']:>5} requests  files {row['files']}")
-    click.echo(f"{len(rows)} days, {total} requests. Nothing was played.")
+        show_json({"days": rows, "requests": total, "problem": problem})
+    else:
+        for row in rows:
+            click.echo(f"{row['day']}  {row['requests']:>5} requests  files {row['files']}")
+        click.echo(f"{len(rows)} days, {total} requests. Nothing was played.")
+    if problem:
+        click.echo(f"headwater: {problem}", err=True)
+        raise click.exceptions.Exit(1)
 
 
 def _day(text: str, *, is_last: bool) -> date:
     try:
-        if len(text) == _MONTH:
-            year, month = int(text[:4]), int(text[5:])
-            return date(year, month, calendar.monthrange(year, month)[1] if is_last else 1)
-        return date.fromisoformat(text)
+        if len(text) != _MONTH:
+            return date.fromisoformat(text)
+        month = date.fromisoformat(f"{text}-01")
     except ValueError as error:
         raise click.BadParameter(
             f"{text!r} is neither a day such as 2013-07-01 nor a month such as 2013-07."
         ) from error
+    return month.replace(day=calendar.monthrange(month.year, month.month)[1]) if is_last else month
 
 
 def _pace(speed: float | None) -> Iterator[None]:

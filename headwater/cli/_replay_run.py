@@ -15,6 +15,7 @@ from rich.console import Console
 
 from headwater.cli._guarded import heeding_signals
 from headwater.cli._replay import summary_line
+from headwater.cli._replay_landed import landed_files, next_day, refuse_cuts, require_something
 from headwater.cli._replay_service import Service, service_of
 from headwater.lake import Lake
 from headwater.replay import (
@@ -54,7 +55,8 @@ def play(
     """Plays the days that were not played yet, and writes the story.
 
     Raises:
-        ReplayError: Nothing is released, another time is half played, or the service ended.
+        ReplayError: Nothing is released, another time is half played, nothing is known of that time, it would replace landed
+            files by shorter ones, or the service ended.
     """
     from headwater.cli._replay_sensors import daemon_of, wait_until_built
     from headwater.cli._replay_story import catch_up, tell
@@ -65,8 +67,12 @@ def play(
 
     settings = load_settings()
     lake, folder = open_lake(settings, create=False), settings.state / "replay" / product.name
+    require_something(product.name, source, first, last)
     progress = _begun(product, lake, settings, folder, first, last, restart=restart)
-    told = (lambda line: None) if quiet else (lambda line: out.print(line, soft_wrap=True))
+    if (begin := next_day(progress)) <= last:
+        for day in source.days(begin, begin):
+            refuse_cuts(product, settings.landing, day, progress)
+    told = (lambda line: None) if quiet else (lambda line: out.print(line, soft_wrap=True, markup=False))
     told(f"{product.name}  {first} to {last}; {len(progress.days)} days were played before.")
     with ExitStack() as stack:
         for context in (heeding_signals(), only_one_build(settings.state), kept_dbt()):
@@ -77,6 +83,7 @@ def play(
             for day in source.days(first, last):
                 if day.day.isoformat() in progress.days:
                     continue
+                refuse_cuts(product, settings.landing, day, progress)
                 if not progress.days:
                     _begin_streams(product, lake, settings, source, day.begin)
                 next(pace)
@@ -110,12 +117,17 @@ def _begun(
             raise ReplayError(
                 f"A replay from {held.first} to {held.last} stands in {folder}. Go on with --from {held.first}, or begin anew with --restart."
             )
-        return replace(held, last=last)
+        return replace(held, last=max(last, *map(date.fromisoformat, held.days)) if held.days else last)
     live = live_version(lake, product.name, ref=settings.branch)
     if live is None:
         raise ReplayError(f"Nothing of {product.name!r} is released. Build it first: `headwater build {product.name}`.")
     return ReplayProgress(
-        product=product.name, first=first, last=last, commit=lake.resolve(settings.branch).id, version=live
+        product=product.name,
+        first=first,
+        last=last,
+        commit=lake.resolve(settings.branch).id,
+        version=live,
+        lands_over=restart,
     )
 
 
@@ -171,7 +183,7 @@ def _play_day(
     ):  # all of a day's events first: each row answers from when it is known, as a live service has it by then
         _stream(product, lake, settings, source, day.begin, day.end)
     seconds = service.ask(day)
-    _land(product, settings, day)
+    landed = _land(product, settings, day)
     errors = build()
     service.follow(lake.resolve(settings.branch).id)
     return {
@@ -180,18 +192,21 @@ def _play_day(
         "p50_ms": 1_000 * statistics.median(seconds) if seconds else 0.0,
         "p99_ms": 1_000 * statistics.quantiles(seconds, n=100)[98] if len(seconds) > 1 else 0.0,
         "refused": list(errors),
+        "landed": landed,
         "seconds": time.perf_counter() - begun,
         "ended": datetime.now(UTC).isoformat(),
         **_state(product, lake, settings),
     }
 
 
-def _land(product: "Product", settings: "Settings", day: ReplayDay) -> None:
+def _land(product: "Product", settings: "Settings", day: ReplayDay) -> list[str]:
+    """Lands a day's files; which."""
     from resources.packaged import land_bytes
 
-    sources = {source.name: source for source in product.sources}
-    for (name, partition), rows in day.files.items():
-        land_bytes(rows.write_csv().encode(), settings.landing / product.name / sources[name].file_name(partition))
+    files = landed_files(product, day)
+    for file, content in files.items():
+        land_bytes(content, settings.landing / file)
+    return sorted(files)
 
 
 def _build(product: "Product", settings: "Settings", *, is_whole: bool) -> Sequence[str]:

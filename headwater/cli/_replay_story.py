@@ -1,7 +1,7 @@
 """Puts the story of a replay together from the lake: every number in it is computed from what was recorded."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +37,7 @@ def tell(
     decisions = [
         row
         for row in recorded_decisions(lake, progress.product, settings.branch)
-        if row["recorded"] > _created(lake, progress)
+        if _created(lake, progress) < row["recorded"] <= _ended(progress)
     ]
     costs = product.performance.costs if product.performance else None
     (rows, weekly), spent = _rows(product, lake, settings, progress, folder, told), _costs(lake, progress, settings)
@@ -69,7 +69,11 @@ def _worth_telling(decisions: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[s
     before = None
     for row in decisions:
         is_retraining = row["kind"] == "retraining"
-        if row["action"] not in ("hold", "wait") or (is_retraining and row.get("rule") not in (None, _NOTHING, before)):
+        if (
+            row["kind"] == "release"
+            or row["action"] not in ("hold", "wait")
+            or (is_retraining and row.get("rule") not in (None, _NOTHING, before))
+        ):
             yield row
         before = row.get("rule") if is_retraining else before
 
@@ -78,8 +82,13 @@ def _created(lake: Lake, progress: ReplayProgress) -> str:
     return lake.resolve(progress.commit).created.isoformat()
 
 
+def _ended(progress: ReplayProgress) -> str:
+    """When the last day that was played ended: what came behind it is no part of the story. Without one, what sorts behind all."""
+    return max((facts.get("ended", "") for facts in progress.days.values()), default="") or "~"
+
+
 def _day_of(recorded: str, progress: ReplayProgress) -> str:
-    """The day that was played when something was recorded; empty for what came behind the last one."""
+    """The day that was played when something was recorded."""
     return next((day for day, facts in sorted(progress.days.items()) if recorded <= facts.get("ended", "")), "")
 
 
@@ -141,7 +150,9 @@ def _outcomes(product: "Product", lake: Lake, settings: "Settings", progress: Re
     if not snapshot.has(paths.outcomes):
         return None
     begun = datetime.fromisoformat(f"{progress.first}T00:00:00+00:00") - timedelta(days=1)
-    known = pl.col("judged") & (pl.col("truth") == "known") & (pl.col("at") >= begun)
+    played = date.fromisoformat(max(progress.days)) if progress.days else progress.last
+    until = datetime(played.year, played.month, played.day, tzinfo=UTC) + timedelta(days=2)
+    known = pl.col("judged") & (pl.col("truth") == "known") & pl.col("at").is_between(begun, until, closed="left")
     outcomes = snapshot.table(paths.outcomes).filter(known).collect()
     if outcomes.is_empty():
         return None
@@ -225,11 +236,13 @@ def _bundle(lake: Lake, settings: "Settings", product: str, version: str) -> "Bu
 
 
 def _costs(lake: Lake, progress: ReplayProgress, settings: "Settings") -> Mapping[str, Mapping[str, float]]:
-    """What each asset's builds took since the replay began, as their commits say."""
+    """What each asset's builds took from the replay's begin to its end, as their commits say."""
     found: dict[str, dict[str, float]] = {}
     for commit in lake.log(settings.branch):
         if commit.id == progress.commit:
             break
+        if commit.created.isoformat() > _ended(progress):
+            continue
         record = commit.provenance
         if record is None or not record.outputs:
             continue

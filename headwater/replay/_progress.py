@@ -27,7 +27,8 @@ class ReplayProgress:
         last: Last day.
         commit: The lake's commit before the first day.
         version: The version that was live then: the one that the story never retrains.
-        days: Day to facts of it: requests asked, seconds taken, what was live.
+        days: Day to facts of it: requests asked, seconds taken, what was live, when it ended.
+        lands_over: Whether its days may replace landed files that hold more than they do.
     """
 
     product: str
@@ -36,6 +37,7 @@ class ReplayProgress:
     commit: str
     version: str
     days: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    lands_over: bool = False
 
 
 def write_progress(progress: ReplayProgress, folder: Path) -> None:

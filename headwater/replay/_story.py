@@ -45,7 +45,8 @@ class Story:
     Attributes:
         title: Product and time.
         weeks: Windows in order.
-        decisions: Each decision: when, the day on which it was played, kind, action, version, reason.
+        decisions: Each decision: when, the day on which it was played, kind, action, version, reason; of releases whether they
+            `changed` what answers.
         costs: Asset to builds, CPU seconds, wall seconds and bytes.
         facts: What the replay itself took: answers, failures, seconds.
         unit: Unit of the business cost.
@@ -154,7 +155,7 @@ def _plot(story: Story) -> str:
         for decision in story.decisions:
             if decision["action"] == "retrain":
                 axes.axvline(datetime.fromisoformat(decision["decided"]), color="#c2672b", linewidth=0.8, linestyle=":")
-            if decision["kind"] == "release" and decision.get("day"):
+            if decision["kind"] == "release" and decision.get("changed") and decision.get("day"):
                 axes.axvline(datetime.fromisoformat(decision["day"]), color="#1f5f8b", linewidth=0.8, linestyle="--")
         axes.set_ylabel("AUC of the week")
         if story.weeks:

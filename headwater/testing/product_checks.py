@@ -14,12 +14,14 @@ def check_product(product: Product, assets: Sequence[Asset] | None = None) -> tu
 
     Args:
         product: The declaration.
-        assets: All its assets, derived ones among them; None judges the declared ones alone.
+        assets: All its assets, derived ones among them, so that a declaration may name these; judged is what the product
+            declares itself, and dbt's models. None knows of the declared ones alone.
     """
     known = assets if assets is not None else product.assets
+    own = {asset.path for asset in product.assets} | set(product.dbt.models.values() if product.dbt else ())
     found = [
         *_ownership(product),
-        *(problem for asset in known for problem in _asset(asset)),
+        *(problem for asset in known if asset.path in own for problem in _asset(asset)),
         *_references(product, known),
         *_model(product),
         *(problem for asset in product.assets for problem in _purity(asset)),

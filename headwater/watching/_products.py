@@ -170,7 +170,7 @@ def _retraining(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[
 
 def _online(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:
     for view in _json(now, path, "online.json")["views"]:
-        if view.get("newest") is not None:
+        if view.get("newest"):  # rows that always held, such as a register's, stand at 1970 and have no age
             labels = {"product": product, "view": view["name"]}
             yield Sample(name="online_view_newest_timestamp_seconds", value=view["newest"] / 1e6, labels=labels)
 

@@ -15,7 +15,7 @@ from headwater.cli import cli
 from headwater.decisions import OrderKind
 from headwater.errors import HeadwaterError
 from headwater.lake import Retention
-from headwater.registry import model_version
+from headwater.registry import ModelNotFoundError, model_version
 from serving.retired_calls import RETIRED_FILE, RetiredCalls
 from tests.release_scene import GATE, PRODUCT, Scene
 
@@ -100,8 +100,10 @@ def test_history_tells_each_change_and_what_was_live_then(scene: Scene) -> None:
     assert said("release", "history", PRODUCT, "--at", before.isoformat()) == []
     assert "Nothing was live then." in call("release", "history", PRODUCT, "--at", "2013-07-01T12:00:00Z").stdout
     assert call("release", "history", PRODUCT, "--at", "yesterday").exit_code == 2
-    naive = (datetime.now(UTC) + timedelta(days=1)).replace(tzinfo=None).isoformat()
+    naive = datetime.now(UTC).replace(tzinfo=None).isoformat()
     assert said("release", "history", PRODUCT, "--at", naive) == [rows[3]]
+    later = call("release", "history", PRODUCT, "--at", "2099-01-01")
+    assert (later.exit_code, "is to come" in later.output) == (2, True), "it said what would be live in 2099"
 
 
 def test_history_of_a_reverted_release_says_what_stood_again(scene: Scene) -> None:
@@ -128,6 +130,54 @@ def changed(scene: Scene, since: str) -> list[str]:
     return [change.path for change in scene.lake.diff(since, "main").changes]
 
 
+def test_decisions_tell_each_change_of_the_release_as_its_history_does(scene: Scene) -> None:
+    """A hold was told as a release with the reason of the first one, and a revert as `Every gate held.`"""
+    scene.lake.revert(scene.lake.last_write("main", f"{PRODUCT}/release").id, actor="user:bob")
+    scene.version("1.2.0")
+    for kind, version in (
+        (OrderKind.ROLLBACK, None), (OrderKind.HOLD, None), (OrderKind.RESUME, None), (OrderKind.DEPRECATE, "1.1.0"),
+        (OrderKind.PROMOTE, "1.2.0"), (OrderKind.HOLD, None),
+    ):  # fmt: skip
+        scene.give(kind, version, reason=f"{kind} it")
+        scene.build()
+    scene.lake.revert(scene.lake.last_write("main", f"{PRODUCT}/release").id, message="Too early", actor="user:bob")
+    rows, spans = decisions(), said("release", "history", PRODUCT)
+    told = ("commit", "action", "changed", "version", "policy", "reason", "actor", "order")
+    assert [{name: row[name] for name in told} for row in rows] == [{name: one[name] for name in told} for one in spans]
+    assert {row["kind"] for row in rows} == {"release"}
+    assert [(row["action"], row["version"], row["changed"], row["actor"]) for row in rows] == [
+        ("release", "1.0.0", True, "automation"),
+        ("release", "1.1.0", True, "automation"),
+        ("revert", "1.0.0", True, "user:bob"),
+        ("release", "1.2.0", True, "automation"),
+        ("rollback", "1.0.0", True, "user:ada"),
+        ("hold", "1.0.0", False, "user:ada"),
+        ("resume", "1.0.0", False, "user:ada"),
+        ("deprecate", "1.0.0", False, "user:ada"),
+        ("promote", "1.2.0", True, "user:ada"),
+        ("hold", "1.2.0", False, "user:ada"),
+        ("revert", "1.2.0", False, "user:bob"),
+    ]
+    assert rows[2]["reason"].startswith("Revert ")
+    assert [row["reason"] for row in rows[4:]] == [
+        *("rollback it", "hold it", "resume it", "deprecate it", "promote it", "hold it"), "Too early",
+    ]  # fmt: skip
+    assert [row["order"]["order"] for row in rows if row["order"]] == [row["action"] for row in rows[4:-1]]
+
+
+def test_a_reason_with_brackets_is_shown_as_it_was_written(scene: Scene) -> None:
+    """`[/tmp/x]` broke every later table of that release, and `[incident]` was left out: they were read as markup."""
+    order("hold")
+    for reason in ("see [incident] 42", "fixed in [/tmp/x]"):
+        done = call("release", "resume" if "x" in reason else "hold", PRODUCT, "--reason", reason)
+        assert done.exit_code == 0, (done.output, done.exception)
+    for words in (("release", "history", PRODUCT), ("decisions", "--product", PRODUCT)):
+        done = call(*words)
+        assert done.exit_code == 0, (done.output, done.exception)
+        assert "see [incident] 42" in done.stdout
+        assert "fixed in [/tmp/x]" in done.stdout
+
+
 def test_a_refused_order_stays_on_record_with_who_gave_it_and_what_stood_against_it(scene: Scene) -> None:
     """An order that could not be followed left no trace: nobody could see afterwards who had tried to promote what."""
     scene.version("1.2.0", auc=0.61)
@@ -135,7 +185,7 @@ def test_a_refused_order_stays_on_record_with_who_gave_it_and_what_stood_against
     refusal("rollback", "--to", "9.9.9", "--reason", "x")
     order("rollback")
     refusal("rollback", "--reason", "again")
-    rows = [row for row in decisions() if row.get("order")]
+    rows = [row for row in decisions() if row["action"] == "refuse" and row["order"]]
     assert [(row["action"], row["rule"]) for row in rows] == [
         ("refuse", "gates"), ("refuse", "published"), ("refuse", "version"),
     ]  # fmt: skip
@@ -280,6 +330,9 @@ def test_who_still_calls_a_version_is_known_whether_it_answers_or_not(scene: Sce
     assert (row["caller"], row["answered"]) == ("", 1)
     assert "(no key)" in call("release", "callers", PRODUCT).stdout
     assert call("release", "callers", PRODUCT, "--since", "soon").exit_code == 2
+    assert said("release", "callers", PRODUCT, "--version", "1.1.0", "--since", "2026-05-03T00:00:00") == []
+    unknown = call("release", "callers", PRODUCT, "--version", "9")
+    assert isinstance(unknown.exception, ModelNotFoundError), "`Nobody called.` of what nobody published is no evidence"
 
 
 def test_a_retired_version_is_kept_by_every_retention(scene: Scene) -> None:

@@ -1,13 +1,52 @@
 """`headwater replay` before anything is played: what it refuses, and what it would do."""
 
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import click
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from headwater.cli._replay import replay
+from assets.flights.product import PRODUCT
+from headwater.cli._replay import _day, _tell_plan, replay
+from headwater.cli._replay_landed import CutLandedError, NothingToPlayError, next_day, refuse_cuts, require_something
 from headwater.cli._replay_run import ReplayError, _begun
 from headwater.errors import HeadwaterError
+from headwater.replay import ReplayDay, ReplayEvent, ReplayProgress, ReplayRequest, write_progress
+
+JULY = date(2013, 7, 1)
+
+
+class Past:
+    """Ten days from the first of July 2013 on: a request a day, and the month's file with a row more each day."""
+
+    def days(self, first: date, last: date) -> Iterator[ReplayDay]:
+        for offset in range((last - first).days + 1):
+            day = first + timedelta(days=offset)
+            begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
+            number = (day - JULY).days + 1
+            is_known = 1 <= number <= 10
+            request = ReplayRequest(id=str(day), at=begin, entity={})
+            yield ReplayDay(
+                day=day,
+                begin=begin,
+                end=begin + timedelta(days=1),
+                requests=(request,) if is_known else (),
+                files={("flights", "2013-07"): pl.DataFrame({"flight": ["1"] * number})} if is_known else {},
+            )
+
+    def events(self, start: datetime, end: datetime) -> Mapping[str, Sequence[ReplayEvent]]:
+        return {}
+
+
+def landed(landing: Path, rows: int) -> Path:
+    file = landing / "flights" / "flights" / "2013-07.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("flight\n" + "1\n" * rows)
+    return file
 
 
 def run(monkeypatch: pytest.MonkeyPatch, state: Path, *words: str) -> tuple[int, str]:
@@ -17,7 +56,13 @@ def run(monkeypatch: pytest.MonkeyPatch, state: Path, *words: str) -> tuple[int,
     return done.exit_code, said
 
 
-@pytest.mark.parametrize("words", [("--from", "July", "--to", "2013-08"), ("--from", "2013-07", "--to", "2013-13-01")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--from", "July", "--to", "2013-08"), ("--from", "2013-07", "--to", "2013-13-01"),
+        ("--from", "+013-07", "--to", "2013-07"), ("--from", "2013-07", "--to", "2013 -7"),
+    ],
+)  # fmt: skip
 def test_a_time_that_is_none_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
@@ -39,13 +84,79 @@ def test_without_a_lake_it_says_to_build_one(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_another_begin_than_the_one_half_played_is_refused(tmp_path: Path) -> None:
-    from datetime import date
-
-    from headwater.replay import ReplayProgress, write_progress
-
     half = ReplayProgress(product="flights", first=date(2013, 7, 1), last=date(2013, 7, 9), commit="c", version="1.0.0")
     write_progress(half, tmp_path)
     with pytest.raises(ReplayError, match="--from 2013-07-01, or begin anew with --restart"):
         _begun(None, None, None, tmp_path, date(2013, 8, 1), date(2013, 8, 9), restart=False)  # type: ignore[arg-type]
     longer = _begun(None, None, None, tmp_path, date(2013, 7, 1), date(2013, 7, 31), restart=False)  # type: ignore[arg-type]
     assert longer.last == date(2013, 7, 31)
+
+
+def test_a_shorter_replay_of_days_that_were_played_further_is_told_to_its_last_day(tmp_path: Path) -> None:
+    """15 days were played, then `--to` the third: the story of 15 days was titled as one of three."""
+    days: dict[str, dict[str, str]] = {f"2013-07-{day:02}": {} for day in range(1, 16)}
+    half = ReplayProgress(product="flights", first=JULY, last=date(2013, 7, 31), commit="c", version="1.0.0", days=days)
+    write_progress(half, tmp_path)
+    for last, told in ((3, 15), (15, 15), (20, 20)):
+        found = _begun(None, None, None, tmp_path, JULY, date(2013, 7, last), restart=False)  # type: ignore[arg-type]
+        assert found.last == date(2013, 7, told)
+
+
+def test_a_month_is_its_first_and_its_last_day() -> None:
+    assert (_day("2013-02", is_last=False), _day("2013-02", is_last=True)) == (date(2013, 2, 1), date(2013, 2, 28))
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        (date(2012, 1, 1), date(2012, 2, 29)), (date(13, 7, 1), date(2013, 7, 5)), (date(9999, 12, 1), date.max),
+        (JULY, date(2013, 12, 31)), (JULY, date.max),
+    ],
+)  # fmt: skip
+def test_a_time_of_which_nothing_is_known_is_not_played(first: date, last: date) -> None:
+    """A year in which nothing flew was 60 days of nothing; the year 13 was counted for minutes, the year 9999 an error of the product's file."""
+    with pytest.raises(NothingToPlayError, match="neither a request nor a file from"):
+        require_something("flights", Past(), first, last)
+
+
+def test_quiet_days_at_the_ends_are_played() -> None:
+    require_something("flights", Past(), JULY - timedelta(days=20), JULY + timedelta(days=30))
+
+
+def test_what_has_landed_is_not_replaced_by_the_part_of_it_that_a_day_knows(tmp_path: Path) -> None:
+    """March stood with 28,834 flights; after one played day it had 883, and nobody had said a word."""
+    file = landed(tmp_path, 31)
+    fresh = ReplayProgress(product="flights", first=JULY, last=date(2013, 7, 10), commit="c", version="1.0.0")
+    (day,) = Past().days(JULY, JULY)
+    with pytest.raises(CutLandedError, match=r"flights/flights/2013-07.csv \(32 lines\) by 2 lines"):
+        refuse_cuts(PRODUCT, tmp_path, day, fresh)
+    restarted = ReplayProgress(**{**vars(fresh), "lands_over": True})
+    refuse_cuts(PRODUCT, tmp_path, day, restarted)
+    file.unlink()
+    refuse_cuts(PRODUCT, tmp_path, day, fresh)
+
+
+def test_a_replay_goes_on_over_the_files_that_it_landed_itself(tmp_path: Path) -> None:
+    landed(tmp_path, 9)
+    days = {"2013-07-01": {"landed": ["flights/flights/2013-07.csv"]}}
+    half = ReplayProgress(product="flights", first=JULY, last=date(2013, 7, 9), commit="c", version="1.0.0", days=days)
+    assert next_day(half) == date(2013, 7, 2)
+    (day,) = Past().days(next_day(half), next_day(half))
+    refuse_cuts(PRODUCT, tmp_path, day, half)
+
+
+def test_the_plan_says_which_day_would_be_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path))
+    landed(tmp_path / "landing", 3)
+    with pytest.raises(click.exceptions.Exit) as ended:
+        _tell_plan(PRODUCT, Past(), JULY, date(2013, 7, 4), restart=False, as_json=True)
+    said = capsys.readouterr()
+    assert ended.value.exit_code == 1
+    plan = json.loads(said.out)
+    assert (plan["requests"], len(plan["days"])) == (4, 4)
+    assert "2013-07-01 would replace flights/flights/2013-07.csv" in plan["problem"]
+    assert plan["problem"] in said.err
+    _tell_plan(PRODUCT, Past(), JULY, date(2013, 7, 4), restart=True, as_json=False)
+    assert "4 days, 4 requests. Nothing was played." in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Builds as spans, and the watch's own conduct."""
 
+import json
 import os
 import signal
 import socket
@@ -95,6 +96,19 @@ def test_a_release_that_somebody_published_wrongly_costs_the_watch_its_numbers_a
     shown = exposition(watch.samples()).decode()
     assert 'headwater_watch_failed{part="lake"} 1.0' in shown
     assert 'headwater_watch_failed{part="disk"} 0.0' in shown
+
+
+def test_a_view_whose_rows_always_held_has_no_newest_time(tmp_path: Path) -> None:
+    """Flights' register of planes stands at 1970: a panel of ages showed 56 years."""
+    source = tmp_path / "content"
+    source.mkdir()
+    views = [{"name": "register", "newest": 0}, {"name": "history", "newest": 1_372_680_000_000_000}, {"name": "none", "newest": None}]  # fmt: skip
+    (source / "online.json").write_text(json.dumps({"views": views}))
+    made = Released(tmp_path / "state")
+    path = f"{PRODUCT}/online_features"
+    made.publish(path, lambda tx: tx.write_folder(path, source).data_version, {})
+    found = [one for one in ProductReader(made.lake, [PRODUCT], branch="main").read() if one.name.startswith("online_")]
+    assert [(one.labels["view"], one.value) for one in found] == [("history", 1_372_680_000)]
 
 
 def test_a_number_that_no_catalogue_has_cannot_be_made() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headwater.cli._replay_story import _worth_telling
+from headwater.cli._replay_story import _costs, _outcomes, _worth_telling
 from headwater.replay import (
     ReplayError,
     ReplayProgress,
@@ -22,6 +22,8 @@ from headwater.replay import (
     write_progress,
     write_story,
 )
+from resources.settings import load_settings
+from tests.release_scene import Scene
 
 START = datetime(2013, 7, 1, tzinfo=UTC)
 PROGRESS = ReplayProgress(
@@ -155,3 +157,30 @@ def test_a_training_that_was_held_back_is_told_once_for_days_alike() -> None:
         row("retraining", "hold", None),
     ]
     assert list(_worth_telling(days)) == [trained, held, cooled, refused, held]
+
+
+def test_a_hold_of_the_release_is_told() -> None:
+    ordered = {"kind": "release", "action": "hold"}
+    assert list(_worth_telling([ordered])) == [ordered]
+
+
+def test_a_story_ends_with_its_last_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others built and asked after a replay was counted in, the next time that its story was told."""
+    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path))
+    monkeypatch.setenv("HEADWATER_BRANCH", "main")
+    monkeypatch.delenv("HEADWATER_LAKE", raising=False)
+    scene, settings = Scene(tmp_path), load_settings()
+    begun = scene.lake.resolve("main")
+    scene.version("1.0.0")
+    ended = scene.lake.resolve("main").created
+    at = [START + timedelta(hours=hours) for hours in (-30, 5, 30, 80)]
+    rows = pl.DataFrame({"at": at, "judged": [True] * 4, "truth": ["known"] * 4})
+    scene.table("outcomes", rows)
+    days = {"2013-07-01": {"ended": ended.isoformat()}}
+    progress = replace(PROGRESS, product="flights", commit=begun.id, days=days)
+    scene.version("1.1.0")
+    assert _costs(scene.lake, progress, settings)["flights/model"]["builds"] == 1
+    assert "flights/outcomes" not in _costs(scene.lake, progress, settings)
+    told = _outcomes(scene.product, scene.lake, settings, progress)
+    assert told is not None
+    assert told["at"].to_list() == at[1:3]

@@ -170,7 +170,11 @@ def test_the_checks_can_be_run_by_hand(daemon: Daemon) -> None:
         ([Tick(at=NOW - timedelta(seconds=20))], False, None, Pulse.ALIVE),
         ([Tick(at=NOW - timedelta(seconds=21))], False, None, Pulse.DEAD),
         ([Tick(at=NOW - timedelta(seconds=21))], False, timedelta(seconds=3), Pulse.ALIVE),  # who watches just began
-        ([Tick(at=NOW + timedelta(hours=1))], False, None, Pulse.ALIVE),  # a clock that went back
+        ([Tick(at=NOW + timedelta(seconds=20))], False, None, Pulse.ALIVE),  # a clock that was set a little
+        ([Tick(at=NOW + timedelta(hours=1))], False, None, Pulse.DEAD),  # a clock that went back
+        ([Tick(at=NOW + timedelta(hours=1))], False, timedelta(seconds=3), Pulse.ALIVE),  # who watches just began
+        ([Tick(at=NOW), Tick(at=NOW + timedelta(hours=1), failed=True)], False, None, Pulse.ALIVE),  # it ticked since
+        ([Tick(at=NOW + timedelta(hours=1), failed=True), Tick(at=NOW)], False, None, Pulse.ALIVE),
         ([Tick(at=NOW), Tick(at=NOW)], True, None, Pulse.STOPPED),
         ([], True, None, Pulse.STOPPED),
         ([Tick(at=NOW, failed=True)], False, None, Pulse.FAILING),
@@ -186,6 +190,13 @@ def test_a_pulse_follows_from_the_newest_ticks(
 ) -> None:
     begun = None if since is None else NOW - since
     assert judge_heartbeat(SENSOR, ticks, is_stopped=stopped, now=NOW, since=begun).pulse is pulse
+
+
+def test_a_sensor_that_has_not_ticked_since_the_clock_went_back_says_so() -> None:
+    """It was alive, and had `ticked 0 s ago`, until the clock had caught up."""
+    beat = judge_heartbeat(SENSOR, [Tick(at=NOW + timedelta(hours=2))], is_stopped=False, now=NOW)
+    assert beat.pulse is Pulse.DEAD
+    assert beat.reason.startswith("Its newest tick is dated 7200 s from now: the clock went back")
 
 
 def test_a_sensor_without_an_interval_cannot_be_watched() -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
+from assets._declared import declared
 from assets.flights._paths import (
     AIRLINES,
     AIRPORTS,
@@ -78,7 +79,9 @@ def test_a_label_known_before_its_prediction_breaks_the_contract() -> None:
 
 
 def test_the_product_obeys_the_rules_and_its_views_have_names_of_their_own() -> None:
+    """The command knew the derived assets too, and told flights to give its order of a training a check: nobody could."""
     assert check_product(PRODUCT) == ()
+    assert check_product(PRODUCT, declared(PRODUCT)) == (), "as `headwater product check` asks"
     outputs = [name for view in VIEWS for name in view.outputs.values()]
     assert len(set(outputs)) == len(outputs)
     assert PRODUCT.model is not None
