@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from headwater.cli._guarded import heeding_signals
 from headwater.cli._output import console, json_option, show_rows
@@ -123,13 +124,13 @@ def _build_product(product: "Product", out: Console, *, land: bool) -> bool:
     from resources.settings import load_settings
 
     settings, started = load_settings(), time.perf_counter()
-    out.print(f"[bold]{product.name}[/bold]  {product.question}")
+    out.print(f"[bold]{product.name}[/bold]  {escape(product.question)}")
     if land:
         land_packaged(product, settings.landing, told=lambda name: out.print(f"  landed     {name}"))
     progress = _Progress(out)
     errors = _until_fresh(product, progress)
     for error in errors:
-        out.print(f"  [red]{error}[/red]", soft_wrap=True)
+        out.print(f"  {error}", style="red", soft_wrap=True, markup=False)
     seconds = time.perf_counter() - started
     out.print(f"  {progress.summary()} in {seconds:.1f} s")
     show_summary(product, settings, out)

@@ -41,7 +41,10 @@ def lake() -> None:
 @json_option
 def log(ref: str | None, path: str | None, limit: int | None, as_json: bool) -> None:
     """History of REF, newest first."""
-    rows = [_commit_row(commit) for commit in _lake().log(ref or _branch(), path=path, limit=limit)]
+    found, at = _lake(), ref or _branch()
+    rows = [_commit_row(commit) for commit in found.log(at, path=path, limit=limit)]
+    if not rows and path is not None:
+        found.at(at).entry(path)  # refuses a path that nobody ever wrote
     show_rows(rows, ("short", "created", "message", "actor"), as_json=as_json, empty="No commits.")
 
 

@@ -30,6 +30,7 @@ def test_log_and_show_tell_one_story(built: Workshop) -> None:
     assert rows[-1]["message"] == "Begin the lake"
     assert built.run("lake", "log", "-n", "1").stdout.count("\n") == 2
     assert [row["paths"] for row in built.json("lake", "log", "--path", RELEASE)] == [[RELEASE]]
+    assert "nope" in said(built, "lake", "log", "--path", "nope"), "a path that nobody wrote is no path without commits"
 
 
 def test_diff_takes_two_refs_or_a_range(built: Workshop) -> None:
