@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -53,6 +53,7 @@ class Sample:
             "with_a_value": found.found,
             "different": found.different,
             "not_logged": list(found.absent),
+            "not_whole": found.not_whole,
             "examples": list(found.examples),
         }
 
@@ -67,6 +68,7 @@ class Compared:
         different: Of them other ones.
         absent: Features, or fields needed to know them, that no sampled prediction holds: redacted, or read by no version.
         examples: Some differences.
+        not_whole: Predictions left out, because their request as logged lacks a field that others have: it was redacted for a while.
     """
 
     compared: int = 0
@@ -74,6 +76,7 @@ class Compared:
     different: int = 0
     absent: tuple[str, ...] = ()
     examples: tuple[Mapping[str, Any], ...] = ()
+    not_whole: int = 0
 
 
 def sample_of(answers: pl.LazyFrame, until: datetime | None, window: timedelta) -> Sample:
@@ -114,16 +117,17 @@ def _held(answers: pl.LazyFrame) -> pl.LazyFrame:
 def compare_view(sample: Sample, table: FeatureTable) -> Compared:
     """The features of one view as they were served, and as the join has them, defaults filled in."""
     view, schema = table.view, table.rows.lazy().collect_schema()
-    requests = _parsed(sample.rows["request"])
-    if absent := _absent(view.keys, requests):
+    if absent := _absent(view.keys, _parsed(sample.rows["request"])):
         return Compared(absent=absent)
+    rows, requests = _whole(sample.rows, view.keys)
     entities = [
         typed_column(key, [request.get(key) for request in requests], schema[column])
         for key, column in zip(view.keys, view.entity, strict=True)
     ]
-    asked = pl.DataFrame([_times(sample.rows["at"], _AT, schema[view.event_time]), *entities])
+    asked = pl.DataFrame([_times(rows["at"], _AT, schema[view.event_time]), *entities])
     joined = point_in_time_join(asked, [table], time=_AT).collect()
-    return _against(sample, fill_defaults(joined, [view]), view.outputs.values(), known=joined)
+    found = _against(rows, fill_defaults(joined, [view]), view.outputs.values(), known=joined)
+    return replace(found, not_whole=sample.rows.height - rows.height)
 
 
 def compare_computed(
@@ -143,24 +147,36 @@ def compare_computed(
         time: Column of the labels with the prediction time.
         types: Dtypes of the labels' columns.
     """
-    requests = _parsed(sample.rows["request"])
     wanted = [name for one in declared for name in one.inputs if name in types and name != time]
     fields = dict.fromkeys((*(key for table in tables for key in table.view.keys if key != time), *wanted))
-    if absent := (*_absent(fields, requests), *(name for name in (time, *fields) if name not in types)):
+    absent = _absent(fields, _parsed(sample.rows["request"]))
+    if absent := (*absent, *(name for name in (time, *fields) if name not in types)):
         return Compared(absent=tuple(dict.fromkeys(absent)))
+    rows, requests = _whole(sample.rows, fields)
     columns = [typed_column(name, [request.get(name) for request in requests], types[name]) for name in fields]
-    asked = pl.DataFrame([_times(sample.rows["at"], time, types[time]), *columns])
+    asked = pl.DataFrame([_times(rows["at"], time, types[time]), *columns])
     joined = point_in_time_join(asked, tables, time=time).collect()
     try:
         offline = add_on_demand(fill_defaults(joined, [table.view for table in tables]), declared)
     except OnDemandValueError:  # what differs so much shows in the views
         return Compared(absent=tuple(name for one in declared for name in one.outputs))
-    return _against(sample, offline, [name for one in declared for name in one.outputs], known=offline)
+    found = _against(rows, offline, [name for one in declared for name in one.outputs], known=offline)
+    return replace(found, not_whole=sample.rows.height - rows.height)
 
 
-def _against(sample: Sample, offline: pl.DataFrame, names: Iterable[str], *, known: pl.DataFrame) -> Compared:
+def _whole(rows: pl.DataFrame, fields: Iterable[str]) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+    """Predictions whose requests say every field that the join needs, and those requests.
+
+    One that was redacted while others were not says nothing of what the service looked up.
+    """
+    wanted, requests = tuple(fields), _parsed(rows["request"])
+    there = [place for place, request in enumerate(requests) if all(name in request for name in wanted)]
+    return rows[there], [requests[place] for place in there]
+
+
+def _against(rows: pl.DataFrame, offline: pl.DataFrame, names: Iterable[str], *, known: pl.DataFrame) -> Compared:
     """What was served against `offline`; `known` has no defaults, so that it shows where a value was found."""
-    served = _parsed(sample.rows["features"])
+    served = _parsed(rows["features"])
     compared = found = different = 0
     absent: list[str] = []
     examples: list[Mapping[str, Any]] = []
@@ -172,8 +188,7 @@ def _against(sample: Sample, offline: pl.DataFrame, names: Iterable[str], *, kno
         other = [place for place in there if not _same(served[place][name], _plain(wanted[place]))]
         different += len(other)
         examples += [
-            _example(sample.rows.row(place, named=True), name, served[place][name], wanted[place])
-            for place in other[:1]
+            _example(rows.row(place, named=True), name, served[place][name], wanted[place]) for place in other[:1]
         ]
         if not there:
             absent.append(name)

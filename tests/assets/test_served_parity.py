@@ -241,6 +241,18 @@ def test_what_the_log_must_not_hold_is_not_compared_and_named(tmp_path: Path) ->
     assert judged["served_equals_offline"].passed
 
 
+def test_a_field_that_is_redacted_from_some_day_on_leaves_its_requests_out(tmp_path: Path) -> None:
+    """Joined as nobody's, they differed from what was rightly served, for a window after the declaration."""
+    store = store_of(tmp_path / "store", totals)
+    some = pl.col("at") < ANSWERED - 12 * HOUR
+    rows = pl.concat([served(store).filter(some), served(store, hidden=("who",)).filter(~some)])
+    views, judged = compared(tmp_path / "report", rows)
+    assert judged["served_equals_offline"].passed, judged["served_equals_offline"].description
+    for name in ("totals", ON_DEMAND):
+        assert 0 < views[name]["not_whole"] < views[name]["sampled"]
+        assert views[name]["compared"] == views[name]["sampled"] - views[name]["not_whole"]
+
+
 def test_before_anything_was_answered_there_is_nothing_to_compare(tmp_path: Path) -> None:
     for number, predictions in enumerate((None, pl.DataFrame(schema={**COLUMNS, "who": pl.String}))):
         views, judged = compared(tmp_path / str(number), predictions)
