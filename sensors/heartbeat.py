@@ -42,7 +42,7 @@ def heartbeat_sensor(sensors: Sequence[dg.SensorDefinition]) -> dg.SensorDefinit
         description="Shows as checks whether the other sensors tick. `headwater watch` does the same from outside the daemon.",
     )
     def body(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        now = datetime.now(UTC)
+        now = _now()
         found = heartbeats(context.instance, watched, now=now, since=_since(context.last_tick_completion_time, now))
         told = list(changed_checks(context.instance, found))
         return dg.SensorResult(asset_events=told, skip_reason=None if told else "No sensor does otherwise than before.")
@@ -72,7 +72,7 @@ def heartbeat_checks(sensors: Sequence[dg.SensorDefinition]) -> dg.AssetChecksDe
 
     @dg.multi_asset_check(name="heartbeats", specs=specs)
     def body(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        for beat in heartbeats(context.instance, watched, now=datetime.now(UTC)):
+        for beat in heartbeats(context.instance, watched, now=_now()):
             told = check_evaluation(beat)
             yield dg.AssetCheckResult(
                 asset_key=SENSORS_KEY, check_name=told.check_name, passed=told.passed, severity=told.severity,
@@ -139,6 +139,10 @@ def daemon_heartbeats(instance: dg.DagsterInstance) -> Mapping[str, datetime]:
     return {
         name: datetime.fromtimestamp(beat.timestamp, UTC) for name, beat in instance.get_daemon_heartbeats().items()
     }
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _since(before: float | None, now: datetime) -> datetime | None:

@@ -261,9 +261,14 @@ class LiveProducts:
             return  # nothing that could be served on
         try:
             lake.resolve(commit)
+            is_same = _root(lake, commit) == _root(
+                lake, self._branch
+            )  # on lakeFS, a commit that was read once resolves for ever
         except RefNotFoundError:
+            is_same = False
+        if not is_same:
             self._lake = None  # the right one comes back in the same place
-            raise AnotherLakeError(product=product, commit=commit) from None
+            raise AnotherLakeError(product=product, commit=commit)
 
     def _remember(self, deployment: Deployment, before: Engine | None, *, is_new: bool) -> None:
         """Keeps what is live for a start without the lake. A disk that is full is no reason to go on with another release."""
@@ -356,6 +361,12 @@ class LiveProducts:
             said = "cannot remember what is live" if is_served else "cannot serve the newest release"
             _LOG.error(said, extra={"product": product, "reason": str(error)})
         self._troubles[product] = found
+
+
+def _root(lake: Lake, ref: str) -> str:
+    """The oldest commit."""
+    *_, first = lake.log(ref)
+    return first.id
 
 
 def _released(lake: Lake, head: str) -> tuple[str, ...]:

@@ -82,7 +82,8 @@ def _outcomes(inputs: Inputs, *, product: Product) -> Result:
     predictions = before.table(paths.predictions).collect() if before is not None else _none(labels, truth)
     # A key that is the prediction time stands under that name: see the predictions.
     predictions = predictions.with_columns(
-        pl.col("at").alias(name) for name in labels.key if name not in predictions.columns
+        pl.col("score").clip(0.0, 1.0),  # a hair above 1 from services of before
+        *(pl.col("at").alias(name) for name in labels.key if name not in predictions.columns),
     )
     now = _now(labels, truth, predictions, inputs.started)
     found = join_outcomes(predictions, truth, declared=labels, now=now, unique_for=product.serving.unique_for)

@@ -221,7 +221,7 @@ def _moved(inputs: Inputs, product: Product, span: "Span | None", rows_of: pl.Ex
         limits=limits, span=span, said=said,
     )  # fmt: skip
     # Scores are of a version, as what they are compared with is.
-    own = rows.filter(pl.col("version") == reference.version)
+    own = rows.filter(pl.col("version") == reference.version).with_columns(pl.col("score").clip(0.0, 1.0))
     scores = (
         ()
         if reference.scores is None

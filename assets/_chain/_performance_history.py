@@ -140,10 +140,14 @@ def _lost(window: _Window, rows: pl.DataFrame, kept_since: datetime) -> bool:
     """Whether predictions of a window are dropped: the first to come in is older than any is kept, and not there any more."""
     if not window["overall"]["rows"] and not window.get(RECEIVED):
         return False
-    first = datetime.fromisoformat(window.get(RECEIVED) or window["start"])
+    inside = pl.col("at").is_between(start_of(window), end_of(window), closed="left")
+    if not window.get(RECEIVED):  # a report of before did not say it
+        return (
+            start_of(window) < kept_since and rows.filter(inside, pl.col("judged")).height < window["overall"]["rows"]
+        )
+    first = datetime.fromisoformat(window[RECEIVED])
     if first >= kept_since:
         return False
-    inside = pl.col("at").is_between(start_of(window), end_of(window), closed="left")
     there: Any = rows.filter(inside)["received"].min()
     return there is None or there > first
 

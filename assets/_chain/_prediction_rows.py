@@ -29,6 +29,8 @@ _FIRST_TIME: Final = -62_135_596_800_000_000
 _LAST_TIME: Final = 253_402_300_799_999_999
 """Microseconds since 1970 of the first and the last instant that Delta and Python both have (years 1 to 9999)."""
 _LARGEST: Final = 2**63
+_HAIR: Final = 1e-9
+"""By so much services of before let the score of an ensemble exceed 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,7 @@ def _cells(record: "PredictionRecord", product: str) -> dict[str, Any]:
             raise _NoRowError(f"Its {name!r} lies outside the years 1 to 9999.")
     if not -_LARGEST <= record.latency < _LARGEST:
         raise _NoRowError("Its latency is no 64-bit number.")
-    if not all(0 <= score <= 1 for score in (record.score, *record.shadows.values())):  # so is NaN none
+    if not all(0 <= score <= 1 + _HAIR for score in (record.score, *record.shadows.values())):  # so is NaN none
         raise _NoRowError("A score in it is no number from 0 to 1.")
     encode = msgspec.json.Encoder(order="deterministic").encode
     try:
@@ -130,7 +132,7 @@ def _cells(record: "PredictionRecord", product: str) -> dict[str, Any]:
     except (TypeError, ValueError, OverflowError) as error:
         raise _NoRowError(f"It holds what JSON cannot: {error}") from error
     plain = {name: getattr(record, name) for name in COLUMNS if name != "latency_us" and name not in texts}
-    return {**plain, **texts, "latency_us": record.latency}
+    return {**plain, **texts, "score": min(record.score, 1.0), "latency_us": record.latency}
 
 
 def typed_column(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:

@@ -60,6 +60,7 @@ def play(
     """
     from headwater.cli._replay_sensors import daemon_of, wait_until_built
     from headwater.cli._replay_story import catch_up, tell
+    from headwater.cli._stream import check_branch
     from resources.dbt_resource import kept_dbt
     from resources.lock import only_one_build
     from resources.opening import open_lake
@@ -68,10 +69,14 @@ def play(
     settings = load_settings()
     lake, folder = open_lake(settings, create=False), settings.state / "replay" / product.name
     require_something(product.name, source, first, last)
+    if product.streams:
+        check_branch(product, settings)
     progress = _begun(product, lake, settings, folder, first, last, restart=restart)
     if (begin := next_day(progress)) <= last:
         for day in source.days(begin, begin):
             refuse_cuts(product, settings.landing, day, progress)
+    if restart:
+        write_progress(progress, folder)  # a kill in the first day forgets neither that, nor what it allows
     told = (lambda line: None) if quiet else (lambda line: out.print(line, soft_wrap=True, markup=False))
     told(f"{product.name}  {first} to {last}; {len(progress.days)} days were played before.")
     with ExitStack() as stack:

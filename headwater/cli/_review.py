@@ -119,7 +119,7 @@ def open_(port: int, host: str, keys: Path | None) -> None:
     from headwater.runtime import user
     from serving.review import PageSettings, run
 
-    desks, settings = _desks(None, create=True)  # `headwater up` may open the page before anything was built
+    desks, settings = _desks(None)
     run(
         PageSettings(host=host, port=port, keys=keys),
         desks={desk.product.name: desk for desk in desks},
@@ -131,7 +131,7 @@ def open_(port: int, host: str, keys: Path | None) -> None:
     )
 
 
-def _desks(name: str | None, *, create: bool = False) -> "tuple[list[ReviewDesk], Settings]":
+def _desks(name: str | None) -> "tuple[list[ReviewDesk], Settings]":
     """The queue of the named product, or of every one that declares a review."""
     from assets._chain._review_answers import review_answers_asset
     from assets._products import product as find
@@ -144,7 +144,7 @@ def _desks(name: str | None, *, create: bool = False) -> "tuple[list[ReviewDesk]
     if name and chosen[0].review is None:
         raise NoReviewError(product=name)
     settings = load_settings()
-    lake = open_lake(settings, create=create)
+    lake = open_lake(settings)
     found = [ReviewDesk(lake, product, review_answers_asset(product), branch=settings.branch) for product in chosen]
     return found, settings
 

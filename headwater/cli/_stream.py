@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from resources.settings import Settings
 
 _T = TypeVar("_T")
+_UNSEEN: Final = timedelta(minutes=1)
+"""Clocks differ, and an event is stamped before anybody can read it: so long ago, what had arrived can be read now."""
 
 
 class NoEventsError(HeadwaterError):
@@ -105,7 +107,7 @@ def follow(name: str, every: float, redis: str | None) -> None:
     """
     product, _, settings = _opened(name)
     if product.streams:
-        _check_branch(product, settings)
+        check_branch(product, settings)
     stopped = ended()
     while not stopped.is_set():
         begun = time.monotonic()
@@ -122,7 +124,7 @@ def _followed(product: "Product", settings: "Settings", redis: str | None, stopp
     lake = _tried("the lake", partial(open_lake, settings, create=False), failures)
     if lake is not None:
         taken: list[int] = []
-        begun = datetime.now(UTC)
+        begun = datetime.now(UTC) - _UNSEEN
         for source in product.events:
             _tried(source.path, partial(_taken, source, lake, settings, taken, stopped.is_set), failures)
         is_all = not failures and not stopped.is_set()  # every log was read until it had no more
@@ -235,7 +237,7 @@ def refreshed(
     from headwater.features.online._content import read_content
     from serving.publication import is_behind, published, published_for
 
-    _check_branch(product, settings)
+    check_branch(product, settings)
     snapshot = lake.at(MAIN)
     content = read_content(snapshot.folder(_online(product)))
     older = older_name(lake, product.name, content)
@@ -271,11 +273,23 @@ def _extended(
     wanted = carried(product, there)
     try:
         return refresh_online(lake, wanted.product, store, name=there.product, **more), wanted.left
-    except (MissingColumnError, OnlineTypeError) as error:
-        return None, (*wanted.left, f"{there.product}: {error}")
+    except (MissingColumnError, OnlineTypeError):
+        pass
+    # A view that was made otherwise is named; the others go on.
+    left, done = list(wanted.left), None
+    for streamed in wanted.product.streams:
+        try:
+            one = refresh_online(lake, replace(wanted.product, streams=(streamed,)), store, name=there.product, **more)
+        except (MissingColumnError, OnlineTypeError) as error:
+            left.append(f"view {streamed.view!r} of {there.product}: {error}")
+            continue
+        views = {**done.views, **one.views} if done else one.views
+        is_changed = one.is_changed or (done is not None and done.is_changed)
+        done = replace(one, views=views, is_changed=is_changed)
+    return done, tuple(left)
 
 
-def _check_branch(product: "Product", settings: "Settings") -> None:
+def check_branch(product: "Product", settings: "Settings") -> None:
     """Where features are published is named by the product and their shape: a service on main would answer from another branch's."""
     if settings.branch != MAIN:
         raise AnotherBranchError(product=product.name, branch=settings.branch)

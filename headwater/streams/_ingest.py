@@ -222,8 +222,12 @@ def _check_declaration(source: StreamSource, state: StreamState) -> None:
 
 def _check_clock(source: StreamSource, log: EventLog, batch: LogBatch, now: int) -> None:
     """Refuses to judge events by a clock that is behind the log's. One arrival that others follow before it is a producer's mistake."""
-    newest = {event.partition: event for event in batch.events}  # in the order of each partition
-    for event in newest.values():
+    judged = {event.partition: event for event in batch.events}  # the last of each partition
+    for event in batch.events:  # where others follow, the batch ends by chance: then only if all of these lie ahead
+        is_cut = batch.next[event.partition] < batch.ends[event.partition]
+        if is_cut and event.appended < judged[event.partition].appended:
+            judged[event.partition] = event
+    for event in judged.values():
         if event.appended > now + length(source.allowed_ahead):
             raise ClocksDifferError(
                 location=log.identity,

@@ -35,9 +35,9 @@ def frames(customers: np.ndarray, versions: np.ndarray, wrong: np.ndarray, at: l
     ids = [f"r{n}" for n in range(len(wrong))]
     common = {"request_id": ids, "at": at, "variant": versions, "decision": [False] * len(ids)}
     answers = pl.DataFrame(
-        {**common, "order": range(len(ids)), "latency_us": [900] * len(ids), "shadows": ["{}"] * len(ids),
+        {**common, "order": range(len(ids)), "latency_us": [900] * len(ids), "shadows": ["{}"] * len(ids), "received": at,
          "request": [f'{{"customer": "c{one}"}}' for one in customers]},
-        schema_overrides={"at": UTC_TIME, "latency_us": pl.Int64},
+        schema_overrides={"at": UTC_TIME, "received": UTC_TIME, "latency_us": pl.Int64},
     )  # fmt: skip
     outcomes = pl.DataFrame(
         {**common, "order": range(len(ids)), "received": at, "label": wrong.astype("int8"),

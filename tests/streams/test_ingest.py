@@ -289,6 +289,14 @@ def test_a_producers_clock_that_is_ahead_holds_nobody_up_once_others_follow(lake
     assert rows_of(lake.at("main"), PATH)["known_at"].to_list() == [minute(2), minute(2)]
 
 
+def test_a_batch_that_ends_by_chance_at_a_wrong_clock_stops_no_stream(lake: Lake, log: FileLog) -> None:
+    """Others follow it in the log: no batch of that size would ever have got past it."""
+    send(log, reading(1, 0), reading(2, 1), arrived=1)
+    send(log, reading(3, 1), arrived=60 * 24 * 9)
+    send(log, reading(4, 2), arrived=2)
+    assert ingest(lake, SOURCE, log, run=RUN, now=minute(2), limits=Limits(events=3)).counts == Counts(taken=3)
+
+
 def test_the_earliest_time_and_a_long_lateness_stop_no_stream(lake: Lake, log: FileLog) -> None:
     """The watermark lay before the first day that a time can have: OverflowError, round after round."""
     source = replace(SOURCE, allowed_lateness=timedelta(days=2))
