@@ -39,7 +39,7 @@ class LakeAwayError(LakeError):
         self.location, self.sign = location, sign
         super().__init__(
             f"The lake of this state folder is not where it was: {location} holds none, and {sign} tells of one. Mount it, or move it "
-            f"back. To begin anew, remove the state folder {location.parent}."
+            f"back; if it was one of lakeFS, set HEADWATER_LAKE=lakefs. To begin anew, remove the state folder {location.parent}."
         )
 
 
