@@ -175,13 +175,20 @@ def test_what_is_no_row_is_kept_aside_with_its_place_and_reason(scene: Scene) ->
     assert scene.segments() == []
 
 
-@pytest.mark.parametrize("told", [{"score": 1.0000000000000002}, {"score": -0.5}, {"shadows": {"1.1.0": 1.5}}])
+@pytest.mark.parametrize("told", [{"score": 1.001}, {"score": -0.5}, {"shadows": {"1.1.0": 1.5}}])
 def test_a_score_that_is_no_probability_is_no_row(scene: Scene, told: dict[str, Any]) -> None:
     """Outcomes refuse such a score, so that one row of it stopped them for good."""
     scene.answer([record("a:0", score=1.0), record("a:1", **told), record("a:2", score=0.0)])
     assert scene.compact().facts["unreadable"] == 1
     assert scene.ids() == ["a:0", "a:2"]
     assert "no number from 0 to 1" in scene.rejected()["problem"][0]
+
+
+def test_a_score_a_hair_above_one_is_one(scene: Scene) -> None:
+    """Ensembles of services of before gave it: a real answer, which still waits in their logs."""
+    scene.answer([record("a:0", score=1.0000000000000002)])
+    assert scene.compact().facts["unreadable"] == 0
+    assert scene.lake.at("main").table("toy/predictions").select("score").collect().item() == 1.0
 
 
 def test_a_damaged_log_of_failures_is_told_until_somebody_has_looked(scene: Scene, tmp_path: Path) -> None:
