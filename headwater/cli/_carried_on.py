@@ -1,16 +1,12 @@
 """Which publications the streams of a product carry on: the newest features, and those of an older shape that a release still reads."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-import polars as pl
 
 from headwater.features import FeatureView, StreamedView
 from headwater.features.errors import FeatureViewError
-from headwater.features.online import OnlineContent, OnlineTable, OnlineVersion, OnlineView
-from headwater.features.online._content import DESCRIPTION
+from headwater.features.online import OnlineContent, OnlineVersion, OnlineView
+from headwater.features.online._content import read_shape
 from headwater.features.online._extension import EXTENDED
 from headwater.lake import Lake
 from headwater.models.bundle import read_request
@@ -136,12 +132,4 @@ def _contents(lake: Lake, product: str) -> Iterator[OnlineContent]:
     for commit in lake.log(MAIN, path=path):
         snapshot = lake.at(commit.id)
         if snapshot.has(path):
-            yield _described(snapshot.folder(path))
-
-
-def _described(folder: Path) -> OnlineContent:
-    raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    views = [OnlineView.from_json(view) for view in raw["views"]]
-    return OnlineContent(
-        since=int(raw["since"]), tables=tuple(OnlineTable(view=view, rows=pl.DataFrame()) for view in views)
-    )
+            yield read_shape(snapshot.folder(path))

@@ -32,17 +32,26 @@ def read_content(folder: Path) -> OnlineContent:
     Raises:
         OnlineContentError: A file is missing, or cannot be used; the message names it.
     """
+    since, views = _described(folder)
+    return OnlineContent(since=since, tables=tuple(_table(folder, number, view) for number, view in enumerate(views)))
+
+
+def read_shape(folder: Path) -> OnlineContent:
+    """The same without rows, for who asks which views there are. Raises OnlineContentError."""
+    since, views = _described(folder)
+    return OnlineContent(since=since, tables=tuple(OnlineTable(view=view, rows=pl.DataFrame()) for view in views))
+
+
+def _described(folder: Path) -> tuple[int, list[OnlineView]]:
     try:
         raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if raw["format"] != FORMAT:
             raise OnlineContentError(
                 file=str(folder / DESCRIPTION), problem=f"is of format {raw['format']!r}, not {FORMAT}"
             )
-        views = [OnlineView.from_json(view) for view in raw["views"]]
-        since = int(raw["since"])
+        return int(raw["since"]), [OnlineView.from_json(view) for view in raw["views"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OnlineContentError(file=str(folder / DESCRIPTION), problem=f"cannot be read ({error})") from error
-    return OnlineContent(since=since, tables=tuple(_table(folder, number, view) for number, view in enumerate(views)))
 
 
 def _table(folder: Path, number: int, view: OnlineView) -> OnlineTable:
