@@ -2,10 +2,8 @@
 
 import os
 import re
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from tests.sensors.daemon import STATE, Daemon, running
 from tests.serving.conftest import PRODUCT, Released
 from tests.serving.http.campaign import with_disk
 from tests.serving.http.conftest import ENTITY, PREDICT, TIME, Service
+from tests.small_disk import small_disk
 
 Start = Callable[..., Service]
 SERVE, WATCH = "headwater-serve", "headwater-watch"
@@ -48,20 +47,6 @@ def metrics(service: Service) -> dict[str, str | None]:
 def watched(*parts: Any) -> dict[str, str | None]:
     """What the watch would serve."""
     return {WATCH: exposition([sample for part in parts for sample in part]).decode()}
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True
-    ).returncode:
-        pytest.skip("mounting a file system needs rights that this user lacks")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(folder: Path) -> None:

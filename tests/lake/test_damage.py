@@ -4,7 +4,6 @@ import errno
 import os
 import shutil
 import sqlite3
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from headwater.lake import EmbeddedLake, WriteMode, _files, _opening
 from headwater.lake.errors import DamagedLakeError, LakeFormatError, StorageError, TableReadError
 from headwater.names import MAIN
 from tests.lake.processes import APPENDED, FOLDER, NEXT, WRITTEN, append, change, found, start, versions
+from tests.small_disk import small_disk
 
 
 @pytest.fixture
@@ -227,24 +227,14 @@ def test_a_read_only_lake_can_be_read_and_says_why_it_cannot_be_written(open_fol
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 3 MiB, where the user may mount one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = (
-        os.geteuid() == 0
-        and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(place)], capture_output=True, check=False
-        ).returncode
-    )
-    if not mounted:
-        pytest.skip("needs the right to mount a small file system")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 3 MiB."""
+    with small_disk(tmp_path / "disk", "3m") as place:
+        yield place
 
 
-def test_a_full_disk_is_a_clear_error_and_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
-    lake = found(small_disk / "lake")
+def test_a_full_disk_is_a_clear_error_and_loses_nothing(disk: Path, tmp_path: Path) -> None:
+    lake = found(disk / "lake")
     assert isinstance(lake, EmbeddedLake)
     before, commits = versions(lake), list(lake.log())
     big = pl.DataFrame({"noise": [os.urandom(1 << 20) for _ in range(6)]})

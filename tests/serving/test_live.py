@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from serving.live import LiveProducts
 from serving.policies import AllAtOnce, Canary
 from tests.redis_server import RedisServer
 from tests.serving.conftest import PRODUCT, Released
+from tests.small_disk import small_disk
 
 Follow = Callable[..., LiveProducts]
 
@@ -118,12 +118,8 @@ def test_a_product_without_a_release_is_refused_by_who_served_it_as_by_who_start
 @pytest.fixture
 def small(released: Released) -> Iterator[Path]:
     """The service's cache on a file system of its own."""
-    folder = released.folder / "service"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True).returncode:
-        pytest.skip("mounting a file system needs rights that this user lacks")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(released.folder / "service", "4m") as folder:
+        yield folder
 
 
 def fill(folder: Path) -> Path:

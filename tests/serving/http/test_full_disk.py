@@ -10,6 +10,7 @@ import pytest
 
 from tests.serving.conftest import PRODUCT, Released
 from tests.serving.http.conftest import ENTITY, PREDICT, TIME, Reply, Service
+from tests.small_disk import small_disk
 
 BATCH = 500
 SEGMENT = 16 * 2**20
@@ -18,13 +19,8 @@ SEGMENT = 16 * 2**20
 @pytest.fixture
 def small(released: Released) -> Iterator[Path]:
     """The log's folder on a file system of its own, with room for one segment and a half."""
-    folder = released.folder / "serving" / "log" / PRODUCT
-    folder.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting a file system needs rights that this user lacks")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(released.folder / "serving" / "log" / PRODUCT, "24m") as folder:
+        yield folder
 
 
 class Asker:

@@ -14,6 +14,7 @@ from tests.serving.conftest import Released
 from tests.serving.http.conftest import ROOT, Service
 from tests.serving.http.test_full_disk import metric, room
 from tests.serving.http.test_workers import suspended
+from tests.small_disk import small_disk
 
 COUNTING = """
 import resource, sys
@@ -106,13 +107,8 @@ def test_counts_of_a_dead_worker_stay_and_take_little_room(tmp_path: Path) -> No
 @pytest.fixture
 def cache(released: Released) -> Iterator[Path]:
     """The cache on a small file system of its own."""
-    folder = released.folder / "serving" / "cache"
-    folder.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting a file system needs rights that this user lacks")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(released.folder / "serving" / "cache", "6m") as folder:
+        yield folder
 
 
 def test_workers_on_a_full_disk_answer_and_one_that_dies_comes_back(cache: Path, start: Callable[..., Service]) -> None:
