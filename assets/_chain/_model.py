@@ -130,7 +130,7 @@ def _train(inputs: Inputs, folder: Path, *, declaration: ModelDeclaration, produ
     path = ChainPaths(product=product.name).training_set
     train, validation = parts_of(inputs, path, TRAIN, VALIDATION)
     model = trained(train, validation, declaration)
-    request = _request(product, train.schema)
+    request = _request(product, train)
     columns = watched_features(product)
     read = train.select(pl.col(name).cast(model.preprocessing.schema[name]) for name in columns)
     write_bundle(folder, model, request=request, extra_files=_references(train, read, product))
@@ -149,18 +149,19 @@ def _references(train: pl.DataFrame, read: pl.DataFrame, product: Product) -> di
     return {FEATURES_FILE: kept_profile(read, categorical=codes), **months}
 
 
-def _request(product: Product, schema: pl.Schema) -> RequestSchema:
+def _request(product: Product, train: pl.DataFrame) -> RequestSchema:
     labels, model = product.labels, product.model
     assert labels is not None
     assert model is not None
     try:
         return request_schema(
-            schema,
+            train.schema,
             features=model.features,
             time=labels.time,
             key=labels.key,
             views=product.features,
             on_demand=product.on_demand,
+            trained=train,
         )
     except RequestSchemaError as error:
         raise RejectedInputError(str(error)) from error

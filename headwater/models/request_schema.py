@@ -95,6 +95,8 @@ class RequestSchema:
         functions: What is computed, in order.
         defaults: What a looked-up feature reads as where it is null, as its column of the training set holds it.
         singles: Fields that were Float32 in training: the service rounds what a request holds.
+        defaulted: By view the share of the training's rows that read nothing but defaults of it, 0 to 1; empty in bundles of
+            before it was kept.
     """
 
     time: str
@@ -105,6 +107,7 @@ class RequestSchema:
     functions: tuple[FunctionUse, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     singles: tuple[str, ...] = ()
+    defaulted: Mapping[str, float] = field(default_factory=dict)
 
     def digest(self) -> str:
         """Sha256 that changes exactly when a caller has to send something else."""
@@ -131,6 +134,7 @@ class RequestSchema:
                 functions=tuple(FunctionUse(**_tuples(item)) for item in raw["functions"]),
                 defaults=dict(raw["defaults"]),
                 singles=tuple(raw.get("singles", ())),
+                defaulted={name: float(share) for name, share in raw.get("defaulted", {}).items()},
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RecordError(record="request schema", reason=f"{type(error).__name__}: {error}") from error
@@ -144,6 +148,7 @@ def request_schema(
     key: Sequence[str] = (),
     views: Sequence[FeatureView] = (),
     on_demand: Sequence[OnDemandFeatures] = (),
+    trained: pl.DataFrame | None = None,
 ) -> RequestSchema:
     """The request schema of a model.
 
@@ -156,6 +161,7 @@ def request_schema(
         key: Columns that name a labelled event.
         views: Feature views of the product.
         on_demand: On-demand features of the product.
+        trained: The rows that the model was trained with, for what of them read defaults.
 
     Raises:
         RequestSchemaError: A field is no column of the training set, or of a dtype that no request can hold.
@@ -169,6 +175,11 @@ def request_schema(
         raise RequestSchemaError(columns=lacking, problem="are no columns of the training set")
     required = [name for name in dict.fromkeys(asked) if name != time]
     optional = [name for name in key if name not in required and name != time]
+    defaults = {
+        name: default_as(view, name, value, schema[name]) if name in schema else value
+        for view in used
+        for name, value in view.output_defaults.items()
+    }
     return RequestSchema(
         time=time,
         zone=_zone(schema[time]),
@@ -179,13 +190,26 @@ def request_schema(
         ),
         views=tuple(ViewUse(name=view.name, keys=view.keys, features=tuple(view.outputs.values())) for view in used),
         functions=tuple(_use(one) for one in read),
-        defaults={
-            name: default_as(view, name, value, schema[name]) if name in schema else value
-            for view in used
-            for name, value in view.output_defaults.items()
-        },
+        defaults=defaults,
         singles=tuple(name for name in (*required, *optional) if schema[name] == pl.Float32),
+        defaulted={} if trained is None or trained.is_empty() else _defaulted(trained, used, defaults),
     )
+
+
+def _defaulted(trained: pl.DataFrame, views: Sequence[FeatureView], defaults: Mapping[str, Any]) -> dict[str, float]:
+    """By view the share of rows that have no value of it but defaults. A row that was found and holds just these counts too."""
+    found = {}
+    for view in views:
+        names = [name for name in view.outputs.values() if name in trained.columns]
+        if names:
+            is_default = [
+                pl.col(name).is_null()
+                if (value := defaults.get(name)) is None
+                else pl.col(name).eq_missing(pl.lit(value, dtype=trained.schema[name]))
+                for name in names
+            ]
+            found[view.name] = float(trained.select(pl.all_horizontal(is_default).mean()).item())
+    return found
 
 
 def _use(one: OnDemandFeatures) -> FunctionUse:

@@ -413,7 +413,9 @@ class App:
         }
         for product, engine in live.engines.items():
             promised = engine.deployment.latency.total_seconds()
-            metrics.begin(product, engine.models, [view.name for view in engine.live.views], promised=promised)
+            schema = engine.live.schema
+            views = {view.name: schema.defaulted.get(view.name, 0.0) for view in schema.views}
+            metrics.begin(product, engine.models, views, promised=promised)
         show(metrics.deployed, {**dict.fromkeys(self._shown, 0), **dict.fromkeys(deployed, 1)})
         self._shown = deployed
         in_trouble = {one.product for one in live.troubles if not one.is_served}

@@ -58,6 +58,12 @@ class Metrics:
             "headwater_defaulted_views_total", "Answers in which a view's features read as defaults.", ["product", "view", "reason"],
             registry=registry,
         )  # fmt: skip
+        self.trained_default = _gauge(
+            registry,
+            "headwater_trained_default_share",
+            "Share of the rows that the live version was trained with that read nothing but defaults of a view.",
+            ["product", "view"],
+        )
         self.positives = Counter(
             "headwater_positive_decisions_total", "Positive decisions.", ["product", "version"], registry=registry
         )
@@ -90,20 +96,21 @@ class Metrics:
         self.refreshed = _gauge(registry, "headwater_refreshed_timestamp_seconds", "When the lake was last looked at.")
         self.ready = _gauge(registry, "headwater_ready", "1 while the service is ready.")
 
-    def begin(self, product: str, versions: Iterable[str], views: Iterable[str], *, promised: float) -> None:
+    def begin(self, product: str, versions: Iterable[str], views: Mapping[str, float], *, promised: float) -> None:
         """Shows what has not happened yet as zero, so that the first time is an increase.
 
         Args:
             product: The product.
             versions: What may answer.
-            views: What is looked up.
+            views: What is looked up, with the share of the training's rows that read nothing but its defaults.
             promised: Seconds within which an answer is promised.
         """
         self._promised[product] = (promised, self.slow.labels(product))
         for status in _FAILURES:
             self.of_request(product, "", status)
-        for view in views:
+        for view, share in views.items():
             self.defaulted.labels(product, view, "stale")
+            self.trained_default.labels(product, view).set(share)
         for version in versions:
             self.positives.labels(product, version)
         self.unlogged.labels(product)

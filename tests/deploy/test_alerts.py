@@ -143,14 +143,18 @@ def test_a_lake_that_is_away_a_release_that_cannot_be_served_and_a_service_that_
     assert firing(tmp_path, (5, good), (5, metrics(service))) == {"HeadwaterLakeAway"}
 
 
-def test_features_that_are_too_old(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("stale", "fires"), [(10, True), (5, True), (3, False)])
+def test_features_that_are_too_old(start: Start, tmp_path: Path, stale: int, fires: bool) -> None:
+    """A third of the training's rows had none either."""
     service = start()
     frames = []
     for _ in range(4):
-        for _ in range(10):
-            service.ask("POST", PREDICT, {"entity": ENTITY, "time": "2013-09-10T07:00:00Z"})
+        for n in range(10):
+            time = "2013-09-10T07:00:00Z" if n < stale else TIME
+            service.ask("POST", PREDICT, {"entity": ENTITY, "time": time})
         frames.append((3, metrics(service)))
-    assert firing(tmp_path, *frames) == {"HeadwaterStaleFeatures"}
+    assert 'headwater_trained_default_share{product="toy",view="history"} 0.333' in str(frames[0][1][SERVE])
+    assert firing(tmp_path, *frames) == ({"HeadwaterStaleFeatures"} if fires else set())
 
 
 def test_a_version_that_was_rolled_back(tmp_path: Path) -> None:

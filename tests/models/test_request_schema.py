@@ -73,6 +73,19 @@ def test_what_training_rounded_is_told_to_the_service() -> None:
         made("c_calls", views=[replace(CALLS, defaults={"calls": "none"})])
 
 
+def test_what_of_the_training_read_nothing_but_defaults_is_told_to_the_service() -> None:
+    rows = pl.DataFrame(
+        {"c_calls": [0, 0, 3, 0], "c_spent": [None, 1.5, None, None]},
+        schema={"c_calls": pl.Int32, "c_spent": pl.Float64},
+    )
+    found = made("ratio", "c_calls", trained=rows)
+    assert found.defaulted == {"calls": 0.5}
+    assert RequestSchema.from_json(found.to_json()) == found
+    assert made("ratio", trained=rows.clear()).defaulted == {}
+    before = {name: value for name, value in found.to_json().items() if name != "defaulted"}
+    assert RequestSchema.from_json(before).defaulted == {}
+
+
 def test_a_bundle_of_before_the_dtypes_were_kept_is_read_and_rounds_nothing() -> None:
     raw = made("ratio").to_json()
     raw.pop("singles")

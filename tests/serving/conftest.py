@@ -52,7 +52,9 @@ def bundle(
     given = given.with_columns(pl.lit(1.0).alias(name) for name in more)
     features = ("x", "kind", "h_value", "twice", "is_known", *more)
     declared = LogisticBaseline(features=features, categorical=("kind",), label="late")
-    request = request_schema(given.schema, features=features, time="at", key=("order",), views=views, on_demand=[TWICE])
+    request = request_schema(
+        given.schema, features=features, time="at", key=("order",), views=views, on_demand=[TWICE], trained=given
+    )
     write_bundle(folder, train_model(given, given, declared), request=request if schema else None)
     return folder
 
