@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +20,6 @@ from headwater.lake import Lake
 from headwater.replay import (
     ReplayDay,
     ReplayError,
-    ReplayEvent,
     ReplayProgress,
     ReplaySource,
     read_progress,
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
 _WHOLE: Final = 7
 """So many days, and everything is built, what only a training reads too."""
 _MARGIN: Final = timedelta(days=1)
-_TOGETHER: Final = 300
-"""Events of so many seconds come into a log at once."""
 
 
 def play(
@@ -154,23 +150,11 @@ def _stream(
     for path, events in came.items():
         log = open_event_log(settings, streams[path])
         try:
-            for moment, part in together(events):
-                log.append(part, partition=0, at=moment)
+            log.append([event.data for event in events], partition=0, at=[event.arrives for event in events])
         finally:
             log.close()
     ingested(product, lake, settings)
     refreshed(product, lake, settings, until=end)
-
-
-def together(events: Sequence[ReplayEvent]) -> Iterator[tuple[datetime, Sequence[bytes]]]:
-    """Events of a few minutes with when the last of them came: the log waits for the disk once for all of them.
-
-    Args:
-        events: By arrival.
-    """
-    for _, part in groupby(events, key=lambda event: event.arrives.astimezone(UTC).timestamp() // _TOGETHER):
-        group = list(part)
-        yield group[-1].arrives, [event.data for event in group]
 
 
 def _play_day(

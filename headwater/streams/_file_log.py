@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import secrets
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -29,7 +28,7 @@ from headwater.streams._segments import (
     write_all,
     write_end,
 )
-from headwater.streams._times import in_microseconds
+from headwater.streams._times import arrivals
 from headwater.streams.errors import (
     BehindEndError,
     EventLogError,
@@ -94,16 +93,17 @@ class FileLog:
         with self._errors("read"):
             return {partition: self._durable_end(partition) for partition in self.partitions()}
 
-    def append(self, events: Sequence[bytes], *, partition: int, at: datetime | None = None) -> tuple[int, ...]:
+    def append(
+        self, events: Sequence[bytes], *, partition: int, at: datetime | Sequence[datetime] | None = None
+    ) -> tuple[int, ...]:
         """Appends events in order; see `headwater.streams.EventLog.append`. A killed call leaves a first part of them."""
         folder = self._folder(partition)
-        moment = in_microseconds(at) if at is not None else time.time_ns() // 1_000
-        stamp = APPENDED.pack(moment // 1_000 * 1_000)
+        stamps = [APPENDED.pack(moment // 1_000 * 1_000) for moment in arrivals(at, len(events))]
         if not events:
             return ()
         with self._errors("written"), locked(folder):
             first = place = self._end(partition)
-            for part in parts([stamp + event for event in events]):
+            for part in parts([stamp + event for stamp, event in zip(stamps, events, strict=True)]):
                 place = self._write(partition, place, part)
                 self._tails[partition] = place
             self._keep_end(partition, place.offset)

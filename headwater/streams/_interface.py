@@ -83,13 +83,15 @@ class EventLog(Protocol):
         """Partition to the offset that its next event will have at the least."""
         ...
 
-    def append(self, events: Sequence[bytes], *, partition: int, at: datetime | None = None) -> tuple[int, ...]:
+    def append(
+        self, events: Sequence[bytes], *, partition: int, at: datetime | Sequence[datetime] | None = None
+    ) -> tuple[int, ...]:
         """Appends events in order. They are durable when this returns, and only then.
 
         Args:
             events: Opaque bytes.
             partition: Where to.
-            at: When they came in (with a zone), for a replay; None is now. Kept to the millisecond.
+            at: When they came in, all of them or each (with a zone), for a replay; None is now. Kept to the millisecond.
 
         Returns:
             Their offsets.
@@ -97,6 +99,7 @@ class EventLog(Protocol):
         Raises:
             NoPartitionError: There is no such partition.
             NoZoneError: `at` has no zone.
+            ValueError: There is not one time for each event.
             EventLogError: They could not all be made durable. Some of them may stand in the log.
         """
         ...

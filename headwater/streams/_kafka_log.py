@@ -18,7 +18,7 @@ from confluent_kafka import (
 )
 
 from headwater.streams._interface import Limits, LogBatch, LogEvent
-from headwater.streams._times import in_microseconds
+from headwater.streams._times import arrivals
 from headwater.streams.errors import BehindEndError, EventLogError, LostEventsError, NoPartitionError
 
 _CHUNK: Final = 500
@@ -75,11 +75,13 @@ class KafkaLog:
         """Partition to the offset that its next event will have at the least."""
         return {partition: end for partition, (_, end) in self._bounds().items()}
 
-    def append(self, events: Sequence[bytes], *, partition: int, at: datetime | None = None) -> tuple[int, ...]:
+    def append(
+        self, events: Sequence[bytes], *, partition: int, at: datetime | Sequence[datetime] | None = None
+    ) -> tuple[int, ...]:
         """Appends events in order; see `headwater.streams.EventLog.append`."""
         if partition not in self._known and partition not in self.partitions():
             raise NoPartitionError(location=self.location, partition=partition, known=self._known)
-        moment = (in_microseconds(at) if at is not None else time.time_ns() // 1_000) // 1_000
+        moments = arrivals(at, len(events))
         offsets: list[int] = []
         errors: list[KafkaError] = []
 
@@ -90,8 +92,8 @@ class KafkaLog:
                 offsets.append(message.offset() or 0)
 
         with self._errors("written"):
-            for event in events:
-                self._produce(event, partition, moment, delivered)
+            for event, moment in zip(events, moments, strict=True):
+                self._produce(event, partition, moment // 1_000, delivered)
             left = self._producer.flush(self._timeout + 1)
         if errors or left:
             reason = errors[0].str() if errors else f"{left} events were not confirmed in {self._timeout:g} s"

@@ -103,6 +103,18 @@ class EventLogSuite:
         assert epoch + then.appended * one == NOON + timedelta(milliseconds=123)
         assert abs(epoch + now.appended * one - before) < timedelta(minutes=1)
 
+    def test_each_event_may_have_a_time_of_arrival_of_its_own(self, log: EventLog) -> None:
+        moments = [NOON + timedelta(seconds=3), NOON, NOON + timedelta(hours=1)]
+        assert log.append([b"a", b"b", b"c"], partition=0, at=moments) == (0, 1, 2)
+        epoch, one = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+        assert [(event.data, epoch + event.appended * one) for event in everything(log)] == list(
+            zip([b"a", b"b", b"c"], moments, strict=True)
+        )
+        for wrong in ([NOON], [NOON] * 4, []):
+            with pytest.raises(ValueError, match=f"There are {len(wrong)} times of arrival for 3 events"):
+                log.append([b"a", b"b", b"c"], partition=0, at=wrong)
+        assert len(everything(log)) == 3
+
     @pytest.mark.parametrize("limits", [Limits(events=1), Limits(events=7), Limits(bytes=1), Limits(bytes=100)])
     def test_a_batch_is_bounded_and_the_next_one_goes_on_behind_it(self, log: EventLog, limits: Limits) -> None:
         wanted = [f"event {number}".encode() for number in range(20)]

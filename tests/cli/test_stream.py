@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -13,14 +14,18 @@ import pytest
 import redis
 from click.testing import CliRunner
 
+from assets._products import product
 from assets.flights._paths import MOVEMENTS, OBSERVATIONS
 from assets.flights.streams import ARRIVES, EVENTS, messages
 from headwater.cli import cli
+from headwater.cli._replay_run import _stream
 from headwater.cli._stream import NoEventsError
 from headwater.features.online._content import write_content
 from headwater.product import Product
-from headwater.streams import FileLog
-from resources.settings import SettingsError
+from headwater.replay import ReplayDay, ReplayEvent
+from headwater.streams import FileLog, Limits
+from headwater.streams._times import as_time
+from resources.settings import SettingsError, load_settings
 from tests.assets.flights.test_streams import BEFORE, JULY, STREAMED, Replay, daily
 from tests.redis_server import RedisServer
 
@@ -90,6 +95,26 @@ def test_what_waits_in_the_logs_of_the_state_folder_is_taken_once(replay: Replay
     again = CliRunner().invoke(cli, ["stream", "ingest", "flights"], catch_exceptions=False)
     assert f"{MOVEMENTS}: 0 taken, 0 late, 0 duplicates, 0 rejected" in again.output
     assert replay.lake.at("main").table(MOVEMENTS).collect().height == 30
+
+
+def test_a_replay_s_events_come_in_when_they_came(replay: Replay, tmp_path: Path) -> None:
+    """They were grouped by minutes once: later, some of them, than a stream may say that its events are there."""
+    rows = replay.events.filter(pl.col(ARRIVES) >= JULY, pl.col(ARRIVES) < JULY + timedelta(hours=12))
+    came = [ReplayEvent(*each) for each in messages(rows)]
+
+    class Past:
+        def days(self, first: date, last: date) -> Iterator[ReplayDay]:
+            return iter(())
+
+        def events(self, start: datetime, end: datetime) -> Mapping[str, Sequence[ReplayEvent]]:
+            return {MOVEMENTS: [event for event in came if start <= event.arrives < end]}
+
+    for _ in range(2):  # a replay that was killed begins its day again
+        _stream(product("flights"), replay.lake, load_settings(), Past(), JULY, JULY + timedelta(hours=12))
+    batch = FileLog(tmp_path / "streams" / MOVEMENTS).read({}, limits=Limits(events=10**6, bytes=2**30))
+    assert [(as_time(event.appended), event.data) for event in batch.events] == [*came, *came]
+    assert len({event.arrives for event in came}) > 200
+    assert replay.lake.at("main").table(MOVEMENTS).collect().height == len(came)
 
 
 def test_who_follows_takes_what_comes_in_and_may_be_killed(replay: Replay, tmp_path: Path) -> None:
