@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._experiment_standing import experiment_of, policies_under
+from assets._chain._outcomes import newest_asked, newest_of
 from assets._chain._paths import ChainPaths
 from assets._chain._rollout_evidence import (
     costs_of,
@@ -120,7 +121,7 @@ def _rows(inputs: Inputs, product: Product, release: Release, standing: Experime
     answers = table.select(*_ANSWERS, *extra).filter(under & ~named).collect().sort("received", "request_id")
     outcomes = inputs.table(paths.outcomes).filter(near).collect()
     outcomes = outcomes.join(answers.select("request_id"), on="request_id", how="semi")
-    moments: list[Any] = [answers["at"].max(), outcomes["label_known_at"].max()]
+    moments = [moment for moment in (newest_asked(answers), outcomes["label_known_at"].max()) if moment is not None]
     past = pl.col("received").is_between(since - BEFORE, since, closed="left") & ~pl.col("commit").is_in(list(policies))
     return _Rows(
         answers=answers,
@@ -130,7 +131,7 @@ def _rows(inputs: Inputs, product: Product, release: Release, standing: Experime
         failures_before=failures.filter(past).collect(),
         policies=policies,
         first=_first(table.filter(~under), answers),
-        now=max((one for one in moments if one is not None), default=None),
+        now=newest_of(*moments, until=inputs.started) if moments else None,
     )
 
 

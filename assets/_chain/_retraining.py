@@ -139,10 +139,9 @@ def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Lab
     paths = ChainPaths(product=product.name)
     report = json.loads((inputs.folder(paths.performance_report) / REPORT_FILE).read_text())
     column = labels.known_at or labels.time
-    known = pl.col(column)
     rows = inputs.table(labels.path).filter(pl.col(labels.label).is_not_null())
-    newest: Any = rows.select(known.max()).collect().item()
-    now = max(datetime.fromisoformat(report["now"]), _utc(newest))
+    now = max(datetime.fromisoformat(report["now"]), _known_until(rows, column, inputs.started))
+    rows = rows.filter(up_to(rows, column, now))
     statement, learned = _statement(inputs, paths), followed_order(inputs, paths)
     orders, live = _orders(inputs, paths), statement.get("version", "")
     trained = datetime.fromisoformat(orders[-1]["as_of"]) if orders else None
@@ -200,15 +199,15 @@ def _order(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     decision = json.loads((inputs.folder(paths.retraining) / DECISION_FILE).read_text())
     orders, unfollowed = _orders(inputs, paths), ""
     rows = inputs.table(labels.path)
-    known: Any = rows.select(pl.col(labels.known_at or labels.time).max()).collect().item()
+    known = _known_until(rows, labels.known_at or labels.time, inputs.started)
     if not orders:
-        orders = [_ordered(rows, labels, _utc(known), "The first training takes what is there.")]
+        orders = [_ordered(rows, labels, known, "The first training takes what is there.")]
     elif decision["action"] == "retrain" and not _is_followed(decision, orders):
         unfollowed = _hindrance(decision, orders) or _stopped(inputs, paths)
         if not unfollowed:
             orders = [*orders, _ordered(rows, labels, datetime.fromisoformat(decision["now"]), decision["reason"])]
     (folder / ORDER_FILE).write_text(json.dumps({"orders": orders}, indent=1, sort_keys=True))
-    facts = {"as_of": orders[-1]["as_of"], "orders": len(orders), "labels_known_until": _utc(known).isoformat()}
+    facts = {"as_of": orders[-1]["as_of"], "orders": len(orders), "labels_known_until": known.isoformat()}
     return Result(facts={**facts, "unfollowed": unfollowed})
 
 
@@ -246,6 +245,12 @@ def _ordered(rows: pl.LazyFrame, labels: Labels, moment: datetime, reason: str) 
     by_then = rows.filter(up_to(rows, labels.known_at or labels.time, moment))
     newest: Any = by_then.filter(pl.col(labels.label).is_not_null()).select(pl.col(labels.time).max()).collect().item()
     return {"as_of": moment.isoformat(), "newest_event": _utc(newest).isoformat(), "reason": reason}
+
+
+def _known_until(rows: pl.LazyFrame, column: str, started: datetime) -> datetime:
+    """When the newest of the labels became known that are known as the build begins: one of the year 9999 is a mistake, and moves nothing."""
+    found: Any = rows.filter(up_to(rows, column, started)).select(pl.col(column).max()).collect().item()
+    return _utc(found)
 
 
 def _orders(inputs: Inputs, paths: ChainPaths) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from assets._chain._outcomes import newest_asked, newest_of
 from assets._chain._paths import ChainPaths
 from assets._chain._rollout_standing import Served, Stood, served_under
 from assets._chain._rules_of_requests import drawn_by
@@ -42,7 +43,7 @@ class StageRows:
         failures_before: Requests that got none then.
         outcomes: Of the answers since.
         first: The newest instant that requests were about when the first one since came in; None before that.
-        now: The newest instant that the requests since, and their labels, know of.
+        now: The newest instant that the requests since, and their labels, know of, and no later than the build.
     """
 
     seen: pl.DataFrame
@@ -76,7 +77,7 @@ def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | No
     long_before = table.filter(is_long_before).select("request_id", "at", "variant", "decision").collect()
     outcomes = told.filter(pl.col("received") >= since - SLACK).collect()
     outcomes = outcomes.join(answers.select("request_id"), on="request_id", how="semi")
-    moments: list[Any] = [answers["at"].max(), outcomes["label_known_at"].max()]
+    moments = [moment for moment in (newest_asked(answers), outcomes["label_known_at"].max()) if moment is not None]
     return StageRows(
         seen=answers,
         answers=answers.filter(_is_of_stage(served, since) & pl.col("propensity").is_not_null()),
@@ -88,7 +89,7 @@ def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | No
         failures_before=failures.filter(is_before).collect(),
         outcomes=outcomes,
         first=_first(table.filter(~is_seen), answers),
-        now=max((one for one in moments if one is not None), default=since),
+        now=newest_of(*moments, until=inputs.started) if moments else since,
     )
 
 

@@ -32,6 +32,7 @@ from tests.rollout_scene import LABELS, NAME, RULES, TOY, RolloutScene
 
 START = datetime(2013, 3, 10, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 EAGER = Retraining(new_rows=1, cool_down=timedelta(0), daily_budget=99)
 
 
@@ -57,14 +58,15 @@ class Training(Scene):
             )
             for name, source in chain
         }
-        self.labels = 0
+        self.labels, self.mistaken = 0, False
 
     def label(self, windows: tuple[dict[str, Any], ...] = ()) -> None:
         """One more label, an hour later, and a report that knows of it."""
         self.labels += 1
         times = [START + HOUR * number for number in range(self.labels)]
+        known = [*times[:-1], NEVER] if self.mistaken else times
         with self.lake.transaction() as tx:
-            tx.write_table(LABELS, pl.DataFrame({"order": range(self.labels), "at": times, "late": 1, "known": times}))
+            tx.write_table(LABELS, pl.DataFrame({"order": range(self.labels), "at": times, "late": 1, "known": known}))
             tx.publish(message="Labels", provenance=None)
         report = {"now": times[-1].isoformat(), "windows": list(windows)}
         self._folder("performance_report", report, {}, REPORT_FILE)
@@ -147,6 +149,23 @@ def test_an_order_whose_model_never_comes_is_given_up(tmp_path: Path) -> None:
     assert said(made.decide()) == ("hold", "nothing"), "the first order takes what is there"
     found = [said(made.decide()) for _ in range(3)]
     assert found == [("hold", "in_flight")] * 2 + [("retrain", "new_rows")]
+
+
+def test_a_label_that_is_known_in_the_future_moves_no_decision_and_no_order(tmp_path: Path) -> None:
+    """One label of the year 9999, and the next order took all there ever will be; no decision was newer than it again."""
+    made = Training(tmp_path)
+    made.mistaken = True
+    made.label()
+    made.label()
+    made.build_one(made.decision)
+    first = made.build_one(made.order)
+    assert (first.facts["as_of"], first.facts["labels_known_until"]) == (START.isoformat(),) * 2
+    made.train("training_set", "model", "evaluation")
+    found = made.decide()
+    assert said(found) == ("retrain", "new_rows")
+    assert (found["now"], found["evidence"]["new_rows"]) == ((START + 2 * HOUR).isoformat(), 1)
+    orders = json.loads((made.lake.at("main").folder(f"{NAME}/training_order") / ORDER_FILE).read_text())["orders"]
+    assert [order["as_of"] for order in orders] == [START.isoformat(), (START + 2 * HOUR).isoformat()]
 
 
 def test_a_stop_holds_trainings_and_no_release(training: Training) -> None:
