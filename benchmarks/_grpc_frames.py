@@ -51,7 +51,7 @@ class Caller:
             WINDOW_UPDATE, 0, 0, struct.pack(">I", _WINDOW)
         )
         self._socket.sendall(PREFACE + opening)
-        self._head = headers(
+        head = headers(
             [
                 (b":method", b"POST"),
                 (b":scheme", b"http"),
@@ -61,14 +61,17 @@ class Caller:
                 (b"content-type", b"application/grpc"),
             ]
         )
-        self._body = b"\0" + struct.pack(">I", len(message)) + message
+        body = b"\0" + struct.pack(">I", len(message)) + message
+        first, second = frame(HEADERS, END_HEADERS, 0, head), frame(DATA, END_STREAM, 0, body)
+        # Of a call to the next only the stream's number changes, which ends the head of each of its two frames.
+        self._parts = first[: _HEAD - 4], first[_HEAD:] + second[: _HEAD - 4], second[_HEAD:]
         self._stream, self._buffer, self._taken = 1, b"", 0
 
     def call(self) -> bytes:
         """The answer's message, serialized. Raises CallError."""
         stream, self._stream = self._stream, self._stream + 2
-        opening = frame(HEADERS, END_HEADERS, stream, self._head)
-        self._socket.sendall(opening + frame(DATA, END_STREAM, stream, self._body))
+        number, (first, second, third) = struct.pack(">I", stream), self._parts
+        self._socket.sendall(b"".join((first, number, second, number, third)))
         found = b""
         while True:
             kind, flags, of, payload = self._frame()

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -29,7 +30,7 @@ _RAW: Final[Mapping[str, str]] = {
     "BOOL": "?", "INT8": "<i1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8", "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4",
     "UINT64": "<u8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
 }  # fmt: skip
-_LENGTH: Final = struct.Struct("<I")
+_LENGTH, _FP64 = struct.Struct("<I"), struct.Struct("<d")
 _EXPLAIN: Final = "explain"
 NULLS: Final = "null"
 """A tensor's parameter: true where all its elements are null, or their places as a text such as `0,3`. Messages have no null."""
@@ -55,7 +56,7 @@ def read_instances(request: ModelInferRequest, model: LoadedModel, most: int) ->
     for tensor in inputs:
         datatype = tensor.datatype
         data = _raw(tensor, datatype, next(rest)) if raw else _typed(tensor, datatype)
-        columns.add(tensor.name, datatype, list(tensor.shape), _with_nulls(tensor, data))
+        columns.add(tensor.name, datatype, tensor.shape[:], _with_nulls(tensor, data))
     found = columns.instances()
     if request.id:
         found["id"] = request.id
@@ -79,10 +80,12 @@ def write_message(answers: Sequence[Answer], engine: Engine, version: str, wante
         wanted: Names of the outputs to give.
         raw: Whether to give them as raw contents, as they were asked.
     """
+    said, first = parameters_of(answers), answers[0]
+    name, of, id = engine.product, version_of(answers, version), first.id.rpartition("#")[0]
+    if len(answers) == 1 and not raw and not said:
+        return _one(name, of, id, first, wanted)
     columns = columns_of(answers)
-    found = ModelInferResponse(
-        model_name=engine.product, model_version=version_of(answers, version), id=answers[0].id.rpartition("#")[0]
-    )
+    found = ModelInferResponse(model_name=name, model_version=of, id=id)
     for name, datatype in OUTPUTS:
         if name in wanted:
             tensor = found.outputs.add(name=name, datatype=datatype, shape=(len(answers),))
@@ -90,12 +93,36 @@ def write_message(answers: Sequence[Answer], engine: Engine, version: str, wante
                 found.raw_output_contents.append(_to_raw(datatype, columns[name]))
             else:
                 _fill(tensor.contents, datatype, columns[name])
-    for name, value in parameters_of(answers).items():
+    for name, value in said.items():
         if isinstance(value, bool):
             found.parameters[name].bool_param = value
         else:
             found.parameters[name].string_param = encode_json(value).decode()
     return found.SerializeToString()
+
+
+def _one(product: str, version: str, id: str, answer: Answer, wanted: frozenset[str]) -> bytes:
+    """The message of most requests: one answer, nothing said beside it. Most of its bytes are those of the answer before.
+
+    Bytes of messages that stand one behind the other are one message (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
+    """
+    head, score, rest = _parts(product, version, answer.version, answer.decision, wanted)
+    said = ModelInferResponse(id=id).SerializeToString()
+    return b"".join((head, said, score, _FP64.pack(answer.score), rest)) if score else head + said + rest
+
+
+@lru_cache(maxsize=256)
+def _parts(
+    product: str, version: str, answered: str, decision: bool, wanted: frozenset[str]
+) -> tuple[bytes, bytes, bytes]:
+    """Of a message for one answer: its head, the score's tensor but for the eight bytes of the score, and the other tensors."""
+    parts = [ModelInferResponse(model_name=product, model_version=version), *(ModelInferResponse() for _ in range(2))]
+    for (name, datatype), value in zip(OUTPUTS, (0.0, decision, answered), strict=True):
+        if name in wanted:
+            part = parts[1 if datatype == "FP64" else 2]
+            _fill(part.outputs.add(name=name, datatype=datatype, shape=(1,)).contents, datatype, [value])
+    head, score, rest = [part.SerializeToString() for part in parts]
+    return head, score.removesuffix(_FP64.pack(0.0)), rest
 
 
 def _typed(tensor: ModelInferRequest.InferInputTensor, datatype: str) -> list[Any]:
