@@ -60,7 +60,7 @@ class EmbeddedLake:
 
         Raises:
             LakeFormatError: It has a newer format.
-            StorageError: It is absent and may not be made, or the disk refuses.
+            StorageError: It is absent and may not be made, it lost its catalog, or the disk refuses.
         """
         return cls(open_core(Path(location), create=create))
 

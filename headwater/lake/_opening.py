@@ -32,7 +32,7 @@ def open_core(location: Path, *, create: bool) -> Core:
 
     Raises:
         LakeFormatError: It has a newer format.
-        StorageError: It is absent and `create` is False, or the disk refuses.
+        StorageError: It is absent and `create` is False, it lost its catalog, or the disk refuses.
     """
     layout = Layout(Path(os.path.abspath(location)))
     with storage_errors(layout.location, "opened"):
@@ -46,14 +46,27 @@ def open_core(location: Path, *, create: bool) -> Core:
                 )
             _create(layout)
         _check_format(layout)
+        if not layout.catalog.exists():  # to look into it would make one
+            raise _lost(layout)
         if not os.access(layout.location, os.W_OK):
             return Core(layout, Catalog(layout.catalog, read_only=True), read_only=True)
         core = Core(layout, Catalog(layout.catalog))
         if core.catalog.is_empty() or core.catalog.ref(BRANCH, MAIN) is None:
-            _create(layout)
+            core.catalog.close()
+            raise _lost(layout)
         with suppress(DamagedLakeError):  # What is whole can still be read, and `verify` says what is not.
             recover(core)
     return core
+
+
+def _lost(layout: Layout) -> StorageError:
+    """Of a lake that was finished, which its format says, and has no commit any more: another beginning would hide what became of it."""
+    return StorageError(
+        location=str(layout.location),
+        action="opened",
+        reason=f"{layout.catalog.name} is missing or empty, and with it every commit",
+        remedy=f"Put it back from a copy of the lake, with {layout.catalog.name}-wal if there is one. The contents in objects/ are as they were.",
+    )
 
 
 def _check_format(layout: Layout) -> None:

@@ -81,6 +81,36 @@ def test_a_changed_row_of_the_catalog_is_found(lake: EmbeddedLake, change: str, 
     assert what in {finding.what for finding in EmbeddedLake.open(location).verify().findings}
 
 
+@pytest.mark.parametrize("left", [None, b"", "another"])
+@pytest.mark.parametrize("create", [True, False])
+def test_a_lake_that_lost_its_catalog_is_not_begun_anew(
+    lake: EmbeddedLake, tmp_path: Path, left: bytes | str | None, create: bool
+) -> None:
+    """Whoever only looked, too, made an empty lake of it: its first commit stood on main, above all the contents."""
+    location, head = lake.location, lake.resolve(MAIN).id
+    lake.close()
+    catalog, copy = location / "catalog.sqlite", tmp_path / "copy.sqlite"
+    for part in ("", "-wal", "-shm"):
+        file = location / f"catalog.sqlite{part}"
+        if file.exists():
+            file.rename(f"{copy}{part}")
+    if isinstance(left, bytes):
+        catalog.write_bytes(left)
+    elif left:
+        sqlite3.connect(catalog).execute("CREATE TABLE notes (text)").connection.close()
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"catalog\.sqlite is missing or empty, and with it every commit\. Put it"):
+            EmbeddedLake.open(location, create=create)
+    assert catalog.exists() is (left is not None)
+    for part in ("", "-wal", "-shm"):
+        (location / f"catalog.sqlite{part}").unlink(missing_ok=True)
+        if Path(f"{copy}{part}").exists():
+            Path(f"{copy}{part}").rename(location / f"catalog.sqlite{part}")
+    again = EmbeddedLake.open(location)
+    assert again.resolve(MAIN).id == head
+    assert again.verify(deep=True).clean
+
+
 def test_a_stray_append_in_the_view_cannot_poison_a_read_and_is_found_and_repaired(lake: EmbeddedLake) -> None:
     before = lake.at(MAIN).table(APPENDED).collect()
     write_deltalake(str(lake.location / "main" / APPENDED), NEXT, mode="append")
