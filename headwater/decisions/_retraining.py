@@ -46,7 +46,7 @@ class Retraining:
     """When a product's model is trained again. A reason of drift or performance has to hold in `needed` of the last `windows`.
 
     Attributes:
-        windows: Windows looked at, >= 1.
+        windows: Windows looked at, >= 1; of them the one that has begun shows nothing until it is over: half a week has other days than a whole one.
         needed: Of them those that must show the reason, 1 to `windows`.
         min_rows: Rows, and for performance labelled rows, below which a window shows nothing.
         min_coverage: Share of a window's predictions whose label is known, below which its performance is not judged: the
@@ -198,7 +198,7 @@ def _holds(rules: Retraining, evidence: Evidence) -> Iterator[_Said]:
 
 
 def _shifted(rules: Retraining, window: Window, evidence: Evidence) -> list[str]:
-    if window.rows < rules.min_rows or not _is_after_training(evidence, window):
+    if window.end > evidence.now or window.rows < rules.min_rows or not _is_after_training(evidence, window):
         return []
     watched = [name for name in window.effects if not rules.columns or name in rules.columns]
     found = [name for name in watched if window.effects[name] >= rules.effect]

@@ -93,12 +93,14 @@ def _newest_drift(samples: Sequence[Sample]) -> Iterator[Sample]:
 
 
 def _served_drift(report: Mapping[str, Any], product: str) -> Iterator[Sample]:
-    """The drift of the newest window that is over and had enough rows; a report of an older Headwater names no columns."""
+    """The drift of the newest window that is over and had enough rows, and what moved in it; a report of an older Headwater names no columns."""
     until = datetime.fromisoformat(report["now"])
     for window in reversed(report["windows"]):
         if window.get("drift") and "shifted" in window and datetime.fromisoformat(window["end"]) <= until:
             shifted, columns = len(window["shifted"]), len(window["drift"])
             yield from _drift_of(product, SERVICE, shifted=shifted, columns=columns)
+            for column, effect in window["drift"].items():
+                yield Sample(name="window_drift_effect", value=effect, labels={"product": product, "column": column})
             return
 
 
@@ -111,8 +113,6 @@ def _performance(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator
     if windows and windows[-1]["overall"]["coverage"] is not None:
         coverage = windows[-1]["overall"]["coverage"]
         yield Sample(name="window_label_coverage", value=coverage, labels={"product": product})
-    for column, effect in (windows[-1].get("drift") or {}).items() if windows else ():
-        yield Sample(name="window_drift_effect", value=effect, labels={"product": product, "column": column})
     if judged:
         yield Sample(
             name="window_end_timestamp_seconds", value=_seconds(judged[-1]["end"]), labels={"product": product}

@@ -52,9 +52,10 @@ def test_drift_counts_in_two_of_three_windows_and_names_its_columns() -> None:
         (window(5, effect=0.9), window(4, effect=0.9), window(3), window(2), window(1)),
         (window(2, effect=0.9, rows=999), window(1, effect=0.9, rows=999)),
         (window(2, effect=0.24), window(1, effect=0.24)),
+        (window(2), window(1, effect=0.9), window(0, effect=0.9)),
         (),
     ],
-    ids=["one of three", "long ago", "few rows", "small effects", "nothing seen"],
+    ids=["one of three", "long ago", "few rows", "small effects", "a window that goes on", "nothing seen"],
 )
 def test_drift_that_is_short_old_thin_or_small_is_no_reason(windows: tuple[Window, ...]) -> None:
     assert decide_retraining(RULES, quiet(*windows)).action is Action.HOLD
