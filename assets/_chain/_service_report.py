@@ -93,7 +93,7 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         "windows": [*kept, *(window.to_json() for window in found)][-_KEPT:],
         "burning": [one.to_json() for one in burning(rows, failed, levels=levels, now=now)],
         "accuracy": accuracy_of(inputs, product, levels),
-        "views": _views(inputs, product, _newest(answers, "at") or _EPOCH),
+        "views": _views(inputs, product, _newest_asked(answers, inputs.started)),
     }
     (folder / REPORT_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
     write_page(folder, product.question, document)
@@ -105,6 +105,12 @@ def _now(started: datetime, answers: pl.LazyFrame, failures: pl.LazyFrame) -> da
     past = pl.col(RECEIVED) <= started
     moments = (_newest(rows.filter(past), RECEIVED) for rows in (answers, failures))
     return max((_EPOCH, *(moment for moment in moments if moment is not None)))
+
+
+def _newest_asked(answers: pl.LazyFrame, started: datetime) -> datetime:
+    """The newest instant that a question was about and came in at: one about tomorrow makes no feature of today old."""
+    past = answers.filter(pl.col(RECEIVED) <= started)
+    return _newest(past.select(pl.min_horizontal("at", RECEIVED).alias("at")), "at") or _EPOCH
 
 
 def _ahead(started: datetime, rows: pl.LazyFrame) -> int:
@@ -175,13 +181,19 @@ def _is_built(inputs: Inputs, product: Product, view: "FeatureView") -> bool:
 
 
 def _newest_row(inputs: Inputs, product: Product, view: "FeatureView") -> datetime | None:
-    """When the newest row of a view, or the newest event that carries it on, was known; None without any."""
+    """When the newest row of a view, or the newest event that carries it on, was known; None without any.
+
+    One that is known in the future, such as the year 9999, says nothing of how old the others are.
+    """
+    from assets._chain._retraining import up_to
+
     moments = []
     for path, column in ((view.path, view.known_at), *((path, "known_at") for path in _events(product, view))):
         standing = inputs.previous(path)
-        found: Any = (
-            standing.table(path).select(pl.col(column).max()).collect().item() if standing is not None else None
-        )
+        if standing is None:
+            continue
+        rows = standing.table(path)
+        found: Any = rows.filter(up_to(rows, column, inputs.started)).select(pl.col(column).max()).collect().item()
         if isinstance(found, date) and not isinstance(found, datetime):
             found = datetime(found.year, found.month, found.day, tzinfo=UTC)
         if found is not None:

@@ -160,6 +160,24 @@ def test_a_clock_that_is_ahead_hides_nothing(tmp_path: Path) -> None:
     assert "a service&#x27;s clock was ahead: 1 records" in (folder / "service" / PAGE_FILE).read_text()
 
 
+def test_a_question_about_a_time_ahead_makes_no_feature_old_and_a_row_of_the_future_none_fresh(tmp_path: Path) -> None:
+    """One caller who asked about next month made every view stale; one row of the year 9999 made its view fresh for ever."""
+    rows = answers(truth(16))
+    ahead = rows.head(1).with_columns(request_id=pl.lit("ahead"), at=rows["at"].max() + 30 * DAY, received=rows["received"].max())  # type: ignore[operator]  # fmt: skip
+    clock = rows.head(1).with_columns(
+        pl.lit(rows["at"].max() + 3_650 * DAY).alias(name)
+        for name in ("at", "received")  # type: ignore[operator]
+    )
+    asked, started = pl.concat([rows, ahead, clock.with_columns(request_id=pl.lit("odd"))]), START + 17 * DAY
+    view = FeatureView(name="calls", path="shop/features/calls", entity=("customer",), features=("calls",), ttl=6 * DAY)
+    known = [START + 10 * DAY, datetime(9999, 1, 1, tzinfo=START.tzinfo)]
+    for ttl, said in ((6, []), (4, ["calls: 5 days, 0:09:00 old."])):
+        past = HeldSnapshot({view.path: pl.DataFrame({"known_at": known})})
+        product = replace(PRODUCT, features=(replace(view, ttl=ttl * DAY),))
+        _, problems = told(tmp_path / str(ttl), asked, product=product, started=started, **{view.path: past})
+        assert problems["features_are_fresh"] == said
+
+
 def test_a_day_is_told_whole_or_as_it_was_reported_whenever_a_report_is_made(tmp_path: Path) -> None:
     """Thirty days ago to the minute cut through a day: it shrank with each report, until nothing was broken on it."""
     every = [START + 4 * HOUR * n for n in range(45 * 6)]
