@@ -116,7 +116,7 @@ def _are_readable(audit: Audit) -> Verdict:
 def _backlog(folder: Path, positions: Positions, most: int) -> Backlog:
     from serving.prediction_log import backlog
 
-    return backlog(folder, positions, most)
+    return backlog(folder, positions, most, received=_received)
 
 
 def _settle(folder: Path, positions: Positions) -> None:

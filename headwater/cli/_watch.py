@@ -211,9 +211,10 @@ def _logs(settings: "Settings") -> Iterator[Sample]:
     from serving.prediction_log import damaged_segments, log_bytes
 
     now = open_lake(settings, create=False).at(settings.branch)
-    for asset in fed_assets(None):
+    for asset in (*fed_assets(None), *fed_assets(None, failures=True)):
         assert asset.feed is not None
-        folder, labels = settings.state / asset.feed.folder, {"product": asset.product}
+        folder = settings.state / asset.feed.folder
+        labels = {"product": asset.product, "log": asset.path.rpartition("/")[2]}
         waits = asset.feed.backlog(folder, read_positions(now, asset.path), asset.feed.least_records)
         age = max((datetime.now(UTC) - waits.oldest).total_seconds(), 0) if waits.oldest is not None else 0
         yield Sample(name="log_waiting_records", value=waits.records, labels=labels)

@@ -5,7 +5,7 @@ which bytes between frames are none.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -87,15 +87,35 @@ def take(folder: Path, positions: Positions, *, most: int) -> Taken:
     return Taken(records=tuple(records), positions=_positions(there, positions, progress), is_all=True)
 
 
-def backlog(folder: Path, positions: Positions, most: int) -> Backlog:
-    """What waits behind some positions, counted up to `most` records. Raises LogError."""
+def received_of(record: bytes) -> int | None:
+    """When an answer came in, as its record says it, in microseconds since 1970; None of one that is no record."""
+    try:
+        return decode_record(record).received
+    except RecordFormatError:
+        return None
+
+
+def backlog(
+    folder: Path, positions: Positions, most: int, *, received: Callable[[bytes], int | None] = received_of
+) -> Backlog:
+    """What waits behind some positions.
+
+    Args:
+        folder: The log's folder.
+        positions: Up to where records were taken before.
+        most: How many to count at most.
+        received: When a record came in, in microseconds since 1970, as it says itself; None where it does not.
+
+    Raises:
+        LogError: A segment cannot be read.
+    """
     count = 0
     oldest: datetime | None = None
     seen: set[str] = set()
     for segment, frame in _frames(segments(folder), positions, _Progress()):
         if segment.name not in seen and frame.records:
             seen.add(segment.name)
-            came = _arrival(segment, frame.records[0])
+            came = _arrival(segment, received(frame.records[0]))
             oldest = came if oldest is None else min(came, oldest)
         count += len(frame.records)
         if count >= most:
@@ -198,11 +218,11 @@ def _positions(there: tuple[Segment, ...], before: Positions, progress: _Progres
     }
 
 
-def _arrival(segment: Segment, record: bytes) -> datetime:
+def _arrival(segment: Segment, received: int | None) -> datetime:
     """When a record came in, as it says itself; else when its segment was written last."""
-    try:
-        return datetime.fromtimestamp(decode_record(record).received / 1e6, UTC)
-    except (RecordFormatError, ValueError, OverflowError, OSError):
-        with suppress(FileNotFoundError):
-            return datetime.fromtimestamp(segment.path.stat().st_mtime, UTC)
+    if received is not None:
+        with suppress(ValueError, OverflowError, OSError):
+            return datetime.fromtimestamp(received / 1e6, UTC)
+    with suppress(FileNotFoundError):
+        return datetime.fromtimestamp(segment.path.stat().st_mtime, UTC)
     return datetime.now(UTC)

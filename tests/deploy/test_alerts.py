@@ -14,12 +14,21 @@ import pytest
 from assets._chain._service_report import REPORT_FILE
 from headwater.cli._watch import Watch, _logs, _pulse
 from headwater.decisions import OrderKind
+from headwater.errors import HeadwaterError
 from headwater.lake import EmbeddedLake
 from headwater.names import METRICS_FACT
 from headwater.watching import ProductReader, Sample, exposition, read_disk
 from resources.settings import Settings
 from sensors.heartbeat import heartbeats, watched_sensors
-from serving.prediction_log import LogWriter, PredictionRecord, encode_record, settle, take
+from serving.prediction_log import (
+    FailureRecord,
+    LogWriter,
+    PredictionRecord,
+    encode_failure,
+    encode_record,
+    settle,
+    take,
+)
 from tests.assets.test_loop import answers, outcomes, report, truth
 from tests.assets.test_loop import released as live_version
 from tests.deploy.prometheus import FOLDER, firing
@@ -168,6 +177,8 @@ def test_a_version_that_was_rolled_back(tmp_path: Path) -> None:
     after = watched(reader.read())
     assert firing(tmp_path, (10, before), (5, after)) == {"HeadwaterRolledBack"}
     assert firing(tmp_path, (10, before), (60, after)) == set()
+    again = (40, before), (40, after), (3, before), (5, after)
+    assert firing(tmp_path, *again) == {"HeadwaterRolledBack"}, "promoted meanwhile, and back a second time"
 
 
 def test_drift_and_a_worse_model_in_service(tmp_path: Path) -> None:
@@ -243,6 +254,22 @@ def test_a_log_that_nobody_takes_and_a_damaged_one(tmp_path: Path) -> None:
     assert firing(tmp_path, (5, watched(logs(state)))) == {"HeadwaterLogDamaged"}
 
 
+def test_failures_that_nobody_takes(tmp_path: Path) -> None:
+    """A version is rolled back by what failed; that these never reached the lake, nobody heard."""
+    state = tmp_path / "state"
+    old = datetime.now(UTC) - timedelta(minutes=11)
+    writer = LogWriter(state / "serving" / "failures" / "flights", segment_bytes=2**16)
+    for at in (old, datetime.now(UTC)):
+        told = {"failed_product": "flights", "version": "1.0.0", "code": "failed", "count": 1}
+        writer.append([encode_failure(FailureRecord(at=int(at.timestamp() * 1e6), **told))])
+    found = logs(state)
+    ages = {one.labels["log"]: one.value for one in found if one.name == "log_oldest_seconds"}
+    assert ages["predictions"] == 0
+    assert 650 < ages["service_failures"] < 700
+    assert firing(tmp_path, (5, watched(found))) == {"HeadwaterCompactionLate"}
+    writer.close()
+
+
 def test_a_disk_that_fills(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "4m") as folder:
         assert firing(tmp_path, (5, watched(read_disk(folder)))) == set()
@@ -264,6 +291,20 @@ def test_a_dead_sensor_and_a_watch_that_sees_nothing(tmp_path: Path, monkeypatch
         assert firing(tmp_path, (3, {WATCH: good}), (2, {WATCH: dead})) == {"HeadwaterSensorDown"}
     assert firing(tmp_path, (3, {WATCH: good}), (5, {WATCH: None})) == {"HeadwaterWatchAway"}
     assert firing(tmp_path, (10, {WATCH: good})) == {"HeadwaterWatchAway"}  # it answers, and its look stands still
+
+
+def test_a_watch_that_never_saw_one_of_its_parts(tmp_path: Path) -> None:
+    """It had seen nothing whose age could be too great."""
+    watch, frames = Watch(), []
+
+    def fails() -> list[Sample]:
+        raise HeadwaterError("The ticks cannot be read.")
+
+    watch.parts = {"sensors": (0.0, fails), "disk": (0.0, list)}
+    for _ in range(5):
+        watch.look()
+        frames.append((1, {WATCH: exposition(watch.samples()).decode()}))
+    assert firing(tmp_path, *frames) == {"HeadwaterWatchAway"}
 
 
 def held(daemon: Daemon, sensors: Any, *, after: timedelta) -> str:

@@ -99,7 +99,9 @@ def test_a_lake_that_lost_its_catalog_is_not_begun_anew(
     elif left:
         sqlite3.connect(catalog).execute("CREATE TABLE notes (text)").connection.close()
     for _ in range(2):
-        with pytest.raises(StorageError, match=r"catalog\.sqlite is missing or empty, and with it every commit\. Put it"):
+        with pytest.raises(
+            StorageError, match=r"catalog\.sqlite is missing or empty, and with it every commit\. Put it"
+        ):
             EmbeddedLake.open(location, create=create)
     assert catalog.exists() is (left is not None)
     for part in ("", "-wal", "-shm"):
