@@ -1,6 +1,7 @@
 """The page of results: bars, times, growth, from `results/*.json`."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,26 +57,58 @@ on every interface, so all of it then runs in a network that has only loopback.
 
 
 def write_page(*, keep: bool = False) -> str:
-    """Writes `README.md` and `growth.svg` from the last results; with `keep`, only returns the page."""
-    found = [json.loads((RESULTS / f"{name}.json").read_text()) for name in ORDER if (RESULTS / f"{name}.json").is_file()]  # fmt: skip
-    page = "\n".join([_HEAD, *_bars(found), *(line for report in found for line in _section(report))]).rstrip() + "\n"
+    """Writes `README.md` and `growth.svg` from the last results; with `keep`, only returns the page.
+
+    What was not measured here stays on the page as it was: results are no part of a checkout. So does the common plot, which is drawn from
+    all that grow at once.
+    """
+    found = {name: json.loads(file.read_text()) for name in ORDER if (file := RESULTS / f"{name}.json").is_file()}
+    before = PAGE.read_text() if PAGE.is_file() else ""
+    page = merged(before, found)
     if not keep and found:
-        _plot(found)
-        for report in found:
+        if all(name in found for name in ORDER if f"\n## {name}\n" in before):
+            _plot(list(found.values()))
+        for report in found.values():
             _draw(report)
         PAGE.write_text(page)
     return page
 
 
-def _bars(reports: list[dict[str, Any]]) -> list[str]:
-    lines = ["| what | bar | measured | |", "|---|---|---|---|"]
-    for report in reports:
-        for bar in report["bars"]:
-            sign = "at least" if bar["at_least"] else "at most"
-            limit, measured = _number(bar["limit"]), _number(bar["measured"])
-            held = "held" if bar["held"] else "**missed**"
-            lines.append(f"| {report['name']}: {bar['what']} | {sign} {limit} | {measured} | {held} |")
-    return [*lines, "", "![Growth with the size](growth.svg)", ""]
+def merged(before: str, found: Mapping[str, dict[str, Any]]) -> str:
+    """The page with what was measured in its place, and the rest as it stood.
+
+    Args:
+        before: The page as it stands, empty before the first.
+        found: Reports by name.
+    """
+    held = before.splitlines()
+    bars = [line for name in ORDER for line in (_bars(found[name]) if name in found else _standing_bars(held, name))]
+    sections = [line for name in ORDER for line in (_section(found[name]) if name in found else _standing(held, name))]
+    head = [_HEAD, "| what | bar | measured | |", "|---|---|---|---|", *bars, "", "![Growth with the size](growth.svg)"]
+    return "\n".join([*head, "", *sections]).rstrip() + "\n"
+
+
+def _standing_bars(held: Sequence[str], name: str) -> list[str]:
+    return [line for line in held if line.startswith(f"| {name}: ")]
+
+
+def _standing(held: Sequence[str], name: str) -> list[str]:
+    """A section of a page, up to the next one; nothing where it has none."""
+    if (title := f"## {name}") not in held:
+        return []
+    start = held.index(title)
+    end = next((place for place in range(start + 1, len(held)) if held[place].startswith("## ")), len(held))
+    return [*"\n".join(held[start:end]).rstrip().splitlines(), ""]
+
+
+def _bars(report: dict[str, Any]) -> list[str]:
+    lines = []
+    for bar in report["bars"]:
+        sign = "at least" if bar["at_least"] else "at most"
+        limit, measured = _number(bar["limit"]), _number(bar["measured"])
+        held = "held" if bar["held"] else "**missed**"
+        lines.append(f"| {report['name']}: {bar['what']} | {sign} {limit} | {measured} | {held} |")
+    return lines
 
 
 def _section(report: dict[str, Any]) -> list[str]:
