@@ -35,7 +35,7 @@ def tell(
     from headwater.cli._decisions import recorded_decisions
 
     decisions = [
-        row
+        {**row, "day": _day_of(row["recorded"], progress)}
         for row in recorded_decisions(lake, progress.product, settings.branch)
         if _created(lake, progress) < row["recorded"] <= _ended(progress)
     ]
@@ -50,10 +50,12 @@ def tell(
         paths.drift_report,
         paths.drift_page,
     )
+    told_of = tuple(_worth_telling(decisions))
     story = Story(
         title=f"{product.name}, {progress.first} to {progress.last}: {product.question}",
         weeks=tuple(_weeks(rows)),
-        decisions=tuple({**row, "day": _day_of(row["recorded"], progress)} for row in _worth_telling(decisions)),
+        decisions=told_of,
+        quiet=tuple(row for row in decisions if not any(row is one for one in told_of)),
         costs=spent,
         facts=_facts(progress),
         unit=costs.unit if costs else "",

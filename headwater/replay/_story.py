@@ -45,14 +45,15 @@ class Story:
     Attributes:
         title: Product and time.
         weeks: Windows in order.
-        decisions: Each decision: when, the day on which it was played, kind, action, version, reason; of releases whether they
-            `changed` what answers.
+        decisions: Each decision that changed something, refused something, or held back what something spoke for: when, the day on
+            which it was played, kind, action, version, reason; of releases whether they `changed` what answers.
         costs: Asset to builds, CPU seconds, wall seconds and bytes.
         facts: What the replay itself took: answers, failures, seconds.
         unit: Unit of the business cost.
         intervals: 95% intervals of `gain`, `gain_of_weekly` and `saved`, by these names; one that is absent is unknown.
         training_seconds: CPU seconds that trainings and their evaluations took.
         weekly_seconds: CPU seconds that the weekly trainings took, which are no part of `costs`.
+        quiet: The other decisions, which the page folds away.
     """
 
     title: str
@@ -64,6 +65,7 @@ class Story:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     training_seconds: float = 0.0
     weekly_seconds: float = 0.0
+    quiet: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def gain(self) -> float | None:
@@ -92,6 +94,7 @@ def write_story(story: Story, folder: Path) -> Path:
         _weeks(story),
         heading("Decisions"),
         _decisions(story.decisions),
+        *([_folded(story.quiet)] if story.quiet else []),
         heading("What it cost"),
         _costs(story.costs),
         heading("The replay itself"),
@@ -184,6 +187,11 @@ def _decisions(decisions: Sequence[Mapping[str, Any]]) -> str:
     names = ("day", "kind", "action", "version", "reason")
     rows = [[str(item.get(name) or "") for name in names] for item in decisions]
     return table(names, rows)
+
+
+def _folded(decisions: Sequence[Mapping[str, Any]]) -> str:
+    said = f"The other {len(decisions)}, by which nothing changed"
+    return f"<details><summary>{said}</summary>{_decisions(decisions)}</details>"
 
 
 def _costs(costs: Mapping[str, Mapping[str, float]]) -> str:

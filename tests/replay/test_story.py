@@ -129,6 +129,11 @@ def test_the_page_shows_weeks_decisions_and_costs(tmp_path: Path) -> None:
     for said in ("0.7123", "6.5000", "28 days &amp; &lt;more&gt;", "shop/model", "12.5", "auc.svg"):
         assert said in page
     assert (tmp_path / "page" / "auc.svg").read_text().startswith("<?xml")
+    assert "<details>" not in page
+    quiet = ({"day": "2013-07-02", "kind": "retraining", "action": "hold", "reason": "Nothing speaks for it."},)
+    page = write_story(replace(story(priced), quiet=quiet), tmp_path / "page").read_text()
+    assert "<summary>The other 1, by which nothing changed</summary>" in page
+    assert "2013-07-02</td><td>retraining</td><td>hold</td><td></td><td>Nothing speaks for it." in page
 
 
 def test_the_page_of_nothing_is_a_page(tmp_path: Path) -> None:
