@@ -478,7 +478,9 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Time split by whole months of the labels' time: the newest months test, those before validate, the rest train.
+    """Time split by months of the labels' time: the newest months test, those before validate, the rest train.
+
+    While the test part has rows on fewer than ten days, as early in a month, it takes the month before in.
 
     Attributes:
         validation_months: Months that choose rounds and threshold.

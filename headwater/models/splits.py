@@ -1,8 +1,9 @@
-"""Train, validation and test by time: whole months, counted back from the newest month of the data."""
+"""Train, validation and test by time: months, counted back from the newest one of the data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
@@ -14,6 +15,9 @@ from headwater.models.errors import (
     NullTimeError,
     WrongDtypeError,
 )
+
+FEWEST_DAYS: Final = 10
+"""Days with rows below which a test part reaches one month further back: rows of a day are alike, and few days tell one model from another no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +71,11 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class TimeSplit:
-    """Splits by whole calendar months; the window moves when a newer month arrives.
+    """Splits by calendar months; the window moves when a newer month arrives.
 
-    A row on a boundary belongs to the later part. Nothing but the newest value of `time` decides the bounds, so the
-    same rows in any order give the same parts.
+    A row on a boundary belongs to the later part. A test part with rows on fewer than `FEWEST_DAYS` days, such as that of a
+    month that has just begun, reaches one month further back, where that one has rows and leaves some to train on and to
+    validate. Nothing but the days that have rows decides the bounds, so the same rows in any order give the same parts.
 
     A model made at the end of a part could not have learned from an outcome that came in later. With `known_at`, such rows
     of train and of validation are left out and counted ("purged", López de Prado 2018, chapter 7); the test part, which
@@ -109,11 +114,16 @@ class TimeSplit:
                 remedy="Use an IANA name such as 'UTC'.",
             ) from error
 
-    def bounds(self, newest: datetime) -> SplitBounds:
-        """The intervals for data whose newest row has local time `newest` (zone-less, in `timezone`)."""
+    def bounds(self, newest: datetime, *, back: int = 0) -> SplitBounds:
+        """The intervals for data whose newest row has local time `newest` (zone-less, in `timezone`).
+
+        Args:
+            newest: The local time.
+            back: Months that the test part reaches further back than declared.
+        """
         end = _month(newest, 1)
-        test = _month(newest, 1 - self.test_months)
-        validation = _month(newest, 1 - self.test_months - self.validation_months)
+        test = _month(newest, 1 - self.test_months - back)
+        validation = _month(newest, 1 - self.test_months - back - self.validation_months)
         start = _month(validation, -self.train_months) if self.train_months else None
         return SplitBounds(start=start, validation=validation, test=test, end=end)
 
@@ -136,7 +146,7 @@ class TimeSplit:
         if frame.is_empty() or not isinstance(newest, datetime):
             raise EmptyPartError(part="whole", detail="", remedy="Materialize the training set first.")
         _no_nulls(local, self.time)
-        bounds = self.bounds(newest)
+        bounds = self._bounds(local, newest)
         in_train = local < bounds.validation
         if bounds.start is not None:
             in_train &= local >= bounds.start
@@ -157,6 +167,19 @@ class TimeSplit:
                 )
         purged = {"train": train_purged, "validation": validation_purged}
         return Split(**parts, bounds=bounds, purged=purged)
+
+    def _bounds(self, local: pl.Series, newest: datetime) -> SplitBounds:
+        """The intervals for rows of these local times, the test part with enough days where there is a month for it."""
+        declared = self.bounds(newest)
+        if local.filter(local >= declared.test).dt.date().n_unique() >= FEWEST_DAYS:
+            return declared
+        reaching = self.bounds(newest, back=1)
+        months = (
+            (reaching.start, reaching.validation),
+            (reaching.validation, reaching.test),
+            (reaching.test, declared.test),
+        )
+        return reaching if all(_has_rows(local, *month) for month in months) else declared
 
     def _known_by(self, end: datetime, part: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         """The rows whose label could be read at `end`, and how many could not."""
@@ -189,6 +212,11 @@ class TimeSplit:
         if column.dtype.time_zone is not None:
             column = column.dt.convert_time_zone(self.timezone).dt.replace_time_zone(None)
         return column
+
+
+def _has_rows(local: pl.Series, start: datetime | None, end: datetime) -> bool:
+    inside = local < end
+    return bool((inside if start is None else inside & (local >= start)).any())
 
 
 def _no_nulls(times: pl.Series, name: str) -> None:

@@ -33,6 +33,29 @@ def test_a_landed_july_moves_the_window_by_a_month() -> None:
     assert split.test["at"].min() == datetime(2013, 7, 1)
 
 
+def test_a_month_that_has_just_begun_is_tested_with_the_month_before_it() -> None:
+    """An order of 3 November had two days to judge a model on: their weather passed it, or refused it."""
+    split = TimeSplit(time="at").apply(days(date(2013, 1, 1), date(2013, 7, 2)))
+    assert (split.bounds.validation, split.bounds.test) == (datetime(2013, 5, 1), datetime(2013, 6, 1))
+    assert split.rows() == {"train": 120, "validation": 31, "test": 32}
+    ninth, tenth = (TimeSplit(time="at").apply(days(date(2013, 1, 1), date(2013, 7, day))) for day in (9, 10))
+    assert (ninth.bounds.test, tenth.bounds.test) == (datetime(2013, 6, 1), datetime(2013, 7, 1))
+    longer = TimeSplit(time="at", test_months=2).apply(days(date(2013, 1, 1), date(2013, 7, 2)))
+    assert longer.bounds.test == datetime(2013, 6, 1), "two months have enough days, however few of the newest"
+
+
+def test_days_count_and_not_rows() -> None:
+    hours = pl.DataFrame({"at": pl.datetime_range(date(2013, 1, 1), datetime(2013, 7, 2, 23), "1h", eager=True)})
+    assert TimeSplit(time="at").apply(hours).bounds.test == datetime(2013, 6, 1)
+
+
+def test_a_test_part_of_few_days_stays_where_reaching_back_would_leave_nothing_to_learn_from() -> None:
+    split = TimeSplit(time="at").apply(days(date(2013, 5, 1), date(2013, 7, 2)))
+    assert split.rows() == {"train": 31, "validation": 30, "test": 2}
+    short = TimeSplit(time="at", train_months=1).apply(days(date(2013, 1, 1), date(2013, 7, 2)))
+    assert (short.bounds.start, short.bounds.test) == (datetime(2013, 4, 1), datetime(2013, 6, 1))
+
+
 def test_the_window_crosses_a_new_year() -> None:
     bounds = TimeSplit(time="at", validation_months=2, test_months=1, train_months=3).bounds(datetime(2014, 1, 9))
     assert (bounds.start, bounds.validation) == (datetime(2013, 8, 1), datetime(2013, 11, 1))
@@ -44,7 +67,7 @@ def test_a_june_evening_in_new_york_is_june_although_it_is_july_by_utc() -> None
     utc = utc.with_columns(pl.col("at").dt.replace_time_zone("UTC"))
     local = TimeSplit(time="at", timezone="America/New_York").apply(utc)
     assert local.bounds.end == datetime(2013, 7, 1)
-    assert local.test.height == 2
+    assert local.test["at"].max() == utc["at"].max()
     assert TimeSplit(time="at").apply(utc).bounds.end == datetime(2013, 8, 1)
 
 
