@@ -24,7 +24,7 @@ class ThresholdRule:
     Attributes:
         kind: `fixed`: `value` itself, in [0, 1]. `positive_rate`: marks the share `value` of the validation rows.
             `f1`: best F1 on validation. `cost`: least cost on validation when a missed positive costs `value` times a
-            false alarm.
+            false alarm; where marking nobody costs less than any mark, nobody is.
         value: See `kind`; unused by `f1`.
     """
 
@@ -62,7 +62,10 @@ class ThresholdRule:
         true = np.cumsum(hits)[last_of_tie]
         false = last_of_tie + 1 - true
         missed = hits.sum() - true
-        gain = (
-            2 * true / (2 * true + false + missed) if self.kind is ThresholdKind.F1 else -(false + self.value * missed)
-        )
-        return float(ranked[last_of_tie[int(np.argmax(gain))]])
+        if self.kind is ThresholdKind.F1:
+            return float(ranked[last_of_tie[int(np.argmax(2 * true / (2 * true + false + missed)))]])
+        costs = false + self.value * missed
+        best = int(np.argmin(costs))
+        if self.value * hits.sum() < costs[best]:
+            return float(np.nextafter(ranked[0], np.inf))
+        return float(ranked[last_of_tie[best]])

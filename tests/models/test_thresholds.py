@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,7 +39,16 @@ def test_the_cost_threshold_is_the_cheapest_of_all_scores(rows: list[tuple[bool,
         return float((decided * (1 - labels)).sum() + ratio * (labels * ~decided).sum())
 
     chosen = ThresholdRule(kind=ThresholdKind.COST, value=ratio).choose(labels, scores)
-    assert cost(chosen) == pytest.approx(min(map(cost, scores)))
+    assert cost(chosen) == pytest.approx(min(map(cost, (*scores, 1.1))))
+
+
+def test_nobody_is_marked_where_every_mark_costs_more() -> None:
+    """With one score for all and a base rate of 5%, everybody was marked: 95% false alarms, where nobody costs 5%."""
+    labels = np.repeat([1.0, 0.0], [50, 950])
+    rule = ThresholdRule(kind=ThresholdKind.COST, value=1.0)
+    for scores in (np.full(1_000, 0.05), np.where(np.arange(1_000) < 990, 0.05, 0.9)):
+        assert not (scores >= rule.choose(labels, scores)).any()
+    assert (np.full(1_000, 0.05) >= replace(rule, value=20.0).choose(labels, np.full(1_000, 0.05))).all()
 
 
 def test_the_positive_rate_threshold_marks_that_share() -> None:
