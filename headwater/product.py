@@ -480,7 +480,7 @@ class Labels:
 class Split:
     """Time split by months of the labels' time: the newest months test, those before validate, the rest train.
 
-    While the test part has rows on fewer than ten days, as early in a month, it takes the month before in.
+    While the newest month has just begun, and the test part rows on fewer than ten days, it takes the month before in.
 
     Attributes:
         validation_months: Months that choose rounds and threshold.

@@ -73,9 +73,10 @@ class Split:
 class TimeSplit:
     """Splits by calendar months; the window moves when a newer month arrives.
 
-    A row on a boundary belongs to the later part. A test part with rows on fewer than `FEWEST_DAYS` days, such as that of a
-    month that has just begun, reaches one month further back, where that one has rows and leaves some to train on and to
-    validate. Nothing but the days that have rows decides the bounds, so the same rows in any order give the same parts.
+    A row on a boundary belongs to the later part. While the newest month has just begun, its rows of few days tell little: where the test
+    part has rows on fewer than `FEWEST_DAYS` days, and the newest month on fewer than the one before, the test part reaches one
+    month further back, if that month has rows and leaves some to train on and to validate. Nothing but the days that have rows
+    decides the bounds, so the same rows in any order give the same parts.
 
     A model made at the end of a part could not have learned from an outcome that came in later. With `known_at`, such rows
     of train and of validation are left out and counted ("purged", López de Prado 2018, chapter 7); the test part, which
@@ -171,7 +172,8 @@ class TimeSplit:
     def _bounds(self, local: pl.Series, newest: datetime) -> SplitBounds:
         """The intervals for rows of these local times, the test part with enough days where there is a month for it."""
         declared = self.bounds(newest)
-        if local.filter(local >= declared.test).dt.date().n_unique() >= FEWEST_DAYS:
+        newest_month, before = (_days(local, _month(newest, -back), _month(newest, 1 - back)) for back in (0, 1))
+        if _days(local, declared.test, declared.end) >= FEWEST_DAYS or newest_month >= before:
             return declared
         reaching = self.bounds(newest, back=1)
         months = (
@@ -179,7 +181,7 @@ class TimeSplit:
             (reaching.validation, reaching.test),
             (reaching.test, declared.test),
         )
-        return reaching if all(_has_rows(local, *month) for month in months) else declared
+        return reaching if all(_days(local, *month) for month in months) else declared
 
     def _known_by(self, end: datetime, part: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         """The rows whose label could be read at `end`, and how many could not."""
@@ -214,9 +216,10 @@ class TimeSplit:
         return column
 
 
-def _has_rows(local: pl.Series, start: datetime | None, end: datetime) -> bool:
+def _days(local: pl.Series, start: datetime | None, end: datetime) -> int:
+    """Days with rows."""
     inside = local < end
-    return bool((inside if start is None else inside & (local >= start)).any())
+    return local.filter(inside if start is None else inside & (local >= start)).dt.date().n_unique()
 
 
 def _no_nulls(times: pl.Series, name: str) -> None:

@@ -49,6 +49,12 @@ def test_days_count_and_not_rows() -> None:
     assert TimeSplit(time="at").apply(hours).bounds.test == datetime(2013, 6, 1)
 
 
+def test_months_that_all_have_one_day_are_whole_as_they_are() -> None:
+    """An extract of the first of each month: no later day of it is to come."""
+    monthly = pl.DataFrame({"at": [datetime(2013, month, 1) for month in range(1, 9)] * 50})
+    assert TimeSplit(time="at").apply(monthly).rows() == {"train": 300, "validation": 50, "test": 50}
+
+
 def test_a_test_part_of_few_days_stays_where_reaching_back_would_leave_nothing_to_learn_from() -> None:
     split = TimeSplit(time="at").apply(days(date(2013, 5, 1), date(2013, 7, 2)))
     assert split.rows() == {"train": 31, "validation": 30, "test": 2}

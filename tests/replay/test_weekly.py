@@ -21,7 +21,7 @@ PRODUCT = Product(
     labels=Labels(path=LABELS, key=("customer",), time="at", label="left", columns=("calls",), known_at="known"),
     model=Model(features=("calls",), rounds=5), split=Split(validation_months=1, test_months=1),
 )  # fmt: skip
-EARLY, MAY, JUNE = (datetime(2013, month, 6, tzinfo=UTC) for month in (1, 5, 6))
+EARLY, MAY, JUNE = (datetime(2013, month, 16, tzinfo=UTC) for month in (1, 5, 6))
 
 
 def truth(days: int = 200, per_day: int = 20) -> pl.DataFrame:
