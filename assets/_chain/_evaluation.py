@@ -1,6 +1,7 @@
 """The evaluation: the model, the baseline and the champion on the same test rows."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,12 +31,12 @@ from headwater.models import (
     read_label,
 )
 from headwater.models.errors import MissingColumnsError, NullInputError, WrongDtypeError
+from headwater.models.evaluation_bootstrap import FEWEST_GROUPS
 from headwater.models.signature import SCORE
 from headwater.names import METRICS_FACT, VERSION_FACT
 from headwater.product import Asset, Audit, Check, Inputs, Product, RejectedInputError, Result, Verdict
 
 EVALUATION_FILE: Final = "evaluation.json"
-FEWEST_DAYS: Final = 10
 
 
 def evaluation_asset(product: Product) -> Asset:
@@ -89,7 +90,7 @@ def _evaluate(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         baseline=_baseline(product, train, validation, test),
         champion=champion,
         slicing=Slicing(frame=test.select(model.slices), floor=model.slice_floor) if model.slices else None,
-        clusters=_days(test, labels.time, product.split.timezone),
+        clusters=_groups((train, validation, test), labels.time, product.split.timezone),
         importances=importances,
     )
     return _write(folder, replace(result, champion_gap=gap), version, str(output.data_version if output else ""))
@@ -142,14 +143,23 @@ def rival_on(test: pl.DataFrame, bundle: Bundle, *, version: str) -> tuple[Rival
     return Rival(version=version, scores=scores, threshold=bundle.threshold), ""
 
 
-def _days(test: pl.DataFrame, time: str, timezone: str) -> np.ndarray | None:
-    """The local day of each row, drawn whole by the bootstrap; None when there are too few days to draw from."""
-    column = pl.col(time)
-    if test.schema[time] != pl.Date:
-        zoned = getattr(test.schema[time], "time_zone", None)
-        column = (column.dt.convert_time_zone(timezone) if zoned else column).dt.date()
-    days = test.select(column.cast(pl.Int32)).to_series()
-    return days.to_numpy() if days.n_unique() >= FEWEST_DAYS else None
+def _groups(parts: Sequence[pl.DataFrame], time: str, timezone: str) -> np.ndarray | None:
+    """The local day of each row of the last part, drawn whole by the bootstrap.
+
+    None, which draws rows, where no month has rows on more than two days: a day is a delivery there, such as a month's extract, and not
+    what its rows share. An interval then speaks of these deliveries alone.
+    """
+    days = [_days(part, time, timezone) for part in parts]
+    months = pl.concat(days).unique().dt.truncate("1mo").value_counts()
+    return days[-1].cast(pl.Int32).to_numpy() if int(months["count"].max()) >= FEWEST_GROUPS else None  # type: ignore[arg-type]
+
+
+def _days(rows: pl.DataFrame, time: str, timezone: str) -> pl.Series:
+    column = rows[time]
+    if column.dtype == pl.Date:
+        return column
+    zoned = getattr(column.dtype, "time_zone", None)
+    return (column.dt.convert_time_zone(timezone) if zoned else column).dt.date()
 
 
 def _every_metric_is_defined(audit: Audit) -> Verdict:

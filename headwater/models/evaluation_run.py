@@ -17,7 +17,7 @@ from headwater.models.evaluation import (
     Metric,
     Slice,
 )
-from headwater.models.evaluation_bootstrap import Bootstrap, interval, resample
+from headwater.models.evaluation_bootstrap import NO_DRAWS, Bootstrap, Draws, interval, resample
 from headwater.models.evaluation_curves import calibration_bins, lift_table, roc_points
 from headwater.models.evaluation_metrics import (
     LOWER_IS_BETTER,
@@ -61,11 +61,11 @@ class Slicing:
 
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
-    """One model's sample, its point values and its resampled values `[resamples, len(RESAMPLED)]`."""
+    """One model's sample, its point values and what was drawn of each of `RESAMPLED`."""
 
     sample: Sample
     values: np.ndarray
-    drawn: np.ndarray = field(repr=False)
+    drawn: tuple[Draws, ...] = field(repr=False)
 
 
 def evaluate(
@@ -90,7 +90,8 @@ def evaluate(
         champion: The released model, None when there is none.
         slicing: Columns to slice by.
         clusters: A group for each row, such as its day, drawn whole: rows of one group are not independent, and
-            drawing them one by one makes intervals too narrow. None draws rows.
+            drawing them one by one makes intervals too narrow. Of fewer than three groups there is no interval, of few a
+            wide one. None draws rows.
         bootstrap: How intervals are made.
         importances: What `gain_importance` and `permutation_importance` gave.
 
@@ -175,13 +176,12 @@ class _Rows:
 def _metrics(judged: _Judged, plan: Bootstrap) -> tuple[Metric, ...]:
     sample = judged.sample
     found = {
-        name: interval(name, judged.values[index], judged.drawn[:, index], sample, plan)
+        name: interval(name, judged.values[index], judged.drawn[index], sample, plan)
         for index, name in enumerate(RESAMPLED)
     }
     line = calibration_line(sample.labels, sample.scores)
-    nothing = np.empty(0)
     for name, value in zip((MetricName.CALIBRATION_SLOPE, MetricName.CALIBRATION_INTERCEPT), line, strict=True):
-        found[name] = interval(name, value, nothing, sample, plan)
+        found[name] = interval(name, value, NO_DRAWS, sample, plan)
     return tuple(found[name] for name in MetricName)
 
 
@@ -190,9 +190,9 @@ def _compare(name: str, version: str, ours: _Judged, theirs: _Judged, plan: Boot
     for index, metric in enumerate(RESAMPLED):
         if metric is MetricName.BASE_RATE:
             continue
-        drawn = ours.drawn[:, index] - theirs.drawn[:, index]
-        value = interval(metric, ours.values[index] - theirs.values[index], drawn, ours.sample, plan)
-        finite = drawn[np.isfinite(drawn)]
+        drawn, gap = ours.drawn[index].less(theirs.drawn[index]), ours.values[index] - theirs.values[index]
+        value = interval(metric, gap, drawn, ours.sample, plan, is_difference=True)
+        finite = drawn.values[np.isfinite(drawn.values)]
         better = finite < 0 if metric in LOWER_IS_BETTER else finite > 0
         differences.append(Difference(metric=value, better_share=float(better.mean()) if len(finite) else None))
     return Comparison(against=name, version=version, metrics=_metrics(theirs, plan), differences=tuple(differences))

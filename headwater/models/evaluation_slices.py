@@ -39,7 +39,7 @@ def slice_metrics(
         frame: Slicing columns, `[rows]`.
         labels: 0.0 or 1.0, `[rows]`.
         scores: In [0, 1], `[rows]`.
-        clusters: Group of each row, or None.
+        clusters: Group of each row, or None. A slice of fewer than three groups has no intervals.
         threshold: Of the decision.
         floor: Rows below which a slice only says how many it has.
         plan: How intervals are made.
@@ -68,6 +68,6 @@ def _judge(sample: Sample, clusters: np.ndarray | None, stream: int, plan: Boots
     values = sample.measure()
     drawn = resample([sample], plan, clusters=clusters, stream=stream)[0]
     return tuple(
-        interval(name, values[index], drawn[:, index], sample, plan)
+        interval(name, values[index], drawn[index], sample, plan)
         for name, index in ((name, RESAMPLED.index(name)) for name in SLICE_METRICS)
     )

@@ -1,6 +1,7 @@
 """Whether scores still are probabilities: logistic recalibration with intervals, calibration error and bias beside a reference.
 
-Intervals are Wald's, by the information of the fit, or robust to groups of alike rows (Liang and Zeger 1986).
+Intervals are Wald's, by the information of the fit, or robust to groups of alike rows (Liang and Zeger 1986) and as wide as so few
+groups ask for.
 """
 
 import math
@@ -10,7 +11,14 @@ from typing import Final
 import numpy as np
 
 from headwater.models import Bootstrap, Evaluation, Metric, MetricName
-from headwater.models.evaluation_bootstrap import interval, resample
+from headwater.models.evaluation_bootstrap import (
+    FEW_GROUPS,
+    FEWEST_GROUPS,
+    NO_DRAWS,
+    interval,
+    resample,
+    student_quantile,
+)
 from headwater.models.evaluation_metrics import RESAMPLED, Sample, calibration_line
 from headwater.monitoring._intervals import mean_interval, quantile_of_normal
 from headwater.monitoring._json import Recorded
@@ -82,7 +90,8 @@ class CalibrationDrift(Recorded):
         slope: Of the logistic regression of the label on the score's logit (Cox 1958); 1 is perfect, below 1 scores are too
             extreme.
         intercept: Of the same; 0 is perfect, below 0 scores are too high where the slope is 1.
-        p_value: That a perfectly calibrated model gives such a line (Wald, 2 degrees of freedom); None where undefined.
+        p_value: That a perfectly calibrated model gives such a line (Wald, 2 degrees of freedom; of groups Hotelling's); None where
+            undefined, as of fewer than three groups.
         error: Expected calibration error over ten bins of about equal counts.
         error_noise: The mean error that a perfectly calibrated model would show on as many rows with these scores; None
             without rows.
@@ -131,12 +140,12 @@ def calibration_drift(
         return _nothing(reference)
     plan = limits.bootstrap
     sample = Sample.of(label, score, threshold=0.5)
-    drawn = resample([sample], plan, clusters=group)[0][:, _ERROR]
+    drawn = resample([sample], plan, clusters=group)[0][_ERROR]
     error = interval(MetricName.CALIBRATION_ERROR, float(sample.measure()[_ERROR]), drawn, sample, plan)
     line = calibration_line(label, score)
-    covariance = _covariance(line, label, score, group) if math.isfinite(line[0]) else None
-    slope, intercept = _coefficients(line, covariance, sample, plan)
-    p_value = _p_value(line, covariance)
+    spread = _spread(line, label, score, group) if math.isfinite(line[0]) else None
+    slope, intercept = _coefficients(line, spread, sample, plan)
+    p_value = None if spread is None else _p_value(line, spread)
     noise = _noise(sample, plan)
     bias = _bias(score - label, group, plan)
     lost, reason = _judge(error, noise, bias, reference, p_value, limits)
@@ -146,25 +155,47 @@ def calibration_drift(
     )  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Spread:
+    """Covariance of slope and intercept.
+
+    Attributes:
+        by_row: With rows taken as independent.
+        by_group: Robust to alike rows of a group; None without groups.
+        groups: How many.
+    """
+
+    by_row: np.ndarray
+    by_group: np.ndarray | None = None
+    groups: int = 0
+
+    def half(self, at: int, level: float) -> float:
+        """Half the width of an interval."""
+        by_row = quantile_of_normal(0.5 + level / 2) * math.sqrt(self.by_row[at, at])
+        if self.by_group is None:
+            return by_row
+        half = student_quantile(self.groups, level) * math.sqrt(self.by_group[at, at])
+        return max(half, by_row) if self.groups < FEW_GROUPS else half
+
+
 def _coefficients(
-    line: tuple[float, float], covariance: np.ndarray | None, sample: Sample, plan: Bootstrap
+    line: tuple[float, float], spread: _Spread | None, sample: Sample, plan: Bootstrap
 ) -> tuple[Metric, Metric]:
-    far = quantile_of_normal(0.5 + plan.level / 2)
     found = []
     for at, name in enumerate((MetricName.CALIBRATION_SLOPE, MetricName.CALIBRATION_INTERCEPT)):
-        if covariance is None:
-            found.append(interval(name, line[at], np.empty(0), sample, plan))
+        if spread is None:
+            found.append(interval(name, line[at], NO_DRAWS, sample, plan))
             continue
-        half = far * math.sqrt(covariance[at, at])
+        half = spread.half(at, plan.level)
         found.append(
             Metric(name=name.value, value=line[at], low=line[at] - half, high=line[at] + half, n=len(sample.labels))
         )
     return found[0], found[1]
 
 
-def _covariance(
+def _spread(
     line: tuple[float, float], label: np.ndarray, score: np.ndarray, group: np.ndarray | None
-) -> np.ndarray | None:
+) -> _Spread | None:
     """Covariance of slope and intercept, None where it has none."""
     clipped = np.clip(score, 1e-9, 1.0 - 1e-9)
     logit = np.log(clipped) - np.log1p(-clipped)
@@ -176,23 +207,34 @@ def _covariance(
         return None
     bread = np.array([[c, -b], [-b, a]]) / determinant
     if group is None:
-        return bread
+        return _Spread(by_row=bread)
     units = int(group.max()) + 1
-    if units < 2:
+    if units < FEWEST_GROUPS:
         return None
     rest = label - fitted
     off = np.stack([np.bincount(group, rest * logit, units), np.bincount(group, rest, units)])
     # The small-sample factor for groups, as statsmodels and Stata have it for maximum likelihood.
-    return units / (units - 1) * (bread @ (off @ off.T) @ bread)
+    return _Spread(by_row=bread, by_group=units / (units - 1) * (bread @ (off @ off.T) @ bread), groups=units)
 
 
-def _p_value(line: tuple[float, float], covariance: np.ndarray | None) -> float | None:
-    from scipy.special import chdtrc
+def _p_value(line: tuple[float, float], spread: _Spread) -> float | None:
+    """Of Wald's test; of groups that of Hotelling (1931, Annals of Mathematical Statistics 2, 360-378), no smaller for few than by rows."""
+    from scipy.special import chdtrc, fdtrc
 
-    if covariance is None or not np.linalg.det(covariance) > 0:
-        return None
     off = np.array([line[0] - 1.0, line[1]])
-    return float(chdtrc(2, float(off @ np.linalg.solve(covariance, off))))
+
+    def wald(covariance: np.ndarray) -> float | None:
+        return float(off @ np.linalg.solve(covariance, off)) if np.linalg.det(covariance) > 0 else None
+
+    by_row = wald(spread.by_row)
+    chance = None if by_row is None else float(chdtrc(2, by_row))
+    if spread.by_group is None or chance is None:
+        return chance
+    free, by_group = spread.groups - 2, wald(spread.by_group)
+    if by_group is None:
+        return None
+    found = float(fdtrc(2, free, by_group * free / (2 * (spread.groups - 1))))
+    return max(found, chance) if spread.groups < FEW_GROUPS else found
 
 
 def _noise(sample: Sample, plan: Bootstrap) -> float:

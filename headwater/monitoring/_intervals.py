@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headwater.models import Bootstrap
+from headwater.models.evaluation_bootstrap import ends_by_group
 from headwater.monitoring.errors import MonitoringRuleError
 
 
@@ -135,7 +136,7 @@ def welch(first: Mean, second: Mean, *, level: float = 0.95) -> Estimate | None:
 
 
 def mean_interval(values: np.ndarray, plan: Bootstrap, *, clusters: np.ndarray | None = None) -> Estimate | None:
-    """A mean with Student's interval, or, where rows come in groups, with a bootstrap interval of whole groups.
+    """A mean with Student's interval, or, where rows come in groups, with a bootstrap interval of whole groups (`ends_by_group`).
 
     Args:
         values: `[rows]`.
@@ -143,21 +144,19 @@ def mean_interval(values: np.ndarray, plan: Bootstrap, *, clusters: np.ndarray |
         clusters: Group number of each row (0, 1, ...), or None.
 
     Returns:
-        None of fewer than two rows or groups: they have no spread.
+        None of fewer than two rows or three groups.
     """
-    if clusters is None or not len(values):
-        mean = mean_of(values)
-        return student(mean, level=plan.level) if mean else None
+    mean = mean_of(values)
+    by_row = student(mean, level=plan.level) if mean else None
+    if clusters is None or by_row is None:
+        return by_row
     units = int(clusters.max()) + 1
-    if units < 2:
-        return None
     sums, sizes = np.bincount(clusters, values, units), np.bincount(clusters, minlength=units)
     draw = np.random.Generator(np.random.PCG64(plan.seed))
     counts = draw.multinomial(units, np.full(units, 1 / units), plan.resamples)
     drawn = (counts * sums).sum(axis=1) / (counts * sizes).sum(axis=1)
-    tail = (1 - plan.level) / 2
-    low, high = np.quantile(drawn, (tail, 1 - tail))
-    return Estimate(value=float(values.mean()), low=float(low), high=float(high))
+    ends = ends_by_group(drawn, units, plan, by_row=(by_row.low, by_row.high))
+    return None if ends is None else Estimate(value=by_row.value, low=ends[0], high=ends[1])
 
 
 def design_effect(values: np.ndarray, units: np.ndarray) -> float:

@@ -51,7 +51,8 @@ def measured(
 
     Args:
         known: Their `label`, `score` and `decision`, at least two rows.
-        groups: Whose equal values are drawn together (null is a group too); None takes rows as independent.
+        groups: Whose equal values are drawn together (null is a group too), without intervals where there are fewer than three; None
+            takes rows as independent.
         costs: The business metric.
         plan: How intervals are made.
         stream: A name of these rows, so that draws for others are independent.
@@ -62,13 +63,11 @@ def measured(
         clusters = np.unique(groups.rank("dense").fill_null(0).to_numpy(), return_inverse=True)[1]
     sample = logged_sample(labels, known[SCORE].to_numpy(), decisions)
     values = sample.measure()
-    # One group alone has no spread, so that there is no interval.
-    spread = slice(None) if clusters is None or clusters.max() else slice(0)
     drawn = resample([sample], plan, clusters=clusters, stream=zlib.crc32(stream.encode()))[0]
     found = []
     for name in PERFORMANCE_METRICS:
         at = RESAMPLED.index(name)
-        metric = interval(name, values[at], drawn[spread, at], sample, plan)
+        metric = interval(name, values[at], drawn[at], sample, plan)
         counts = _counts(name, labels, decisions) if clusters is None else None
         if counts is not None and (exact := wilson(*counts, level=plan.level)) is not None:
             metric = replace(metric, low=exact.low, high=exact.high)

@@ -9,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from headwater.models import Bootstrap, Evaluation, Metric, MetricName, Rival, Slicing, evaluate
+from headwater.models import (
+    Bootstrap,
+    Evaluation,
+    Gate,
+    Metric,
+    MetricName,
+    Rival,
+    Slicing,
+    beats_baseline,
+    evaluate,
+    judge,
+)
 from headwater.models.errors import EmptyPartError, ModelDeclarationError, RecordError, SampleShapeError
 from headwater.models.evaluation_metrics import RESAMPLED, Sample, area_under_curve, calibration_line, measure_all
 
@@ -156,6 +167,58 @@ def test_whole_groups_drawn_together_give_the_wider_interval_that_dependence_des
     assert alone is not None
     assert grouped is not None
     assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
+
+
+def stormy(days: int, *, rows: int = 100, seed: int = 3) -> dict[str, object]:
+    """Rows of days each of which has a rate of its own."""
+    random = np.random.default_rng(seed)
+    day = np.repeat(np.arange(days), rows)
+    scores = 1 / (1 + np.exp(-random.normal(-1, 0.5, len(day))))
+    logits = np.log(scores / (1 - scores)) + random.normal(0, 0.8, days)[day]
+    labels = (random.random(len(day)) < 1 / (1 + np.exp(-logits))).astype(float)
+    return {
+        "labels": labels, "scores": scores, "threshold": 0.3, "champion": None, "bootstrap": PLAN, "clusters": day,
+        "baseline": Rival(version="constant", scores=np.full(len(day), 0.3), threshold=0.5),
+    }  # fmt: skip
+
+
+def test_few_days_give_a_wide_interval_and_fewer_than_three_none() -> None:
+    """Below ten days rows were drawn, and an interval of two days was a third as wide as an honest one: gates passed by the weather."""
+    for days in (3, 9):
+        given = stormy(days)
+        whole, rows = evaluate(**given).metric("base_rate"), evaluate(**given | {"clusters": None}).metric("base_rate")
+        assert whole is not None
+        assert rows is not None
+        assert whole.high - whole.low > 2 * (rows.high - rows.low)
+        assert 0 <= whole.low <= rows.low
+    found = evaluate(**stormy(2))
+    metrics = [*found.metrics, *(one.metric for one in found.baseline.differences)]
+    assert {(one.low, one.high) for one in metrics} == {(None, None)}
+    sure = (Gate(metric="auc", minimum=0.5, cautious=True), beats_baseline(by=-0.0))
+    assert [(verdict.passed, "interval" in verdict.reason) for verdict in judge(sure, found)] == [(False, True)] * 2
+
+
+def test_few_days_that_are_alike_by_chance_are_no_more_certain_than_their_rows() -> None:
+    labels, scores = (np.tile(values, 4) for values in sample(300, 5))
+    given = {"labels": labels, "scores": scores, "threshold": 0.3, "champion": None, "bootstrap": PLAN}
+    given["baseline"] = Rival(version="constant", scores=np.full(1_200, 0.3), threshold=0.5)
+    alike, rows = evaluate(**given, clusters=np.repeat(np.arange(4), 300)), evaluate(**given)
+    widths = [[one.high - one.low for one in found.metrics if one.high is not None] for found in (alike, rows)]
+    assert widths[0] == pytest.approx(widths[1], rel=0.5)
+    gaps = [{one.metric.name: one.metric for one in found.baseline.differences}["auc"] for found in (alike, rows)]
+    assert gaps[0].high - gaps[0].low > 0.5 * (gaps[1].high - gaps[1].low)
+
+
+@pytest.mark.parametrize("days", [1, 2])
+def test_a_slice_of_one_or_two_days_has_no_interval(days: int) -> None:
+    """Of one day every resample was the sample: 0.71 [0.71, 0.71], and a cautious gate passed on it."""
+    given = stormy(20)
+    holiday = pl.DataFrame({"kind": np.where(given["clusters"] < days, "holiday", "working day")})
+    found = {one.value: one for one in evaluate(**given, slicing=Slicing(frame=holiday, floor=50)).slices}
+    assert {one.low for one in found["holiday"].metrics} == {None}
+    auc = next(one for one in found["working day"].metrics if one.name == "auc")
+    assert auc.low is not None
+    assert auc.low < auc.value < auc.high
 
 
 def everything(seed: int = 8) -> dict[str, object]:

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from headwater.models import Bootstrap, MetricName, evaluate
 from headwater.monitoring import (
@@ -29,8 +30,8 @@ def test_slope_and_intercept_and_their_intervals_are_those_of_statsmodels(cluste
     fitted = api.Logit(label, design).fit(disp=0, **options)
     low, high = fitted.conf_int()[:, 0], fitted.conf_int()[:, 1]
     found = calibration_drift(label, score, clusters=day if clustered else None, limits=QUICK)
-    # 40 groups: the variance is that of statsmodels times 40 / 39.
-    wider = math.sqrt(40 / 39) if clustered else 1.0
+    # 40 groups: the variance is that of statsmodels times 40 / 39, and the quantile Student's.
+    wider = math.sqrt(40 / 39) * stats.t.ppf(0.975, 39) / stats.norm.ppf(0.975) if clustered else 1.0
     for at, metric in enumerate((found.slope, found.intercept)):
         assert metric.value == pytest.approx(fitted.params[at], abs=1e-6)
         assert metric.low == pytest.approx(fitted.params[at] - wider * (fitted.params[at] - low[at]), abs=1e-5)
@@ -132,8 +133,34 @@ def test_no_rows_and_few_rows_are_not_judged() -> None:
     assert (nothing.rows, nothing.error.value, nothing.bias.value, nothing.lost) == (0, None, None, False)
     few = calibration_drift(*drawn(400, seed=6, shift=-2.0), limits=QUICK)
     assert few.reason == "400 labelled rows, 500 are needed."
-    one_day = calibration_drift(*drawn(600, seed=6), clusters=np.zeros(600), limits=QUICK)
-    assert one_day.slope.low is None
+
+
+@pytest.mark.parametrize("days", [1, 2])
+def test_of_one_or_two_days_nothing_is_certain(days: int) -> None:
+    found = calibration_drift(*drawn(600, seed=6, shift=-0.8), clusters=np.arange(600) % days, limits=QUICK)
+    assert (found.slope.low, found.error.low, found.bias.low, found.p_value, found.lost) == (
+        None,
+        None,
+        None,
+        None,
+        False,
+    )
+
+
+def test_days_that_differ_as_days_do_are_no_loss_of_calibration() -> None:
+    """By rows two of three weeks of weather were one; by seven days with a normal quantile every tenth."""
+    sure = 0
+    for seed in range(100):
+        draw = np.random.default_rng(seed)
+        day = np.repeat(np.arange(7), 150)
+        score = 1 / (1 + np.exp(-draw.normal(-1, 0.7, 1_050)))
+        logit = np.log(score / (1 - score)) + draw.normal(0, 0.4, 7)[day]
+        label = (draw.random(1_050) < 1 / (1 + np.exp(-logit))).astype(float)
+        found = calibration_drift(
+            label, score, clusters=day, limits=CalibrationLimits(bootstrap=Bootstrap(resamples=20))
+        )
+        sure += (found.p_value or 0) <= 0.05
+    assert sure <= 10
 
 
 @pytest.mark.parametrize(

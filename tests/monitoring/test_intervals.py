@@ -195,5 +195,28 @@ def test_groups_drawn_whole_widen_the_interval_of_a_mean() -> None:
     assert whole.value == rows.value
     assert (whole.high - whole.low) / (rows.high - rows.low) == pytest.approx(math.sqrt(30), rel=0.2)
     assert mean_interval(values, plan, clusters=np.zeros(1_800, dtype=np.int64)) is None
+    assert mean_interval(values, plan, clusters=np.arange(1_800) % 2) is None
     assert mean_interval(np.empty(0), plan) is None
     assert mean_interval(np.ones(1), plan) is None
+
+
+@pytest.mark.parametrize("days", [3, 7])
+def test_the_interval_of_few_days_covers_what_other_days_will_be(days: int) -> None:
+    """The ends of a bootstrap of 7 days cover 88% of the truth, those of rows a half."""
+    covered = 0
+    for seed in range(200):
+        draw = np.random.default_rng(seed)
+        rate = np.clip(0.75 + draw.normal(0, 0.06, days), 0, 1)
+        right = (draw.random((days, 300)) < rate[:, None]).astype(float).ravel()
+        found = mean_interval(right, Bootstrap(resamples=100), clusters=np.repeat(np.arange(days), 300))
+        assert found is not None
+        covered += found.low <= 0.75 <= found.high
+    assert 0.90 <= covered / 200 <= 0.99
+
+
+def test_few_days_that_are_alike_by_chance_give_no_narrower_interval_than_their_rows() -> None:
+    right = np.tile(np.repeat([1.0, 0.0], [75, 25]), 4)
+    rows, whole = (
+        mean_interval(right, Bootstrap(), clusters=clusters) for clusters in (None, np.repeat(np.arange(4), 100))
+    )
+    assert rows == whole
