@@ -20,7 +20,7 @@ from headwater.provenance import verdicts_on
 
 if TYPE_CHECKING:
     from headwater.drift import DriftReport
-    from headwater.monitoring import LossShift, Writing
+    from headwater.monitoring import LossShift, MovedFeature, Writing
 
 CAUSES_FILE: Final = "causes.json"
 BEFORE: Final = 4
@@ -113,7 +113,7 @@ def _shifts(inputs: Inputs, product: Product, newest: _Window, before: Sequence[
 
 def _moved(inputs: Inputs, product: Product, newest: _Window, before: Sequence[_Window]) -> list[dict[str, Any]]:
     """Each watched feature's move against the windows before, and against training; the largest first."""
-    from headwater.monitoring import Span, moved_features
+    from headwater.monitoring import Span
 
     paths = ChainPaths(product=product.name)
     served, reference = inputs.previous(paths.predictions), live_reference(inputs, product)
@@ -130,15 +130,7 @@ def _moved(inputs: Inputs, product: Product, newest: _Window, before: Sequence[_
         seasons = reference.by_season(product, reference.features)
         span = Span(start=datetime.fromisoformat(newest["start"]), end=datetime.fromisoformat(newest["end"]))
         learned = seasons.of(seasons.season(span))
-    lately, since = (
-        {
-            one.column: one
-            for part in _parts(now, known, columns)
-            if (report := _drift(product, *part, categories)) is not None
-            for one in moved_features(report)
-        }
-        for known in (earlier, learned)
-    )  # fmt: skip
+    lately, since = (_moves(product, now, known, columns, categories) for known in (earlier, learned))
     found = [
         {
             "column": name,
@@ -149,6 +141,20 @@ def _moved(inputs: Inputs, product: Product, newest: _Window, before: Sequence[_
     ]
     first = "against_before" if lately else "against_training"
     return sorted(found, key=lambda one: (-(one[first]["effect"] if one[first] else 0.0), one["column"]))
+
+
+def _moves(
+    product: Product, now: pl.DataFrame, known: Any, columns: Sequence[str], categories: Sequence[str]
+) -> "Mapping[str, MovedFeature]":
+    """Each feature's move from one side to the other, as one report; empty without a side to compare with."""
+    from headwater.drift import joined
+    from headwater.monitoring import moved_features
+
+    found = (_drift(product, *part, categories) for part in _parts(now, known, columns))
+    reports = [report for report in found if report is not None]
+    if not reports:
+        return {}
+    return {one.column: one for one in moved_features(joined(reports, columns=columns, current_rows=now.height))}
 
 
 def _parts(now: pl.DataFrame, known: Any, columns: Sequence[str]) -> list[tuple[Any, pl.DataFrame]]:

@@ -28,7 +28,7 @@ from headwater.drift.report import (
     Wasserstein,
     report_frame,
 )
-from headwater.drift.statistics import drift_statistics
+from headwater.drift.statistics import drift_statistics, joined
 
 __all__ = [
     "REPORT_SCHEMA",
@@ -56,6 +56,7 @@ __all__ = [
     "Wasserstein",
     "drift_statistics",
     "evidently_html",
+    "joined",
     "profile",
     "profile_batches",
     "read_profile",

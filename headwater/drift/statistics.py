@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import polars as pl
@@ -32,25 +32,6 @@ _NAMED_CATEGORIES = 20
 _MOST_THREADS = 4
 
 Sample: TypeAlias = Frame | ReferenceProfile
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Measured:
-    """A column's statistics before the tests of all columns are adjusted together."""
-
-    column: str
-    kind: str
-    reference: Side
-    current: Side
-    psi: Psi
-    chi: tuple[float, int, float, float]
-    jensen_shannon: float
-    ks: tuple[float, float, float] | None
-    wasserstein: Wasserstein | None
-    new: tuple[str, ...]
-    vanished: tuple[str, ...]
-    new_count: int
-    vanished_count: int
 
 
 def drift_statistics(
@@ -89,7 +70,7 @@ def drift_statistics(
     for source in (left, right):
         source.check([*names, *categorical])
 
-    def measure(block: Sequence[str]) -> list[_Measured]:
+    def measure(block: Sequence[str]) -> list[ColumnDrift]:
         pairs = zip(block, left.columns(block), right.columns(block), strict=True)
         return [_measure(name, ours, theirs, limits.bins) for name, ours, theirs in pairs]
 
@@ -100,9 +81,20 @@ def drift_statistics(
     else:
         measured = measure(names)
     rows = (measured[0].reference.rows, measured[0].current.rows) if measured else (0, 0)
-    return DriftReport(
-        columns=tuple(_adjust_and_judge(measured, limits)), reference_rows=rows[0], current_rows=rows[1], limits=limits
-    )
+    return DriftReport(columns=_adjusted(measured, limits), reference_rows=rows[0], current_rows=rows[1], limits=limits)
+
+
+def joined(reports: Sequence[DriftReport], *, columns: Sequence[str], current_rows: int) -> DriftReport:
+    """One report of columns that were compared on different rows: tests adjusted over all of them, and judged anew.
+
+    Args:
+        reports: At least one, by the same limits.
+        columns: The order of the columns; what no report has is left out.
+        current_rows: Rows of the current data.
+    """
+    records = {record.column: record for report in reports for record in report.columns}
+    there = [records[name] for name in columns if name in records]
+    return replace(reports[0], columns=_adjusted(there, reports[0].limits), current_rows=current_rows)
 
 
 def _processors() -> int:
@@ -136,7 +128,8 @@ def _source(sample: Sample, side: str, categorical: Sequence[str]) -> _Source:
     return _Source(names=reader.names, side=side, columns=columns)
 
 
-def _measure(name: str, reference: ColumnProfile, current: ColumnProfile, bins: int) -> _Measured:
+def _measure(name: str, reference: ColumnProfile, current: ColumnProfile, bins: int) -> ColumnDrift:
+    """One column's statistics, before the tests of all columns are adjusted together and it is judged."""
     for side, sample in ((REFERENCE, reference), (CURRENT, current)):
         if sample.rows == 0:
             raise EmptySampleError(column=name, side=side)
@@ -154,20 +147,24 @@ def _measure(name: str, reference: ColumnProfile, current: ColumnProfile, bins: 
         cells = numeric_cells(reference, current, bins=bins)
         ks, moved = _ks(reference, current), _wasserstein(reference, current)
     used = int(((cells.reference > 0) | (cells.current > 0)).sum())
-    return _Measured(
+    statistic, dof, p_value, effect = chi_squared(cells)
+    return ColumnDrift(
         column=name, kind=kind.value, reference=_side(reference), current=_side(current),
-        psi=Psi(value=psi(cells), noise=psi_noise(cells), cells=used), chi=chi_squared(cells),
-        jensen_shannon=jensen_shannon(cells), ks=ks, wasserstein=moved,
-        new=_named(new), vanished=_named(vanished), new_count=new.height, vanished_count=vanished.height,
+        psi=Psi(value=psi(cells), noise=psi_noise(cells), cells=used),
+        chi_squared=ChiSquared(statistic=statistic, dof=dof, p_value=p_value, q_value=p_value, cramers_v=effect),
+        jensen_shannon=jensen_shannon(cells), ks=ks, wasserstein=moved, new_categories=_named(new),
+        vanished_categories=_named(vanished), new_count=new.height, vanished_count=vanished.height,
+        verdict=DriftVerdict.STABLE, reason="",
     )  # fmt: skip
 
 
-def _ks(reference: NumericProfile, current: NumericProfile) -> tuple[float, float, float] | None:
+def _ks(reference: NumericProfile, current: NumericProfile) -> KolmogorovSmirnov | None:
     n, m = reference.present, current.present
     if n == 0 or m == 0:
         return None
     statistic = ks_statistic(reference, current)
-    return statistic, ks_p_value(statistic, n, m), max(reference.misplaced / n, current.misplaced / m)
+    p_value, error = ks_p_value(statistic, n, m), max(reference.misplaced / n, current.misplaced / m)
+    return KolmogorovSmirnov(statistic=statistic, p_value=p_value, q_value=p_value, error=error)
 
 
 def _wasserstein(reference: NumericProfile, current: NumericProfile) -> Wasserstein | None:
@@ -185,37 +182,18 @@ def _named(table: pl.DataFrame) -> tuple[str, ...]:
     return tuple(table.get_column(CATEGORY).head(_NAMED_CATEGORIES).to_list())
 
 
-def _adjust_and_judge(measured: Sequence[_Measured], limits: DriftLimits) -> list[ColumnDrift]:
-    p_values = [p for m in measured for p in ([m.chi[2]] if m.ks is None else [m.chi[2], m.ks[1]])]
-    adjusted = iter(q_values(p_values))
-    records = []
-    for m in measured:
-        statistic, dof, p_value, effect = m.chi
-        chi = ChiSquared(statistic=statistic, dof=dof, p_value=p_value, q_value=next(adjusted), cramers_v=effect)
-        ks = None
-        if m.ks is not None:
-            ks = KolmogorovSmirnov(statistic=m.ks[0], p_value=m.ks[1], q_value=next(adjusted), error=m.ks[2])
-        verdict, reason = judge(m.psi, chi, ks, rows=(m.reference.rows, m.current.rows), limits=limits)
-        records.append(
-            ColumnDrift(
-                column=m.column,
-                kind=m.kind,
-                reference=m.reference,
-                current=m.current,
-                psi=m.psi,
-                chi_squared=chi,
-                jensen_shannon=m.jensen_shannon,
-                ks=ks,
-                wasserstein=m.wasserstein,
-                new_categories=m.new,
-                vanished_categories=m.vanished,
-                new_count=m.new_count,
-                vanished_count=m.vanished_count,
-                verdict=verdict,
-                reason=reason,
-            )
-        )
-    return records
+def _adjusted(records: Sequence[ColumnDrift], limits: DriftLimits) -> tuple[ColumnDrift, ...]:
+    """The columns with their tests adjusted over all of them, and with verdicts."""
+    tests = [test for one in records for test in (one.chi_squared, one.ks) if test is not None]
+    adjusted = iter(q_values([test.p_value for test in tests]))
+    return tuple(_judged(one, adjusted, limits) for one in records)
+
+
+def _judged(record: ColumnDrift, adjusted: Iterator[float], limits: DriftLimits) -> ColumnDrift:
+    chi = replace(record.chi_squared, q_value=next(adjusted))
+    ks = None if record.ks is None else replace(record.ks, q_value=next(adjusted))
+    verdict, reason = judge(record.psi, chi, ks, rows=(record.reference.rows, record.current.rows), limits=limits)
+    return replace(record, chi_squared=chi, ks=ks, verdict=verdict, reason=reason)
 
 
 def _q(value: float) -> str:

@@ -1,13 +1,21 @@
 """Drift of each window of scores or features against a kept reference, for decisions that look at several windows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Final
 
 import polars as pl
 
-from headwater.drift import ColumnDrift, DriftLimits, DriftReport, ReferenceProfile, drift_statistics
+from headwater.drift import (
+    ColumnDrift,
+    DriftLimits,
+    DriftReport,
+    DriftVerdict,
+    ReferenceProfile,
+    drift_statistics,
+    joined,
+)
 from headwater.monitoring._frames import AT, PREDICTIONS, SCORE, check_columns, check_no_nulls, check_scores
 from headwater.monitoring._json import Recorded
 from headwater.monitoring._seasons import SeasonalReference
@@ -44,11 +52,15 @@ class WindowDrift(Recorded):
 
     @property
     def effects(self) -> dict[str, float]:
-        """Population stability index of each column that has enough rows, as a decision's `Window` takes it."""
+        """How far each column moved beyond what sampling gives (`surplus`), as a decision's `Window` takes it.
+
+        0 where the test does not rule chance out; a column with too few rows on either side is left out.
+        """
         if self.report is None:
             return {}
-        least = self.report.limits.min_rows
-        return {column.column: column.psi.value for column in self.report.columns if column.current.rows >= least}
+        limit = self.report.limits.false_discovery
+        enough = (one for one in self.report.columns if one.verdict is not DriftVerdict.TOO_FEW_ROWS)
+        return {one.column: surplus(one) if one.chi_squared.q_value <= limit else 0.0 for one in enough}
 
     @property
     def shifted(self) -> tuple[str, ...]:
@@ -139,10 +151,7 @@ def _compared(
     ]
     if len(reports) < 2:
         return reports[0] if reports else None
-    records = {record.column: record for report in reports for record in report.columns}
-    return replace(
-        reports[0], columns=tuple(records[name] for name in columns if name in records), current_rows=rows.height
-    )
+    return joined(reports, columns=columns, current_rows=rows.height)
 
 
 def prediction_drift(
@@ -181,12 +190,17 @@ class MovedFeature(Recorded):
     drift: ColumnDrift
 
 
+def surplus(column: ColumnDrift) -> float:
+    """A column's population stability index less what sampling alone gives on average, 0 or more."""
+    return max(column.psi.value - column.psi.noise, 0.0)
+
+
 def moved_features(report: DriftReport) -> tuple[MovedFeature, ...]:
     """Every feature of a drift report, the one that moved most first, equal ones by name."""
     found = [
         MovedFeature(
             column=column.column,
-            effect=max(column.psi.value - column.psi.noise, 0.0),
+            effect=surplus(column),
             missing=_missing(column, current=True) - _missing(column, current=False),
             drift=column,
         )

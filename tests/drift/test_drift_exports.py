@@ -33,6 +33,7 @@ def test_the_public_names_are_these() -> None:
         "Wasserstein",
         "drift_statistics",
         "evidently_html",
+        "joined",
         "profile",
         "profile_batches",
         "read_profile",

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from headwater.drift import (
     DriftLimits,
@@ -89,3 +90,53 @@ def test_what_cannot_be_compared_is_named() -> None:
         drift_windows(days(0.0).drop("wind"), days(0.0), columns=["wind"], windowing=DAY)
     with pytest.raises(BadValuesError, match="NaN"):
         prediction_drift(days(0.0), days(0.0).with_columns(score=float("nan")), windowing=DAY)
+
+
+def merchants(rows: int, seed: int, count: int = 300) -> pl.DataFrame:
+    """Predictions of one day about equally likely merchants."""
+    codes = np.random.default_rng(seed).integers(0, count, rows)
+    return pl.DataFrame({"at": [START] * rows, "merchant": [f"m{code}" for code in codes]})
+
+
+def test_a_column_of_many_categories_that_did_not_move_shows_no_effect() -> None:
+    """The PSI of 300 equal categories in 1,000 rows is 0.3 by sampling alone: it ordered a training of every second model."""
+    reference = merchants(20_000, 1)
+    found = drift_windows(
+        reference, merchants(1_000, 2), columns=["merchant"], windowing=DAY, limits=DriftLimits(min_rows=1_000)
+    )[0]
+    assert found.report is not None
+    assert found.report.column("merchant").psi.value > 0.25
+    assert found.effects == {"merchant": 0.0}
+
+
+def test_what_moved_counts_without_what_sampling_gives() -> None:
+    moved = merchants(1_000, 2).with_columns(
+        merchant=pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("m1")).otherwise("merchant")
+    )
+    found = drift_windows(merchants(20_000, 1), moved, columns=["merchant"], windowing=DAY)[0]
+    assert found.report is not None
+    psi = found.report.column("merchant").psi
+    assert found.effects["merchant"] == pytest.approx(psi.value - psi.noise)
+    assert found.effects["merchant"] > 1
+
+
+def test_a_reference_of_few_rows_is_none() -> None:
+    found = drift_windows(merchants(200, 1, 60), merchants(4_000, 2, 60), columns=["merchant"], windowing=DAY)[0]
+    assert found.report is not None
+    assert found.report.column("merchant").psi.value > 0.25
+    assert found.effects == {}
+
+
+def test_tests_of_columns_that_some_predictions_do_not_say_are_adjusted_with_all_others() -> None:
+    """Each such column was a report of its own: twenty new features were judged by twenty tests as if by one."""
+    reference, current = days(0.0, rows=4_000), days(0.1)
+    columns = ["wind", "carrier", "score"]
+    said = pl.DataFrame({name: [name != "wind"] * 8 + [True] * 792 for name in columns})
+    found = drift_windows(reference, current, columns=columns, windowing=DAY, limits=LIMITS, said=said)[0].report
+    assert found is not None
+    tests = [test for one in found.columns for test in (one.chi_squared, one.ks) if test is not None]
+    assert len(tests) == 5
+    adjusted = stats.false_discovery_control([test.p_value for test in tests])
+    assert [test.q_value for test in tests] == pytest.approx(list(adjusted))
+    assert found.column("wind").current.rows == 792
+    assert [one.column for one in found.columns] == columns
