@@ -134,7 +134,7 @@ def _in_short(evidence: "Evidence") -> dict[str, Any]:
 
 
 def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Labels) -> "Evidence":
-    from headwater.decisions import Evidence
+    from headwater.decisions import Evidence, looked_at
 
     paths = ChainPaths(product=product.name)
     report = json.loads((inputs.folder(paths.performance_report) / REPORT_FILE).read_text())
@@ -146,9 +146,10 @@ def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Lab
     orders, live = _orders(inputs, paths), statement.get("version", "")
     trained = datetime.fromisoformat(orders[-1]["as_of"]) if orders else None
     since = 0 if trained is None else int(rows.filter(~up_to(rows, column, trained)).select(pl.len()).collect().item())
+    windows = [window_of(raw, live, METRIC) for raw in report["windows"]]
     return Evidence(
         now=now,
-        windows=tuple(window_of(raw, live, METRIC) for raw in report["windows"][-rules.windows :]),
+        windows=looked_at(rules, windows, now=now, version=live),
         version=live,
         learned_until=None if learned is None else as_of(learned),
         reference=live_metric(inputs, paths, METRIC),

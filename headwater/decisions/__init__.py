@@ -28,6 +28,7 @@ from headwater.decisions._retraining import (
     Retraining,
     RetrainingRule,
     decide_retraining,
+    looked_at,
 )
 from headwater.decisions._retraining_evidence import Evidence, Window
 from headwater.decisions._rollout import Rollout, RolloutError, RolloutKind, RolloutRules, RolloutStep, StepAction
@@ -85,6 +86,7 @@ __all__ = [
     "heed",
     "joins",
     "learned_policy",
+    "looked_at",
     "next_release",
     "paired_effect",
     "policy_shares",

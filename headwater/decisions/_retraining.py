@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from headwater.decisions._retraining_evidence import Evidence, Window
@@ -46,7 +46,8 @@ class Retraining:
     """When a product's model is trained again. A reason of drift or performance has to hold in `needed` of the last `windows`.
 
     Attributes:
-        windows: Windows looked at, >= 1; of them the one that has begun shows nothing until it is over: half a week has other days than a whole one.
+        windows: Windows looked at, >= 1: for drift the newest that are over, for half a week has other days than a whole one; for performance
+            the newest of them whose labels of the live version are known, however long these took.
         needed: Of them those that must show the reason, 1 to `windows`.
         min_rows: Rows, and for performance labelled rows, below which a window shows nothing.
         min_coverage: Share of a window's predictions whose label is known, below which its performance is not judged: the
@@ -121,9 +122,8 @@ class Decision:
 
 def decide_retraining(rules: Retraining, evidence: Evidence) -> Decision:
     """Whether to train again now."""
-    recent = evidence.windows[-rules.windows :]
-    reasons = tuple(_reasons(rules, evidence, recent))
-    held_by, unseen = tuple(_holds(rules, evidence)), tuple(_unseen(evidence, recent))
+    reasons = tuple(_reasons(rules, evidence))
+    held_by, unseen = tuple(_holds(rules, evidence)), tuple(_unseen(rules, evidence))
     if not reasons:
         return Decision(action=Action.HOLD, rule=RetrainingRule.NOTHING, reasons=(), held_by=(), unseen=unseen)
     action = Action.HOLD if held_by else Action.RETRAIN
@@ -136,8 +136,37 @@ def decide_retraining(rules: Retraining, evidence: Evidence) -> Decision:
     )
 
 
-def _unseen(evidence: Evidence, recent: Sequence[Window]) -> Iterator[str]:
+def looked_at(rules: Retraining, windows: Sequence[Window], *, now: datetime, version: str) -> tuple[Window, ...]:
+    """Those of all windows that a decision looks at, oldest first.
+
+    Args:
+        rules: The declared rules.
+        windows: All there are, oldest first.
+        now: The instant of the decision.
+        version: The live version, empty without one.
+    """
+    over = _over(windows, now)
+    starts = {window.start for window in (*over[-rules.windows :], *_judged(rules, over, version)[-rules.windows :])}
+    return tuple(window for window in over if window.start in starts)
+
+
+def _over(windows: Sequence[Window], now: datetime) -> list[Window]:
+    return [window for window in windows if window.end <= now]
+
+
+def _judged(rules: Retraining, windows: Sequence[Window], version: str) -> list[Window]:
+    """The windows that say how a version did: on its own predictions, and not on the early labels alone."""
+    own = (window for window in windows if window.version == version and window.metric is not None)
+    return [window for window in own if _is_labelled(rules, window)]
+
+
+def _is_labelled(rules: Retraining, window: Window) -> bool:
+    return window.labelled >= rules.min_coverage * window.answered.get(window.version, window.rows)
+
+
+def _unseen(rules: Retraining, evidence: Evidence) -> Iterator[str]:
     """What nobody can say anything about: that is another thing than that all is well."""
+    recent = _over(evidence.windows, evidence.now)[-rules.windows :]
     blind = [window for window in recent if window.no_reference]
     if blind:
         yield f"drift in {len(blind)} of the last {len(recent)} windows, for want of a reference ({blind[-1].no_reference.rstrip('.')})"
@@ -146,14 +175,23 @@ def _unseen(evidence: Evidence, recent: Sequence[Window]) -> Iterator[str]:
             f"drift in {len(early)} of the last {len(recent)} windows, which began before the training of the live version{_named(evidence)}"
             " or were compared with another one"
         )
-    judged = [window for window in recent if window.metric is not None]
-    if evidence.reference is None and judged:
-        yield "whether the metric fell, for the live version has no evaluation"
-    elif others := [window for window in judged if window.version != evidence.version]:
+    if evidence.reference is None:
+        if any(window.metric is not None for window in recent):
+            yield "whether the metric fell, for the live version has no evaluation"
+        return
+    if others := [window for window in recent if window.rows and window.version != evidence.version]:
         yield f"the metric in {len(others)} of the last {len(recent)} windows, in which the live version{_named(evidence)} did not answer alone"
+    judged = _judged(rules, _over(evidence.windows, evidence.now), evidence.version)[-rules.windows :]
+    if vague := [window for window in judged if window.metric_high is None]:
+        yield f"whether the metric fell in {len(vague)} of the last {len(judged)} judged windows, which have too few days for an interval"
+    own = [window for window in recent if window.rows and window.version == evidence.version]
+    if late := [window for window in own if not _is_labelled(rules, window)]:
+        yield f"the metric in {len(late)} of the last {len(recent)} windows, whose labels are not known"
 
 
-def _reasons(rules: Retraining, evidence: Evidence, recent: Sequence[Window]) -> Iterator[_Said]:
+def _reasons(rules: Retraining, evidence: Evidence) -> Iterator[_Said]:
+    over = _over(evidence.windows, evidence.now)
+    recent, judged = over[-rules.windows :], _judged(rules, over, evidence.version)[-rules.windows :]
     shifted = [columns for window in recent if (columns := _shifted(rules, window, evidence))]
     if len(shifted) >= rules.needed:
         names = ", ".join(sorted({name for columns in shifted for name in columns}))
@@ -161,13 +199,14 @@ def _reasons(rules: Retraining, evidence: Evidence, recent: Sequence[Window]) ->
             RetrainingRule.DRIFT,
             f"{names} moved by {rules.effect:g} or more in {len(shifted)} of the last {len(recent)} windows",
         )
-    worse = [window for window in recent if _is_worse(rules, window, evidence)]
+    worse = [window for window in judged if _is_worse(rules, window, evidence)]
     if len(worse) >= rules.needed:
         whose = f"the metric of {evidence.version}" if evidence.version else "the metric"
         limit = f"{rules.performance_drop:.0%} below {evidence.reference:.4g}"
+        taken = ", on their own days (rows taken as independent)" if any(window.by_rows for window in worse) else ""
         yield (
             RetrainingRule.PERFORMANCE,
-            f"{whose} is certainly more than {limit} in {len(worse)} of the last {len(recent)} windows",
+            f"{whose} is certainly more than {limit} in {len(worse)} of the last {len(judged)} judged windows{taken}",
         )
     if rules.new_rows is not None and evidence.new_rows >= rules.new_rows:
         yield (
@@ -198,7 +237,7 @@ def _holds(rules: Retraining, evidence: Evidence) -> Iterator[_Said]:
 
 
 def _shifted(rules: Retraining, window: Window, evidence: Evidence) -> list[str]:
-    if window.end > evidence.now or window.rows < rules.min_rows or not _is_after_training(evidence, window):
+    if window.rows < rules.min_rows or not _is_after_training(evidence, window):
         return []
     watched = [name for name in window.effects if not rules.columns or name in rules.columns]
     found = [name for name in watched if window.effects[name] >= rules.effect]
@@ -212,10 +251,8 @@ def _is_after_training(evidence: Evidence, window: Window) -> bool:
 
 
 def _is_worse(rules: Retraining, window: Window, evidence: Evidence) -> bool:
-    """Whether even the upper end of the interval lies below the limit, on enough labels of the live version's predictions, not the early ones alone."""
-    if window.version != evidence.version or evidence.reference is None or window.metric_high is None:
-        return False
-    if window.labelled < max(rules.min_rows, rules.min_coverage * window.answered.get(window.version, window.rows)):
+    """Whether even the upper end of a judged window's interval lies below the limit, on enough labels."""
+    if evidence.reference is None or window.metric_high is None or window.labelled < rules.min_rows:
         return False
     return window.metric_high < evidence.reference * (1 - rules.performance_drop)
 

@@ -14,9 +14,11 @@ class Window:
         end: The first one after it.
         rows: Predictions, whichever version answered.
         labelled: Predictions of `version` with a known label.
-        effects: Effect size of each watched column's drift, against a reference of the same season where there is one.
+        effects: Effect size of each watched column's drift, against a reference of the same season where there is one: beyond what
+            sampling gives, and 0 where chance is not ruled out.
         metric: Value of the metric over the predictions of `version`, None where it is undefined.
-        metric_high: Upper end of its interval.
+        metric_high: Upper end of its interval, None where there is none.
+        by_rows: Whether the interval takes rows as independent, and so speaks of the window's own days alone.
         no_reference: Why drift was compared with nothing; empty where it was compared.
         answered: Predictions by the version that answered; empty where nobody says.
         version: Whose predictions were judged; empty where several answered and nobody told them apart, or nobody says.
@@ -34,6 +36,7 @@ class Window:
     answered: dict[str, int] = field(default_factory=dict)
     version: str = ""
     compared_with: str = ""
+    by_rows: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,7 @@ class Evidence:
 
     Attributes:
         now: The instant of the decision.
-        windows: Oldest first.
+        windows: Oldest first; at least those that `looked_at` gives.
         version: The live version, empty without one. Only its windows count: what an older one answered is no reason to train it again.
         reference: Value of the metric when that version was released, None without one.
         learned_until: Until when labels counted in its training, None where nobody knows. What drifted by then was known to it.

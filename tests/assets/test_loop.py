@@ -529,7 +529,7 @@ def test_every_decision_is_kept_with_its_evidence_refusals_too(tmp_path: Path) -
         "Nothing speaks for it. Not looked at: drift in 2 of the last 2 windows, for want of"
     )
     assert len(young["unseen"]) == 2  # nothing is live here: neither drift nor the metric has a reference
-    assert [window["rows"] for window in young["evidence"]["windows"]] == [70, 20]
+    assert [window["rows"] for window in young["evidence"]["windows"]] == [70, 70], "not the one that goes on"
     assert young["evidence"]["new_rows"] == labels.filter(pl.col("known") > START + DAY).height
     old = decided(tmp_path / "old", found, labels, [(START - 60 * DAY).isoformat()])
     assert (old["action"], old["rule"], old["held_by"]) == ("retrain", "schedule", [])

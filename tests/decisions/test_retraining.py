@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.decisions import Action, Evidence, Retraining, RetrainingRule, Window, decide_retraining
+from headwater.decisions import Action, Evidence, Retraining, RetrainingRule, Window, decide_retraining, looked_at
 from headwater.decisions._retraining import RuleError
 
 NOW = datetime(2013, 7, 10, tzinfo=UTC)
@@ -64,7 +64,7 @@ def test_drift_that_is_short_old_thin_or_small_is_no_reason(windows: tuple[Windo
 def test_a_metric_counts_when_its_whole_interval_is_too_low() -> None:
     """0.7315 is 5% below 0.77."""
     low = quiet(window(2, high=0.73), window(1, high=0.72))
-    assert "more than 5% below 0.77 in 2 of the last 2 windows" in decide_retraining(RULES, low).reason
+    assert "more than 5% below 0.77 in 2 of the last 2 judged windows" in decide_retraining(RULES, low).reason
     wide = quiet(window(2, high=0.74), window(1, high=0.74))
     assert decide_retraining(RULES, wide).action is Action.HOLD
 
@@ -80,6 +80,57 @@ def test_a_metric_of_early_or_few_labels_or_none_is_not_judged(changed: dict[str
     assert decide_retraining(RULES, quiet(window(2, **bad), window(1, **bad))).action is Action.HOLD
 
 
+def test_labels_that_take_longer_than_a_window_do_not_hide_a_fall() -> None:
+    """The newest windows wait for their labels: of the last three none was ever judged twice, however bad the model was."""
+    late = [window(n, high=None, labelled=0) for n in (2, 1)]
+    bad = [window(n, high=0.6) for n in (5, 4, 3)]
+    found = decide_retraining(RULES, quiet(*bad, *late, window(0, high=None, labelled=0)))
+    assert found.rule is RetrainingRule.PERFORMANCE
+    assert found.unseen == ("the metric in 2 of the last 3 windows, whose labels are not known",)
+    alone = decide_retraining(RULES, quiet(window(3), *late))
+    assert (alone.action, alone.unseen) == (Action.HOLD, found.unseen)
+
+
+def test_early_labels_and_windows_that_go_on_fill_none_of_the_windows_that_are_looked_at() -> None:
+    bad = [window(n, high=0.6) for n in (4, 3)]
+    early = [window(n, high=0.77, labelled=900) for n in (2, 1)]
+    found = decide_retraining(RULES, quiet(*bad, *early, window(0, high=0.77)))
+    assert "2 of the last 2 judged windows" in found.reasons[0]
+    drifted = quiet(window(3, effect=0.9), window(2), window(1, effect=0.9), window(0))
+    assert decide_retraining(RULES, drifted).rule is RetrainingRule.DRIFT
+
+
+def test_an_interval_by_rows_is_certain_of_its_own_days_and_the_reason_says_so() -> None:
+    bad = [replace(window(n, high=0.6), by_rows=True) for n in (2, 1)]
+    assert (
+        "2 judged windows, on their own days (rows taken as independent)"
+        in decide_retraining(RULES, quiet(*bad)).reason
+    )
+
+
+def test_a_judged_window_without_an_interval_is_not_taken_for_quiet() -> None:
+    vague = [replace(window(n, high=0.5), metric_high=None) for n in (2, 1)]
+    said = "whether the metric fell in 2 of the last 3 judged windows, which have too few days for an interval"
+    assert decide_retraining(RULES, quiet(window(3), *vague)).unseen == (said,)
+
+
+@given(st.lists(st.sampled_from(["good", "bad", "late", "other", "none", "open", "drifted"]), max_size=12))
+def test_what_is_looked_at_decides_as_everything_does(kinds: list[str]) -> None:
+    changes = {
+        "good": {}, "bad": {"high": 0.6}, "late": {"high": None, "labelled": 0}, "none": {"rows": 0, "labelled": 0, "high": None},
+        "drifted": {"effect": 0.9}, "other": {"high": 0.6}, "open": {"high": 0.6},
+    }  # fmt: skip
+    windows = [window(len(kinds) - n, **changes[kind]) for n, kind in enumerate(kinds)]
+    windows = [
+        replace(one, version="9" if kind == "other" else "", end=NOW + timedelta(days=1) if kind == "open" else one.end)
+        for one, kind in zip(windows, kinds, strict=True)
+    ]
+    everything = quiet(*windows)
+    kept = looked_at(RULES, windows, now=NOW, version="")
+    assert decide_retraining(RULES, replace(everything, windows=kept)) == decide_retraining(RULES, everything)
+    assert len(kept) <= 2 * RULES.windows
+
+
 LIVE = Evidence(now=NOW, reference=0.77, version="1.1.0", learned_until=NOW - timedelta(days=3))
 
 
@@ -91,7 +142,8 @@ def test_only_windows_of_the_live_version_count_against_its_reference() -> None:
     assert "the metric in 2 of the last 3 windows, in which the live version 1.1.0 did not answer alone" in found.reason
     found = decide_retraining(RULES, replace(LIVE, windows=(old, own, own)))
     assert found.rule is RetrainingRule.PERFORMANCE
-    assert found.reasons == ("the metric of 1.1.0 is certainly more than 5% below 0.77 in 2 of the last 3 windows",)
+    said = "the metric of 1.1.0 is certainly more than 5% below 0.77 in 2 of the last 2 judged windows"
+    assert found.reasons == (said,)
     back = decide_retraining(RULES, replace(LIVE, version="1.0.0", windows=(old, old, own)))
     assert back.rule is RetrainingRule.PERFORMANCE, "after a roll-back they count again"
 
