@@ -68,8 +68,7 @@ def slices_of(product: Product) -> tuple[str, ...]:
 
 def _columns_of(product: Product) -> tuple[str, ...]:
     """Columns that performance is sliced by, or whose equal values are drawn together."""
-    clusters = product.performance.clusters if product.performance is not None else None
-    return tuple(dict.fromkeys((*slices_of(product), *([clusters] if clusters is not None else []))))
+    return slices_of(product) if product.performance is None else product.performance.columns
 
 
 def _outcomes(inputs: Inputs, *, product: Product) -> Result:

@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from headwater.monitoring import PerformanceRules, Span, WindowDrift, WindowPerformance
 
 REPORT_FILE: Final = "performance.json"
-FORMAT: Final = 2
+FORMAT: Final = 3
 NEWEST_FACT: Final = "newest_judged"
 """The first instant of the newest judged window."""
 ANSWERED: Final = "answered"
 """In a window: its events that have or await a label, by the version that answered."""
+_BY_ROWS: Final = 2
+"""The format in which no report drew days of itself, and the drift of a column was its whole PSI."""
 _OLDEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 """The calendars of zones do not reach back to year 1."""
 
@@ -125,12 +127,17 @@ def _now(outcomes: pl.DataFrame, started: datetime) -> datetime:
 
 
 def _before(inputs: Inputs, paths: ChainPaths, product: Product) -> History:
-    """The report before, unless it was made by other rules."""
+    """The report before, unless it was made by other rules. That it drew no days yet is no other rule: what is settled stays as it is."""
+    from headwater.monitoring import LOCAL_DAY
+
     before = inputs.previous(paths.performance_report)
     if before is None:
         return History()
     document = json.loads((before.folder(paths.performance_report) / REPORT_FILE).read_text())
-    if (document.get("format"), document["declaration"]) != (FORMAT, declaration_of(product)):
+    declared = declaration_of(product)
+    if document.get("format") == _BY_ROWS and declared["rules"]["clusters"] == LOCAL_DAY:
+        declared = {**declared, "rules": {**declared["rules"], "clusters": None}}
+    if document.get("format") not in (FORMAT, _BY_ROWS) or document["declaration"] != declared:
         return History()
     return History(now=datetime.fromisoformat(document["now"]), windows=document["windows"])
 
@@ -275,7 +282,8 @@ def _calibration(
         rows = outcomes.filter(inside, pl.col("judged"), pl.col("truth") == "known").sort(
             "at", "request_id", "received"
         )
-        groups = rows[rules.clusters].rank("dense").fill_null(0).to_numpy() if rules.clusters is not None else None
+        drawn = rules.groups(rows)
+        groups = None if drawn is None else drawn.rank("dense").fill_null(0).to_numpy()
         versions = rows["version"].unique().sort().to_list()
         is_own = reference is not None and versions == [reference.version]
         drift = calibration_drift(

@@ -12,6 +12,8 @@ from headwater.pages import write_page as write
 PAGE_FILE: Final = "performance.html"
 PLOT_FILE: Final = "performance.svg"
 NO_REFERENCE: Final = "no reference"
+DRAWN_BY: Final = "drawn_by"
+"""In a window's numbers: what their intervals draw; absent in a report of an older Headwater."""
 _METRICS: Final = ("auc", "log_loss", "calibration_error", "accuracy", "cost")
 
 
@@ -31,10 +33,19 @@ def write_page(
         (folder / PLOT_FILE).write_text(_drawing(judged), encoding="utf-8")
     shown = [name for name in _METRICS if any(metric_of(window, name) is not None for window in judged)]
     said = (name.replace("_", " ") for name in shown)
-    names = ("window", "predictions", "labels known", *said, "drift (PSI)", "score drift (PSI)", "not judged")
+    names = (
+        "window",
+        "predictions",
+        "labels known",
+        *said,
+        "drift (PSI above chance)",
+        "score drift (PSI above chance)",
+        "not judged",
+    )
     picture = f'<img src="{PLOT_FILE}" alt="AUC by window">' if judged else paragraph("No window is judged yet.")
     rows = table(names, (_row(window, shown) for window in windows), numbers=True)
-    parts = [paragraph(question), picture, *_lacking(windows), rows, *_changes(changes or {"events": 0})]
+    parts = [paragraph(question), picture, *_spoken(judged), *_lacking(windows), rows]
+    parts += _changes(changes or {"events": 0})
     write(folder / PAGE_FILE, "Performance in service", parts)
 
 
@@ -92,6 +103,23 @@ def _score_drift(window: Mapping[str, Any]) -> str:
         return NO_REFERENCE
     value = window.get("score_drift")
     return "" if value is None else f"{value:.3f}"
+
+
+def _spoken(judged: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the intervals of the newest judged window speak of; a report of an older Headwater does not say it."""
+    from headwater.monitoring import LOCAL_DAY, ROWS
+
+    drawn = judged[-1]["overall"].get(DRAWN_BY) if judged else None
+    if not drawn:
+        return []
+    if drawn == ROWS:
+        said = "Intervals take rows as independent: each says how sure the numbers of its own days are, and nothing of other days."
+        return [paragraph(said)]
+    what = "days" if drawn == LOCAL_DAY else f"groups of one {drawn}"
+    said = f"Intervals draw whole {what}: they hold for others like those of the window, and not for these alone. Of fewer than three there is none."
+    older = any(not window["overall"].get(DRAWN_BY) for window in judged)
+    kept = " Windows that were settled before Headwater drew them so keep the intervals that they had." if older else ""
+    return [paragraph(said + kept)]
 
 
 def _lacking(windows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from assets._chain._performance import ANSWERED
-from assets._chain._performance_page import metric_of
+from assets._chain._performance_page import DRAWN_BY, metric_of
 
 if TYPE_CHECKING:
     from headwater.decisions import Window
@@ -22,6 +22,7 @@ def window_of(raw: Mapping[str, Any], live: str, metric: str) -> "Window":
         metric: Which metric, one of which more is better.
     """
     from headwater.decisions import Window
+    from headwater.monitoring import ROWS
 
     answered, overall = _answered(raw), raw["overall"]
     version, own = _judged(raw, live, answered)
@@ -38,6 +39,7 @@ def window_of(raw: Mapping[str, Any], live: str, metric: str) -> "Window":
         answered=answered,
         version=version,
         compared_with=raw.get("compared_with") or "",
+        by_rows=own.get(DRAWN_BY, ROWS) == ROWS,
     )
 
 

@@ -71,4 +71,6 @@ def _compared(part: Mapping[str, Any] | None, reference: float | None, levels: "
     found = {**found, "value": metric.value, "high": metric.high}
     if reference is None:
         return {**found, "reason": "its evaluation is not there"}
+    if metric.high is None:
+        return {**found, "reason": "it has too few days for an interval"}
     return {**found, "problem": accuracy_below(metric, reference=reference, levels=levels)}

@@ -24,6 +24,8 @@ from headwater.monitoring._loss_shift import Loss, LossShift, SliceShift, loss_s
 from headwater.monitoring._metrics import COST, PERFORMANCE_METRICS
 from headwater.monitoring._outcomes import Outcomes, Truth, join_outcomes
 from headwater.monitoring._performance import (
+    LOCAL_DAY,
+    ROWS,
     Performance,
     PerformanceRules,
     SlicePerformance,
@@ -55,7 +57,9 @@ from headwater.monitoring.errors import (
 
 __all__ = [
     "COST",
+    "LOCAL_DAY",
     "PERFORMANCE_METRICS",
+    "ROWS",
     "Adwin",
     "Alarm",
     "Alarms",

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import ClassVar
+from datetime import datetime, timedelta
+from typing import ClassVar, Final
 
 import polars as pl
 
 from headwater.decisions import Window
 from headwater.models import Bootstrap, Metric, MetricName
+from headwater.models.evaluation_bootstrap import FEWEST_GROUPS
 from headwater.monitoring._costs import DecisionCosts
 from headwater.monitoring._frames import (
     AT,
@@ -31,6 +32,12 @@ from headwater.monitoring._outcomes import Truth
 from headwater.monitoring._windows import Span, Windowing, split
 from headwater.monitoring.errors import MonitoringRuleError
 
+LOCAL_DAY: Final = "local day"
+"""As `PerformanceRules.clusters`: the calendar day of the prediction time, in the zone of the windows."""
+ROWS: Final = "rows"
+"""As `Performance.drawn_by`: rows count as independent."""
+_DAY: Final = timedelta(days=1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PerformanceRules:
@@ -43,7 +50,10 @@ class PerformanceRules:
         min_coverage: Share of the events that will have a label whose label is known, below which nothing is judged: the
             first labels to come in are of other events than the rest (a late flight's comes later).
         costs: The business metric; None without one.
-        clusters: Column whose equal values are drawn together for intervals, such as the day; None takes rows as independent.
+        clusters: Whose equal values are drawn together for intervals: `LOCAL_DAY`, or a column of the outcomes. Rows of a day are alike,
+            and an interval that takes them as independent is far too narrow for what the version will do on another day. Windows
+            shorter than three days have too few of them: rows count as independent there, and an interval speaks of the window's own
+            days alone. None takes rows as independent in every window.
         bootstrap: How intervals are made.
     """
 
@@ -52,7 +62,7 @@ class PerformanceRules:
     min_rows: int = 200
     min_coverage: float = 0.95
     costs: DecisionCosts | None = None
-    clusters: str | None = None
+    clusters: str | None = LOCAL_DAY
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
 
     def __post_init__(self) -> None:
@@ -62,6 +72,25 @@ class PerformanceRules:
             raise MonitoringRuleError(
                 rule="PerformanceRules(...): min_coverage", value=self.min_coverage, wanted="from 0 to 1"
             )
+
+    @property
+    def drawn_by(self) -> str:
+        """What intervals draw: `LOCAL_DAY`, a column, or `ROWS`."""
+        is_short = self.clusters == LOCAL_DAY and self.windowing.length < FEWEST_GROUPS * _DAY
+        return ROWS if self.clusters is None or is_short else self.clusters
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the outcomes that it reads beside what all have, each once."""
+        return tuple(dict.fromkeys((*self.slices, *([] if self.drawn_by in (ROWS, LOCAL_DAY) else [self.drawn_by]))))
+
+    def groups(self, events: pl.DataFrame) -> pl.Series | None:
+        """What of some events is drawn together: equal values are; None where rows count as independent."""
+        if self.drawn_by == ROWS:
+            return None
+        if self.drawn_by == LOCAL_DAY:
+            return events[AT].dt.convert_time_zone(self.windowing.zone).dt.date()
+        return events[self.drawn_by]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +106,7 @@ class Performance(Recorded):
         metrics: Each of `PERFORMANCE_METRICS`, and `cost` (mean of a decision) where costs are declared. Undefined unless
             judged. AUC, log loss, Brier and calibration error have bootstrap intervals; proportions Wilson's, and the mean
             cost Student's, unless rows come in clusters.
+        drawn_by: What the intervals draw, as `PerformanceRules.drawn_by`; empty unless judged.
     """
 
     derived: ClassVar[tuple[str, ...]] = ("coverage",)
@@ -87,6 +117,7 @@ class Performance(Recorded):
     judged: bool
     reason: str
     metrics: tuple[Metric, ...]
+    drawn_by: str = ""
 
     @property
     def coverage(self) -> float | None:
@@ -145,6 +176,7 @@ class WindowPerformance(Recorded):
             effects=dict(effects or {}),
             metric=found.value,
             metric_high=found.high,
+            by_rows=self.overall.drawn_by == ROWS,
         )
 
 
@@ -167,9 +199,7 @@ def performance_windows(
         MissingColumnsError, ColumnTypeError, BadValuesError: The frame is none of outcomes, or lacks a declared column.
         TooManyWindowsError: Windows are far too short for the time covered.
     """
-    check_columns(outcomes, OUTCOMES, [REQUEST_ID, AT, SCORE, DECISION, LABEL, TRUTH, JUDGED, *rules.slices])
-    if rules.clusters is not None:
-        check_columns(outcomes, OUTCOMES, [rules.clusters])
+    check_columns(outcomes, OUTCOMES, [REQUEST_ID, AT, SCORE, DECISION, LABEL, TRUTH, JUDGED, *rules.columns])
     events = outcomes.filter(JUDGED).sort(AT, REQUEST_ID)
     check_no_nulls(events, OUTCOMES, [AT, DECISION])
     check_scores(events, OUTCOMES)
@@ -215,7 +245,8 @@ def _performance(rows: pl.DataFrame, rules: PerformanceRules, name: str, open_: 
         reason=reason,
         metrics=undefined(known.height, reason, costs=rules.costs is not None)
         if reason
-        else _measured(known, rules, name),
+        else measured(known, rules.groups(known), costs=rules.costs, plan=rules.bootstrap, stream=name),
+        drawn_by="" if reason else rules.drawn_by,
     )
 
 
@@ -232,8 +263,3 @@ def _why_not(rows: int, labelled: int, without: int, rules: PerformanceRules) ->
     if labelled < rules.min_rows:
         return f"{labelled} labelled rows, {rules.min_rows} are needed"
     return ""
-
-
-def _measured(known: pl.DataFrame, rules: PerformanceRules, name: str) -> tuple[Metric, ...]:
-    groups = known[rules.clusters] if rules.clusters is not None else None
-    return measured(known, groups, costs=rules.costs, plan=rules.bootstrap, stream=name)

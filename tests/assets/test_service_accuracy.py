@@ -75,3 +75,13 @@ def test_versions_that_the_report_does_not_tell_apart_are_not_compared(scene: Sc
 def test_a_version_without_an_evaluation_is_not_compared(scene: Scene, tmp_path: Path) -> None:
     told = found(scene, tmp_path / "report", pl.lit("0.8.0"), pl.col("customer") % 2 == 0)
     assert (told["0.8.0"]["problem"], told["0.8.0"]["reason"]) == (None, "its evaluation is not there")
+
+
+def test_a_version_whose_part_has_too_few_days_is_not_said_to_hold(scene: Scene, tmp_path: Path) -> None:
+    """It answered on the two last days of the week: no interval, and so no promise that is kept or broken."""
+    is_late = pl.col("at").dt.weekday() >= 6
+    by = pl.when(is_late).then(pl.lit("1.0.0")).otherwise(pl.lit("0.9.0"))
+    told = found(scene, tmp_path / "report", by, is_late)
+    assert (told["1.0.0"]["value"], told["1.0.0"]["high"], told["1.0.0"]["problem"]) == (0.0, None, None)
+    assert told["1.0.0"]["reason"] == "it has too few days for an interval"
+    assert told["0.9.0"]["reason"] == ""

@@ -13,7 +13,9 @@ import pytest
 from assets._chain._causes import _upstream, causes_asset
 from assets._chain._causes_page import PAGE_FILE as CAUSES_PAGE
 from assets._chain._performance import NEWEST_FACT, REPORT_FILE, performance_asset
+from assets._chain._performance_page import PAGE_FILE
 from headwater.materialize import RecordingInputs
+from headwater.monitoring import LOCAL_DAY, Windowing
 from headwater.product import Product, Serving
 from headwater.testing.frames import HeldInputs, HeldSnapshot, audit_of, verdicts
 from tests.assets.test_loop import (
@@ -25,9 +27,12 @@ from tests.assets.test_loop import (
     START,
     answers,
     causes,
+    decided,
     learned,
+    outcomes,
     outcomes_asset,
     released,
+    report,
     truth,
 )
 from tests.release_scene import Scene
@@ -385,6 +390,81 @@ def test_intervals_by_a_column_with_nulls_or_that_nothing_is_sliced_by(tmp_path:
     found = Reports(tmp_path, product).made(labels, answers(labels))
     assert judged(found) == [True, True, False]
     assert found[0]["calibration"]["bias"]["low"] is not None
+
+
+def as_before_days_were_drawn(folder: Path, clusters: str | None = None) -> list[dict[str, Any]]:
+    """Rewrites a report as the Headwater before wrote it."""
+    document = json.loads((folder / REPORT_FILE).read_text())
+    document["format"] = 2
+    document["declaration"]["rules"]["clusters"] = clusters
+    for window in document["windows"]:
+        for part in (window["overall"], *(one["performance"] for one in window["slices"])):
+            del part["drawn_by"]
+    (folder / REPORT_FILE).write_text(json.dumps(document))
+    windows: list[dict[str, Any]] = document["windows"]
+    return windows
+
+
+def test_windows_that_an_older_headwater_settled_stay_as_they_are(tmp_path: Path) -> None:
+    """Their predictions may be gone: judged anew for a new default, their history would be lost."""
+    labels, reports = truth(49), Reports(tmp_path)
+    reports.made(*by(41, labels))
+    before = as_before_days_were_drawn(tmp_path / "report-1")
+    found = reports.made(*by(48, labels))
+    assert found[0] == before[0]
+    assert found[1]["overall"]["drawn_by"] == LOCAL_DAY
+    page = (tmp_path / "report-2" / PAGE_FILE).read_text()
+    assert "Intervals draw whole days" in page
+    assert "settled before Headwater drew them so keep the intervals that they had" in page
+    third = reports.made(*by(49, labels))
+    assert third[0] == before[0]
+
+
+def test_a_report_by_rules_that_really_differ_is_made_anew(tmp_path: Path) -> None:
+    labels = truth(42)
+    for clusters, is_kept in ((None, True), ("plan", False)):
+        reports = Reports(tmp_path / str(clusters))
+        reports.made(*by(41, labels))
+        before = as_before_days_were_drawn(reports.folder / "report-1", clusters)
+        assert (reports.made(*by(42, labels))[0] == before[0]) is is_kept
+    declared = Reports(tmp_path / "declared", replace(PRODUCT, performance=replace(RULES, clusters=None)))
+    declared.made(*by(41, labels))
+    before = as_before_days_were_drawn(declared.folder / "report-1")
+    assert declared.made(*by(42, labels))[0] == before[0]
+
+
+@pytest.mark.parametrize(
+    ("length", "clusters", "said"),
+    [
+        (7, LOCAL_DAY, "Intervals draw whole days"),
+        (1, LOCAL_DAY, "Intervals take rows as independent"),
+        (7, None, "Intervals take rows as independent"),
+        (7, "plan", "Intervals draw whole groups of one plan"),
+    ],
+)
+def test_the_page_says_what_its_intervals_speak_of(
+    tmp_path: Path, length: int, clusters: str | None, said: str
+) -> None:
+    rules = replace(RULES, clusters=clusters, windowing=Windowing(length=length * DAY))
+    reports = Reports(tmp_path, replace(PRODUCT, performance=rules))
+    assert any(judged(reports.made(*by(16, truth(16)))))
+    assert said in (tmp_path / "report-1" / PAGE_FILE).read_text()
+
+
+def test_windows_that_wait_for_labels_hide_no_fall_of_those_before_them(tmp_path: Path) -> None:
+    """Labels that take three weeks: the newest windows of the report, all that was looked at, were never judged."""
+    labels, live = truth(49, lag=21 * DAY), released(tmp_path / "live")
+    worse = answers(labels, skill=-0.2)
+    there = labels.filter(pl.col("known") <= START + 49 * DAY)
+    rows = outcomes(there, worse).data
+    found = report(tmp_path / "report", rows, worse, live=live)
+    assert judged(found["windows"]) == [True] * 4 + [False] * 3
+    told = decided(tmp_path / "decided", found, there, [(START + 48 * DAY).isoformat()], live)
+    assert told["rule"] == "performance", told["reason"]
+    assert "the metric in 2 of the last 2 windows, whose labels are not known" in told["unseen"]
+    assert [window["start"][:10] for window in told["evidence"]["windows"]] == [
+        "2013-01-21", "2013-01-28", "2013-02-11", "2013-02-18"
+    ]  # fmt: skip
 
 
 def written(folder: Path, reports: Sequence[tuple[int, str | None]]) -> tuple[Scene, RecordingInputs]:

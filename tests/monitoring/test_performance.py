@@ -13,7 +13,9 @@ from headwater.decisions import Evidence, Retraining, decide_retraining
 from headwater.models import Bootstrap, MetricName
 from headwater.monitoring import (
     COST,
+    LOCAL_DAY,
     PERFORMANCE_METRICS,
+    ROWS,
     BadValuesError,
     DecisionCosts,
     MissingColumnsError,
@@ -205,6 +207,61 @@ def test_rows_of_one_day_that_are_alike_widen_every_interval() -> None:
     assert all(widths[1][name] > 1.3 * widths[0][name] for name in ("accuracy", "base_rate", "brier", COST))
     one_day = only(frame.with_columns(day=0), clusters="day")
     assert (one_day.metric("auc").value, one_day.metric("auc").low) == (only(frame).metric("auc").value, None)
+
+
+WEEK = Windowing(length=timedelta(days=7), zone="America/New_York")
+
+
+def weeks(count: int, *, rows: int, seed: int = 0) -> pl.DataFrame:
+    """Weeks from Monday, in New York, in which the share of right decisions is 0.75 and each day has another by 0.06."""
+    draw = np.random.default_rng(seed)
+    rate = np.clip(0.75 + draw.normal(0, 0.06, count * 7), 0, 1)
+    right = (draw.random((count * 7, rows)) < rate[:, None]).ravel()
+    score = draw.random(count * 7 * rows)
+    label = np.where(right, score >= 0.5, score < 0.5).astype(int)
+    # New York is four hours behind: each day begins at 4 o'clock.
+    begin = START + timedelta(hours=4)
+    at = [begin + timedelta(days=d, seconds=n * 86_400 // rows) for d in range(count * 7) for n in range(rows)]
+    return outcomes(label.tolist(), score.tolist(), at=at)
+
+
+def test_the_interval_of_a_week_covers_what_other_weeks_will_be() -> None:
+    """By rows, the interval of a week's accuracy held what the version does in a half of all weeks."""
+    covered = {}
+    for clusters in (LOCAL_DAY, None):
+        found = performance_windows(
+            weeks(80, rows=200), rules=rules(windowing=WEEK, clusters=clusters), now=START + timedelta(days=800)
+        )
+        ends = [one.overall.metric("accuracy") for one in found]
+        covered[clusters] = sum(one.low <= 0.75 <= one.high for one in ends)
+    assert covered[LOCAL_DAY] >= 0.90 * 80
+    assert covered[None] <= 0.75 * 80
+
+
+def test_days_are_those_of_the_zone_and_drawn_unless_declared_otherwise() -> None:
+    frame = weeks(1, rows=100)
+    (found,) = performance_windows(frame, rules=rules(windowing=WEEK), now=LATER)
+    assert found.overall.drawn_by == LOCAL_DAY
+    day = frame.with_columns(day=pl.int_range(pl.len()) // 100)
+    (by_column,) = performance_windows(day, rules=rules(windowing=WEEK, clusters="day"), now=LATER)
+    assert (by_column.overall.metrics, by_column.overall.drawn_by) == (found.overall.metrics, "day")
+    two = frame.filter(pl.col("at") < START + timedelta(days=2))
+    (few,) = performance_windows(two, rules=rules(windowing=WEEK), now=LATER)
+    assert {one.low for one in few.overall.metrics} == {None}
+
+
+@pytest.mark.parametrize(("length", "wanted"), [(1, ROWS), (2, ROWS), (3, LOCAL_DAY)])
+def test_windows_too_short_for_days_take_rows_and_say_so(length: int, wanted: str) -> None:
+    windowing = Windowing(length=timedelta(days=length))
+    at = [START + timedelta(days=2 + n % length, seconds=n) for n in range(600)]
+    (found, *_) = performance_windows(
+        outcomes(*(values.tolist() for values in drawn(600, seed=3)), at=at),
+        rules=rules(windowing=windowing),
+        now=LATER,
+    )
+    assert found.overall.drawn_by == wanted
+    assert found.overall.metric("auc").low is not None
+    assert found.evidence().by_rows is (wanted == ROWS)
 
 
 def test_the_business_metric_is_the_mean_cost_of_what_was_decided() -> None:

@@ -9,7 +9,9 @@ def test_the_public_names_are_these() -> None:
     assert sorted(headwater.monitoring.__all__) == sorted(
         [
             "COST",
+            "LOCAL_DAY",
             "PERFORMANCE_METRICS",
+            "ROWS",
             "Adwin",
             "Alarm",
             "Alarms",
