@@ -52,7 +52,7 @@ class Retraining:
         min_rows: Rows, and for performance labelled rows, below which a window shows nothing.
         min_coverage: Share of a window's predictions whose label is known, below which its performance is not judged: the
             first labels to come in are of other events than the rest.
-        effect: Effect size of a column's drift that counts (population stability index).
+        effect: Effect size of a column's drift that counts: its population stability index beyond what sampling alone gives.
         shifted_columns: Columns with such an effect that make a window a shifted one.
         columns: Columns whose drift counts; empty counts every one. What follows the seasons drifts every season without any
             harm: leave it out where there is no reference of the same season.

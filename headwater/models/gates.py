@@ -4,11 +4,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from headwater.models.errors import ModelDeclarationError
 from headwater.models.evaluation import BASELINE, CHAMPION, Comparison, Evaluation, Metric
 from headwater.models.evaluation_metrics import LOWER_IS_BETTER, MetricName
+
+_VAGUE: Final = "rows of fewer than three days give none, nor do hardly any of one class; land more"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +140,7 @@ def _absolute(gate: Gate, metric: Metric | None, where: str) -> GateVerdict:
     if gate.cautious:
         value = metric.low if least else metric.high
     if value is None or not math.isfinite(value):
-        return _verdict(gate, False, None, limit, f"{gate.metric}{where} has no interval, so the gate fails.")
+        return _verdict(gate, False, None, limit, f"{gate.metric}{where} has no interval, so the gate fails: {_VAGUE}.")
     passed = value >= limit if least else value <= limit
     relation = "at least" if least else "at most"
     text = f"{gate.metric}{where} is {value:.4f} on {metric.n} rows; it must be {relation} {limit}."
@@ -150,7 +152,11 @@ def _relative(gate: Gate, comparison: Comparison | None, against: str, limit: fl
         return _verdict(gate, False, None, limit, f"There is no {against} to compare with, so the gate fails.")
     metric = _find([item.metric for item in comparison.differences], gate.metric)
     if metric is None or metric.value is None or metric.low is None or metric.high is None:
-        why = metric.undefined_reason if metric and metric.undefined_reason else "missing or without interval"
+        why = (
+            metric.undefined_reason
+            if metric and metric.undefined_reason
+            else f"missing, or without an interval ({_VAGUE})"
+        )
         return _verdict(gate, False, None, limit, f"The difference of {gate.metric} is {why}, so the gate fails.")
     lower = gate.metric in LOWER_IS_BETTER
     gained, least = (-metric.value, -metric.high) if lower else (metric.value, metric.low)
