@@ -23,10 +23,13 @@ from headwater.features.online._content import read_content
 from headwater.lake import Lake, Snapshot, digest_folder
 from headwater.lake._files import sync, sync_all
 from headwater.models import IDENTITY, Bundle, read_bundle
+from headwater.models.bundle import read_request
+from headwater.models.request_schema import ViewUse
 from headwater.names import MAIN
 from headwater.product import LogFull
-from headwater.registry import model_version
+from headwater.registry import ModelVersion, model_version
 from serving.errors import NotHeldError, NotReleasedError, StatementError, TamperedError
+from serving.fitting import newest_fitting
 from serving.policies import AllAtOnce, Policy, PolicyError, from_json, to_json, versions
 
 RELEASE_FILE: Final = "release.json"
@@ -45,6 +48,7 @@ class Deployment:
         policy: Who answers.
         models: Data version of the bundle of each version that the policy needs.
         online: Data version of the online features, None for a product without.
+        online_commit: A commit that holds them, empty where `commit` does: those of there lack what a version looks up.
         assign_by: Request fields whose values an assignment is drawn by; empty, or where one is null, draws by the request's id.
         redacted: Request fields and features that are not kept in the log.
         ahead: How far ahead of the clock a prediction time may be.
@@ -60,6 +64,7 @@ class Deployment:
     policy: Policy
     models: Mapping[str, str]
     online: str | None
+    online_commit: str = ""
     assign_by: tuple[str, ...] = ()
     redacted: tuple[str, ...] = ()
     ahead: timedelta = timedelta(days=1)
@@ -74,6 +79,11 @@ class Deployment:
         """The version that answers, or answers first."""
         return versions(self.policy)[0]
 
+    @property
+    def online_at(self) -> str:
+        """A commit that holds the online features."""
+        return self.online_commit or self.commit
+
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back."""
         return {
@@ -82,6 +92,7 @@ class Deployment:
             "policy": to_json(self.policy),
             "models": dict(self.models),
             "online": self.online,
+            "online_commit": self.online_commit,
             "deprecated": list(self.deprecated),
             "deprecated_since": dict(self.deprecated_since),
             "retired": list(self.retired),
@@ -97,6 +108,7 @@ class Deployment:
             policy=from_json(raw["policy"]),
             models=dict(raw["models"]),
             online=raw["online"],
+            online_commit=raw.get("online_commit", ""),
             deprecated_since=dict(raw.get("deprecated_since", {})),
             **_withdrawn(raw),
             **_rules(raw),
@@ -116,6 +128,8 @@ def read_deployment(lake: Lake, product: str, *, ref: str = MAIN) -> Deployment:
         ModelNotFoundError: The release names a version that was never published.
         PolicyError: Its policy cannot be.
         StatementError: The release cannot be read.
+        BundleError: What a version looks up cannot be read.
+        UnfitFeaturesError: No online features have what all versions look up.
     """
     snapshot = lake.at(ref)
     if not snapshot.has(f"{product}/release"):
@@ -126,13 +140,18 @@ def read_deployment(lake: Lake, product: str, *, ref: str = MAIN) -> Deployment:
         policy = policy_of(statement)
         rules = {**_withdrawn(statement), **_rules(statement.get("serving", {}))}
         rules["deprecated_since"] = _deprecated_since(snapshot, product, rules["deprecated"])
-    online = f"{product}/online_features"
+    models = {
+        version: model_version(lake, f"{product}@{version}", ref=snapshot.commit.id) for version in versions(policy)
+    }
+    reads = {version: _looked_up(lake, found) for version, found in models.items()}
+    online, online_commit = newest_fitting(lake, product, reads, snapshot=snapshot)
     return Deployment(
         product=product,
         commit=snapshot.commit.id,
         policy=policy,
-        models={version: _data_version(lake, product, version, snapshot) for version in versions(policy)},
-        online=snapshot.entry(online).data_version if snapshot.has(online) else None,
+        models={version: found.data_version for version, found in models.items()},
+        online=online,
+        online_commit=online_commit,
         **rules,
     )
 
@@ -161,7 +180,7 @@ class DeploymentCache:
         if deployment.online is not None:
             target = self._content(product, deployment.online)
             if not target.is_dir():
-                source = lake.at(deployment.commit).folder(f"{product}/online_features")
+                source = lake.at(deployment.online_at).folder(f"{product}/online_features")
                 _fetch(source, target, f"Online features of {product}", deployment.online, None)
 
     def remember(self, deployment: Deployment) -> None:
@@ -301,8 +320,10 @@ def _rules(raw: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _data_version(lake: Lake, product: str, version: str, snapshot: Snapshot) -> str:
-    return model_version(lake, f"{product}@{version}", ref=snapshot.commit.id).data_version
+def _looked_up(lake: Lake, found: ModelVersion) -> tuple[ViewUse, ...]:
+    """What a version looks up, as its bundle says."""
+    schema, _ = read_request(lake.at(found.commit).folder(found.path))
+    return schema.views if schema is not None else ()
 
 
 def _fetch(source: Path, target: Path, what: str, data_version: str, identity: Sequence[str] | None) -> None:

@@ -40,6 +40,24 @@ class StatementError(ServingError):
         )
 
 
+class UnfitFeaturesError(ServingError):
+    """Versions that no online features of the lake have everything for."""
+
+    def __init__(self, *, product: str, versions: Sequence[str], problem: str) -> None:
+        self.product, self.versions, self.problem = product, tuple(versions), problem
+        several = len(versions) > 1
+        remedy = (
+            "Promote one of them to everything"
+            if several
+            else "Build the product with the views that it was trained with, or promote a version that reads what there is"
+        )
+        super().__init__(
+            f"No online features of {product!r} have what {', '.join(versions)} look{'' if several else 's'} up"
+            f"{' together' if several else ''}. Of the newest: {problem}. What was served before goes on. {remedy} "
+            f"(`headwater release promote {product} --to VERSION --reason REASON`)."
+        )
+
+
 class NotHeldError(ServingError):
     """A copy on this machine that is asked for and not there."""
 

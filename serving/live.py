@@ -161,7 +161,7 @@ class LiveProducts:
             try:
                 if engine.deployment.online is None or engine.is_published():
                     continue
-                self._publish_again(engine, commit=engine.deployment.commit)
+                self._publish_again(engine, commit=engine.deployment.online_at)
             except (HeadwaterError, OSError) as error:  # requests say so, and the next look tries again
                 if not self._is_store_away:
                     _LOG.warning("online features are away", extra={"product": product, "reason": str(error)})
@@ -175,17 +175,18 @@ class LiveProducts:
             trouble, wanted = self._troubles.get(product), self._publications.get(product)
             if wanted is None or (trouble is not None and not trouble.is_served):
                 continue  # what is live is not what this commit says
+            at = engine.deployment.online_commit or head
             try:
                 there = published(self._store, wanted.name)
                 if there is None or wanted.is_in(there):
                     self._left.pop(product, None)
                     continue
-                if self._left.get(product) == (head, there.commit):
+                if self._left.get(product) == (at, there.commit):
                     continue
-                if self._is_behind(lake, there.commit, head):
-                    self._publish_again(engine, commit=head)
+                if self._is_behind(lake, there.commit, at):
+                    self._publish_again(engine, commit=at)
                     continue
-                reason, judged = f"those at {there.commit[:12]} are not older", (head, there.commit)
+                reason, judged = f"those at {there.commit[:12]} are not older", (at, there.commit)
             except (HeadwaterError, OSError) as error:
                 reason, judged = str(error), ("", "")
             if product not in self._left:
@@ -338,7 +339,7 @@ class LiveProducts:
             publication, engine = None, Engine(deployment, models)
         else:
             precedes = partial(self._is_behind, lake) if lake is not None else None
-            publication = published_for(self._store, product, content, commit=deployment.commit, precedes=precedes)
+            publication = published_for(self._store, product, content, commit=deployment.online_at, precedes=precedes)
             engine = Engine(deployment, models, store=self._store, store_name=publication.name)
         with self._putting:
             if lake is None and (product in self._engines or self._cache.held(product) != deployment):

@@ -6,7 +6,7 @@ from typing import Any
 
 from assets._chain._paths import ChainPaths
 from assets._chain._release import named_versions, standing_statement
-from assets._chain._rules_of_requests import told_undrawable, undrawable
+from assets._chain._rules_of_requests import told_unanswerable, told_undrawable, unanswerable, undrawable
 from assets._chain._versions import Versions
 from headwater.decisions import Judged, Order, OrderKind, OrderRefusedError, Release, heed, policy_versions
 from headwater.errors import HeadwaterError
@@ -94,13 +94,24 @@ def checked_order(inputs: Inputs, product: Product, make: Callable[[str | None],
     candidate, judged = versions.candidate(), _judged(versions, order)
     try:
         after = heed(now, order, candidate=candidate, judged=judged)
-        if after.policy != now.policy and (unknown := undrawable(product, after.policy, versions)):
-            problem = told_undrawable(product.name, unknown).removesuffix(".")
-            raise OrderRefusedError(order=order, rule="undrawable", problem=problem, remedy="Nothing was ordered.")
+        if after.policy != now.policy:
+            _check_servable(order, after, inputs, product, versions)
     except OrderRefusedError as error:
         error.evidence = {"release": now.to_json(), "judged": {name: one.to_json() for name, one in judged.items()}}
         raise
     return order
+
+
+def _check_servable(order: Order, after: Release, inputs: Inputs, product: Product, versions: Versions) -> None:
+    """Raises OrderRefusedError for a policy that the service could not follow."""
+    rule, problem = "", ""
+    if unknown := undrawable(product, after.policy, versions):
+        rule, problem = "undrawable", told_undrawable(product.name, unknown)
+    elif unfit := unanswerable(product, after.policy, versions, inputs):
+        rule, problem = "unanswerable", told_unanswerable(product.name, unfit)
+    if rule:
+        said = problem.removesuffix(".")
+        raise OrderRefusedError(order=order, rule=rule, problem=said, remedy="Nothing was ordered.")
 
 
 def version_of_order(

@@ -9,7 +9,15 @@ from typing import Any, Final
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
 from assets._chain._release_orders import release_refusals_asset
-from assets._chain._rules_of_requests import drawn_by, hidden, levels_of, told_undrawable, undrawable
+from assets._chain._rules_of_requests import (
+    drawn_by,
+    hidden,
+    levels_of,
+    told_unanswerable,
+    told_undrawable,
+    unanswerable,
+    undrawable,
+)
 from assets._chain._versions import Versions
 from headwater.decisions import (
     Judged,
@@ -34,6 +42,7 @@ DECISION_FILE: Final = "decision.json"
 STEP_FILE: Final = "step.json"
 _JUDGED: Final = "judged"
 _UNDRAWABLE: Final = "undrawable"
+_UNANSWERABLE: Final = "unanswerable"
 _TOLD: Final = ("policy", "traffic", "reason", "actor", "order", "waits", "waits_for", "held")
 """What of a statement its commit tells, so that a history needs no files."""
 
@@ -61,6 +70,7 @@ def release_asset(product: Product) -> Asset:
             paths.release_orders,
             paths.predictions,
             paths.service_failures,
+            paths.online_features,
         ),
         identity=(RELEASE_FILE,),
         checks=(
@@ -73,7 +83,9 @@ def release_asset(product: Product) -> Asset:
                 for gate in product.gates
             ),
             Check(
-                name="policy_can_be_served", judge=_policy_can_be_served, description="The service can read the policy."
+                name="policy_can_be_served",
+                judge=_policy_can_be_served,
+                description="The service can read the policy, and answer all its versions from one publication of online features.",
             ),
         ),
         refusals=release_refusals_asset(product),
@@ -104,7 +116,9 @@ def _release(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     rules = {**_serving(product), "redacted": hidden(product, found.release.versions, versions)}
     statement = _write(folder, product, found.release, details, run, rules)
     # What stands may be held, resumed and taken back, whatever it draws by: the service has its own word to say to it.
-    unknown = () if _is_same(before, found.release) else undrawable(product, found.release.policy, versions)
+    stands, policy = _is_same(before, found.release), found.release.policy
+    unknown = () if stands else undrawable(product, policy, versions)
+    unfit = "" if stands else unanswerable(product, policy, versions, inputs)
     facts = {
         RELEASED_FACT: found.release.version,
         GATES_FACT: details[found.release.version]["gates"],
@@ -117,6 +131,7 @@ def _release(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         },
         _JUDGED: {name: details[name]["gates"] for name in judged},
         _UNDRAWABLE: list(unknown),
+        _UNANSWERABLE: unfit,
     }
     return Result(facts=facts)
 
@@ -285,4 +300,7 @@ def _policy_can_be_served(audit: Audit) -> Verdict:
         return Verdict(passed=False, description=str(error))
     if unknown := tuple(audit.facts[_UNDRAWABLE]):
         return Verdict(passed=False, description=told_undrawable(statement["product"], unknown))
+    if unfit := audit.facts[_UNANSWERABLE]:
+        said = told_unanswerable(statement["product"], unfit)
+        return Verdict(passed=False, facts={"unanswerable": unfit}, description=said)
     return Verdict(passed=True, facts={"policy": policy.kind})

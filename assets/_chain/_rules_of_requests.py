@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from assets._chain._paths import ChainPaths
 from assets._chain._versions import Versions
-from headwater.product import Product
+from headwater.product import Inputs, Product
 
 if TYPE_CHECKING:
     from headwater.monitoring import ServiceLevels
@@ -54,6 +55,47 @@ def hidden(product: Product, released: Iterable[str], versions: Versions) -> lis
             return list(product.serving.redacted)
         known |= {*features, *(field.name for field in schema.fields)}
     return [name for name in product.serving.redacted if name in known]
+
+
+def unanswerable(product: Product, policy: Mapping[str, Any], versions: Versions, inputs: Inputs) -> str:
+    """What online features lack that the versions of a policy look up together, in words.
+
+    Empty where the declared views have everything, which the next build publishes, or something that was published has; where a
+    single version answers; where nothing was published yet; and where the policy cannot be (the release says so).
+    """
+    from headwater.models.request_schema import ViewUse
+    from serving.fitting import contents, dtypes_of, first_fitting, misfit
+    from serving.policies import PolicyError, from_json
+    from serving.policies import versions as named
+
+    try:
+        names = named(from_json(policy))
+    except PolicyError:
+        return ""
+    reads = {name: schema.views for name in names if (schema := versions.asked(name)[0]) is not None}
+    if len(reads) < 2:
+        return ""
+    uses = [use for looked_up in reads.values() for use in looked_up]
+    trained = {name: dtype for use in uses for name, dtype in dtypes_of(use).items()}
+    declared = {}
+    for view in product.features:
+        features = tuple(view.outputs.values())
+        dtypes, entity = (tuple(trained.get(name, "") for name in given) for given in (features, view.keys))
+        declared[view.name] = ViewUse(name=view.name, keys=view.keys, features=features, dtypes=dtypes, entity=entity)
+    if not misfit(uses, declared):
+        return ""
+    path = ChainPaths(product=product.name).online_features
+    commits = (commit.id for commit in inputs.history(path))
+    found, problem = first_fitting(contents(commits, lambda id: inputs.previous(path, commit=id), path), reads)
+    return "" if found is not None else problem
+
+
+def told_unanswerable(product: str, problem: str) -> str:
+    """What to do about it."""
+    return (
+        f"No online features of {product!r} have what all versions of the policy look up. Of the newest: {problem}. "
+        "Promote one version to everything instead."
+    )
 
 
 def told_undrawable(product: str, names: tuple[str, ...]) -> str:

@@ -1,21 +1,16 @@
 """Which publications the streams of a product carry on: the newest features, and those of an older shape that a release still reads."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from headwater.features import FeatureView, StreamedView
 from headwater.features.errors import FeatureViewError
-from headwater.features.online import OnlineContent, OnlineVersion, OnlineView
+from headwater.features.online import OnlineVersion, OnlineView
 from headwater.features.online._content import read_shape
 from headwater.features.online._extension import EXTENDED
 from headwater.lake import Lake
-from headwater.models.bundle import read_request
-from headwater.models.request_schema import ViewUse
-from headwater.names import MAIN
 from headwater.product import Product
-from headwater.registry import model_versions
 from serving.deployment import read_deployment
-from serving.errors import NotReleasedError
+from serving.errors import NotReleasedError, UnfitFeaturesError
 from serving.publication import store_name
 
 
@@ -84,52 +79,21 @@ def _as_published(declared: FeatureView, streamed: StreamedView, view: OnlineVie
     return replace(declared, name=view.name, features=features, defaults=defaults), replace(streamed, view=view.name)
 
 
-def older_name(lake: Lake, product: str, content: OnlineContent) -> str | None:
-    """Where the features are published that the released versions read, None where they read the newest ones.
-
-    A service goes on with those of the newest content that has what the versions look up, until another version is released.
+def older_name(lake: Lake, product: str) -> str | None:
+    """Where the features are published that the released versions are answered from, None where these are the newest.
 
     Args:
         lake: The lake.
         product: The product.
-        content: Its newest online features.
 
     Raises:
-        ModelNotFoundError, PolicyError, StatementError: The release cannot be followed.
+        ModelNotFoundError, PolicyError, StatementError, BundleError: The release cannot be followed.
         LakeError: The lake is away.
     """
-    uses = _uses(lake, product)
-    if _fits({table.view.name: table.view for table in content.tables}, uses):
-        return None
-    for before in _contents(lake, product):
-        if _fits({table.view.name: table.view for table in before.tables}, uses):
-            return store_name(product, before)
-    return None
-
-
-def _uses(lake: Lake, product: str) -> tuple[ViewUse, ...]:
-    """What all versions of the release look up."""
     try:
-        versions = read_deployment(lake, product).models
-    except NotReleasedError:
-        return ()
-    commits = {one.version: one.commit for one in model_versions(lake, product)}
-    requests = [read_request(lake.at(commits[name]).folder(f"{product}/model"))[0] for name in versions]
-    return tuple(use for request in requests if request is not None for use in request.views)
-
-
-def _fits(views: Mapping[str, OnlineView], uses: tuple[ViewUse, ...]) -> bool:
-    """As the service has it: `serving.engine._loaded.check_fits`."""
-    return all(
-        use.name in views and (views[use.name].keys, views[use.name].features) == (use.keys, use.features)
-        for use in uses
-    )
-
-
-def _contents(lake: Lake, product: str) -> Iterator[OnlineContent]:
-    """What online features there were, newest first, without rows."""
-    path = f"{product}/online_features"
-    for commit in lake.log(MAIN, path=path):
-        snapshot = lake.at(commit.id)
-        if snapshot.has(path):
-            yield read_shape(snapshot.folder(path))
+        deployment = read_deployment(lake, product)
+    except (NotReleasedError, UnfitFeaturesError):
+        return None
+    if not deployment.online_commit:
+        return None
+    return store_name(product, read_shape(lake.at(deployment.online_commit).folder(f"{product}/online_features")))

@@ -240,7 +240,7 @@ def refreshed(
     check_branch(product, settings)
     snapshot = lake.at(MAIN)
     content = read_content(snapshot.folder(_online(product)))
-    older = older_name(lake, product.name, content)
+    older = older_name(lake, product.name)
     store = open_store(settings, redis)
     try:
         precedes = partial(is_behind, lake)

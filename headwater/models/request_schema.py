@@ -54,11 +54,15 @@ class ViewUse:
         name: The view.
         keys: Request fields that hold its entity, in order.
         features: What it gives, in order, under the training set's names.
+        dtypes: The dtypes of that in the training set; empty where they are not known, as in bundles of before they were kept.
+        entity: The dtypes of `keys`, likewise.
     """
 
     name: str
     keys: tuple[str, ...]
     features: tuple[str, ...]
+    dtypes: tuple[str, ...] = ()
+    entity: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +192,7 @@ def request_schema(
             *(_field(name, schema[name], required=True) for name in required),
             *(_field(name, schema[name], required=False) for name in optional),
         ),
-        views=tuple(ViewUse(name=view.name, keys=view.keys, features=tuple(view.outputs.values())) for view in used),
+        views=tuple(_looked_up(view, schema) for view in used),
         functions=tuple(_use(one) for one in read),
         defaults=defaults,
         singles=tuple(name for name in (*required, *optional) if schema[name] == pl.Float32),
@@ -210,6 +214,18 @@ def _defaulted(trained: pl.DataFrame, views: Sequence[FeatureView], defaults: Ma
             ]
             found[view.name] = float(trained.select(pl.all_horizontal(is_default).mean()).item())
     return found
+
+
+def _looked_up(view: FeatureView, schema: Mapping[str, pl.DataType]) -> ViewUse:
+    features = tuple(view.outputs.values())
+    dtypes = {name: str(schema[name].base_type()) for name in (*view.keys, *features) if name in schema}
+    return ViewUse(
+        name=view.name,
+        keys=view.keys,
+        features=features,
+        dtypes=tuple(dtypes.get(name, "") for name in features),
+        entity=tuple(dtypes.get(name, "") for name in view.keys),
+    )
 
 
 def _use(one: OnDemandFeatures) -> FunctionUse:

@@ -11,7 +11,7 @@ from headwater.features.online import Lookup, OnlineRow, OnlineStore, OnlineVers
 from headwater.features.online._rows import microseconds
 from serving.deployment import Deployment
 from serving.engine._answers import Answer, Asked, Explanation, Step
-from serving.engine._loaded import LoadedModel, Take, check_fits, taking
+from serving.engine._loaded import LoadedModel, Take, fitted_to, taking
 from serving.engine._rules import check_rules
 from serving.engine.errors import (
     ExplanationError,
@@ -69,11 +69,10 @@ class Engine:
             UnfitModelError: A model reads what the online features lack.
             UnknownFieldsError: The release draws by, or hides, what no request has.
         """
-        self.deployment, self.models = deployment, dict(models)
+        self.deployment = deployment
         self._store, self._name = store, store_name
         online = store.version(store_name) if store is not None else None
-        for model in self.models.values():
-            check_fits(model, online)
+        self.models = {version: fitted_to(model, online) for version, model in models.items()}
         check_rules(deployment, self.models)
         self._time = self.live.schema.time
         self._ahead = deployment.ahead // _MICROSECONDS

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from serving.engine.errors import (
     RequestError,
     UnfitModelError,
 )
+from serving.fitting import misfit, views_of
 
 _Function = Callable[..., tuple[Any, ...]]
 Take = Callable[[Any], tuple[Any, ...]]
@@ -88,6 +89,7 @@ class LoadedModel:
         fields: Reads requests.
         encoder: From values to the matrix.
         plan: How inputs are put together.
+        reads: What is looked up, each view with what takes the model's features out of its row; None where the row is just these.
     """
 
     product: str
@@ -97,6 +99,7 @@ class LoadedModel:
     fields: RequestFields
     encoder: RowEncoder
     plan: Plan
+    reads: tuple[tuple[ViewUse, Take | None], ...]
 
     @property
     def views(self) -> tuple[ViewUse, ...]:
@@ -116,7 +119,8 @@ class LoadedModel:
         Raises:
             RequestError: A function cannot use the values, or another version read the request and a field of this one's is missing.
         """
-        plan, reasons = self.plan, {}
+        plan = self.plan
+        reasons: dict[str, str] = {}
         try:
             values = [fields[name] for name in plan.fields]
         except KeyError as error:
@@ -125,11 +129,11 @@ class LoadedModel:
             if values[place] is not None:
                 values[place] = single(values[place])
         values.append(self.fields.moment(at) if plan.needs_time else None)
-        for view in self.schema.views:
+        for view, take in self.reads:
             row = found.get(view.name)
             if row is None:
                 raise self._lacks(", ".join(view.keys))
-            values += row.values
+            values += row.values if take is None else take(row.values)
             if row.answer is not _FOUND:
                 reasons[view.name] = row.answer.value
         for place, default in plan.defaults:
@@ -195,23 +199,20 @@ def load_model(product: str, version: str, bundle: Bundle) -> LoadedModel:
         fields=RequestFields(product, schema),
         encoder=encoder,
         plan=Plan.of(schema, functions, encoder.names),
+        reads=tuple((use, None) for use in schema.views),
     )
 
 
-def check_fits(model: LoadedModel, online: OnlineVersion | None) -> None:
-    """Raises UnfitModelError when online features lack what a model looks up."""
+def fitted_to(model: LoadedModel, online: OnlineVersion | None) -> LoadedModel:
+    """The model as it reads rows of these online features, whose views may have more than it looks up. Raises UnfitModelError."""
     there = online.views if online is not None else {}
-    for use in model.views:
-        view = there.get(use.name)
-        if view is None:
-            problem = f"they have no view {use.name!r}"
-        elif (view.keys, view.features) != (use.keys, use.features):
-            problem = (
-                f"view {use.name!r} gives {view.features} by {view.keys} there, and {use.features} by {use.keys} here"
-            )
-        else:
-            continue
+    if problem := misfit(model.views, views_of(there.values())):
         raise UnfitModelError(product=model.product, version=model.version, problem=problem)
+    return replace(model, reads=tuple((use, _taken_of(there[use.name].features, use)) for use in model.views))
+
+
+def _taken_of(features: Sequence[str], use: ViewUse) -> Take | None:
+    return None if tuple(features) == use.features else taking([features.index(name) for name in use.features])
 
 
 def _function(product: str, version: str, use: FunctionUse) -> _Function:

@@ -19,6 +19,9 @@ from headwater.decisions import (
     StepAction,
     next_release,
 )
+from headwater.features import FeatureTable, FeatureView
+from headwater.features.online import prepare
+from headwater.features.online._content import write_content
 from headwater.lake import Snapshot
 from headwater.lake.errors import MergeConflictError
 from headwater.materialize import Run, Status, materialize
@@ -26,10 +29,11 @@ from headwater.monitoring import ServiceLevels
 from headwater.product import Labels, Model, Serving
 from headwater.release_history import release_history
 from headwater.release_orders import SCHEMA, give_order, read_orders, write_orders
+from headwater.testing.online_suite import hour, rows
 from serving.deployment import read_deployment
 from serving.policies import Canary
 from tests.release_scene import FLIGHTS, GATE, NOW, PRODUCT, Scene
-from tests.serving.conftest import bundle
+from tests.serving.conftest import REPLACED, SERVED, WIDER, bundle
 
 
 @pytest.fixture
@@ -205,6 +209,74 @@ def test_a_field_that_only_the_newer_version_has_keeps_nobody_from_going_back(se
     served.give(OrderKind.ROLLBACK)
     assert served.build().status is Status.PUBLISHED
     assert (served.statement()["version"], served.statement()["serving"]["redacted"]) == ("1.0.0", ["kind"])
+
+
+def changed(tmp_path: Path, view: FeatureView, rollout: Rollout) -> Scene:
+    """1.0.0 is live and reads a view as it was; 2.0.0 comes in by degrees and reads it as it is declared and published now."""
+    labels = Labels(path=f"{PRODUCT}/labels", key=("order",), time="at", label="late")
+    declared = replace(
+        FLIGHTS, labels=labels, model=Model(features=("x", "kind")), serving=Serving(), features=(SERVED,), streams=(), on_demand=()
+    )  # fmt: skip
+    scene = Scene(tmp_path / "state", declared)
+    publish_online(scene, SERVED)
+    scene.version("1.0.0", bundle=bundle(tmp_path / "bundle-1", slope=1))
+    scene.product = replace(declared, features=(view,), rollout=rollout)
+    scene.declare()
+    publish_online(scene, view)
+    scene.version("2.0.0", bundle=bundle(tmp_path / "bundle-2", slope=7, views=(view,)), build=False)
+    return scene
+
+
+def publish_online(scene: Scene, view: FeatureView) -> None:
+    source = scene.state / f"online-{len(view.features)}-{view.features[0]}"
+    source.mkdir()
+    frame = rows(("ann", 1, 1, 10)).with_columns(double=pl.col("value") * 2)
+    write_content(prepare([(FeatureTable(view=view, rows=frame), "d")], since=hour(0)), source)
+    scene._publish("online_features", lambda tx, path: tx.write_folder(path, source), {})
+
+
+SHADOW, ALL = Rollout(kind=RolloutKind.CANARY, shadow_first=True), Rollout()
+BOTH = {"kind": "shadow", "live": "1.0.0", "shadows": ["2.0.0"]}
+
+
+def test_a_version_whose_view_gained_a_column_begins_in_the_shadow(tmp_path: Path) -> None:
+    """It was released so before, and never served."""
+    scene = changed(tmp_path, WIDER, SHADOW)
+    assert scene.build().status is Status.PUBLISHED
+    found = read_deployment(scene.lake, PRODUCT)
+    assert (set(found.models), found.online_commit) == ({"1.0.0", "2.0.0"}, "")
+
+
+def test_versions_that_no_features_answer_together_are_refused_as_one_policy(tmp_path: Path) -> None:
+    """The rollout was released, never served, and waited two weeks for a person."""
+    scene = changed(tmp_path, REPLACED, SHADOW)
+    outcome = scene.build()
+    assert outcome.status is Status.REFUSED
+    (failed,) = [check for check in outcome.checks if not check.passed]
+    assert failed.name == "policy_can_be_served"
+    assert failed.facts["unanswerable"].startswith("1.0.0: view 'history' gives ('h_double',)")
+    with pytest.raises(OrderRefusedError, match=r"No online features of 'flights'.*Promote one version to everything"):
+        scene.give(OrderKind.PROMOTE, "2.0.0", policy=BOTH)
+    scene.give(OrderKind.PROMOTE, "2.0.0")
+    assert scene.build().status is Status.PUBLISHED
+    scene.give(OrderKind.ROLLBACK)
+    assert scene.build().status is Status.PUBLISHED
+    found = read_deployment(scene.lake, PRODUCT)
+    assert (set(found.models), found.online_commit != "") == ({"1.0.0"}, True)
+
+
+def test_versions_that_only_older_features_answer_together_are_released(tmp_path: Path) -> None:
+    scene = changed(tmp_path, WIDER, ALL)
+    scene.build()
+    narrower = replace(scene.product, features=(REPLACED,))
+    scene.product = narrower
+    scene.declare()
+    publish_online(scene, REPLACED)
+    scene.version("3.0.0", bundle=bundle(tmp_path / "bundle-3", slope=11, views=(REPLACED,)))
+    scene.give(OrderKind.PROMOTE, "3.0.0", policy={"kind": "shadow", "live": "2.0.0", "shadows": ["3.0.0"]})
+    assert scene.build().status is Status.PUBLISHED
+    found = read_deployment(scene.lake, PRODUCT)
+    assert (set(found.models), found.online_commit != "") == ({"2.0.0", "3.0.0"}, True)
 
 
 def test_what_a_product_promises_reaches_the_service_with_the_next_build(served: Scene) -> None:

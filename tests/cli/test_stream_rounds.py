@@ -40,6 +40,7 @@ EVENTS = StreamSource(
     arrives_within=AFTER,
 )
 WIDER = replace(VIEW, features=("value", "double"))
+REPLACED = replace(VIEW, features=("double",))
 
 
 def observed(events: pl.LazyFrame) -> pl.LazyFrame:
@@ -264,11 +265,11 @@ def test_the_live_version_gets_its_features_also_when_newer_ones_have_another_sh
     world.happen((0, 9), (2, 2), (3, 3))
     world.stream("ingest")
     assert json.loads(world.stream("refresh", "--json").stdout)["older"] == {}
-    assert world.answer(live.engine("toy").online_name, 3.5) == (2,)
-    world.product = declared(WIDER)
-    world.features(WIDER)
+    assert world.answer(name := live.engine("toy").online_name, 3.5) == (2,)
+    world.product = declared(REPLACED)
+    world.features(REPLACED)
     live.refresh()
-    assert [trouble.product for trouble in live.troubles] == ["toy"]
+    assert (live.troubles, live.engine("toy").online_name) == ((), name)
     world.happen((4, 4), (5, 5))
     world.stream("ingest")
     done = world.stream("refresh", "--json")
@@ -276,14 +277,47 @@ def test_the_live_version_gets_its_features_also_when_newer_ones_have_another_sh
     said = json.loads(done.stdout)
     assert list(said["older"]) == [live.engine("toy").online_name] != [said["name"]]
     assert world.answer(live.engine("toy").online_name, 5.5) == (4,)
-    assert world.answer(said["name"], 5.5) == (4, 8)
+    assert world.answer(said["name"], 5.5) == (8,)
     assert "history (older, toy." in world.stream("refresh").output
+
+
+def test_a_gained_column_leaves_one_publication_to_carry_on(world: World) -> None:
+    """Versions of before and after it are answered from the newest features."""
+    world.model("1.0.0", slope=1)
+    world.features(VIEW)
+    world.release("all-at-once", "1.0.0")
+    live = world.service()
+    live.refresh()
+    world.product = declared(WIDER)
+    world.features(WIDER)
+    assert live.refresh() == ("toy",)
+    world.happen((0, 9), (2, 2), (3, 3))
+    world.stream("ingest")
+    said = json.loads(world.stream("refresh", "--json").stdout)
+    assert (said["older"], said["name"]) == ({}, live.engine("toy").online_name)
+    assert world.answer(said["name"], 3.5) == (2, 4)
+
+
+def test_features_that_no_service_was_there_for_are_carried_on_once_it_comes(world: World) -> None:
+    """A service that began after the change found nothing that it could serve, and streams nothing to carry on."""
+    world.model("1.0.0", slope=1)
+    world.features(VIEW)
+    world.release("all-at-once", "1.0.0")
+    world.product = declared(REPLACED)
+    world.features(REPLACED)
+    world.happen((0, 9), (2, 2), (3, 3))
+    world.stream("ingest")
+    assert json.loads(world.stream("refresh", "--json").stdout)["older"] == {}
+    live = world.service()
+    assert live.refresh() == ("toy",)
+    assert world.stream("refresh").exit_code == 0
+    assert world.answer(live.engine("toy").online_name, 3.5) == (2,)
 
 
 @pytest.mark.parametrize(
     ("product", "said"),
     [
-        (declared(replace(VIEW, features=("double",)), doubled), "value"),
+        (declared(REPLACED, doubled), "value"),
         (declared(replace(WIDER, prefix="g_")), "Its prefix is 'g_'"),
         (declared(replace(WIDER, name="other", path="toy/other")), "no stream makes the table toy/history any more"),
     ],

@@ -47,6 +47,7 @@ def test_what_no_view_and_no_function_gives_has_to_be_in_the_request() -> None:
     assert [(use.name, use.keys, use.features) for use in found.views] == [
         ("calls", ("customer",), ("c_calls", "c_spent"))
     ]
+    assert [(use.dtypes, use.entity) for use in found.views] == [(("Int32", "Float64"), ("Int64",))]
     assert found.functions == ()
     assert found.defaults == {"c_calls": 0}
 
@@ -89,10 +90,12 @@ def test_what_of_the_training_read_nothing_but_defaults_is_told_to_the_service()
 def test_a_bundle_of_before_the_dtypes_were_kept_is_read_and_rounds_nothing() -> None:
     raw = made("ratio").to_json()
     raw.pop("singles")
-    for use in raw["functions"]:
+    for use in (*raw["functions"], *raw["views"]):
         use.pop("dtypes")
+    raw["views"][0].pop("entity")
     found = RequestSchema.from_json(raw)
     assert (found.singles, found.functions[0].dtypes) == ((), ())
+    assert (found.views[0].dtypes, found.views[0].entity) == ((), ())
 
 
 def test_what_the_model_does_not_read_is_not_asked_for() -> None:

@@ -15,7 +15,7 @@ from headwater.features.online import prepare
 from headwater.features.online._content import write_content
 from headwater.lake import EmbeddedLake, Kind, Transaction
 from headwater.models import IDENTITY, LogisticBaseline, request_schema, train_model, write_bundle
-from headwater.names import SIGNATURE_FACT, VERSION_FACT
+from headwater.names import RELEASED_FACT, SIGNATURE_FACT, VERSION_FACT
 from headwater.provenance import Output, Provenance
 from headwater.testing.online_suite import VIEW, hour, rows
 from serving.policies import Policy, to_json
@@ -32,10 +32,15 @@ TRAINING = pl.DataFrame(
         "x": range(60),
         "kind": ["a", "b", None] * 20,
         "h_value": [None, 10, 20] * 20,
+        "h_double": [None, 20, 40] * 20,
     }
 )
 SERVED = replace(VIEW, defaults={"value": -1})
 """The view as a product declares it: what is not known reads as -1."""
+WIDER = replace(SERVED, features=("double", "value"))
+"""The same after it gained a column, which stands first."""
+REPLACED = replace(VIEW, features=("double",))
+"""The same with another column in the place of the one there was."""
 
 
 def bundle(
@@ -45,15 +50,24 @@ def bundle(
     schema: bool = True,
     views: Sequence[FeatureView] = (SERVED,),
     more: Sequence[str] = (),
+    dtype: type[pl.DataType] = pl.Int64,
 ) -> Path:
-    """A bundle that was trained on sixty rows; another slope gives other weights. It may want `more` fields of a request."""
+    """A bundle that was trained on sixty rows; another slope gives other weights. It may want `more` fields of a request.
+
+    It reads all that the views give, whose columns are of one dtype, and what is computed from a value among it.
+    """
     late = pl.Series("late", [int(n * slope % 60 > 30) for n in range(60)])
-    given = add_on_demand(fill_defaults(TRAINING, [SERVED]), [TWICE]).with_columns(late)
+    looked_up = [name for view in views for name in view.outputs.values()]
+    on_demand = [TWICE] if "h_value" in looked_up else []
+    given = fill_defaults(TRAINING.with_columns(pl.col(looked_up).cast(dtype)), views)
+    given = add_on_demand(given, on_demand).with_columns(late)
     given = given.with_columns(pl.lit(1.0).alias(name) for name in more)
-    features = ("x", "kind", "h_value", "twice", "is_known", *more)
-    declared = LogisticBaseline(features=features, categorical=("kind",), label="late")
+    features = ("x", "kind", *looked_up, *(name for one in on_demand for name in one.outputs), *more)
+    declared = LogisticBaseline(
+        features=features, categorical=("kind", *(looked_up if dtype is pl.String else ())), label="late"
+    )
     request = request_schema(
-        given.schema, features=features, time="at", key=("order",), views=views, on_demand=[TWICE], trained=given
+        given.schema, features=features, time="at", key=("order",), views=views, on_demand=on_demand, trained=given
     )
     write_bundle(folder, train_model(given, given, declared), request=request if schema else None)
     return folder
@@ -93,15 +107,20 @@ class Released:
         statement = {"product": PRODUCT, "version": version, "policy": said, "serving": serving}
         (source / "release.json").write_text(json.dumps(statement))
         path = f"{PRODUCT}/release"
-        return self.publish(path, lambda tx: tx.write_folder(path, source).data_version, {})
+        facts = {RELEASED_FACT: version}
+        return self.publish(path, lambda tx: tx.write_folder(path, source).data_version, facts)
 
-    def online(self, value: int, *, view: FeatureView = VIEW) -> None:
+    def online(
+        self, value: int | None, *, view: FeatureView = VIEW, dtype: type[pl.DataType] = pl.Int64, who: Any = "ann"
+    ) -> str:
+        """Features of ann, or of another entity, at hour 1: a value and twice that, as far as the view has them."""
         source = self.folder / f"online-{value}-{secrets.token_hex(4)}"
         source.mkdir()
-        frame = rows(("ann", 1, 1, value))
+        frame = rows(("ann", 1, 1, value)).with_columns(pl.lit(who).alias("who"), double=pl.col("value") * 2)
+        frame = frame.with_columns(pl.col("value", "double").cast(dtype))
         write_content(prepare([(FeatureTable(view=view, rows=frame), str(value))], since=hour(0)), source)
         path = f"{PRODUCT}/online_features"
-        self.publish(path, lambda tx: tx.write_folder(path, source).data_version, {})
+        return self.publish(path, lambda tx: tx.write_folder(path, source).data_version, {})
 
 
 @pytest.fixture

@@ -4,24 +4,28 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from headwater.features import FeatureTable
+from headwater.features import FeatureTable, FeatureView
 from headwater.features.online import Lookup, OnlineStore, rows_from
 from headwater.features.online._lmdb_store import EmbeddedOnlineStore
 from headwater.features.online._redis_store import RedisOnlineStore
-from headwater.lake import Commit, EmbeddedLake, Lake
-from headwater.lake.errors import LakeUnavailableError
+from headwater.lake import Commit, EmbeddedLake, Lake, Retention
+from headwater.lake.errors import CollectedCommitError, LakeUnavailableError
 from headwater.testing.online_suite import VIEW, at, hour, rows
-from serving.deployment import DeploymentCache
+from serving.deployment import DeploymentCache, read_deployment
+from serving.engine import Answer, Asked
 from serving.errors import ProductNotServedError
 from serving.live import LiveProducts
-from serving.policies import AllAtOnce, Canary
+from serving.policies import AllAtOnce, Canary, Policy, Shadow
+from serving.prediction_log import PredictionRecord, decode_record
 from tests.redis_server import RedisServer
-from tests.serving.conftest import PRODUCT, Released
+from tests.serving.conftest import PRODUCT, REPLACED, WIDER, Released
 from tests.small_disk import small_disk
 
 Follow = Callable[..., LiveProducts]
@@ -302,3 +306,177 @@ def test_another_lake_takes_nothing_out_of_service(
         one.refresh()
         assert set(one.engine(PRODUCT).models) == {"1.1.0"}
         assert one.troubles == ()
+
+
+def answered(live: LiveProducts, version: str = "") -> Answer:
+    """What the usual entity is told."""
+    engine = live.engine(PRODUCT)
+    fields = engine.live.fields.read({"who": "ann", "x": 3, "kind": "a", "order": 5})
+    asked = Asked(id="r", fields=fields, at=at(2), received=1, started=time.perf_counter_ns(), version=version)
+    (answer,) = engine.answer([asked])
+    assert isinstance(answer, Answer), answer
+    return answer
+
+
+def record(answer: Answer) -> PredictionRecord:
+    return decode_record(answer.record)
+
+
+@pytest.mark.parametrize("view", [WIDER, REPLACED], ids=["gained", "replaced"])
+@pytest.mark.parametrize("kind", ["embedded", "redis"])
+def test_a_version_of_before_a_view_changed_is_gone_back_to(
+    released: Released, follow: Follow, request: pytest.FixtureRequest, view: FeatureView, kind: str
+) -> None:
+    """A service went on with the version that was taken back, and one with an empty cache served nothing."""
+    store = request.getfixturevalue(kind)
+    live = follow(store=store)
+    live.refresh()
+    first = answered(live)
+    released.online(10, view=view)
+    released.model("2.0.0", slope=3, views=(view,))
+    released.release("all-at-once", "2.0.0")
+    assert live.refresh() == (PRODUCT,)
+    assert record(answered(live)).features["h_double"] == 20
+    released.release("all-at-once", "1.0.0")
+    assert live.refresh() == (PRODUCT,)
+    fresh = follow("fresh", store=store)
+    fresh.refresh()
+    restarted = follow("fresh", store=store, is_lake_away=True)
+    restarted.refresh()
+    for one in (live, fresh, restarted):
+        assert (set(one.engine(PRODUCT).models), one.is_ready, one.troubles) == ({"1.0.0"}, True, ())
+        assert answered(one).score == first.score
+        assert record(answered(one)).features == record(first).features
+
+
+def test_the_record_names_the_older_features_that_answered(released: Released, follow: Follow) -> None:
+    older = released.online(20)
+    released.online(30, view=REPLACED)
+    live = follow()
+    live.refresh()
+    deployment = live.engine(PRODUCT).deployment
+    assert (deployment.online_commit, deployment.commit) == (older, released.lake.resolve("main").id)
+    found = record(answered(live))
+    assert (found.online, found.features["h_value"]) == (older, 20)
+    assert released.lake.at(older).entry(f"{PRODUCT}/online_features").data_version == deployment.online
+    released.online(40, view=REPLACED)
+    assert live.refresh() == (), "what answers has not changed"
+    released.online(50)
+    assert live.refresh() == (PRODUCT,)
+    found = record(answered(live))
+    assert (found.online, found.features["h_value"]) == (released.lake.resolve("main").id, 50)
+
+
+def test_older_features_that_a_store_lost_come_back_under_their_own_commit(
+    released: Released, follow: Follow, embedded: OnlineStore
+) -> None:
+    before = read_deployment(released.lake, PRODUCT)
+    older = released.online(20)
+    released.online(30, view=REPLACED)
+    live = follow()
+    live.refresh()
+    name = live.engine(PRODUCT).online_name
+    embedded.withdraw(name)
+    live.refresh()
+    assert online(live, embedded) == (older, 20)
+    cache = DeploymentCache(released.folder / "before")
+    cache.take(released.lake, before)
+    content = cache.online(before)
+    assert content is not None
+    embedded.publish(name, content, commit=before.commit)  # as one that has not looked for long
+    live.refresh()
+    assert online(live, embedded) == (older, 20)
+
+
+def service(made: Released, name: str) -> LiveProducts:
+    """One over a lake of the test's own; those of one name have one cache."""
+    cache, store = DeploymentCache(made.folder / name), EmbeddedOnlineStore(made.folder / "features")
+    return LiveProducts(open_lake=lambda: made.lake, cache=cache, store=store)
+
+
+def test_features_that_only_a_release_keeps_are_found(tmp_path: Path) -> None:
+    """`gc` takes the commit that wrote them, and keeps those of the releases."""
+    made = Released(tmp_path)
+    made.model("1.0.0", slope=1)
+    wrote = made.online(10)
+    other = f"{PRODUCT}/other"
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+        made.publish(other, lambda tx, source=tmp_path / name: tx.write_folder(other, source).data_version, {})  # type: ignore[misc]
+    kept = made.release("all-at-once", "1.0.0")
+    made.online(30, view=REPLACED)
+    made.lake.gc(grace=timedelta(0), retention=Retention(keep_commits=1))
+    with pytest.raises(CollectedCommitError):
+        made.lake.at(wrote)
+    live = service(made, "live")
+    live.refresh()
+    assert live.engine(PRODUCT).deployment.online_commit == kept
+    assert record(answered(live)).features["h_value"] == 10
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [Shadow(live="1.0.0", shadows=("2.0.0",)), Canary(live="1.0.0", candidate="2.0.0", share=0.5)],
+    ids=["shadow", "canary"],
+)
+def test_versions_of_before_and_after_a_view_gained_a_column_are_served_together(
+    released: Released, follow: Follow, policy: Policy
+) -> None:
+    live = follow()
+    live.refresh()
+    first = answered(live)
+    released.online(10, view=WIDER)
+    released.model("2.0.0", slope=3, views=(WIDER,))
+    released.release("all-at-once", "2.0.0")
+    live.refresh()
+    newest = answered(live)
+    released.release(policy, "1.0.0")
+    assert live.refresh() == (PRODUCT,)
+    assert [answered(live, version).score for version in ("1.0.0", "2.0.0")] == [first.score, newest.score]
+    if isinstance(policy, Shadow):
+        assert record(answered(live)).shadows == {"2.0.0": newest.score}
+
+
+def test_versions_that_no_features_fit_together_leave_what_was_live_and_are_told(
+    released: Released, follow: Follow
+) -> None:
+    live = follow()
+    live.refresh()
+    first = answered(live)
+    released.online(10, view=REPLACED)
+    released.model("2.0.0", slope=3, views=(REPLACED,))
+    released.release(Shadow(live="1.0.0", shadows=("2.0.0",)), "1.0.0")
+    assert live.refresh() == ()
+    (trouble,) = live.troubles
+    assert "1.0.0, 2.0.0 look up together" in trouble.reason
+    assert "1.0.0: view 'history' gives ('h_double',)" in trouble.reason
+    assert f"headwater release promote {PRODUCT} --to VERSION" in trouble.reason
+    assert answered(live).score == first.score
+    released.release("all-at-once", "2.0.0")
+    assert live.refresh() == (PRODUCT,)
+    assert live.troubles == ()
+
+
+@pytest.mark.parametrize(("trained", "now"), [(pl.Boolean, pl.Int8), (pl.Int64, pl.String)])
+def test_features_of_another_type_under_the_same_name_are_not_taken(
+    tmp_path: Path, trained: type[pl.DataType], now: type[pl.DataType]
+) -> None:
+    """They fitted by name, and each request whose feature was not null was answered 422."""
+    made = Released(tmp_path)
+    made.model("1.0.0", slope=1, views=(VIEW,), dtype=trained)
+    made.online(1, dtype=now)
+    made.release("all-at-once", "1.0.0")
+    live = service(made, "live")
+    live.refresh()
+    (trouble,) = live.troubles
+    assert (f"'h_value' of view 'history' is {now()} there" in trouble.reason, live.is_ready) == (True, False)
+    made.online(1, dtype=trained)
+    live.refresh()
+    first = answered(live)
+    made.online(1, dtype=now)
+    fresh = service(made, "fresh")
+    for one in (live, fresh):
+        one.refresh()
+        assert (one.troubles, answered(one).score) == ((), first.score)
+        assert record(answered(one)).features == record(first).features

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headwater.features import FeatureView
 from headwater.features.online import OnlineStore
+from headwater.features.online._content import read_content
 from headwater.features.online._memory_store import MemoryOnlineStore
 from headwater.models import LogisticBaseline, read_bundle, request_schema, train_model, write_bundle
 from headwater.testing.online_suite import VIEW, at, hour
@@ -36,7 +36,7 @@ from serving.engine import (
 from serving.errors import ServingError
 from serving.policies import ABTest, Canary, Ensemble, Shadow
 from serving.prediction_log import PredictionRecord, decode_record
-from tests.serving.conftest import PRODUCT, Released
+from tests.serving.conftest import PRODUCT, WIDER, Released
 
 ENTITY = {"who": "ann", "x": 3, "kind": "a", "order": 5}
 
@@ -291,19 +291,48 @@ def test_a_time_too_far_ahead_of_the_clock_is_refused(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("view", "said"),
+    ("given", "said"),
     [
-        (replace(VIEW, name="other"), "no view 'history'"),
-        (replace(VIEW, prefix="g_"), "gives .'g_value'"),
-        (replace(VIEW, label_entity=("customer",)), "by .'customer'"),
+        ({"view": replace(VIEW, name="other")}, "no view 'history'"),
+        ({"view": replace(VIEW, prefix="g_")}, "gives .'g_value'"),
+        ({"view": replace(VIEW, label_entity=("customer",))}, "by .'customer'"),
+        ({"dtype": pl.String}, "'h_value' of view 'history' is String there, and was Int64 in the training"),
+        ({"dtype": pl.Boolean}, "'h_value' of view 'history' is Boolean there"),
+        ({"dtype": pl.Float64}, "'h_value' of view 'history' is Float64 there"),
+        ({"who": 7}, "'who' of view 'history' is Int32 there, and was String in the training"),
     ],
 )
 def test_a_model_that_the_online_features_do_not_fit_is_refused(
-    released: Released, tmp_path: Path, view: FeatureView, said: str
+    engine: Engine, released: Released, given: dict[str, Any], said: str
 ) -> None:
-    released.online(11, view=view)
+    released.online(11, **given)
+    store = MemoryOnlineStore()
+    content = read_content(released.lake.at("main").folder(f"{PRODUCT}/online_features"))
+    store.publish("toy", content, commit="c")
     with pytest.raises(UnfitModelError, match=said):
-        engine_of(released, tmp_path)
+        Engine(engine.deployment, engine.models, store=store, store_name="toy")
+
+
+def test_numbers_of_another_width_and_further_columns_and_views_fit(released: Released, tmp_path: Path) -> None:
+    first = engine_of(released, tmp_path)
+    (before,) = answered(first, asked(first))
+    released.online(10, view=WIDER, dtype=pl.Int8)
+    engine = engine_of(released, tmp_path)
+    (answer,) = answered(engine, asked(engine))
+    assert record(answer).features == record(before).features
+    assert (answer.score, record(answer).online) == (before.score, engine.deployment.commit)
+
+
+def test_a_version_of_before_dtypes_were_kept_is_told_apart_by_names_alone(released: Released, tmp_path: Path) -> None:
+    engine = engine_of(released, tmp_path)
+    (use,) = engine.live.schema.views
+    assert (use.dtypes, use.entity) == (("Int64",), ("String",))
+    old = replace(engine.live.schema, views=(replace(use, dtypes=(), entity=()),))
+    store = MemoryOnlineStore()
+    released.online(11, dtype=pl.String)
+    content = read_content(released.lake.at("main").folder(f"{PRODUCT}/online_features"))
+    store.publish("toy", content, commit="c")
+    assert Engine(engine.deployment, {"1.0.0": replace(engine.live, schema=old)}, store=store, store_name="toy")
 
 
 def test_a_model_of_an_older_headwater_is_refused_with_what_to_do(released: Released, tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 """A running service follows orders: promote, roll back, deprecate, retire."""
 
+import shutil
 from pathlib import Path
 
+import pytest
+
 from headwater.decisions import OrderKind
+from headwater.features import FeatureView
 from headwater.product import Labels, Model, Product
 from serving.deployment import Deployment, read_deployment
 from serving.retired_calls import RETIRED_FILE, read_retired_calls
 from tests.release_scene import NOW, Scene
-from tests.serving.conftest import PRODUCT, Released, bundle
+from tests.serving.conftest import PRODUCT, REPLACED, WIDER, Released, bundle
 from tests.serving.http.conftest import Service
 
 SINCE = f"@{int(NOW.timestamp())}"
@@ -19,6 +23,34 @@ TOY = Product(
     labels=Labels(path="toy/labels", key=("order",), time="at", label="late"),
     model=Model(features=("x",)),
 )
+
+
+@pytest.mark.parametrize("view", [WIDER, REPLACED], ids=["gained", "replaced"])
+def test_a_running_service_goes_back_over_a_changed_feature_view(tmp_path: Path, view: FeatureView) -> None:
+    """It went on with the version that was rolled back, and a new one with an empty cache was never ready."""
+    scene, made = Scene(tmp_path, TOY), Released(tmp_path)
+    made.online(10)
+    scene.version("1.0.0", bundle=bundle(tmp_path / "bundle-1", slope=1))
+    service = Service(tmp_path)
+    try:
+        first = service.predict().json
+        made.online(10, view=view)
+        scene.version("2.0.0", bundle=bundle(tmp_path / "bundle-2", slope=3, views=(view,)))
+        service.until(lambda: service.predict().json["version"] == "2.0.0")
+        scene.give(OrderKind.ROLLBACK)
+        scene.build()
+        service.until(lambda: service.predict().json["version"] == "1.0.0")
+        found = service.predict().json
+        assert {**found, "id": ""} == {**first, "id": ""}
+        assert "troubles" not in service.get("/v2/health/ready").json
+    finally:
+        assert service.stop()[0] == 0
+    shutil.rmtree(tmp_path / "serving" / "cache")
+    again = Service(tmp_path)
+    try:
+        assert {**again.predict().json, "id": ""} == {**first, "id": ""}
+    finally:
+        again.stop()
 
 
 def test_a_running_service_follows_a_roll_back_and_says_what_is_retired(tmp_path: Path) -> None:
