@@ -1,7 +1,10 @@
 """What the engine takes and gives."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+MISSING: Final = "missing"
+"""Why a feature reads as its default in a row that was found: it is null there."""
 
 
 class Asked(NamedTuple):
@@ -69,7 +72,8 @@ class Answer(NamedTuple):
         decision: Whether it reaches the threshold.
         threshold: That threshold.
         at: The prediction time, in microseconds since 1970 (UTC).
-        reasons: By view, why its features read as their defaults: `unknown` or `stale`.
+        reasons: By view, why its features read as their defaults: all of them (`unknown`, `stale`), or those that are null in the row
+            that was found (`missing`).
         explanation: When it was asked for.
         record: The record for the log, encoded.
         logged: Whether it stands in the log when it is given.

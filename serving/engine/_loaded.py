@@ -17,7 +17,7 @@ from headwater.models import Bundle
 from headwater.models.errors import ModelError
 from headwater.models.request_schema import FunctionUse, RequestSchema, ViewUse
 from headwater.models.row_encoder import RowEncoder
-from serving.engine._answers import Explanation
+from serving.engine._answers import MISSING, Explanation
 from serving.engine._fields import RequestFields
 from serving.engine.errors import (
     ExplanationError,
@@ -42,7 +42,7 @@ class Plan:
         fields: Names of the fields, first in the list of values; behind them stands the prediction time.
         needs_time: Whether anything reads that.
         singles: Places of fields that training had with 32 bits.
-        defaults: Place and default of looked-up features that have one.
+        defaults: Of looked-up features that are read and have a default: place, default and view.
         functions: Functions with what takes their inputs; what they give goes behind all else.
         inputs: Takes the inputs of the model.
     """
@@ -50,7 +50,7 @@ class Plan:
     fields: tuple[str, ...]
     needs_time: bool
     singles: tuple[int, ...]
-    defaults: tuple[tuple[int, Any], ...]
+    defaults: tuple[tuple[int, Any, str], ...]
     functions: tuple[tuple[FunctionUse, _Function, Take], ...]
     inputs: Take
 
@@ -67,11 +67,14 @@ class Plan:
             steps.append((use, function, taking([places[name] for name in use.inputs])))
             places.update({name: len(places) + place for place, name in enumerate(use.outputs)})
         read = {*names, *(name for use, _ in functions for name in use.inputs)}
+        view_of = {name: view.name for view in schema.views for name in view.features}
         return cls(
             fields=fields,
             needs_time=schema.time in read,
             singles=tuple(places[name] for name in schema.singles),
-            defaults=tuple((places[name], value) for name, value in schema.defaults.items()),
+            defaults=tuple(
+                (places[name], value, view_of[name]) for name, value in schema.defaults.items() if name in read
+            ),
             functions=tuple(steps),
             inputs=taking([places[name] for name in names]),
         )
@@ -136,9 +139,10 @@ class LoadedModel:
             values += row.values if take is None else take(row.values)
             if row.answer is not _FOUND:
                 reasons[view.name] = row.answer.value
-        for place, default in plan.defaults:
+        for place, default, name in plan.defaults:
             if values[place] is None:
                 values[place] = default
+                reasons.setdefault(name, MISSING)
         for use, function, taken in plan.functions:
             given = taken(values)
             try:

@@ -55,9 +55,11 @@ class Metrics:
             "headwater_late_total", "Requests that were not answered by their deadline.", registry=registry
         )
         self.defaulted = Counter(
-            "headwater_defaulted_views_total", "Answers in which a view's features read as defaults.", ["product", "view", "reason"],
+            "headwater_defaulted_views_total",
+            "Answers in which a view's features read as defaults: all of them (unknown, stale), or those that are null (missing).",
+            ["product", "view", "reason"],
             registry=registry,
-        )  # fmt: skip
+        )
         self.trained_default = _gauge(
             registry,
             "headwater_trained_default_share",

@@ -245,7 +245,11 @@ def _answer() -> dict[str, Any]:
             "id": {"type": "string"}, "product": {"type": "string"}, "version": {"type": "string"},
             "score": {"type": "number", "minimum": 0, "maximum": 1}, "decision": {"type": "boolean"},
             "threshold": {"type": "number"}, "time": {"type": "string", "format": "date-time"},
-            "defaulted": {"type": "object", "additionalProperties": {"enum": ["unknown", "stale"]}},
+            "defaulted": {
+                "type": "object", "additionalProperties": {"enum": ["unknown", "stale", "missing"]},
+                "description": "By view, why its features read as their defaults: all of them, because nothing is known of the entity "
+                "(unknown) or it is too old (stale), or those that are null in what is known (missing).",
+            },
             "logged": {"const": False, "description": "There when the log was full: the answer does not stand in it."},
             "explanation": _exactly(
                 {

@@ -24,7 +24,8 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         shadows: Scores of versions that only scored, and of an ensemble's members.
         request: The request's fields but redacted ones; times in microseconds since 1970.
         features: What the model read, by name.
-        reasons: Why features of a view read as their defaults: `unknown` or `stale`, by view.
+        reasons: By view, why its features read as their defaults: all of them (`unknown`, `stale`), or those that are null in the row
+            that was found (`missing`).
         online: Data version of the online features, None without.
         commit: The lake commit whose release was served.
         caller: Name of the caller's API key, empty without.

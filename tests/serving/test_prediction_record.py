@@ -12,7 +12,7 @@ RECORDS = st.builds(
     latency=st.integers(0, 2**40), version=st.text(), variant=st.text(), score=st.floats(0, 1), decision=st.booleans(),
     propensity=st.none() | st.floats(0, 1), shadows=st.dictionaries(st.text(), st.floats(0, 1)),
     request=st.dictionaries(st.text(), VALUES), features=st.dictionaries(st.text(), VALUES),
-    reasons=st.dictionaries(st.text(), st.sampled_from(["unknown", "stale"])), online=st.none() | st.text(),
+    reasons=st.dictionaries(st.text(), st.sampled_from(["unknown", "stale", "missing"])), online=st.none() | st.text(),
     commit=st.text(), caller=st.text(), trace=st.text(),
 )  # fmt: skip
 

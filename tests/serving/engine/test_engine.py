@@ -335,6 +335,26 @@ def test_a_version_of_before_dtypes_were_kept_is_told_apart_by_names_alone(relea
     assert Engine(engine.deployment, {"1.0.0": replace(engine.live, schema=old)}, store=store, store_name="toy")
 
 
+def test_a_null_in_a_row_that_is_there_reads_as_the_default_with_its_reason(released: Released, tmp_path: Path) -> None:
+    """It read as its default without a word, in the answer, in the record and in what is counted."""
+    released.online(None)
+    engine = engine_of(released, tmp_path)
+    null, unknown = answered(engine, asked(engine), asked(engine, {"who": "nobody"}))
+    assert (null.reasons, unknown.reasons) == ({"history": "missing"}, {"history": "unknown"})
+    assert record(null).reasons == {"history": "missing"}
+    assert record(null).features["h_value"] == -1
+    assert null.score == unknown.score
+
+
+def test_a_null_without_a_declared_default_is_a_value_as_in_training(released: Released, tmp_path: Path) -> None:
+    released.model("1.2.0", slope=1, views=(VIEW,))
+    released.online(None)
+    released.release("all-at-once", "1.2.0")
+    engine = engine_of(released, tmp_path)
+    (answer,) = answered(engine, asked(engine))
+    assert (answer.reasons, record(answer).features["h_value"]) == ({}, None)
+
+
 def test_a_model_of_an_older_headwater_is_refused_with_what_to_do(released: Released, tmp_path: Path) -> None:
     released.model("1.2.0", slope=3, schema=False)
     released.release("all-at-once", "1.2.0")

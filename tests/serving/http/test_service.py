@@ -200,6 +200,14 @@ def test_the_description_names_the_fields_and_has_a_page(service: Service) -> No
         assert service.get(f"/docs/{name}").status == 200
 
 
+def test_a_null_in_a_row_that_is_there_is_told_and_counted(released: Released, start: Start) -> None:
+    released.online(None)
+    service = start()
+    assert service.predict().json["defaulted"] == {"history": "missing"}
+    counted = 'headwater_defaulted_views_total{product="toy",reason="missing",view="history"} 1.0'
+    assert counted in service.get("/metrics").body.decode()
+
+
 def test_a_new_release_is_live_without_a_failed_request(released: Released, start: Start) -> None:
     service = start()
     replies: list[Reply] = []
