@@ -281,7 +281,7 @@ class Engine:
                 answers[row.place] = RequestError(f"{said}.")
 
     def _answer(self, row: _Row, scores: Mapping[str, "_Score"], online: str | None) -> Answer:
-        """The answer and its record; `online` is the data version of the features."""
+        """The answer and its record; `online` says where the features came from."""
         asked, drawn = row.asked, row.drawn
         score = _mean([(weight, scores[name].value) for name, weight in drawn.weights.items()])
         threshold = _mean([(weight, self.models[name].bundle.threshold) for name, weight in drawn.weights.items()])

@@ -26,7 +26,8 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         features: What the model read, by name.
         reasons: By view, why its features read as their defaults: all of them (`unknown`, `stale`), or those that are null in the row
             that was found (`missing`).
-        online: Data version of the online features, None without.
+        online: Where the online features came from, None without: the lake commit that they were published from, and behind a `+` that of
+            the newest rows that streams added.
         commit: The lake commit whose release was served.
         caller: Name of the caller's API key, empty without.
         trace: W3C trace id, empty without.
