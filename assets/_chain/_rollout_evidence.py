@@ -49,6 +49,7 @@ def _measured(inputs: Inputs, product: Product, standing: Standing, rows: StageR
         with_units(product, rows.answers), rows.failed, rows.outcomes, standing=standing, per=counted_per(product),
         thresholds={name: found["threshold"] for name, found in judged.items() if found},
         slow=levels.latency, costs=costs, windowing=windowing_of(product), min_coverage=rules.min_coverage, now=rows.now,
+        first=rows.first,
     )  # fmt: skip
     split = _split(product, standing, rows.answers)
     facts = {
@@ -126,11 +127,11 @@ def _accuracy(
         "min_coverage": product.rollout.rules.min_coverage,
         "now": rows.now,
     }
-    now = wrong_by_window(rows.answers, rows.outcomes, version=standing.candidate, **how)
+    now = wrong_by_window(rows.answers, rows.outcomes, version=standing.candidate, first=rows.first, **how)
     return {
         "accuracy_drop": levels.accuracy_drop,
         "wrong_now": now,
-        "wrong_before": wrong_by_window(rows.long_before, rows.told_before, version=standing.other, **how),
+        "wrong_before": wrong_by_window(rows.long_before, rows.told_before, version=standing.other, first=None, **how),
         "versus_wrong": versus_wrong,
         "wrong_allowed": _wrong_allowed(product, judged[standing.other] or judged[standing.candidate], len(now)),
     }

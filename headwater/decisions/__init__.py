@@ -34,6 +34,7 @@ from headwater.decisions._retraining_evidence import Evidence, Window
 from headwater.decisions._rollout import Rollout, RolloutError, RolloutKind, RolloutRules, RolloutStep, StepAction
 from headwater.decisions._sequential import Effect, RunningMean, effect, exceeds, paired_effect
 from headwater.decisions._statement import Judged, Release, Rolling, Watch
+from headwater.decisions._windows import WindowEffect
 
 __all__ = [
     "Action",
@@ -77,6 +78,7 @@ __all__ = [
     "Versus",
     "Watch",
     "Window",
+    "WindowEffect",
     "chances_of_best",
     "decide_experiment",
     "decide_retraining",

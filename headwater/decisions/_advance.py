@@ -2,26 +2,21 @@
 
 Evidence begins anew with each stage: shares differ, and so do the requests that each version gets. Two questions have two answers.
 Whether the service still keeps its promises is asked of every request at once, with an exact test for which few are enough. How well
-a version decides is asked of settled windows of labels only, by a confidence sequence.
+a version decides is asked of settled windows of labels only, by a confidence sequence; on the same requests the windows have to agree.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Traffic, Versus
+from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Traffic
+from headwater.decisions._comparison import Comparison, alarm_level, is_above, over_windows, shown, window_level
 from headwater.decisions._rollout import RolloutRules, RolloutStep, StepAction
-from headwater.decisions._sequential import FLOOR, Effect, RunningMean, exceeds, highest
-from headwater.decisions._windows import LEAST_WINDOWS, allowed_share, wrong_more_often
-
-_ALARMS: Final = 4
-"""What may alarm in a stage, and shares the chance of a false alarm: in the shadow failures of both versions, slow answers and the loss; in
-the watch failures, slow answers, the loss and the accuracy."""
-_MOST: Final = 10_000_000
-"""Labels beyond which nobody waits."""
+from headwater.decisions._sequential import FLOOR, TESTED_PART, Effect, RunningMean, exceeds, highest
+from headwater.decisions._windows import LEAST_WINDOWS, SHORTEST_WINDOW, WindowEffect, allowed_share, wrong_more_often
 
 
 class RolloutAction(StrEnum):
@@ -64,7 +59,10 @@ class RolloutDecision:
         reason: Why, in one sentence.
         loss: Loss of the candidate less that of the other version, at the level of going on; None where nothing is compared.
         alarm: The same at the level of going back.
-        labels_needed: Labels of the candidate, or units with labels, with which it could go on if all stays as it looks; None where that is unknown.
+        labels_needed: Labels of the candidate, or units with labels, with which its interval would let it go on if all stays as it looks;
+            None where that is unknown.
+        loss_by_window: The difference as windows know it, at the level of going on; None where nothing is compared on the same requests.
+        alarm_by_window: The same at the level of going back.
     """
 
     action: RolloutAction
@@ -73,6 +71,8 @@ class RolloutDecision:
     loss: Effect | None = None
     alarm: Effect | None = None
     labels_needed: int | None = None
+    loss_by_window: WindowEffect | None = None
+    alarm_by_window: WindowEffect | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -83,6 +83,8 @@ class RolloutDecision:
             "loss": vars(self.loss) if self.loss is not None else None,
             "alarm": vars(self.alarm) if self.alarm is not None else None,
             "labels_needed": self.labels_needed,
+            "loss_by_window": vars(self.loss_by_window) if self.loss_by_window is not None else None,
+            "alarm_by_window": vars(self.alarm_by_window) if self.alarm_by_window is not None else None,
         }
 
     def step(self, standing: Standing) -> RolloutStep | None:
@@ -108,11 +110,11 @@ def decide_rollout(rules: RolloutRules, evidence: RolloutEvidence) -> RolloutDec
     compared = Comparison.of(rules, evidence, standing)
     if (alarm := next(_alarms(rules, evidence, standing, compared), None)) is not None:
         rule, reason = alarm
-        return compared.decision(RolloutAction.ABORT, rule, reason)
+        return _decision(compared, RolloutAction.ABORT, rule, reason)
     if standing.is_watch:
         return _watched(rules, evidence, standing, compared)
     if (hindrance := next(_hindrances(rules, evidence, standing, compared), None)) is None:
-        return compared.decision(RolloutAction.ADVANCE, RolloutRule.NOT_WORSE, compared.not_worse(rules, evidence))
+        return _decision(compared, RolloutAction.ADVANCE, RolloutRule.NOT_WORSE, compared.not_worse(rules, evidence))
     rule, reason = hindrance
     if evidence.elapsed is not None and evidence.elapsed >= rules.max_wait:
         reason = (
@@ -120,74 +122,21 @@ def decide_rollout(rules: RolloutRules, evidence: RolloutEvidence) -> RolloutDec
             "it is until somebody promotes or rolls back"
         )
         rule = RolloutRule.OVERDUE
-    return compared.decision(RolloutAction.WAIT, rule, reason)
+    return _decision(compared, RolloutAction.WAIT, rule, reason)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """How the losses of the two versions compare, at the levels of going on and of going back.
-
-    Attributes:
-        versus: What is compared.
-        loss: At the level of going on.
-        alarm: At the level of going back.
-        margin: By how much the candidate may be worse.
-    """
-
-    versus: Versus
-    loss: Effect
-    alarm: Effect
-    margin: float
-    level: float = field(repr=False)
-
-    @classmethod
-    def of(cls, rules: RolloutRules, evidence: RolloutEvidence, standing: Standing) -> "Comparison":
-        """The comparison of a stage: on the same requests where both scored them."""
-        versus = evidence.versus
-        return cls(
-            versus=versus,
-            loss=versus.effect(alpha=rules.alpha),
-            alarm=versus.effect(alpha=alarm_level(rules, standing)),
-            margin=rules.margin if versus.is_paired else rules.canary_margin,
-            level=rules.alpha,
-        )
-
-    def decision(self, action: RolloutAction, rule: RolloutRule, reason: str) -> RolloutDecision:
-        """A decision beside what it compared."""
-        needed = self._needed() if rule in _MORE_LABELS else None
-        return RolloutDecision(
-            action=action, rule=rule, reason=f"{reason}.", loss=self.loss, alarm=self.alarm, labels_needed=needed
-        )
-
-    def not_worse(self, rules: RolloutRules, evidence: RolloutEvidence) -> str:
-        """Why it may go on."""
-        how = "on the same requests" if self.versus.is_paired else "on requests of its own"
-        return (
-            f"{evidence.candidate.requests} requests and {self.versus.labels} {self.versus.counted}: {how} its loss differs by {_shown(self.loss)}, "
-            f"certainly by less than {self.margin:g}"
-        )
-
-    def _needed(self) -> int | None:
-        """By doubling: the interval's width falls with every label more."""
-        low, room = self.versus.labels, self.margin - self.loss.estimate
-        if self.loss.high < self.margin:
-            return None
-        if room <= 0 or low < FLOOR:
-            return None
-        count = low
-        while self.versus.half_width(count, alpha=self.level) >= room:
-            count *= 2
-            if count > _MOST:
-                return None
-        while count - low > 1:
-            middle = (low + count) // 2
-            low, count = (low, middle) if self.versus.half_width(middle, alpha=self.level) < room else (middle, count)
-        return count
-
-
-def alarm_level(rules: RolloutRules, standing: Standing) -> float:
-    """Each alarm's part of the chance of a false one, so that all alarms of all stages together keep it."""
-    return rules.alpha / (_ALARMS * standing.stages)
+def _decision(compared: Comparison, action: RolloutAction, rule: RolloutRule, reason: str) -> RolloutDecision:
+    """A decision beside what it compared."""
+    return RolloutDecision(
+        action=action,
+        rule=rule,
+        reason=f"{reason}.",
+        loss=compared.loss,
+        alarm=compared.alarm,
+        labels_needed=compared.labels_needed() if rule in _MORE_LABELS else None,
+        loss_by_window=compared.loss_by_window,
+        alarm_by_window=compared.alarm_by_window,
+    )
 
 
 def _alarms(
@@ -196,17 +145,18 @@ def _alarms(
     """Why it goes back, the gravest first."""
     level = alarm_level(rules, standing)
     for asked, rule, found, allowed, before in _promises(evidence):
-        limit = max(allowed, highest(before, alpha=level) if before.count >= FLOOR else 0.0)
+        part = level * TESTED_PART
+        limit = max(allowed, highest(before, alpha=part) if before.count >= FLOOR else 0.0)
         bad = round(found.total)
-        if exceeds(bad, found.count, limit=limit, alpha=level):
+        if exceeds(bad, found.count, limit=limit, alpha=part):
             said = f"{bad} of {found.count} requests to {asked.version} {_WENT[rule]}"
             yield rule, f"{said}, certainly more than {limit:.2%}"
-    if not evidence.mismatch and compared.alarm.low > 0:
+    if not evidence.mismatch and compared.is_worse:
         how = "on the same requests" if compared.versus.is_paired else "beside it"
         yield (
             RolloutRule.LOSS,
-            f"the loss of {standing.candidate} is certainly higher than that of {standing.other} {how}, by {_shown(compared.alarm)} "
-            f"on {compared.versus.labels} {compared.versus.counted}",
+            f"the loss of {standing.candidate} is certainly higher than that of {standing.other} {how}, by {shown(compared.alarm)} "
+            f"on {compared.versus.labels} {compared.versus.counted}{over_windows(compared.alarm_by_window)}",
         )
     if standing.is_watch and (why := _inaccurate(rules, evidence, standing, level)):
         yield RolloutRule.ACCURACY, why
@@ -216,7 +166,7 @@ def _inaccurate(rules: RolloutRules, evidence: RolloutEvidence, standing: Standi
     """Why the accuracy of a version that got everything is certainly too far below that of the one before; empty when it is not.
 
     On the same requests where both scored them; else by windows, which differ anyway; else, where nothing of the version before
-    is known, against the share that was promised.
+    is known, against the share that was promised. That is one of labels, so that it says nothing of units.
     """
     drop, found = evidence.accuracy_drop, evidence.candidate.wrong
     if standing.is_compared:
@@ -224,21 +174,22 @@ def _inaccurate(rules: RolloutRules, evidence: RolloutEvidence, standing: Standi
         if paired is None or not paired.other.count:
             return ""
         effect, allowed = paired.effect(alpha=level), drop * (1 - paired.other.mean)
-        said = f"it decides wrongly more often on the same requests, by {_shown(effect)}, certainly by more than {allowed:.4f}"
-        return said if effect.low > allowed else ""
+        windows = paired.by_window(alpha=window_level(rules, standing))
+        if not is_above(allowed, effect, windows, gross=rules.canary_margin):
+            return ""
+        said = f"it decides wrongly more often on the same requests, by {shown(effect)}{over_windows(windows)}"
+        return f"{said}, certainly by more than {allowed:.4f}"
     if len(evidence.wrong_before) >= LEAST_WINDOWS:
         allowed = allowed_share(evidence.wrong_before, drop=drop)
-        looks = math.ceil(rules.watch / rules.window) + 1
+        looks = math.ceil(rules.watch / max(rules.window, SHORTEST_WINDOW)) + 1
         over = wrong_more_often(evidence.wrong_now, evidence.wrong_before, drop=drop, looks=looks, alpha=level)
         if over is None or not exceeds(round(found.total), found.count, limit=allowed, alpha=level):
             return ""
         said = f"{round(found.total)} of {found.count} decisions were wrong in {len(evidence.wrong_now)} windows"
         return f"{said}, certainly more than the {allowed:.1%} that may be after {len(evidence.wrong_before)} windows before it"
     units, wrong = evidence.versus_wrong, evidence.wrong_allowed
-    if units is not None and units.per:  # decisions about one unit are alike: one outcome, not many
-        said = f"{units.candidate.mean:.1%} of the decisions about {units.candidate.count} {units.counted} were wrong"
-        is_over = wrong is not None and exceeds(units.candidate.total, units.candidate.count, limit=wrong, alpha=level)
-        return f"{said}, certainly more than {wrong:.1%}" if is_over else ""
+    if units is not None and units.per:
+        return ""
     if wrong is not None and exceeds(round(found.total), found.count, limit=wrong, alpha=level):
         return f"{round(found.total)} of {found.count} decisions were wrong, certainly more than {wrong:.1%}"
     return ""
@@ -282,8 +233,26 @@ def _hindrances(
     if compared.loss.high >= compared.margin:
         yield (
             RolloutRule.NOT_WORSE,
-            f"its loss in {standing.where} differs by {_shown(compared.loss)}, not yet certainly by less than {compared.margin:g}",
+            f"its loss in {standing.where} differs by {shown(compared.loss)}, not yet certainly by less than {compared.margin:g}",
         )
+    yield from _disagreeing(standing, compared)
+
+
+def _disagreeing(standing: Standing, compared: Comparison) -> Iterator[tuple[RolloutRule, str]]:
+    """Why windows do not let it go on yet, where it is compared on the same requests."""
+    windows = compared.loss_by_window
+    if windows is None or windows.high < compared.margin:
+        return
+    if windows.windows < LEAST_WINDOWS:
+        yield (
+            RolloutRule.LABELS,
+            f"{windows.windows} of {LEAST_WINDOWS} whole windows are settled in {standing.where}: one of them may be unlike the rest",
+        )
+        return
+    yield (
+        RolloutRule.NOT_WORSE,
+        f"its loss in {standing.where}{over_windows(windows)}, differs not yet certainly by less than {compared.margin:g}",
+    )
 
 
 def _watched(
@@ -294,12 +263,12 @@ def _watched(
     if elapsed is None or elapsed < rules.watch:
         so_far = "no request yet" if elapsed is None else f"{elapsed} of {rules.watch}{_until(rules, evidence)}"
         reason = f"{standing.candidate} answers everything and is watched: {so_far}"
-        return compared.decision(RolloutAction.WAIT, RolloutRule.WATCH, reason)
-    how = f"; its loss differs by {_shown(compared.loss)}" if compared.versus.labels >= FLOOR else ""
+        return _decision(compared, RolloutAction.WAIT, RolloutRule.WATCH, reason)
+    how = f"; its loss differs by {shown(compared.loss)}" if compared.versus.labels >= FLOOR else ""
     reason = (
         f"{standing.candidate} was watched for {rules.watch}, {compared.versus.labels} {compared.versus.counted}{how}"
     )
-    return compared.decision(RolloutAction.ADVANCE, RolloutRule.WATCH, reason)
+    return _decision(compared, RolloutAction.ADVANCE, RolloutRule.WATCH, reason)
 
 
 def _until(rules: RolloutRules, evidence: RolloutEvidence) -> str:
@@ -308,7 +277,3 @@ def _until(rules: RolloutRules, evidence: RolloutEvidence) -> str:
     if first is None or datetime.max.replace(tzinfo=UTC) - first < rules.watch:
         return ""
     return f", until requests are about {(first + rules.watch).isoformat(timespec='minutes')}"
-
-
-def _shown(effect: Effect) -> str:
-    return f"{effect.estimate:+.4f} [{effect.low:+.4f}, {effect.high:+.4f}]"

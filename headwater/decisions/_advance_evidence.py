@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from headwater.decisions._sequential import Effect, RunningMean, effect, paired_effect, radius
+from headwater.decisions._windows import WindowEffect, effect_by_window
 from headwater.errors import HeadwaterError
 
 _TUNED_FOR = 1_000
@@ -116,6 +117,7 @@ class Versus:
         other: Losses of the other one.
         per: Fields by which versions were drawn, such as a customer: each of these units counts once, with the mean of its loss. Empty
             where each labelled event counts.
+        windows: On the same requests the mean difference of each whole settled window, oldest first, -1 to 1.
     """
 
     is_paired: bool
@@ -123,6 +125,7 @@ class Versus:
     differences: RunningMean = field(default_factory=RunningMean)
     candidate: RunningMean = field(default_factory=RunningMean)
     other: RunningMean = field(default_factory=RunningMean)
+    windows: tuple[float, ...] = ()
 
     @property
     def labels(self) -> int:
@@ -140,6 +143,10 @@ class Versus:
             return paired_effect(self.differences, alpha=alpha)
         return effect(self.candidate, self.other, alpha=alpha)
 
+    def by_window(self, *, alpha: float) -> WindowEffect | None:
+        """The difference as windows know it, at every look; None where each has requests of its own."""
+        return effect_by_window(self.windows, alpha=alpha) if self.is_paired else None
+
     def half_width(self, labels: int, *, alpha: float) -> float:
         """About half the interval's width at so many labels, if they spread as those that are known."""
         if self.is_paired:
@@ -155,7 +162,13 @@ class Versus:
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
         sides = {name: vars(getattr(self, name)) for name in ("differences", "candidate", "other")}
-        return {"is_paired": self.is_paired, "per": list(self.per), "counted": self.counted, **sides}
+        return {
+            "is_paired": self.is_paired,
+            "per": list(self.per),
+            "counted": self.counted,
+            **sides,
+            "windows": list(self.windows),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from headwater.decisions._experiment_evidence import Duel, ExperimentEvidence, E
 from headwater.decisions._learning import LEARNED, learned_policy
 from headwater.decisions._policies import AB_TEST, SHADOW, in_order
 from headwater.decisions._rollout import RolloutRules, RolloutStep, StepAction
-from headwater.decisions._sequential import FLOOR, Effect, exceeds, highest
+from headwater.decisions._sequential import FLOOR, TESTED_PART, Effect, exceeds, highest
 
 _MOST: Final = 10_000_000
 """Labels beyond which nobody waits."""
@@ -172,9 +172,10 @@ def _broken(
             (ExperimentRule.ERRORS, traffic.failures, evidence.errors_allowed, evidence.before.failures),
             (ExperimentRule.LATENCY, traffic.slowness, evidence.slow_allowed, evidence.before.slowness),
         ):
-            limit = max(allowed, highest(usual, alpha=level) if usual.count >= FLOOR else 0.0)
+            part = level * TESTED_PART
+            limit = max(allowed, highest(usual, alpha=part) if usual.count >= FLOOR else 0.0)
             bad = round(seen.total)
-            if exceeds(bad, seen.count, limit=limit, alpha=level):
+            if exceeds(bad, seen.count, limit=limit, alpha=part):
                 said = f"{bad} of {seen.count} requests to {version} {_WENT[rule]}, certainly more than {limit:.2%}"
                 yield rule, version, said
 

@@ -15,6 +15,9 @@ FLOOR: Final = 100
 """Requests of a version below which nothing is judged."""
 _TUNED_FOR: Final = 1_000
 """Requests of a version at which its interval is narrowest by default."""
+TESTED_PART: Final = 2 / 3
+"""Part of the chance of a false alarm at which a promise is tested against the time before, and at which the interval of that time is
+taken: its upper end alone misses with half of it, so that both together keep the chance."""
 
 
 class EffectError(HeadwaterError):
@@ -112,7 +115,10 @@ def effect(
 def paired_effect(
     differences: RunningMean, *, alpha: float = 0.05, floor: int = FLOOR, tuned_for: int = _TUNED_FOR
 ) -> Effect:
-    """The difference of two versions that judged the same requests, at every look: what makes one day unlike the next cancels out.
+    """The difference of two versions that judged the same requests, at every look: what makes a day worse for both cancels out.
+
+    What makes a day worse for one of them does not, so that this speaks of the days that were seen: of versions, windows do
+    (`effect_by_window`).
 
     Args:
         differences: Outcome of the candidate less that of the live version, from -1 to 1, mapped to 0 to 1: `(d + 1) / 2`.

@@ -1,17 +1,61 @@
-"""Whether a version is wrong more often than the one before it was, where nothing answers the same requests.
+"""What windows say of two versions: days are bad together, so that requests are no independent evidence of a version, and days are.
 
-Days are bad together: a storm makes every decision of a day worse, so that requests are no independent evidence and days are. The
-windows of one version are compared with those of the other by Student's two-sample t with a common variance: what a window differs by
-anyway is in it.
+A storm makes every decision of a day worse. Where nothing answers the same requests, the windows of one version are compared with those
+of the other by Student's two-sample t with a common variance: what a window differs by anyway is in it. On the same requests the
+difference has a weather of its own, because two versions that are equal over a month are not on each of its days: its windows are judged
+by Student's t.
 """
 
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 LEAST_WINDOWS: Final = 3
-"""Windows of the version before, below which nobody knows by how much windows differ anyway."""
+"""Windows below which nobody knows by how much windows differ anyway: of the version before, or on the same requests."""
+SHORTEST_WINDOW: Final = timedelta(days=1)
+"""Hours of a day are bad together too: a shorter window counts with its day."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowEffect:
+    """By how much a candidate has more of an outcome, each window one value.
+
+    Attributes:
+        windows: How many.
+        estimate: The mean of their differences, 0 without one.
+        low: Lower end, -1 where there are too few windows.
+        high: Upper end, 1 where there are too few.
+    """
+
+    windows: int
+    estimate: float
+    low: float
+    high: float
+
+
+def effect_by_window(differences: Sequence[float], *, alpha: float) -> WindowEffect:
+    """The mean difference of windows; the chance that a given end ever misses the truth is at most about `alpha`, over all looks.
+
+    Each look, one window more each time, has its part of that chance: `alpha / k` at `k` windows. Looks are alike, so that these parts
+    do not add up: of 40,000 sequences of 200 normal windows the lower end missed in 5.1% at 0.05 (3.4% in the first 7, 4.1% in
+    the first 14), whatever the windows' spread (`tests/decisions/test_windows.py`).
+
+    Args:
+        differences: Of each window the mean outcome of the candidate less that of the other version, -1 to 1.
+        alpha: That chance of each end, between 0 and 1.
+    """
+    from scipy.special import stdtrit
+
+    count, estimate = len(differences), statistics.fmean(differences) if differences else 0.0
+    if count < LEAST_WINDOWS:
+        return WindowEffect(windows=count, estimate=estimate, low=-1.0, high=1.0)
+    half = float(stdtrit(count - 1, 1 - alpha / count)) * statistics.stdev(differences) / math.sqrt(count)
+    return WindowEffect(
+        windows=count, estimate=estimate, low=max(estimate - half, -1.0), high=min(estimate + half, 1.0)
+    )
 
 
 def allowed_share(before: Sequence[float], *, drop: float) -> float:

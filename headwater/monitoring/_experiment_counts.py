@@ -100,7 +100,7 @@ def experiment_counts(
         *(decided_by(name, thresholds).alias(_decided(name)) for name in standing.arms),
         *(_score(name).alias(_scored(name)) for name in standing.arms),
     )
-    known, windows = settled_rows(rows, outcomes, windowing, min_coverage, now)
+    known, windows = settled_rows(rows, outcomes, windowing, min_coverage, now, by_version=True)
     failed = {
         str(name): int(count) for name, count in failures.group_by("version").agg(pl.col(COUNT).sum()).iter_rows()
     }

@@ -1,7 +1,7 @@
 """From answers, failures and outcomes of one stage of a rollout to the counts that its decision looks at."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -33,6 +33,8 @@ COUNT: Final = "count"
 _OURS: Final = "__candidate"
 _THEIRS: Final = "__other"
 _WINDOW: Final = "__window"
+_LEAST: Final = 30
+"""Outcomes below which the mean of a window shows nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,7 @@ def stage_counts(
     windowing: Windowing,
     min_coverage: float,
     now: datetime,
+    first: datetime | None = None,
     per: tuple[str, ...] = (),
 ) -> StageCounts:
     """Counts of one stage. Losses count once for each unit that a version was drawn for, by its first settled window (`by_unit`).
@@ -104,6 +107,7 @@ def stage_counts(
         windowing: Windows of labels.
         min_coverage: Share of a window's events whose label must be known.
         now: As of when.
+        first: The instant, by prediction time, at which the stage began: the window that holds it is a piece of one. None takes all as whole.
         per: Fields that name a unit, for the words of the decision; empty where each labelled event is one.
 
     Raises:
@@ -115,16 +119,24 @@ def stage_counts(
     rows = answers.filter(pl.col(VARIANT).is_in([ours, theirs])).with_columns(
         decided_by(ours, thresholds).alias(_OURS), decided_by(theirs, thresholds).alias(_THEIRS)
     )
-    known, windows = settled_rows(rows, outcomes, windowing, min_coverage, now)
-    failed = dict(failures.group_by("version").agg(pl.col(COUNT).sum()).iter_rows())
     is_shadow = standing.share <= 0
     is_paired = is_shadow or standing.is_compared
+    known, windows = settled_rows(rows, outcomes, windowing, min_coverage, now, by_version=not is_paired)
+    failed = dict(failures.group_by("version").agg(pl.col(COUNT).sum()).iter_rows())
     sides = [known.drop_nulls(one) for one in (_OURS, _THEIRS)]
     if not is_paired:
         sides = [one.filter(pl.col(VARIANT) == name) for one, name in zip(sides, (ours, theirs), strict=True)]
     both = known.drop_nulls([_OURS, _THEIRS]) if is_paired else None
     decided = (_OURS, _THEIRS)
     loss, wrong = (compared(both, *sides, decided=decided, costs=price, per=per) for price in (costs, None))
+    if is_paired:
+        by_day = windowing.by_day
+        days = (known, windows) if by_day == windowing else settled_rows(rows, outcomes, by_day, min_coverage, now)
+        shared = _whole(*days, first=first).drop_nulls([_OURS, _THEIRS])
+        loss, wrong = (
+            replace(one, windows=differences_by_window(shared, decided=decided, costs=price))
+            for one, price in ((loss, costs), (wrong, None))
+        )
     mistakes = [running(losses_of(side, one, None)) for side, one in zip(sides, decided, strict=True)]
     limit = slow // timedelta(microseconds=1)
     other = _traffic(rows, theirs, failed, limit, loss.other, mistakes[1])
@@ -151,9 +163,11 @@ def wrong_by_window(
     windowing: Windowing,
     min_coverage: float,
     now: datetime,
-    least: int = 30,
+    first: datetime | None,
 ) -> tuple[float, ...]:
-    """The share of wrong decisions of a version in each settled window of what it answered, oldest first.
+    """The share of wrong decisions of a version in each whole settled window, a day or more, of what it answered, oldest first.
+
+    A piece of a day is no day: evenings may be far worse than mornings.
 
     Args:
         answers: `request_id`, `at`, `variant` and `decision`.
@@ -162,12 +176,16 @@ def wrong_by_window(
         windowing: Windows of labels.
         min_coverage: Share of a window's events whose label must be known.
         now: As of when.
-        least: Labels below which a window shows nothing.
+        first: The instant, by prediction time, at which it began to answer. None of a version that answers no more, of whose time a part
+            is looked at: its first and last window are pieces.
     """
     check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, VARIANT, DECISION])
-    known, _ = settled_rows(answers.filter(pl.col(VARIANT) == version), outcomes, windowing, min_coverage, now)
-    parts = (part for _, part in occupied(known, AT, windowing) if part.height >= least)
-    return tuple(float(losses_of(part, DECISION, None).mean()) for part in parts)
+    own = answers.filter(pl.col(VARIANT) == version)
+    known, windows = settled_rows(own, outcomes, windowing.by_day, min_coverage, now)
+    if first is None:
+        known = known.filter(pl.col(_WINDOW).is_between(2, len(windows) - 1))
+    parts = _whole(known, windows, first=first).partition_by(_WINDOW, maintain_order=True)
+    return tuple(float(losses_of(part, DECISION, None).mean()) for part in parts if part.height >= _LEAST)
 
 
 def traffic_before(answers: pl.DataFrame, failures: pl.DataFrame, *, slow: timedelta) -> Traffic:
@@ -192,9 +210,25 @@ def decided_by(version: str, thresholds: Mapping[str, float]) -> pl.Expr:
 
 
 def settled_rows(
-    rows: pl.DataFrame, outcomes: pl.DataFrame, windowing: Windowing, min_coverage: float, now: datetime
+    rows: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    windowing: Windowing,
+    min_coverage: float,
+    now: datetime,
+    *,
+    by_version: bool = False,
 ) -> tuple[pl.DataFrame, tuple[SettledWindow, ...]]:
-    """The labelled rows of the windows that count, each with its window's number, and what is known of each window."""
+    """The labelled rows of the windows that count, each with its window's number, and what is known of each window.
+
+    Args:
+        rows: Answers: `request_id`, `at`, `variant`.
+        outcomes: The frame of `join_outcomes`.
+        windowing: Windows of labels.
+        min_coverage: Share of a window's events whose label must be known.
+        now: As of when.
+        by_version: Whether it must be known of each version's events by themselves. Where each answers requests of its own, those of a
+            small share may all be missing, and the first labels may be of other decisions than the rest.
+    """
     # An id may be used again, about another time.
     named = [REQUEST_ID, AT]
     told = outcomes.select(*named, LABEL, TRUTH, JUDGED).unique(named, keep="last", maintain_order=True)
@@ -203,13 +237,50 @@ def settled_rows(
     kept, windows = [_numbered(events.clear(), 0)], []
     for span, part in occupied(events, AT, windowing):  # one answer about a time long past is one window more, no error
         known = part.filter(pl.col(TRUTH) == Truth.KNOWN.value)
-        is_settled = span.end <= now and known.height >= min_coverage * part.height
+        sides = part.partition_by(VARIANT) if by_version else [part]
+        is_settled = span.end <= now and all(_is_covered(side, min_coverage) for side in sides)
         windows.append(
             SettledWindow(start=span.start, events=part.height, labelled=known.height, is_settled=is_settled)
         )
         if is_settled:
             kept.append(_numbered(known, len(windows)))
     return pl.concat(kept), tuple(windows)
+
+
+def _is_covered(rows: pl.DataFrame, min_coverage: float) -> bool:
+    return rows.filter(pl.col(TRUTH) == Truth.KNOWN.value).height >= min_coverage * rows.height
+
+
+def _whole(rows: pl.DataFrame, windows: tuple[SettledWindow, ...], *, first: datetime | None) -> pl.DataFrame:
+    """Of labelled rows those of windows that began no earlier than `first`."""
+    whole = [number for number, one in enumerate(windows, start=1) if first is None or one.start >= first]
+    return rows.filter(pl.col(_WINDOW).is_in(whole))
+
+
+def differences_by_window(
+    rows: pl.DataFrame, *, decided: tuple[str, str], costs: DecisionCosts | None
+) -> tuple[float, ...]:
+    """The mean loss of the candidate less that of the other one in each window, oldest first, each unit once in a window.
+
+    A window with few units counts together with those after it, until they are 30.
+
+    Args:
+        rows: Of `settled_rows`, that both decided about.
+        decided: The columns of the candidate's decisions and of the other's.
+        costs: The business metric; None takes 1 for a wrong decision.
+    """
+    mine, others = decided
+    values = losses_of(rows, mine, costs) - losses_of(rows, others, costs)
+    found = rows.select(UNIT, _WINDOW).with_columns(pl.Series("value", values, pl.Float64)).drop_nulls(UNIT)
+    units = found.group_by(_WINDOW, UNIT).agg(pl.col("value").mean())
+    sums = units.group_by(_WINDOW).agg(pl.col("value").sum(), pl.len()).sort(_WINDOW)
+    means, total, count = [], 0.0, 0
+    for value, more in sums.select("value", "len").iter_rows():
+        total, count = total + value, count + more
+        if count >= _LEAST:
+            means.append(total / count)
+            total, count = 0.0, 0
+    return tuple(means)
 
 
 def _numbered(rows: pl.DataFrame, window: int) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -56,6 +56,11 @@ class Windowing:
             raise MonitoringRuleError(
                 rule="Windowing(...): zone", value=self.zone, wanted="a time zone such as Europe/Paris"
             ) from error
+
+    @property
+    def by_day(self) -> "Windowing":
+        """These windows, or the days that they are parts of: hours of a day are bad together."""
+        return replace(self, length=max(self.length, _DAY))
 
     def spans(self, first: datetime, last: datetime) -> tuple[Span, ...]:
         """The windows from the one that holds `first` to the one that holds `last`, without gaps.
