@@ -41,10 +41,13 @@ def mean(count: int, share: float) -> RunningMean:
     return RunningMean(count=count, total=count * share, squares=count * share)
 
 
-def pairs(count: int, *, worse: float = 0.0, different: float = 0.1) -> Versus:
+def pairs(count: int, *, worse: float = 0.0, different: float = 0.1, days: tuple[float, ...] | None = None) -> Versus:
+    """Both decided about the same requests, on six days that are alike unless others are given."""
     more, less = count * (different + worse) / 2, count * (different - worse) / 2
     same = count - more - less
-    return Versus(is_paired=True, differences=RunningMean(count=count, total=more + same / 2, squares=more + same / 4))
+    windows = (worse - 0.002, worse + 0.002) * 3 if days is None else days
+    differences = RunningMean(count=count, total=more + same / 2, squares=more + same / 4)
+    return Versus(is_paired=True, differences=differences, windows=windows)
 
 
 def apart(count: int, *, live: float = 0.2, candidate: float = 0.2) -> Versus:
@@ -113,6 +116,37 @@ def test_a_certainly_worse_version_goes_back_also_from_everything() -> None:
     assert decided(WATCH, versus=pairs(5_000, worse=0.05)) == ("abort", "loss")
 
 
+@pytest.mark.parametrize("standing", [SHADOW, WATCH])
+@pytest.mark.parametrize("days", [(0.045,), (0.045, 0.03), (0.13, 0.01, -0.005), (0.16, -0.03, 0.12, -0.02, 0.01)])
+def test_a_day_that_is_unlike_the_rest_sends_nobody_back(standing: Standing, days: tuple[float, ...]) -> None:
+    """On flights 1.0.6 went back on Christmas Day by the 752 requests of the day before, and was barred for good."""
+    given = evidence(standing, versus=pairs(800 * len(days), worse=sum(days) / len(days), days=days))
+    found = decide_rollout(RolloutRules(), given)
+    assert found.alarm is not None
+    assert found.alarm.low > 0, "certainly so of these requests"
+    assert found.action is RolloutAction.WAIT, found.reason
+
+
+def test_a_candidate_that_is_as_good_on_two_days_alone_waits_for_a_third() -> None:
+    found = decide_rollout(RolloutRules(), evidence(SHADOW, versus=pairs(20_000, days=(0.001, -0.001))))
+    assert (found.action, found.rule) == (RolloutAction.WAIT, RolloutRule.LABELS)
+    assert "2 of 3 whole windows are settled in the shadow" in found.reason
+    apart_by_far = pairs(20_000, days=(0.03, -0.03, 0.02, -0.02))
+    assert decided(SHADOW, versus=apart_by_far) == ("wait", "not_worse")
+
+
+def test_what_no_weather_explains_waits_for_no_day() -> None:
+    """Beyond `canary_margin`: a version that decides nonsense goes back after its first hundreds of labels."""
+    assert decided(SHADOW, versus=pairs(800, worse=0.3, different=0.5, days=())) == ("abort", "loss")
+    assert decided(WATCH, versus=pairs(800, worse=0.3, different=0.5, days=())) == ("abort", "loss")
+
+
+def test_what_an_older_decision_knew_shows_nothing_of_days() -> None:
+    """Evidence that was recorded before windows were, has none."""
+    assert decided(SHADOW, versus=pairs(20_000, days=())) == ("wait", "labels")
+    assert decided(WATCH, versus=pairs(5_000, worse=0.05, days=())) == ("wait", "watch")
+
+
 def test_a_broken_split_shows_nothing_about_losses() -> None:
     assert decided(versus=apart(2_000, candidate=0.4), mismatch=True, split_p=0.0) == ("wait", "sample_ratio")
 
@@ -132,14 +166,16 @@ def test_a_promise_of_accuracy_counts_where_nothing_is_compared() -> None:
     assert decided(WATCH, candidate=wrong, wrong_allowed=0.25) == ("wait", "watch"), "weather makes both wrong"
 
 
-def test_a_promise_of_accuracy_counts_customers_where_they_are_drawn() -> None:
-    """A thousand decisions about four customers are four outcomes."""
+def test_customers_are_not_held_to_a_share_of_wrong_labels() -> None:
+    """A thousand who ask once (40% wrong) and ten who ask a thousand times (10% wrong): 13% of the labels, 40% of the customers."""
     alone = replace(WATCH, is_compared=False)
-    wrong = Traffic(version="2.0.0", answered=2_000, wrong=mean(1_000, 0.4))
-    given = {"candidate": wrong, "versus": Versus(is_paired=False), "wrong_allowed": 0.25}
-    few, many = (Versus(is_paired=False, per=("customer",), candidate=mean(count, 0.4)) for count in (4, 1_000))
-    assert decided(alone, **given, versus_wrong=few) == ("wait", "watch")
-    assert decided(alone, **given, versus_wrong=many) == ("abort", "accuracy")
+    wrong = Traffic(version="2.0.0", answered=11_000, wrong=mean(11_000, 0.127))
+    given = {"candidate": wrong, "versus": Versus(is_paired=False), "wrong_allowed": 1 - (1 - 0.127) * 0.95}
+    customers = Versus(is_paired=False, per=("customer",), candidate=mean(1_010, 0.397))
+    assert decided(alone, **given, versus_wrong=customers) == ("wait", "watch")
+    before = {"wrong_before": (0.13, 0.12, 0.14), "wrong_now": (0.6, 0.61, 0.59)}
+    worse = {**given, "candidate": replace(wrong, wrong=mean(11_000, 0.6))}
+    assert decided(alone, **worse, **before, versus_wrong=customers) == ("abort", "accuracy"), "windows compare alike"
 
 
 def test_the_accuracy_of_the_version_before_counts_where_its_windows_are_known() -> None:
@@ -159,6 +195,10 @@ def test_a_paired_watch_goes_back_for_its_accuracy_on_the_same_requests() -> Non
     worse, little = (replace(pairs(5_000, worse=by), other=other) for by in (0.1, 0.02))
     assert decided(WATCH, versus=alike, versus_wrong=worse) == ("abort", "accuracy")
     assert decided(WATCH, versus=alike, versus_wrong=little) == ("wait", "watch")
+    one_day = replace(worse, windows=(0.1,))
+    assert decided(WATCH, versus=alike, versus_wrong=one_day) == ("wait", "watch"), "one day's weather"
+    nonsense = replace(pairs(800, worse=0.3, different=0.5, days=()), other=other)
+    assert decided(WATCH, versus=alike, versus_wrong=nonsense) == ("abort", "accuracy")
 
 
 def test_without_a_stage_there_is_nothing_to_decide_and_nothing_that_changes() -> None:
@@ -297,9 +337,15 @@ def test_a_few_dozen_rollouts_end_as_they_should(kind: str) -> None:
     found = measure(kind, 40)
     if kind == "as good":
         assert found["sent back"] <= 0.1
-        assert found["got everything"] >= 0.9
+        assert found["got everything"] >= 0.85
     else:
         assert found["got everything"] <= 0.05
+
+
+def test_days_that_differ_send_no_equal_version_back_and_let_no_worse_one_in() -> None:
+    """By requests alone 15% of such equal versions went back, and 19% of such worse ones got everything, at an alpha of 5%."""
+    assert measure("as good, days differ by 0.020", 150)["sent back"] <= RULES.alpha
+    assert measure("worse by the margin, days differ by 0.020", 150)["got everything"] <= RULES.alpha
 
 
 @pytest.mark.heavy
