@@ -89,8 +89,21 @@ def _losses(document: Mapping[str, Any]) -> str:
         f"wait. {goes_on}; it goes back when the wider one, {_interval(document['alarm'])}, "
         "lies above 0: all alarms of the rollout share one chance of a false one. The intervals hold at every look."
     )
+    said += _by_window(document, margin)
     table = _table(["", "candidate", "other", "difference"], rows)
     return f"{_drawing(loss, document['alarm'], margin)}{table}<p>{html.escape(said)}</p>"
+
+
+def _by_window(document: Mapping[str, Any], margin: float) -> str:
+    """What windows say of the same requests; nothing where there are none, as in decisions before windows had a say."""
+    loss, alarm = document.get("loss_by_window"), document.get("alarm_by_window")
+    if loss is None or alarm is None:
+        return ""
+    count = f"over {loss['windows']} whole windows"
+    return (
+        f" Windows have to agree, of which three are needed: {count} the difference is {_interval(loss)}, to go on below {margin:g}; "
+        f"{_interval(alarm)} to go back above 0."
+    )
 
 
 def _sides(versus: Mapping[str, Any]) -> list[str]:

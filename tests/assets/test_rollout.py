@@ -52,6 +52,19 @@ def labelled(
     scene.label((order, AT, truth(order), AT + late) for order in orders)
 
 
+DAYS = range(4)
+
+
+def on_days(scene: RolloutScene, version: str, truth: int, *, since: int = 0, **more: Any) -> list[tuple[Any, ...]]:
+    """Puts 150 answers a day in the log on four days, and gives their labels: of the first one only a piece is seen."""
+    found = []
+    for day in DAYS:
+        at, orders = AT + (since + day) * DAY, range((since + day) * 150, (since + day + 1) * 150)
+        scene.answers(orders, version, at=at, **more)
+        found += [(order, at, truth, at + 2 * DAY) for order in orders]
+    return found
+
+
 def said(scene: RolloutScene) -> tuple[str, str]:
     decision = scene.decision()
     return decision["action"], decision["rule"]
@@ -153,10 +166,12 @@ def test_events_without_a_truth_hold_nothing_up(begun: Begun) -> None:
 
 def test_a_worse_shadow_is_found_on_the_same_requests(begun: Begun) -> None:
     scene = begun(SHADOW)
-    orders = range(600)
     shadows = {"shadows": lambda order: {NEW: 0.1 if order % 3 == 0 else 0.9}}
-    scene.answers(orders, LIVE, **shadows)
-    labelled(scene, orders, lambda order: 1)
+    labels = on_days(scene, LIVE, 1, **shadows)
+    scene.label(labels[:300])
+    scene.settle()
+    assert said(scene) == ("wait", "not_worse"), "a day and a piece of one"
+    scene.label(labels)
     scene.settle()
     decision = scene.decision()
     assert (decision["action"], decision["rule"]) == ("abort", "loss"), decision["reason"]
@@ -167,18 +182,21 @@ def test_a_worse_shadow_is_found_on_the_same_requests(begun: Begun) -> None:
     page = scene.decided_file(PAGE_FILE).read_text()
     assert "cost of a decision, minutes" in page
     assert "the shadow" in page
+    assert "over 3 whole windows" in page
 
 
 def test_the_watch_compares_with_what_was_replaced_and_goes_back(begun: Begun) -> None:
     scene = begun(SHADOW)
-    orders = range(600)
-    scene.answers(orders, LIVE, shadows={NEW: 0.9})
-    labelled(scene, orders, lambda order: 1)
+    labels = on_days(scene, LIVE, 1, shadows={NEW: 0.9})
+    scene.label(labels)
     scene.settle()
     assert scene.statement()["policy"] == {"kind": "shadow", "live": NEW, "shadows": [LIVE]}
-    later = range(1_000, 1_600)
-    scene.answers(later, NEW, shadows={LIVE: 0.1})
-    labelled(scene, range(2_000), lambda order: int(order < 1_000))
+    worse = {"shadows": lambda order: {LIVE: 0.9 if order % 4 else 0.1}}
+    labels += on_days(scene, NEW, 0, since=len(DAYS), **worse)
+    scene.label(labels[:900])
+    scene.settle()
+    assert said(scene) == ("wait", "watch"), "one day, and a piece of one"
+    scene.label(labels)
     scene.settle()
     assert said(scene) == ("abort", "loss"), scene.decision()["reason"]
     assert (scene.statement()["version"], scene.statement()["policy"]) == (LIVE, "all-at-once")
@@ -312,7 +330,7 @@ def test_a_past_that_is_played_again_has_its_own_time(tmp_path: Path) -> None:
 
 
 def five_days_and_three(scene: RolloutScene) -> None:
-    """A hundred requests a day, five days to the one version and three to the next."""
+    """A hundred requests a day, five days to the one version and three to the next, whose first is only a piece of one."""
     scene.version(LIVE)
     for day in range(5):
         scene.answers(range(day * 100, day * 100 + 100), LIVE, at=AT + day * DAY)
@@ -335,7 +353,7 @@ def test_a_product_that_declares_nothing_goes_back_for_its_accuracy(tmp_path: Pa
     scene.settle()
     assert said(scene) == ("wait", "watch"), scene.decision()["reason"]
     found = scene.decision()["evidence"]
-    assert (len(found["wrong_before"]), found["wrong_now"]) == (5, [0.1, 0.1, 0.1])
+    assert (len(found["wrong_before"]), found["wrong_now"]) == (3, [0.1, 0.1]), "pieces of days left out"
     label(lambda order: order % 10 == order // 100 % 3 if order < 500 else order % 2 == 0)
     scene.settle()
     assert said(scene) == ("abort", "accuracy"), scene.decision()["reason"]

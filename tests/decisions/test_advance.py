@@ -343,7 +343,7 @@ def test_a_few_dozen_rollouts_end_as_they_should(kind: str) -> None:
 
 
 def test_days_that_differ_send_no_equal_version_back_and_let_no_worse_one_in() -> None:
-    """By requests alone 15% of such equal versions went back, and 19% of such worse ones got everything, at an alpha of 5%."""
+    """By requests alone 17% of such equal versions went back, and 22% of such worse ones got everything, at an alpha of 5%."""
     assert measure("as good, days differ by 0.020", 150)["sent back"] <= RULES.alpha
     assert measure("worse by the margin, days differ by 0.020", 150)["got everything"] <= RULES.alpha
 

@@ -24,7 +24,7 @@ def late(order: int) -> int:
     return int(order % 60 > 30)
 
 
-def ask(service: Service, orders: range) -> list[dict[str, Any]]:
+def ask(service: Service, orders: range, *, time: str = TIME) -> list[dict[str, Any]]:
     """Predictions, a hundred a request."""
     found: list[dict[str, Any]] = []
     for start in orders[::100]:
@@ -32,7 +32,7 @@ def ask(service: Service, orders: range) -> list[dict[str, Any]]:
             {"who": "ann", "x": order % 60, "kind": "a", "order": order}
             for order in range(start, min(start + 100, orders.stop))
         ]
-        body = {"instances": [{"entity": entity, "time": TIME} for entity in entities]}
+        body = {"instances": [{"entity": entity, "time": time} for entity in entities]}
         reply = service.ask("POST", PREDICT, body)
         assert reply.status == 200, reply.body
         found += reply.json["predictions"]
@@ -41,6 +41,15 @@ def ask(service: Service, orders: range) -> list[dict[str, Any]]:
 
 def truth(scene: RolloutScene, orders: range) -> None:
     scene.label((order, AT, late(order), AT + 2 * DAY) for order in orders)
+
+
+def ask_on_days(service: Service, scene: RolloutScene, days: range) -> None:
+    """800 predictions on some days, and all labels so far."""
+    count = 800 // len(days)
+    for day in days:
+        ask(service, range(day * 1_000, day * 1_000 + count), time=(AT + day * DAY).isoformat())
+    rows = [(day, order) for day in range(days.stop) for order in range(day * 1_000, day * 1_000 + 800)]
+    scene.label((order, AT + day * DAY, late(order), AT + (day + 2) * DAY) for day, order in rows)
 
 
 @pytest.fixture
@@ -87,21 +96,20 @@ def test_a_version_as_good_goes_from_the_shadow_to_everything_and_is_watched(
     try:
         scene.version("1.1.0", bundle=bundle(tmp_path / "bundle-2", slope=1.02))
         policies = [scene.statement()["policy"]["kind"]]
-        for stage in range(2):
+        for days in (range(4), range(4, 5)):  # the shadow needs three whole days
             service.until(lambda: read_deployment(scene.lake, NAME).policy.kind == shown(service))
-            ask(service, range(stage * 1_000, stage * 1_000 + 800))
-            truth(scene, range((stage + 1) * 1_000))
+            ask_on_days(service, scene, days)
             scene.settle()
             policies.append(scene.statement()["policy"]["kind"])
         assert policies == ["shadow", "canary", "shadow"], scene.decision()["reason"]
         said = scene.statement()
         assert (said["version"], said["policy"]) == ("1.1.0", {"kind": "shadow", "live": "1.1.0", "shadows": ["1.0.0"]})
         service.until(lambda: "1.1.0" in {one["version"] for one in ask(service, range(5_000, 5_020))})
-        ask(service, range(3_000, 3_800))
+        ask(service, range(6_000, 6_800), time=(AT + 4 * DAY).isoformat())
         scene.settle()
         assert scene.decision()["rule"] == "watch"
         assert "is watched" in scene.decided_file(PAGE_FILE).read_text()
-        later = {"entity": {**ENTITY, "order": 9_999}, "time": (AT + 8 * DAY).isoformat()}
+        later = {"entity": {**ENTITY, "order": 9_999}, "time": (AT + 12 * DAY).isoformat()}
         assert service.ask("POST", PREDICT, later).status == 200
         scene.settle()
         assert scene.decision()["action"] == "advance", scene.decision()["reason"]
