@@ -72,6 +72,7 @@ def experiment_evidence(inputs: Inputs, product: Product, past: Mapping[str, Any
         with_units(product, rows.answers), rows.failed, rows.outcomes, standing=standing, per=counted_per(product),
         thresholds={name: one["threshold"] for name, one in judged.items() if one}, slow=levels.latency, costs=costs,
         windowing=windowing_of(product), min_coverage=rules.min_coverage, now=rows.now or standing.since,
+        first=rows.first,
     )  # fmt: skip
     split = _split(product, standing, rows)
     arms = counts.arms

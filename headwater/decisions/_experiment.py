@@ -13,11 +13,13 @@ from enum import StrEnum
 from typing import Any, Final
 
 from headwater.decisions._advance_evidence import Versus
+from headwater.decisions._comparison import over_windows, shown
 from headwater.decisions._experiment_evidence import Duel, ExperimentEvidence, ExperimentStanding
 from headwater.decisions._learning import LEARNED, learned_policy
 from headwater.decisions._policies import AB_TEST, SHADOW, in_order
 from headwater.decisions._rollout import RolloutRules, RolloutStep, StepAction
 from headwater.decisions._sequential import FLOOR, TESTED_PART, Effect, exceeds, highest
+from headwater.decisions._windows import WindowEffect
 
 _MOST: Final = 10_000_000
 """Labels beyond which nobody waits."""
@@ -57,6 +59,7 @@ class Compared:
         version: The version.
         loss: Its loss less that of the control, with an interval that holds at every look.
         wrong: The same of the share of wrong decisions.
+        by_window: The difference of the losses as windows know it; None where each has requests of its own.
         labels_needed: Labels, or units with labels, of the side that has fewer with which the interval is as narrow as the margin, if they spread as those
             that are known; None where that is unknown, or is so already.
     """
@@ -65,10 +68,12 @@ class Compared:
     loss: Effect
     wrong: Effect
     labels_needed: int | None
+    by_window: WindowEffect | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
-        return {**vars(self), "loss": vars(self.loss), "wrong": vars(self.wrong)}
+        windows = vars(self.by_window) if self.by_window is not None else None
+        return {**vars(self), "loss": vars(self.loss), "wrong": vars(self.wrong), "by_window": windows}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +197,7 @@ def _concluded(
     for duel, one in zip(evidence.duels, compared, strict=True):
         if duel.loss.labels < rules.min_labels:
             continue
-        said = f"than that of {standing.control}, by {_shown(one.loss)} on {duel.loss.labels} {duel.loss.counted}"
+        said = f"than that of {standing.control}, by {shown(one.loss)} on {duel.loss.labels} {duel.loss.counted}"
         if one.loss.low > 0:
             reason = f"the loss of {one.version} is certainly higher {said}"
             yield {
@@ -253,8 +258,10 @@ def _told(one: Compared, standing: ExperimentStanding, counted: str) -> str:
         return (
             f"{one.version} and {standing.control} have {fewer} settled {counted} each, {FLOOR} are needed to compare"
         )
-    sure = "certainly more than" if one.loss.low > 0 else "certainly less than" if one.loss.high < 0 else "against"
-    return f"loss of {one.version} {sure} {standing.control}: {_shown(one.loss)}"
+    known = [one.loss] if one.by_window is None else [one.loss, one.by_window]
+    sure = "certainly more than" if all(each.low > 0 for each in known) else "against"
+    sure = "certainly less than" if all(each.high < 0 for each in known) else sure
+    return f"loss of {one.version} {sure} {standing.control}: {shown(one.loss)}{over_windows(one.by_window)}"
 
 
 def _compared(duel: Duel, rules: RolloutRules, level: float) -> Compared:
@@ -264,6 +271,7 @@ def _compared(duel: Duel, rules: RolloutRules, level: float) -> Compared:
         loss=duel.loss.effect(alpha=level),
         wrong=duel.wrong.effect(alpha=level),
         labels_needed=labels_for(duel.loss, width=margin, alpha=level),
+        by_window=duel.loss.by_window(alpha=level),
     )
 
 
@@ -285,7 +293,3 @@ def labels_for(versus: Versus, *, width: float, alpha: float) -> int | None:
 
 def _digest(policy: Mapping[str, Any]) -> str:
     return hashlib.blake2b(json.dumps(policy, sort_keys=True).encode(), digest_size=6).hexdigest()
-
-
-def _shown(effect: Effect) -> str:
-    return f"{effect.estimate:+.4f} [{effect.low:+.4f}, {effect.high:+.4f}]"

@@ -33,7 +33,6 @@ from headwater.monitoring._performance import (
     performance_windows,
 )
 from headwater.monitoring._rollout import (
-    SettledWindow,
     StageCounts,
     price_of,
     stage_counts,
@@ -44,6 +43,7 @@ from headwater.monitoring._sample_ratio import SampleRatio, sample_ratio, sample
 from headwater.monitoring._seasons import SeasonalReference
 from headwater.monitoring._service import accuracy_below, accuracy_dropped, burning, freshness, service_windows
 from headwater.monitoring._service_levels import Budget, Burning, BurnRule, Freshness, ServiceLevels, ServiceWindow
+from headwater.monitoring._settled import SettledWindow
 from headwater.monitoring._windows import Span, Windowing
 from headwater.monitoring.errors import (
     AmbiguousLabelsError,

@@ -30,14 +30,13 @@ from headwater.monitoring._metrics import logged_sample
 from headwater.monitoring._rollout import (
     COUNT,
     SHADOWS,
-    SettledWindow,
     by_unit,
     compared,
     decided_by,
     losses_of,
     running,
-    settled_rows,
 )
+from headwater.monitoring._settled import SettledWindow, settled_rows, whole_days
 from headwater.monitoring._windows import Windowing
 
 
@@ -73,6 +72,7 @@ def experiment_counts(
     windowing: Windowing,
     min_coverage: float,
     now: datetime,
+    first: datetime | None = None,
     per: tuple[str, ...] = (),
 ) -> ExperimentCounts:
     """Counts of one experiment. Losses count once for each unit and version, by its first settled window (`by_unit`).
@@ -89,6 +89,7 @@ def experiment_counts(
         windowing: Windows of labels.
         min_coverage: Share of a window's events whose label must be known.
         now: As of when.
+        first: The instant, by prediction time, at which it began: the window that holds it is a piece of one. None takes all as whole.
         per: Fields that name a unit, for the words of the decision; empty where each labelled event is one.
 
     Raises:
@@ -119,11 +120,12 @@ def experiment_counts(
             found = failed.get(name, 0)
             traffic = Traffic(version=name, answered=asked.height, failed=found, slow=late, wrong=wrong, loss=loss)
         arms.append(Arm(traffic=traffic, positives=int(asked[_decided(name)].sum()), auc=_auc(own, name)))
+    days = whole_days(rows, outcomes, windowing, min_coverage, now, first=first, settled=(known, windows))
     duels = tuple(
         Duel(
             version=name,
-            loss=_versus(known, name, standing, costs, per),
-            wrong=_versus(known, name, standing, None, per),
+            loss=_versus(known, days, name, standing, costs, per),
+            wrong=_versus(known, days, name, standing, None, per),
         )
         for name in standing.arms[1:]
     )
@@ -151,14 +153,19 @@ def _own(rows: pl.DataFrame, version: str, standing: ExperimentStanding) -> pl.D
 
 
 def _versus(
-    known: pl.DataFrame, version: str, standing: ExperimentStanding, costs: DecisionCosts | None, per: tuple[str, ...]
+    known: pl.DataFrame,
+    days: pl.DataFrame,
+    version: str,
+    standing: ExperimentStanding,
+    costs: DecisionCosts | None,
+    per: tuple[str, ...],
 ) -> Versus:
     """On the same requests where one of the two only scores; else each on its own."""
     decided = (_decided(version), _decided(standing.control))
     is_paired = bool({version, standing.control} & set(standing.scoring))
-    both = known.drop_nulls(decided) if is_paired else None
+    both, shared = (rows.drop_nulls(decided) if is_paired else None for rows in (known, days))
     ours, theirs = (_own(known, name, standing) for name in (version, standing.control))
-    return compared(both, ours, theirs, decided=decided, costs=costs, per=per)
+    return compared(both, ours, theirs, decided=decided, costs=costs, per=per, days=shared)
 
 
 def _auc(known: pl.DataFrame, version: str) -> float | None:

@@ -1,7 +1,7 @@
 """From answers, failures and outcomes of one stage of a rollout to the counts that its decision looks at."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -24,34 +24,15 @@ from headwater.monitoring._frames import (
     VARIANT,
     check_columns,
 )
-from headwater.monitoring._json import Recorded
-from headwater.monitoring._outcomes import Truth
-from headwater.monitoring._windows import Windowing, occupied
+from headwater.monitoring._settled import WINDOW, SettledWindow, settled_rows, whole_days, whole_windows
+from headwater.monitoring._windows import Windowing
 
 SHADOWS: Final = "shadows"
 COUNT: Final = "count"
 _OURS: Final = "__candidate"
 _THEIRS: Final = "__other"
-_WINDOW: Final = "__window"
 _LEAST: Final = 30
 """Outcomes below which the mean of a window shows nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SettledWindow(Recorded):
-    """One window of a stage's requests.
-
-    Attributes:
-        start: Its first instant (UTC), by prediction time.
-        events: Events that will have a label, as far as is known.
-        labelled: Of them with a known one.
-        is_settled: Whether it is over and enough labels are known.
-    """
-
-    start: datetime
-    events: int
-    labelled: int
-    is_settled: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,15 +109,11 @@ def stage_counts(
         sides = [one.filter(pl.col(VARIANT) == name) for one, name in zip(sides, (ours, theirs), strict=True)]
     both = known.drop_nulls([_OURS, _THEIRS]) if is_paired else None
     decided = (_OURS, _THEIRS)
-    loss, wrong = (compared(both, *sides, decided=decided, costs=price, per=per) for price in (costs, None))
+    days = None
     if is_paired:
-        by_day = windowing.by_day
-        days = (known, windows) if by_day == windowing else settled_rows(rows, outcomes, by_day, min_coverage, now)
-        shared = _whole(*days, first=first).drop_nulls([_OURS, _THEIRS])
-        loss, wrong = (
-            replace(one, windows=differences_by_window(shared, decided=decided, costs=price))
-            for one, price in ((loss, costs), (wrong, None))
-        )
+        days = whole_days(rows, outcomes, windowing, min_coverage, now, first=first, settled=(known, windows))
+        days = days.drop_nulls([_OURS, _THEIRS])
+    loss, wrong = (compared(both, *sides, decided=decided, costs=price, per=per, days=days) for price in (costs, None))
     mistakes = [running(losses_of(side, one, None)) for side, one in zip(sides, decided, strict=True)]
     limit = slow // timedelta(microseconds=1)
     other = _traffic(rows, theirs, failed, limit, loss.other, mistakes[1])
@@ -183,8 +160,8 @@ def wrong_by_window(
     own = answers.filter(pl.col(VARIANT) == version)
     known, windows = settled_rows(own, outcomes, windowing.by_day, min_coverage, now)
     if first is None:
-        known = known.filter(pl.col(_WINDOW).is_between(2, len(windows) - 1))
-    parts = _whole(known, windows, first=first).partition_by(_WINDOW, maintain_order=True)
+        known = known.filter(pl.col(WINDOW).is_between(2, len(windows) - 1))
+    parts = whole_windows(known, windows, first=first).partition_by(WINDOW, maintain_order=True)
     return tuple(float(losses_of(part, DECISION, None).mean()) for part in parts if part.height >= _LEAST)
 
 
@@ -209,54 +186,6 @@ def decided_by(version: str, thresholds: Mapping[str, float]) -> pl.Expr:
     return pl.when(pl.col(VARIANT) == version).then(pl.col(DECISION)).otherwise(watched)
 
 
-def settled_rows(
-    rows: pl.DataFrame,
-    outcomes: pl.DataFrame,
-    windowing: Windowing,
-    min_coverage: float,
-    now: datetime,
-    *,
-    by_version: bool = False,
-) -> tuple[pl.DataFrame, tuple[SettledWindow, ...]]:
-    """The labelled rows of the windows that count, each with its window's number, and what is known of each window.
-
-    Args:
-        rows: Answers: `request_id`, `at`, `variant`.
-        outcomes: The frame of `join_outcomes`.
-        windowing: Windows of labels.
-        min_coverage: Share of a window's events whose label must be known.
-        now: As of when.
-        by_version: Whether it must be known of each version's events by themselves. Where each answers requests of its own, those of a
-            small share may all be missing, and the first labels may be of other decisions than the rest.
-    """
-    # An id may be used again, about another time.
-    named = [REQUEST_ID, AT]
-    told = outcomes.select(*named, LABEL, TRUTH, JUDGED).unique(named, keep="last", maintain_order=True)
-    events = rows.join(told, on=named, how="left").filter(pl.col(JUDGED).fill_null(True))
-    events = events.filter(pl.col(TRUTH).fill_null(Truth.PENDING.value) != Truth.NONE.value)
-    kept, windows = [_numbered(events.clear(), 0)], []
-    for span, part in occupied(events, AT, windowing):  # one answer about a time long past is one window more, no error
-        known = part.filter(pl.col(TRUTH) == Truth.KNOWN.value)
-        sides = part.partition_by(VARIANT) if by_version else [part]
-        is_settled = span.end <= now and all(_is_covered(side, min_coverage) for side in sides)
-        windows.append(
-            SettledWindow(start=span.start, events=part.height, labelled=known.height, is_settled=is_settled)
-        )
-        if is_settled:
-            kept.append(_numbered(known, len(windows)))
-    return pl.concat(kept), tuple(windows)
-
-
-def _is_covered(rows: pl.DataFrame, min_coverage: float) -> bool:
-    return rows.filter(pl.col(TRUTH) == Truth.KNOWN.value).height >= min_coverage * rows.height
-
-
-def _whole(rows: pl.DataFrame, windows: tuple[SettledWindow, ...], *, first: datetime | None) -> pl.DataFrame:
-    """Of labelled rows those of windows that began no earlier than `first`."""
-    whole = [number for number, one in enumerate(windows, start=1) if first is None or one.start >= first]
-    return rows.filter(pl.col(_WINDOW).is_in(whole))
-
-
 def differences_by_window(
     rows: pl.DataFrame, *, decided: tuple[str, str], costs: DecisionCosts | None
 ) -> tuple[float, ...]:
@@ -271,9 +200,9 @@ def differences_by_window(
     """
     mine, others = decided
     values = losses_of(rows, mine, costs) - losses_of(rows, others, costs)
-    found = rows.select(UNIT, _WINDOW).with_columns(pl.Series("value", values, pl.Float64)).drop_nulls(UNIT)
-    units = found.group_by(_WINDOW, UNIT).agg(pl.col("value").mean())
-    sums = units.group_by(_WINDOW).agg(pl.col("value").sum(), pl.len()).sort(_WINDOW)
+    found = rows.select(UNIT, WINDOW).with_columns(pl.Series("value", values, pl.Float64)).drop_nulls(UNIT)
+    units = found.group_by(WINDOW, UNIT).agg(pl.col("value").mean())
+    sums = units.group_by(WINDOW).agg(pl.col("value").sum(), pl.len()).sort(WINDOW)
     means, total, count = [], 0.0, 0
     for value, more in sums.select("value", "len").iter_rows():
         total, count = total + value, count + more
@@ -281,10 +210,6 @@ def differences_by_window(
             means.append(total / count)
             total, count = 0.0, 0
     return tuple(means)
-
-
-def _numbered(rows: pl.DataFrame, window: int) -> pl.DataFrame:
-    return rows.with_columns(pl.lit(window, pl.Int32).alias(_WINDOW))
 
 
 def compared(
@@ -295,6 +220,7 @@ def compared(
     decided: tuple[str, str],
     costs: DecisionCosts | None,
     per: tuple[str, ...],
+    days: pl.DataFrame | None,
 ) -> Versus:
     """How two versions compare, each unit counted once.
 
@@ -305,6 +231,7 @@ def compared(
         decided: The columns of their decisions.
         costs: The business metric; None takes 1 for a wrong decision.
         per: Fields that name a unit; empty where each labelled event is one.
+        days: Rows of `whole_days` that both decided about; None as above.
     """
     mine, others = decided
     shared = ours.clear() if both is None else both
@@ -315,6 +242,7 @@ def compared(
         differences=running(by_unit(shared, (differences + 1) / 2)),
         candidate=running(by_unit(ours, losses_of(ours, mine, costs))),
         other=running(by_unit(theirs, losses_of(theirs, others, costs))),
+        windows=differences_by_window(days, decided=decided, costs=costs) if days is not None else (),
     )
 
 
@@ -329,8 +257,8 @@ def by_unit(rows: pl.DataFrame, values: np.ndarray) -> np.ndarray:
         rows: Of `settled_rows`, of one version.
         values: `[rows]`.
     """
-    found = rows.select(UNIT, _WINDOW).with_columns(pl.Series("value", values, pl.Float64)).drop_nulls(UNIT)
-    first = found.filter(pl.col(_WINDOW) == pl.col(_WINDOW).min().over(UNIT))
+    found = rows.select(UNIT, WINDOW).with_columns(pl.Series("value", values, pl.Float64)).drop_nulls(UNIT)
+    first = found.filter(pl.col(WINDOW) == pl.col(WINDOW).min().over(UNIT))
     return first.group_by(UNIT, maintain_order=True).agg(pl.col("value").mean())["value"].to_numpy()
 
 

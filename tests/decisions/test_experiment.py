@@ -280,3 +280,18 @@ def test_over_ten_thousand_tests_false_alarms_stay_within_alpha() -> None:
 def test_of_two_hundred_bandits_nearly_all_find_the_better_version() -> None:
     shares = [bandit(seed, rewards={LIVE: 0.75, NEW: 0.8}, days=20)[NEW] / 250 for seed in range(200)]
     assert np.mean(np.array(shares) > 0.5) > 0.9
+
+
+def test_a_challenger_is_certainly_worse_when_days_agree() -> None:
+    """Both scored the same requests: one day's weather is not the version's."""
+    policy = {"kind": "shadow", "live": LIVE, "shadows": [NEW]}
+    differences = RunningMean(count=2_000, total=1_050, squares=577.5)  # +0.05, of 10% that differ
+
+    def told(windows: tuple[float, ...]) -> str:
+        versus = Versus(is_paired=True, differences=differences, windows=windows)
+        duels = (Duel(version=NEW, loss=versus, wrong=versus),)
+        return decided(evidence(EVEN, of=standing(policy), duels=duels)).reason
+
+    assert "against 1.0.0: +0.0500" in told((0.05,))
+    assert "against 1.0.0: +0.0500" in told((0.21, -0.03, -0.01, 0.03))
+    assert "certainly more than 1.0.0: +0.0500" in told((0.05, 0.052, 0.047, 0.051))
