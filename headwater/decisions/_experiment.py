@@ -258,7 +258,7 @@ def _told(one: Compared, standing: ExperimentStanding, counted: str) -> str:
         return (
             f"{one.version} and {standing.control} have {fewer} settled {counted} each, {FLOOR} are needed to compare"
         )
-    known = [one.loss] if one.by_window is None else [one.loss, one.by_window]
+    known: list[Effect | WindowEffect] = [one.loss] if one.by_window is None else [one.loss, one.by_window]
     sure = "certainly more than" if all(each.low > 0 for each in known) else "against"
     sure = "certainly less than" if all(each.high < 0 for each in known) else sure
     return f"loss of {one.version} {sure} {standing.control}: {shown(one.loss)}{over_windows(one.by_window)}"

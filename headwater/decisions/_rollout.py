@@ -49,18 +49,20 @@ class RolloutRules:
 
     Attributes:
         alpha: Chance that a candidate worse by the margin ever passes a stage, and chance that one as good is ever sent back over
-            the whole rollout, however often one looks.
+            the whole rollout, however often one looks. On the same requests that is of versions, whose days differ; where each version
+            has its own, of the days that were seen.
         min_requests: Requests of the candidate in a stage before it may go on.
         min_labels: Of them with a known label; of both versions where each has its own. Where several are drawn together, as those of
             a customer, so many customers with a known label.
         min_coverage: Share of a window's events whose label is known, below which the window counts for nothing: the first
             labels to come in are of other events than the rest.
         window: Length of such a window: whole days, or a part of a day that fills it evenly.
-        margin: Mean loss by which a candidate may be worse than the version it replaces, seen on the same requests.
+        margin: Mean loss by which a candidate may be worse than the version it replaces, seen on the same requests of three or more days.
         canary_margin: The same where each version has requests of its own. That takes about ten times as many labels, so it is
-            there for what is grossly wrong.
+            there for what is grossly wrong; on the same requests what is certainly worse by more goes back before days agree.
         max_wait: So long a stage may last, by the time of the requests. Then it waits for a person, and says so.
-        watch: So long a version that got everything is watched, by the time of the requests.
+        watch: So long a version that got everything is watched, by the time of the requests. Of less than five days no three are whole and
+            settled, so that a comparison on the same requests sends back what is grossly wrong only.
         check_every: How often what happened comes to be looked at: answers and failures are taken into the lake after so long.
         recorded_every: How often waiting for the same thing is put on record, by the time of the requests.
         learn_every: How often at most a bandit's policy takes over what it learned, by the time of the requests.
