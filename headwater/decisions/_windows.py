@@ -40,8 +40,8 @@ def effect_by_window(differences: Sequence[float], *, alpha: float) -> WindowEff
     """The mean difference of windows; the chance that a given end ever misses the truth is at most about `alpha`, over all looks.
 
     Each look, one window more each time, has its part of that chance: `alpha / k` at `k` windows. Looks are alike, so that these parts
-    do not add up: of 40,000 sequences of 200 normal windows the lower end missed in 5.1% at 0.05 (3.4% in the first 7, 4.1% in
-    the first 14), whatever the windows' spread (`tests/decisions/test_windows.py`).
+    do not add up: of 40,000 sequences of 200 normal windows, however wide, the lower end missed in 5.1% at 0.05 (3.4% in the first 7,
+    4.1% in the first 14).
 
     Args:
         differences: Of each window the mean outcome of the candidate less that of the other version, -1 to 1.
@@ -52,7 +52,8 @@ def effect_by_window(differences: Sequence[float], *, alpha: float) -> WindowEff
     count, estimate = len(differences), statistics.fmean(differences) if differences else 0.0
     if count < LEAST_WINDOWS:
         return WindowEffect(windows=count, estimate=estimate, low=-1.0, high=1.0)
-    half = float(stdtrit(count - 1, 1 - alpha / count)) * statistics.stdev(differences) / math.sqrt(count)
+    squares = math.fsum((one - estimate) ** 2 for one in differences)
+    half = float(stdtrit(count - 1, 1 - alpha / count)) * math.sqrt(squares / (count - 1) / count)
     return WindowEffect(
         windows=count, estimate=estimate, low=max(estimate - half, -1.0), high=min(estimate + half, 1.0)
     )

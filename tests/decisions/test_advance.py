@@ -28,6 +28,7 @@ from headwater.decisions import (
     exceeds,
     paired_effect,
 )
+from headwater.decisions._comparison import alarm_level
 from headwater.decisions._rollout import RolloutError
 from headwater.decisions._sequential import EffectError
 
@@ -103,6 +104,20 @@ def test_a_slow_version_goes_back_unless_everything_was_as_slow_before() -> None
     slow = Traffic(version="2.0.0", answered=1_000, slow=150)
     assert decided(candidate=slow) == ("abort", "latency")
     assert decided(candidate=slow, before=Traffic(answered=10_000, slow=1_500)) == ("advance", "not_worse")
+
+
+def test_a_promise_and_the_week_before_it_share_one_chance_of_a_false_alarm() -> None:
+    """The whole chance was spent on the promise, and half of it once more on the limit that the week before set."""
+    level, bad = alarm_level(RolloutRules(), CANARY), 30
+
+    def most(alpha: float) -> int:
+        """Of how many requests 30 failures are certainly more than one in a hundred."""
+        return max(count for count in range(bad, 3_000) if exceeds(bad, count, limit=0.01, alpha=alpha))
+
+    assert most(level * 2 / 3) < most(level)
+    for count, action in ((most(level * 2 / 3), "abort"), (most(level), "wait")):
+        failing = Traffic(version="2.0.0", answered=count - bad, failed=bad)
+        assert decided(candidate=failing, before=Traffic())[0] == action
 
 
 def test_a_shadow_that_slows_the_live_version_or_cannot_score_goes_back() -> None:
@@ -349,7 +364,7 @@ def test_days_that_differ_send_no_equal_version_back_and_let_no_worse_one_in() -
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(3_600)
+@pytest.mark.timeout(7_200)
 def test_ten_thousand_rollouts_of_each_kind_keep_what_alpha_promises() -> None:
     missed = [bar for bar in bars([measure(kind, 10_000) for kind in KINDS]) if not bar.held]
     assert not missed
