@@ -22,6 +22,7 @@ from headwater.decisions import Rollout
 from headwater.errors import HeadwaterError
 from headwater.feeds import Feed, Positions
 from headwater.lake import Commit, Entry, Kind, Snapshot, TableData
+from headwater.look_back import kept_too_short
 from headwater.names import check_path
 from headwater.provenance import Provenance
 from headwater.request_names import request_names
@@ -535,7 +536,8 @@ class Serving:
         window: How far back from the newest feature row the online features answer as the lake would, more than zero. Rows of which a
             time lay in the future when the tables were built do not count for it.
         keep: How long answers, records that were rejected and failures stay in their tables after the request came in, more than zero;
-            None keeps all. What was answered today about an old time is kept.
+            None keeps all. What was answered today about an old time is kept. A product whose decisions look back further is refused; a test of
+            versions that lasts longer goes on, learns nothing more and does not end by itself.
         unique_for: How long after an answer another one to the same request id is a repetition of it, more than zero. After it, it is
             another prediction.
         least_records: So many records of the prediction log start their compaction, at least one.
@@ -702,6 +704,8 @@ class Product:
                 remedy="Keep them in the log: without them no prediction ever meets its outcome.",
             )
         self._check_serving()
+        if short := kept_too_short(self):
+            raise DeclarationError(what="Product", name=self.name, problem=short[0], remedy=short[1])
         if self.labels and self.labels.known_at in ("", self.labels.label):
             raise DeclarationError(
                 what="Product",

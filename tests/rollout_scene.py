@@ -17,7 +17,7 @@ from assets._chain._rollout import DECISION_FILE, rollout_assets
 from headwater.decisions import Rollout, RolloutRules
 from headwater.materialize import Outcome, Run, materialize
 from headwater.monitoring import DecisionCosts, PerformanceRules, ServiceLevels
-from headwater.product import Labels, Model, Product
+from headwater.product import Labels, Model, Product, Serving
 from serving.prediction_log import (
     FailureRecord,
     LogWriter,
@@ -73,6 +73,13 @@ class RolloutScene(Scene):
         with self.lake.transaction() as tx:
             tx.write_table(LABELS, pl.DataFrame(list(rows), schema=schema, orient="row"))
             tx.publish(message="Labels", provenance=None)
+
+    def keep(self, length: timedelta) -> None:
+        """Answers and failures stay so long from now on, whatever is watched: a stage may last longer than anybody declared."""
+        kept = replace(
+            self.product, serving=Serving(keep=length), rollout=Rollout(rules=RolloutRules(watch=timedelta(0)))
+        )
+        self.fed = (predictions_asset(kept), failures_asset(kept))
 
     def settle(self) -> list[Outcome]:
         """Takes the logs in, decides, and steps; the release is built too once there is a version."""

@@ -33,7 +33,7 @@ def experiment_asset(product: Product) -> Asset:
         kind=Kind.FOLDER,
         compute=partial(_decide, product=product),
         inputs=(paths.predictions, paths.outcomes, paths.service_failures),
-        previous=(paths.experiment, paths.release, paths.evaluation),
+        previous=(paths.experiment, paths.release, paths.evaluation, paths.predictions),
         identity=(DECISION_FILE,),
         checks=(
             Check(
@@ -49,6 +49,13 @@ def experiment_asset(product: Product) -> Asset:
                 blocking=False,
                 severity=Severity.WARN,
                 description="No declared test of a new version waits longer than declared for a person.",
+            ),
+            Check(
+                name="experiment_has_all_its_rows",
+                judge=_has_all_its_rows,
+                blocking=False,
+                severity=Severity.WARN,
+                description="`Serving.keep` took no request of the test in progress: else it learns nothing more, and does not end by itself.",
             ),
         ),
         description="How the versions of a policy that splits or explores traffic compare; whether it ends, or has learned.",
@@ -70,7 +77,7 @@ def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         document = before
     (folder / DECISION_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
     write_experiment(folder / PAGE_FILE, product.question, document)
-    told = ("action", "rule", "reason", "now", "candidate", "split_p", "mismatch")
+    told = ("action", "rule", "reason", "now", "candidate", "split_p", "mismatch", "incomplete_since")
     return Result(facts={DECISION_FACT: {name: document[name] for name in told if document[name] is not None}})
 
 
@@ -89,6 +96,7 @@ def _document(product: Product, evidence: ExperimentEvidence, decision: Experime
         "candidate": step.candidate if step is not None else None,
         "split_p": evidence.split_p,
         "mismatch": evidence.mismatch,
+        "incomplete_since": evidence.incomplete_since.isoformat() if evidence.incomplete_since is not None else None,
         "learned": learned,
         "step": step.to_json() if step is not None else None,
         "rules": product.rollout.rules.to_json(),
@@ -110,6 +118,8 @@ def _says_the_same(before: Mapping[str, Any], now: Mapping[str, Any], seconds: f
     old, new = before["evidence"]["standing"], now["evidence"]["standing"]
     if any(before[name] != now[name] for name in ("action", "rule", "rules")) or old is None or new is None:
         return False
+    if before.get("incomplete_since") != now["incomplete_since"]:
+        return False
     if now["step"] is not None:
         return bool(before["step"]["id"] == now["step"]["id"])
     if old["since_commit"] != new["since_commit"] or before["now"] is None or now["now"] is None:
@@ -123,6 +133,16 @@ def _split_is_as_declared(audit: Audit) -> Verdict:
     is_broken = bool(decision.get("mismatch"))
     said = f"The chance of such a split is {decision.get('split_p', 0):.2g}." if is_broken else ""
     return Verdict(passed=not is_broken, facts=decision, description=said)
+
+
+def _has_all_its_rows(audit: Audit) -> Verdict:
+    decision = dict(audit.facts.get(DECISION_FACT, {}))
+    since = decision.get("incomplete_since")
+    said = (
+        f"Since {since} requests of it are no longer kept: end it, or order it anew, and keep longer where it is to last longer "
+        "(Serving.keep)."
+    )
+    return Verdict(passed=since is None, facts=decision, description=said if since is not None else "")
 
 
 def _is_not_overdue(audit: Audit) -> Verdict:

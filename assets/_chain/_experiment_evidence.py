@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._experiment_standing import experiment_of, policies_under
+from assets._chain._kept_evidence import about_the_same, dropped_since, earliest, recorded
 from assets._chain._outcomes import newest_asked, newest_of
 from assets._chain._paths import ChainPaths
 from assets._chain._rollout_evidence import (
@@ -20,9 +21,8 @@ from assets._chain._rollout_evidence import (
     windowing_of,
     with_units,
 )
-from assets._chain._rollout_rows import BEFORE
 from assets._chain._rules_of_requests import levels_of
-from headwater.decisions import ExperimentEvidence, ExperimentStanding, Release, policy_shares
+from headwater.decisions import BEFORE, ExperimentEvidence, ExperimentStanding, Release, policy_shares
 from headwater.product import Inputs, Product
 
 if TYPE_CHECKING:
@@ -83,11 +83,14 @@ def experiment_evidence(inputs: Inputs, product: Product, past: Mapping[str, Any
             for arm in arms
             for name in (arm.traffic.version,)
         )
-    learned = _learned_before(standing, past)
+    before = about_the_same(past, standing.since_commit)
+    learned = _learned_before(before)
+    received = earliest(rows.answers["received"].min(), recorded(before, "received"))
+    dropped = dropped_since(inputs, product, earliest(standing.since, received))
     return ExperimentEvidence(
         standing=standing,
         now=rows.now,
-        first=rows.first,
+        first=rows.first if dropped is None else recorded(before, "first") or rows.first,
         arms=arms,
         duels=counts.duels,
         before=traffic_before(rows.before, rows.failures_before, slow=levels.latency),
@@ -98,6 +101,9 @@ def experiment_evidence(inputs: Inputs, product: Product, past: Mapping[str, Any
         slow_allowed=1 - levels.latency_share,
         learned=learned[0],
         pending=learned[1],
+        received=received,
+        dropped_until=dropped,
+        incomplete_since=None if dropped is None else recorded(before, "incomplete_since") or inputs.started,
         facts={
             "costs": _costs(product),
             "windows": [one.to_json() for one in counts.windows],
@@ -163,14 +169,11 @@ def _split(product: Product, standing: ExperimentStanding, rows: _Rows) -> "Samp
     )
 
 
-def _learned_before(
-    standing: ExperimentStanding, past: Mapping[str, Any] | None
-) -> tuple[datetime | None, Mapping[str, Any] | None]:
+def _learned_before(before: Mapping[str, Any] | None) -> tuple[datetime | None, Mapping[str, Any] | None]:
     """When this experiment learned last, by the time of the requests, and what."""
-    then = past["evidence"]["standing"] if past is not None else None
-    if past is None or then is None or then["since_commit"] != standing.since_commit or past["learned"] is None:
+    if before is None or before["learned"] is None:
         return None, None
-    return datetime.fromisoformat(past["learned"]["at"]), past["learned"]["policy"]
+    return datetime.fromisoformat(before["learned"]["at"]), before["learned"]["policy"]
 
 
 def _costs(product: Product) -> dict[str, Any] | None:

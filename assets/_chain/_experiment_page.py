@@ -26,6 +26,7 @@ def _sections(document: Mapping[str, Any]) -> list[str]:
     ends = f"Versions that certainly fail or are slow more often than promised go back to {back} by themselves."
     ends = ends if back else "Nothing was live before that could be gone back to."
     return [
+        *_incomplete(evidence),
         heading("Requests since it began"),
         _requests(evidence),
         paragraph(ends),
@@ -38,6 +39,19 @@ def _sections(document: Mapping[str, Any]) -> list[str]:
         *_learned(document),
         *_test(evidence["facts"]["test"]),
     ]
+
+
+def _incomplete(evidence: Mapping[str, Any]) -> Sequence[str]:
+    """Which rows are gone, and what of the page is of the rest alone."""
+    since = evidence.get("incomplete_since")
+    if since is None:
+        return ()
+    said = (
+        f"Since {since} requests that came in up to {evidence['dropped_until']} are no longer kept (Serving.keep). All that stands here is "
+        "of those that are kept, and its intervals and the p-value of the split hold for one look only. A bandit goes on drawing from what it learned while all were there; "
+        "a declared test does not end by itself. Promises are still kept watch over. Order it anew to begin again."
+    )
+    return heading("Not all rows are there"), paragraph(said)
 
 
 def _requests(evidence: Mapping[str, Any]) -> str:
@@ -98,8 +112,10 @@ def _compared(document: Mapping[str, Any]) -> str:
 
 def _how(document: Mapping[str, Any]) -> str:
     evidence = document["evidence"]
+    whole = evidence.get("incomplete_since") is None
+    hold = "that hold at every look, also where a bandit chooses who is asked" if whole else "for one look"
     said = (
-        f"Differences with intervals that hold at every look, also where a bandit chooses who is asked; all of them and all alarms share "
+        f"Differences with intervals {hold}; all of them and all alarms share "
         f"a chance of {document['rules']['alpha']:.0%} to be wrong. {evidence['unsettled']:,} events wait for labels."
     )
     if evidence["standing"]["kind"] in ("epsilon-greedy", "thompson"):

@@ -11,7 +11,7 @@ import polars as pl
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
 from assets._chain._prediction_rows import AT, COLUMNS, PLACE, first_answers, from_requests, sort_out
-from assets._chain._retention import set_aside, taken_in_time, too_old
+from assets._chain._retention import set_aside, taken_in_time, too_old, with_dropped
 from headwater.feeds import Appended, Backlog, Feed, Positions
 from headwater.lake import Kind, Snapshot
 from headwater.names import PREDICTION_LOG_FOLDER
@@ -69,9 +69,10 @@ def _compact(
     standing = before.table(path) if before is not None else None
     cutoff = inputs.started - keep if keep is not None else None
     if standing is not None and standing.collect_schema() != pl.Schema({**COLUMNS, **types}):
-        return _all(inputs, from_requests(standing, types), {})
+        return _all(inputs, from_requests(standing, types), {}, positions=inputs.positions)
     if standing is not None and (dropped := too_old(standing, cutoff)):
-        return _all(inputs, standing.filter(pl.col("received") >= cutoff), {"dropped": dropped})
+        positions = with_dropped(inputs.positions, inputs.positions, standing, cutoff)
+        return _all(inputs, standing.filter(pl.col("received") >= cutoff), {"dropped": dropped}, positions=positions)
     return _append(inputs, before, path=path, types=types, cutoff=cutoff, unique_for=unique_for)
 
 
@@ -112,8 +113,9 @@ def _append(
         "more": not taken.is_all,
         "damaged": damaged(inputs, taken.positions),
     }
+    positions = with_dropped(taken.positions, inputs.positions, fresh.lazy(), cutoff)
     return Appended(
-        data=kept.drop(PLACE), positions=taken.positions, rejected=aside.rows, rejected_replaces=aside.replaces, facts=facts
+        data=kept.drop(PLACE), positions=positions, rejected=aside.rows, rejected_replaces=aside.replaces, facts=facts
     )  # fmt: skip
 
 
@@ -127,10 +129,10 @@ def _received(record: bytes) -> int | None:
         return None
 
 
-def _all(inputs: Inputs, rows: pl.LazyFrame, facts: Mapping[str, Any]) -> Appended:
+def _all(inputs: Inputs, rows: pl.LazyFrame, facts: Mapping[str, Any], *, positions: Positions) -> Appended:
     """What stands, written anew; the log is the next build's."""
-    found = {**facts, "more": True, "damaged": damaged(inputs, inputs.positions)}
-    return Appended(data=rows, positions=inputs.positions, replaces=True, facts=found)
+    found = {**facts, "more": True, "damaged": damaged(inputs, positions)}
+    return Appended(data=rows, positions=positions, replaces=True, facts=found)
 
 
 def damaged(inputs: Inputs, positions: Positions) -> list[str]:

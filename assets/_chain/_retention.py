@@ -8,15 +8,18 @@ from typing import Any, Final
 import polars as pl
 
 from assets._chain._prediction_rows import REJECTED
+from headwater.feeds import Positions
 from headwater.lake import Snapshot
-from headwater.materialize import REJECTED_SUFFIX
-from headwater.product import Audit, Check, Severity, Verdict
+from headwater.materialize import REJECTED_SUFFIX, read_positions
+from headwater.product import Audit, Check, Inputs, Severity, Verdict
 
 SLACK: Final = timedelta(days=1)
 """Rows that are too old stay so much longer at most: dropping rewrites the table."""
 Aside = tuple[str, int, str, bytes]
 """A record that is no row: segment, its end there, what is wrong with it, its bytes."""
 _RECEIVED: Final = "received"
+_DROPPED_UNTIL: Final = "dropped_until"
+"""In the positions of a fed table: when the newest request came in whose row is dropped. It goes where the rows go, also back with them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,35 @@ def too_old(standing: pl.LazyFrame, cutoff: datetime | None) -> int:
     old = standing.filter(pl.col(_RECEIVED) < cutoff).select(rows=pl.len(), oldest=pl.col(_RECEIVED).min()).collect()
     rows, oldest = old.row(0)
     return int(rows) if rows and oldest < cutoff - SLACK else 0
+
+
+def with_dropped(positions: Positions, before: Positions, rows: pl.LazyFrame, cutoff: datetime | None) -> Positions:
+    """Positions that say up to when rows are dropped; what they said before stays.
+
+    Args:
+        positions: Up to where the feed was taken.
+        before: The positions of the build before.
+        rows: Rows with `received`, of which those before the cutoff are dropped by this build.
+        cutoff: What came in before it goes; None keeps all.
+    """
+    said = [before[_DROPPED_UNTIL]] if _DROPPED_UNTIL in before else []
+    if cutoff is not None:
+        old = rows.filter(pl.col(_RECEIVED) < cutoff)
+        newest: Any = old.select(pl.col(_RECEIVED).max()).collect().item()
+        said += [newest.isoformat()] if newest is not None else []
+    return {**positions, _DROPPED_UNTIL: max(said, key=datetime.fromisoformat)} if said else positions
+
+
+def dropped_until(inputs: Inputs, path: str) -> datetime | None:
+    """When the newest request came in of which `Serving.keep` took the row from a fed table; None where it took none.
+
+    Args:
+        inputs: Of an asset that compares itself with the table's past.
+        path: The fed table.
+    """
+    standing = inputs.previous(path)
+    said = None if standing is None else read_positions(standing, path).get(_DROPPED_UNTIL)
+    return None if said is None else datetime.fromisoformat(said)
 
 
 def set_aside(

@@ -38,7 +38,7 @@ def rollout_assets(product: Product) -> tuple[Asset, Asset]:
         kind=Kind.FOLDER,
         compute=partial(_decide, product=product),
         inputs=(paths.predictions, paths.outcomes, paths.service_failures),
-        previous=(paths.rollout, paths.release, paths.evaluation),
+        previous=(paths.rollout, paths.release, paths.evaluation, paths.predictions),
         identity=(DECISION_FILE,),
         checks=(
             Check(
@@ -79,7 +79,7 @@ def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     for path in (paths.predictions, paths.outcomes, paths.service_failures):
         inputs.entry(path)
     before = decision_before(inputs, paths.rollout)
-    evidence = rollout_evidence(inputs, product)
+    evidence = rollout_evidence(inputs, product, before)
     decision = decide_rollout(rules, evidence)
     document = _document(product, evidence, decision)
     if before is not None and _says_the_same(before, document, rules.recorded_every.total_seconds()):

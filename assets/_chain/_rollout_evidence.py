@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from assets._chain._evaluation import EVALUATION_FILE
+from assets._chain._kept_evidence import about_the_same, dropped_since, earliest, recorded
 from assets._chain._paths import ChainPaths
 from assets._chain._rollout_rows import StageRows, of_watch, stage_rows
 from assets._chain._rollout_standing import standing_of
@@ -25,19 +27,30 @@ _BETWEEN: Final = "\x1f"
 _FEW_WINDOWS: Final = 3
 
 
-def rollout_evidence(inputs: Inputs, product: Product) -> RolloutEvidence:
-    """What a decision about the product's rollout looks at. Of a watch that is over, what was asked in its time."""
+def rollout_evidence(inputs: Inputs, product: Product, past: Mapping[str, Any] | None) -> RolloutEvidence:
+    """What a decision about the product's rollout looks at. Of a watch that is over, what was asked in its time.
+
+    Args:
+        inputs: As the decision reads them.
+        product: The product.
+        past: The document of the decision before, None before the first.
+    """
     stood = standing_of(inputs, product)
     if stood.standing is None:
         return RolloutEvidence(standing=None, idle=stood.idle)
-    rows = stage_rows(inputs, product, stood)
-    if rows is None:
-        return RolloutEvidence(standing=stood.standing)
     rules, standing = product.rollout.rules, stood.standing
+    before, rows = about_the_same(past, standing.since_commit), stage_rows(inputs, product, stood)
+    received = earliest(rows.seen["received"].min() if rows is not None else None, recorded(before, "received"))
+    dropped = dropped_since(inputs, product, earliest(standing.since, received))
+    # Of what lost its rows time goes on from where it began and stood.
+    first, now = (recorded(before, name) if dropped is not None else None for name in ("first", "now"))
+    if rows is None:
+        return RolloutEvidence(standing=standing, now=now, first=first, received=received, dropped_until=dropped)
+    rows = replace(rows, first=first or rows.first, now=rows.now if rows.first is not None else now or rows.now)
     is_watched = standing.is_watch and not standing.is_compared
     if is_watched and rows.first is not None and rows.now - rows.first >= rules.watch:
-        rows = of_watch(rows, watch=rules.watch, windowing=windowing_of(product))
-    return _measured(inputs, product, standing, rows)
+        rows = of_watch(rows, watch=rules.watch, windowing=windowing_of(product), received=received)
+    return replace(_measured(inputs, product, standing, rows), received=received, dropped_until=dropped)
 
 
 def _measured(inputs: Inputs, product: Product, standing: Standing, rows: StageRows) -> RolloutEvidence:

@@ -10,15 +10,12 @@ from assets._chain._outcomes import newest_asked, newest_of
 from assets._chain._paths import ChainPaths
 from assets._chain._rollout_standing import Served, Stood, served_under
 from assets._chain._rules_of_requests import drawn_by
+from headwater.decisions import BEFORE, LONG_BEFORE
 from headwater.product import Inputs, Product
 
 if TYPE_CHECKING:
     from headwater.monitoring import Windowing
 
-BEFORE: Final = timedelta(days=7)
-"""So much of the time before a rollout says what the service was like without it."""
-LONG_BEFORE: Final = timedelta(days=28)
-"""So much of the time before says how good decisions were, and by how much days differ."""
 SLACK: Final = timedelta(days=7)
 """By so much a service's clock may be behind the lake's: older records of the stage are not looked for."""
 _OLDEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
@@ -93,17 +90,25 @@ def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | No
     )
 
 
-def of_watch(rows: StageRows, *, watch: timedelta, windowing: "Windowing") -> StageRows:
+def of_watch(
+    rows: StageRows, *, watch: timedelta, windowing: "Windowing", received: datetime | None = None
+) -> StageRows:
     """Of the rows of a watch that is over, those by which it is judged, however long after it somebody looks.
 
     Answers about the windows that the watch touched count. What failed names no time that it was about: it counts by the service's
     clock, for as long since the first request, and a window more.
+
+    Args:
+        rows: Of the watch.
+        watch: How long it lasts.
+        windowing: The windows whose labels count together.
+        received: When the first request came in, where rows are gone.
     """
     assert rows.first is not None
     last = max(rows.first + watch, _OLDEST)
     (span,) = windowing.spans(last, last)
-    came = [one for one in (rows.seen["received"].min(), rows.failures["received"].min()) if one is not None]
-    until: Any = min(came) + watch + windowing.length  # type: ignore[operator]
+    moments: list[Any] = [rows.seen["received"].min(), rows.failures["received"].min(), received]
+    until = min((moment for moment in moments if moment is not None), default=last) + watch + windowing.length
     return replace(
         rows,
         answers=rows.answers.filter(pl.col("at") < span.end),

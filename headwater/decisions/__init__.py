@@ -31,12 +31,23 @@ from headwater.decisions._retraining import (
     looked_at,
 )
 from headwater.decisions._retraining_evidence import Evidence, Window
-from headwater.decisions._rollout import Rollout, RolloutError, RolloutKind, RolloutRules, RolloutStep, StepAction
+from headwater.decisions._rollout import (
+    BEFORE,
+    LONG_BEFORE,
+    Rollout,
+    RolloutError,
+    RolloutKind,
+    RolloutRules,
+    RolloutStep,
+    StepAction,
+)
 from headwater.decisions._sequential import Effect, RunningMean, effect, exceeds, paired_effect
 from headwater.decisions._statement import Judged, Release, Rolling, Watch
 from headwater.decisions._windows import WindowEffect
 
 __all__ = [
+    "BEFORE",
+    "LONG_BEFORE",
     "Action",
     "Arm",
     "Compared",

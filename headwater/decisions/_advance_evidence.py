@@ -195,6 +195,8 @@ class RolloutEvidence:
         wrong_before: The same of the version that it replaced, in the windows before it came in.
         versus_wrong: How the shares of wrong decisions compare on the same requests; None where nothing is compared.
         wrong_allowed: Share of wrong decisions that is too much where nothing of the version before is known; None without.
+        received: When the first request since the stage began came in, by the service's clock, as far as any decision about it saw.
+        dropped_until: When the newest of the stage's requests came in whose rows are no longer kept; None where all are there.
         facts: What else was known and decided nothing: the comparison before the rollout, business metric, test report.
     """
 
@@ -217,6 +219,8 @@ class RolloutEvidence:
     wrong_before: tuple[float, ...] = ()
     versus_wrong: Versus | None = None
     wrong_allowed: float | None = None
+    received: datetime | None = None
+    dropped_until: datetime | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -246,10 +250,10 @@ class RolloutEvidence:
             "wrong_allowed",
             "accuracy_drop",
         )
+        times = {name: getattr(self, name) for name in ("now", "first", "received", "dropped_until")}
         return {
             "standing": self.standing.to_json(),
-            "now": self.now.isoformat() if self.now is not None else None,
-            "first": self.first.isoformat() if self.first is not None else None,
+            **{name: time.isoformat() if time is not None else None for name, time in times.items()},
             **{name: getattr(self, name) for name in plain},
             **{name: getattr(self, name).to_json() for name in ("candidate", "other", "before", "versus")},
             "versus_wrong": self.versus_wrong.to_json() if self.versus_wrong is not None else None,

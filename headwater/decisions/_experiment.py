@@ -45,6 +45,7 @@ class ExperimentRule(StrEnum):
     LEARNED = "learned"
     SAMPLE_RATIO = "sample_ratio"
     OVERDUE = "overdue"
+    INCOMPLETE = "incomplete"
     OPEN = "open"
 
 
@@ -191,8 +192,9 @@ def _concluded(
     standing: ExperimentStanding,
     compared: tuple[Compared, ...],
 ) -> Iterator[dict[str, Any]]:
-    """A declared test of two versions ends when one is certainly better. What somebody ordered, somebody ends."""
-    if not standing.candidate or standing.kind != AB_TEST or evidence.mismatch:
+    """A declared test of two versions ends when one is certainly better. What somebody ordered, somebody ends; so too what has lost rows:
+    an interval that holds at every look is one of all rows since it began."""
+    if not standing.candidate or standing.kind != AB_TEST or evidence.mismatch or not evidence.is_whole:
         return
     for duel, one in zip(evidence.duels, compared, strict=True):
         if duel.loss.labels < rules.min_labels:
@@ -212,8 +214,12 @@ def _concluded(
 
 
 def _learned(rules: RolloutRules, evidence: ExperimentEvidence, standing: ExperimentStanding) -> dict[str, Any] | None:
-    """What the policy becomes; None while nothing new was learned, or too soon after the last time."""
-    if standing.kind not in LEARNED or evidence.now is None:
+    """What the policy becomes; None while nothing new was learned, or too soon after the last time.
+
+    Where rows are gone it stays what was learned while all were there: learned from the rest, versions of which the labels are gone would
+    be as unknown again as they were in the beginning.
+    """
+    if standing.kind not in LEARNED or evidence.now is None or not evidence.is_whole:
         return None
     losses = {arm.traffic.version: arm.traffic.loss for arm in evidence.arms}
     found = learned_policy(standing.begun, losses, least=rules.min_labels)
@@ -236,23 +242,34 @@ def _open(
         )
         return {"rule": ExperimentRule.SAMPLE_RATIO, "reason": reason}
     counted = _counted(evidence)
-    told = "; ".join(_told(one, standing, counted) for one in compared)
-    ends = "it ends when one is certainly better" if standing.kind == AB_TEST and standing.candidate else ""
-    reason = (
-        f"{standing.kind}: {told or 'no other version'}; {ends or 'it stands until somebody promotes or rolls back'}"
-    )
+    told = "; ".join(_told(one, standing, counted, is_whole=evidence.is_whole) for one in compared)
+    can_end = standing.kind == AB_TEST and bool(standing.candidate) and evidence.is_whole
+    ends = "it ends when one is certainly better" if can_end else "it stands until somebody promotes or rolls back"
+    reason = f"{_taken(evidence, standing)}{standing.kind}: {told or 'no other version'}; {ends}"
     is_declared = bool(standing.candidate) and standing.kind != SHADOW  # new challengers join; nothing waits for them
     if is_declared and evidence.elapsed >= rules.max_wait:
         reason = f"it has lasted {evidence.elapsed}, {rules.max_wait} is the longest: somebody has to promote or roll back; {reason}"
         return {"rule": ExperimentRule.OVERDUE, "reason": reason}
-    return {"rule": ExperimentRule.OPEN, "reason": reason}
+    return {"rule": ExperimentRule.OPEN if evidence.is_whole else ExperimentRule.INCOMPLETE, "reason": reason}
+
+
+def _taken(evidence: ExperimentEvidence, standing: ExperimentStanding) -> str:
+    """Which rows are gone, since when, and what that means; empty where all are there."""
+    if evidence.incomplete_since is None:
+        return ""
+    until = evidence.dropped_until
+    which = "" if until is None else f" that came in up to {until.isoformat(timespec='seconds')}"
+    means = {**dict.fromkeys(LEARNED, "it learns nothing more"), AB_TEST: "it does not end by itself"}
+    meant = means.get(standing.kind, "what is compared is of the rest")
+    since = evidence.incomplete_since.isoformat(timespec="seconds")
+    return f"since {since} requests{which} are no longer kept (Serving.keep), so that {meant}; "
 
 
 def _counted(evidence: ExperimentEvidence) -> str:
     return evidence.duels[0].loss.counted if evidence.duels else "labels"
 
 
-def _told(one: Compared, standing: ExperimentStanding, counted: str) -> str:
+def _told(one: Compared, standing: ExperimentStanding, counted: str, *, is_whole: bool) -> str:
     if min(one.loss.candidate, one.loss.live) < FLOOR:
         fewer = min(one.loss.candidate, one.loss.live)
         return (
@@ -261,6 +278,7 @@ def _told(one: Compared, standing: ExperimentStanding, counted: str) -> str:
     known: list[Effect | WindowEffect] = [one.loss] if one.by_window is None else [one.loss, one.by_window]
     sure = "certainly more than" if all(each.low > 0 for each in known) else "against"
     sure = "certainly less than" if all(each.high < 0 for each in known) else sure
+    sure = sure if is_whole else "on what is kept, against"
     return f"loss of {one.version} {sure} {standing.control}: {shown(one.loss)}{over_windows(one.by_window)}"
 
 

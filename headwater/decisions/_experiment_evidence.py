@@ -134,6 +134,9 @@ class ExperimentEvidence:
         slow_allowed: Share of answers that may take longer than promised.
         learned: When what the policy learned was changed last, by the time of the requests; None before.
         pending: What was learned then: a release may not have taken it yet.
+        received: When its first request came in, by the service's clock, as far as any decision about it saw; None before that.
+        dropped_until: When the newest of its requests came in whose rows are no longer kept; None where all are there.
+        incomplete_since: Since when, by the clock of builds, rows of it are known to be gone; None where all are there.
         facts: What else was known and decided nothing.
     """
 
@@ -151,7 +154,15 @@ class ExperimentEvidence:
     slow_allowed: float = 0.05
     learned: datetime | None = None
     pending: Mapping[str, Any] | None = None
+    received: datetime | None = None
+    dropped_until: datetime | None = None
+    incomplete_since: datetime | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row of its requests that ever was there still is: a part of them is another sample, not a smaller one."""
+        return self.incomplete_since is None
 
     @property
     def elapsed(self) -> timedelta:
@@ -169,7 +180,10 @@ class ExperimentEvidence:
         if self.standing is None:
             return {"standing": None, "idle": self.idle}
         plain = ("unsettled", "split_p", "mismatch", "errors_allowed", "slow_allowed")
-        times = {name: getattr(self, name) for name in ("now", "first", "learned")}
+        times = {
+            name: getattr(self, name)
+            for name in ("now", "first", "learned", "received", "dropped_until", "incomplete_since")
+        }
         return {
             "standing": self.standing.to_json(),
             **{name: time.isoformat() if time is not None else None for name, time in times.items()},

@@ -11,6 +11,10 @@ from headwater.errors import HeadwaterError
 
 STEPS: Final = (0.05, 0.10, 0.25, 0.50, 1.0)
 """Shares of a canary unless others are declared."""
+BEFORE: Final = timedelta(days=7)
+"""So much of the time before a rollout says what the service was like without it."""
+LONG_BEFORE: Final = timedelta(days=28)
+"""So much of the time before a watch in which nobody scores beside says how good decisions were, and by how much days differ."""
 
 
 class RolloutError(HeadwaterError):
@@ -180,6 +184,20 @@ class Rollout:
             first = {RolloutKind.AB_TEST: self.share, RolloutKind.EPSILON_GREEDY: self.epsilon / 2}
             return (first.get(self.kind, 0.5 if self.kind == RolloutKind.THOMPSON else 0.0), 1.0)
         return (0.0, *self.steps) if self.shadow_first else self.steps
+
+    @property
+    def waits(self) -> int:
+        """Stages that last `max_wait` at most before a person is asked; challengers only score for as long as people like."""
+        return 0 if self.kind == RolloutKind.CHAMPION_CHALLENGERS else len(self.stages) - 1
+
+    @property
+    def looks_back(self) -> timedelta:
+        """How far back decisions about a version look, as long as no stage is overdue: to the time before the version came in."""
+        rules, waits = self.rules, self.waits
+        if rules.watch > timedelta(0):
+            before = BEFORE if self.keep_replaced else LONG_BEFORE
+            return waits * rules.max_wait + rules.watch + rules.window + before
+        return waits * rules.max_wait + BEFORE if waits else timedelta(0)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back."""

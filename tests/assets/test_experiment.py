@@ -1,5 +1,6 @@
 """A policy of several versions that stands: what is reported of it, what it learns, and how it ends."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from assets._chain import _retention
 from assets._chain._experiment_page import PAGE_FILE
 from headwater.decisions import OrderKind, Rollout, RolloutKind
 from headwater.materialize import Status
@@ -211,6 +213,48 @@ def test_a_bandit_draws_by_what_was_learned_once_an_interval(ordered: Ordered) -
     learned = scene.statement()["policy"]["beliefs"]
     assert sum(learned[NEW]) + sum(learned[LIVE]) == 4 + 900, "what was answered under each of its policies counts once"
     assert len(late) == 1
+
+
+@pytest.mark.parametrize("policy", [THOMPSON, GREEDY])
+def test_a_bandit_keeps_what_it_learned_when_its_rows_are_no_longer_kept(
+    ordered: Ordered, policy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a version that was worse the labels went after `Serving.keep`, and it was drawn as often as in the beginning."""
+    monkeypatch.setattr(_retention, "SLACK", timedelta(0))
+    scene, part = ordered(policy), {"thompson": "beliefs", "epsilon-greedy": "means"}[policy["kind"]]
+    versions = ask(scene, range(1_400))
+    known(scene, right(versions))
+    scene.settle()
+    drawn = scene.statement()["policy"][part]
+    assert drawn != policy[part]
+    assert scene.experiment()["incomplete_since"] is None
+    begun = scene.experiment()["evidence"]["first"]
+    time.sleep(2.1)
+    scene.keep(timedelta(seconds=2))
+    scene.settle()  # drops in a commit of its own
+    more = ask(scene, range(2_000, 2_100), at=AT + 3 * DAY)
+    known(scene, right({**versions, **more}))
+    failed = [check for one in scene.settle() for check in one.checks if not check.passed]
+    found = scene.experiment()
+    assert scene.statement()["policy"][part] == drawn
+    assert (found["action"], found["rule"]) == ("wait", "incomplete"), found["reason"]
+    assert [(check.name, check.blocking) for check in failed] == [("experiment_has_all_its_rows", False)]
+    since = found["incomplete_since"]
+    assert found["evidence"]["first"] == begun, "it began when it began"
+    page = scene.decided_file(PAGE_FILE, asset="experiment").read_text()
+    assert "no longer kept" in page
+    assert since in page
+    ask(scene, range(3_000, 3_010), at=AT + 6 * DAY)
+    scene.settle()
+    assert scene.experiment()["incomplete_since"] == since, "it says since when, not when it was looked at last"
+    scene.keep(timedelta(days=40))
+    scene.give(OrderKind.PROMOTE, NEW, policy=policy)
+    scene.build()
+    known(scene, right(ask(scene, range(4_000, 4_700), at=AT)))
+    scene.settle()
+    assert (said(scene), scene.experiment()["incomplete_since"]) == (("learn", "learned"), None), (
+        "ordered anew it begins anew"
+    )
 
 
 def test_a_hold_keeps_a_bandit_as_it_is(ordered: Ordered) -> None:

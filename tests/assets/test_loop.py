@@ -24,7 +24,7 @@ from assets._chain._reference import FEATURES_FILE, SCORES_FILE, kept_months, ke
 from assets._chain._release import RELEASE_FILE, RUN_FILE
 from assets._chain._retraining import DECISION_FILE, ORDER_FILE, retraining_assets
 from assets._chain._training_set import training_set_asset
-from headwater.decisions import Retraining
+from headwater.decisions import Retraining, Rollout, RolloutRules
 from headwater.materialize import RecordingInputs
 from headwater.models import evaluate
 from headwater.models.bundle import PREPROCESSING_FILE
@@ -40,6 +40,8 @@ START = datetime(2013, 1, 7, tzinfo=UTC)  # a Monday
 DAY = timedelta(days=1)
 PATHS = ChainPaths(product="shop")
 LABELS = "shop/datasets/labels"
+UNWATCHED = Rollout(rules=RolloutRules(watch=timedelta(0)))
+"""For answers that are kept shorter than a watch looks back."""
 RULES = PerformanceRules(
     windowing=Windowing(length=7 * DAY), slices=("version", "plan"), min_rows=10, costs=DecisionCosts(false_alarm=1, miss=5),
     bootstrap=Bootstrap(resamples=20),

@@ -1,6 +1,7 @@
 """From what a service wrote down to a decision, a step, and what the release then says."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from assets._chain import _retention
 from assets._chain._failures import failures_asset
 from assets._chain._rollout import rollout_assets
 from assets._chain._rollout_page import PAGE_FILE
@@ -675,3 +677,23 @@ def test_the_evidence_of_a_decision_is_its_whole_input(begun: Begun) -> None:
     assert step.inputs == (decision.path, f"{NAME}/experiment")
     assert {StepAction.ADVANCE.value, StepAction.ABORT.value} == {"advance", "abort"}
     assert microseconds(AT) == 1_362_898_800_000_000
+
+
+def test_a_watch_ends_although_its_first_requests_are_no_longer_kept(
+    begun: Begun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was timed from the oldest request that was kept, and never ended."""
+    monkeypatch.setattr(_retention, "SLACK", timedelta(0))
+    scene = begun(replace(SHADOW, kind=RolloutKind.ALL_AT_ONCE))
+    scene.answers(range(50), NEW, shadows={LIVE: 0.9})
+    scene.settle()
+    first = scene.decision()["evidence"]["first"]
+    time.sleep(2.1)
+    scene.keep(timedelta(seconds=2))
+    scene.settle()
+    assert said(scene) == ("wait", "watch")
+    scene.answers(range(100, 150), NEW, at=AT + 8 * DAY, shadows={LIVE: 0.9})
+    scene.settle()
+    found = scene.decision()
+    assert (said(scene), found["evidence"]["first"]) == (("advance", "watch"), first), found["reason"]
+    assert found["evidence"]["dropped_until"] is not None

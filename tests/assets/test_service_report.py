@@ -17,7 +17,7 @@ from headwater.features import FeatureView
 from headwater.monitoring import BurnRule, ServiceLevels
 from headwater.product import Product, Serving
 from headwater.testing.frames import HeldInputs, HeldSnapshot
-from tests.assets.test_loop import DAY, PATHS, PRODUCT, START, answers, outcomes, released, report, truth
+from tests.assets.test_loop import DAY, PATHS, PRODUCT, START, UNWATCHED, answers, outcomes, released, report, truth
 
 BUSY = replace(PRODUCT, service_levels=ServiceLevels(min_requests=5, freshness=2 * DAY))
 NONE = pl.DataFrame(schema=SCHEMA)
@@ -215,7 +215,8 @@ def test_days_between_two_reports_that_lie_far_apart_are_told(tmp_path: Path) ->
 
 
 def test_a_day_of_which_retention_took_rows_stays_as_it_was_reported(tmp_path: Path) -> None:
-    first, product = tmp_path / "first", replace(BUSY, serving=Serving(keep=5 * DAY))
+    first = tmp_path / "first"
+    product = replace(BUSY, serving=Serving(keep=5 * DAY), rollout=UNWATCHED, retraining=None)
     told(first, answers(truth(16)), product=product, started=START + 16 * DAY)
     past = {PATHS.service_report: HeldSnapshot({PATHS.service_report: first / "service"})}
     left = answers(truth(20)).filter(pl.col("received") >= START + 14 * DAY + timedelta(minutes=5))

@@ -25,6 +25,7 @@ from tests.assets.test_loop import (
     PRODUCT,
     RULES,
     START,
+    UNWATCHED,
     answers,
     causes,
     decided,
@@ -153,7 +154,7 @@ def test_a_window_that_is_never_judged_holds_up_none_that_come_after(tmp_path: P
 def test_what_retention_takes_from_the_predictions_it_does_not_take_from_their_windows(tmp_path: Path) -> None:
     """Fourteen days of predictions were kept, and of every older window a few rows, or none, were judged in place of all."""
     labels = truth(40)
-    reports = Reports(tmp_path, replace(PRODUCT, serving=Serving(keep=14 * DAY)))
+    reports = Reports(tmp_path, replace(PRODUCT, serving=Serving(keep=14 * DAY), rollout=UNWATCHED))
     for day in range(5, 40, 2):
         there, asked = by(day, labels)
         kept = asked.filter(pl.col("received") >= START + (day - 14) * DAY)
@@ -164,7 +165,7 @@ def test_what_retention_takes_from_the_predictions_it_does_not_take_from_their_w
 
 def test_a_window_whose_predictions_are_gone_before_its_labels_came_says_so(tmp_path: Path) -> None:
     labels = truth(50, lag=20 * DAY)
-    reports = Reports(tmp_path, replace(PRODUCT, serving=Serving(keep=14 * DAY)))
+    reports = Reports(tmp_path, replace(PRODUCT, serving=Serving(keep=14 * DAY), rollout=UNWATCHED))
     for day in range(5, 50, 2):
         there, asked = by(day, labels)
         kept = asked.filter(pl.col("received") >= START + (day - 14) * DAY)
@@ -181,7 +182,7 @@ def test_a_window_whose_predictions_are_gone_before_its_labels_came_says_so(tmp_
 def test_a_past_that_is_played_again_is_not_taken_for_one_that_retention_dropped(tmp_path: Path) -> None:
     """Its requests came in years after what they are about: all of them are there."""
     labels = truth(30)
-    reports = Reports(tmp_path, replace(PRODUCT, serving=Serving(keep=30 * DAY)))
+    reports = Reports(tmp_path, replace(PRODUCT, serving=Serving(keep=30 * DAY), rollout=UNWATCHED))
     played = START + timedelta(days=4_000)
     for day in (5, 12, 29):
         there, _ = by(day, labels)

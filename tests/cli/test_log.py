@@ -105,7 +105,7 @@ def test_the_log_of_failures_is_shown_beside_that_of_answers(log: Path) -> None:
 
 def test_what_had_waited_too_long_for_its_table_is_counted(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fifty answers were taken and dropped, and the line said 0 of everything."""
-    keeping = replace(FLIGHTS, serving=replace(FLIGHTS.serving, keep=timedelta(days=7)))
+    keeping = replace(FLIGHTS, serving=replace(FLIGHTS.serving, keep=timedelta(days=80)))
     asset = predictions_asset(keeping)
     monkeypatch.setattr("headwater.cli._log.fed_assets", lambda name, failures=False: [] if failures else [asset])
     answer(log, "a", "b")

@@ -15,6 +15,7 @@ from typing import Any, Final
 import polars as pl
 
 from assets._chain._predictions import predictions_asset
+from headwater.decisions import Rollout, RolloutRules
 from headwater.lake import EmbeddedLake, Lake
 from headwater.lake import _steps as steps
 from headwater.materialize import Outcome, Run, materialize, read_positions
@@ -40,6 +41,7 @@ def product(**serving: Any) -> Product:
         labels=Labels(path=LABELS, key=("who", "hour", "number"), time="hour", label="y"),
         model=Model(features=("x",)),
         serving=Serving(**serving),
+        rollout=Rollout(rules=RolloutRules(watch=timedelta(0))),  # what is watched has to be kept for longer
     )
 
 

@@ -309,17 +309,33 @@ def test_rows_older_than_declared_are_dropped_in_a_commit_of_their_own(tmp_path:
     scene.label()
     scene.answer([came_in(name, age) for name, age in ages.items()])
     scene.compact()
+    before = scene.rows()
     keeping = Scene(tmp_path, keep=timedelta(days=2))
     keeping.answer([came_in("next", timedelta(0)), came_in("late", timedelta(days=9))])
     outcome = keeping.compact()
     assert (outcome.facts["dropped"], outcome.facts["more"]) == (2, True)
     assert keeping.ids() == ["new"]
+    taken = {row["request_id"]: row["received"].isoformat() for row in before.to_dicts()}
+    assert keeping.positions()["dropped_until"] == taken["slack"], "the newest that went"
     outcome = keeping.compact()
     assert (outcome.facts["appended"], outcome.facts["expired"], outcome.facts["more"]) == (1, 1, False)
     assert verdicts(outcome)["records_are_taken_in_time"] is False
     assert keeping.ids() == ["new", "next"]
+    assert keeping.positions()["dropped_until"] == taken["slack"], "what was too late is older than that"
     assert keeping.segments() == []
     assert verdicts(keeping.compact())["records_are_taken_in_time"]
+
+
+def test_what_was_too_old_when_it_was_taken_is_told_too(tmp_path: Path) -> None:
+    keeping = Scene(tmp_path, keep=timedelta(days=2))
+    keeping.label()
+    keeping.answer([came_in("a:0", timedelta(hours=1))])
+    keeping.compact()
+    assert "dropped_until" not in keeping.positions()
+    late = came_in("a:1", timedelta(days=9))
+    keeping.answer([late])
+    keeping.compact()
+    assert keeping.positions()["dropped_until"] == datetime.fromtimestamp(late.received / 1e6, UTC).isoformat()
 
 
 def test_what_was_answered_today_about_an_old_time_is_kept(tmp_path: Path) -> None:

@@ -78,6 +78,16 @@ def test_as_good_with_enough_of_everything_goes_on(standing: Standing) -> None:
     assert decided(standing) == ("advance", "not_worse")
 
 
+def test_a_stage_that_lost_rows_goes_on_by_a_person_alone() -> None:
+    gone = {"dropped_until": SINCE + timedelta(days=1)}
+    for standing in (SHADOW, CANARY):
+        assert decided(standing, **gone) == ("wait", "overdue")
+    assert "no longer kept (Serving.keep)" in decide_rollout(RolloutRules(), evidence(SHADOW, **gone)).reason
+    assert decided(WATCH, **gone, now=SINCE + timedelta(days=8)) == ("advance", "watch"), "its time has passed"
+    failing = Traffic(version="2.0.0", answered=1_000, failed=200)
+    assert decided(CANARY, **gone, candidate=failing) == ("abort", "errors")
+
+
 @pytest.mark.parametrize(
     ("missing", "rule"),
     [

@@ -103,6 +103,38 @@ def test_a_declared_test_ends_with_the_better_version_unless_the_split_is_broken
     assert decided(late).rule is ExperimentRule.OVERDUE
 
 
+GONE = {"dropped_until": START + timedelta(days=1), "incomplete_since": START + timedelta(days=31)}
+
+
+def test_a_declared_test_does_not_end_by_what_is_left_of_its_rows() -> None:
+    """Intervals that hold at every look are of a growing sample: over a sliding one each look is a new chance to be wrong."""
+    declared = standing(candidate=NEW, order=None)
+    for losses in (BETTER, {LIVE: BETTER[NEW], NEW: BETTER[LIVE]}):
+        found = decided(evidence(losses, of=declared, **GONE))
+        assert (found.action, found.rule) == (ExperimentAction.WAIT, ExperimentRule.INCOMPLETE)
+    said = "since 2026-06-01T00:00:00+00:00 requests that came in up to 2026-05-02T00:00:00+00:00 are no longer kept (Serving.keep)"
+    assert said in found.reason
+    assert "it does not end by itself" in found.reason
+    assert "certainly" not in found.reason
+    late = decided(evidence(EVEN, of=declared, now=START + timedelta(days=15), **GONE))
+    assert late.rule is ExperimentRule.OVERDUE
+    assert said in late.reason
+    failing = decided(evidence(EVEN, of=declared, traffic={NEW: {"failed": 100}}, **GONE))
+    assert failing.action is ExperimentAction.ABORT, "promises protect as before"
+
+
+@pytest.mark.parametrize("policy", [THOMPSON, GREEDY])
+def test_a_bandit_that_lost_rows_keeps_what_it_learned(policy: dict[str, Any]) -> None:
+    """Learned from the rows that were left, a version that nobody had asked for a while was as unknown as in the beginning."""
+    few = {LIVE: seen(5_000, 500), NEW: seen(20, 10)}
+    drawn = learned_policy(policy, {LIVE: seen(5_000, 500), NEW: seen(800, 400)}, least=200)
+    stood = replace(standing(policy), policy=drawn)
+    assert decided(evidence(few, of=stood)).action is ExperimentAction.LEARN
+    found = decided(evidence(few, of=stood, **GONE))
+    assert (found.action, found.rule, found.policy) == (ExperimentAction.WAIT, ExperimentRule.INCOMPLETE, None)
+    assert "it learns nothing more" in found.reason
+
+
 def test_failures_end_it_only_when_the_service_was_not_so_before() -> None:
     failing = {NEW: {"failed": 100}}
     found = decided(evidence(EVEN, traffic=failing))

@@ -1,12 +1,16 @@
 """What a declaration says and what it refuses."""
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from headwater.decisions import Retraining, Rollout, RolloutKind, RolloutRules
 from headwater.features import FeatureView, OnDemandFeatures
+from headwater.monitoring import PerformanceRules, Windowing
 from headwater.product import DeclarationError, Inputs, Labels, Model, Product, Serving, folder, table
 
 
@@ -83,3 +87,44 @@ def test_a_name_that_no_request_has_is_refused(serving: dict[str, Any], said: st
     """A policy by a misspelt field gave everybody one version, and a misspelt field to hide stood in the log."""
     with pytest.raises(DeclarationError, match=said):
         served(**serving)
+
+
+UNWATCHED = RolloutRules(watch=timedelta(0))
+
+
+@pytest.mark.parametrize(
+    ("days", "declared", "said"),
+    [
+        (35, {}, r"the rollout needs 36 days.*watch=7 days.*a window of 1 day.*28 days.*RolloutRules\(watch=...\), or Rollout\(keep_replaced=True"),
+        (14, {"rollout": Rollout(keep_replaced=True)}, "the rollout needs 15 days"),
+        (77, {"rollout": Rollout(kind=RolloutKind.CANARY, shadow_first=True, steps=(0.25, 0.5, 1.0))}, "78 days.*max_wait=14 days, 0:00:00 for 3 stages"),
+        (20, {"rollout": Rollout(kind=RolloutKind.AB_TEST, rules=UNWATCHED)}, r"21 days.*RolloutRules\(max_wait=...\)\."),
+        (20, {"rollout": Rollout(rules=UNWATCHED), "retraining": Retraining()}, r"retraining needs 21 days.*the last 3 windows of 7 days.*Retraining\(windows=...\)"),
+        (
+            2,
+            {
+                "rollout": Rollout(rules=UNWATCHED),
+                "retraining": Retraining(),
+                "performance": PerformanceRules(windowing=Windowing(length=timedelta(days=1))),
+            },
+            "retraining needs 3 days",
+        ),
+        (20, {"retraining": Retraining()}, "the rollout needs 36 days.*; the retraining needs 21 days"),
+    ],
+)  # fmt: skip
+def test_answers_that_are_kept_shorter_than_decisions_look_back_are_refused(
+    days: int, declared: dict[str, Any], said: str
+) -> None:
+    """Rows went while their stage stood: a watch never ended, and a window of performance was never judged."""
+    with pytest.raises(DeclarationError, match=said) as refused:
+        replace(served(), serving=Serving(keep=timedelta(days=days)), **declared)
+    assert "Serving(keep=...)" in str(refused.value)
+    replace(
+        served(), serving=Serving(keep=timedelta(days=days + 1 if "; the retraining" not in said else 36)), **declared
+    )
+
+
+def test_who_watches_nothing_may_keep_answers_as_briefly_as_they_like() -> None:
+    replace(served(), serving=Serving(keep=timedelta(hours=1)), rollout=Rollout(rules=UNWATCHED))
+    challengers = Rollout(kind=RolloutKind.CHAMPION_CHALLENGERS, rules=UNWATCHED)
+    replace(served(), serving=Serving(keep=timedelta(hours=1)), rollout=challengers)
