@@ -538,8 +538,8 @@ class Serving:
         keep: How long answers, records that were rejected and failures stay in their tables after the request came in, more than zero;
             None keeps all. What was answered today about an old time is kept. A product whose decisions look back further is refused; a test of
             versions that lasts longer goes on, learns nothing more and does not end by itself.
-        unique_for: How long after an answer another one to the same request id is a repetition of it, more than zero. After it, it is
-            another prediction.
+        unique_for: How long after an answer another one to the same request id is a repetition of it, more than zero. After it, or once the
+            first one is no longer kept, it is another prediction.
         least_records: So many records of the prediction log start their compaction, at least one.
         longest_wait: So long a record may wait for others before it is compacted, more than zero.
         assign_by: Request fields by which a traffic policy draws: who has the same values gets the same version. Empty takes

@@ -13,6 +13,7 @@ from assets._chain._causes_page import write_page
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
 from assets._chain._performance import NEWEST_FACT, REPORT_FILE, rules_of
+from assets._chain._performance_history import has_its_rows
 from assets._chain._reference import live_reference, watched_features
 from headwater.lake import Commit, Kind
 from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Verdict
@@ -77,14 +78,19 @@ def _causes(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     paths = ChainPaths(product=product.name)
     report = json.loads((inputs.folder(paths.performance_report) / REPORT_FILE).read_text())
     inputs.entry(paths.outcomes)  # looked at as soon as there is something to compare
+    rows = _there(inputs, paths)
     judged = [window for window in report["windows"] if window["overall"]["judged"]]
     document: dict[str, Any] = {"window": None, "reason": "No window is judged yet."}
-    if judged:
-        newest, before = judged[-1], judged[-1 - BEFORE : -1]
+    if judged and not has_its_rows(judged[-1], rows):
+        reason = f"The predictions of the newest judged window, from {judged[-1]['start'][:10]}, are no longer kept (Serving.keep)."
+        document = {"window": None, "reason": reason}
+    elif judged:
+        newest, before = judged[-1], [window for window in judged[-1 - BEFORE : -1] if has_its_rows(window, rows)]
+        reason = f"There is no judged window before it{' whose predictions are kept' if len(judged) > 1 else ''}."
         document = {
             "window": newest,
             "before": before,
-            "reason": "" if before else "There is no judged window before it.",
+            "reason": "" if before else reason,
             "compared_with": newest["compared_with"],
             "moved": _moved(inputs, product, newest, before),
             "shifts": [shift.to_json() for shift in _shifts(inputs, product, newest, before)],
@@ -93,6 +99,13 @@ def _causes(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     (folder / CAUSES_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
     write_page(folder, product.question, document)
     return Result(facts={"window": document["window"] and document["window"]["start"]})
+
+
+def _there(inputs: Inputs, paths: ChainPaths) -> pl.DataFrame:
+    """Of each prediction that is kept what it was about and when it came in. Outcomes follow the predictions late."""
+    served = inputs.previous(paths.predictions)
+    table = inputs.table(paths.outcomes) if served is None else served.table(paths.predictions)
+    return table.select("at", "received").collect()
 
 
 def _inside(windows: Sequence[_Window]) -> pl.Expr:

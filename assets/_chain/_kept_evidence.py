@@ -36,5 +36,6 @@ def dropped_since(inputs: Inputs, product: Product, since: datetime) -> datetime
 
     What came in before belongs to no stage and no experiment that began then. Rows go oldest first, so that one is enough to tell.
     """
-    found = dropped_until(inputs, ChainPaths(product=product.name).predictions)
+    path = ChainPaths(product=product.name).predictions
+    found = dropped_until(inputs.previous(path), path)
     return found if found is not None and found >= since else None

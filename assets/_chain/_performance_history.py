@@ -136,6 +136,21 @@ def outside(windows: Iterable[_Window]) -> pl.Expr:
     return ~pl.any_horizontal(pl.lit(False), *inside)
 
 
+def has_its_rows(window: _Window, rows: pl.DataFrame) -> bool:
+    """Whether the predictions of a window are there: rows go oldest first, so that the first to come in tells.
+
+    Args:
+        window: Of the report; one of an older Headwater does not say when the first came in, and counts as whole unless it was told to be not.
+        rows: The outcomes that are there, with `at` and `received`.
+    """
+    if window.get(DROPPED):
+        return False
+    if not window.get(RECEIVED):
+        return True
+    there: Any = rows.filter(pl.col("at").is_between(start_of(window), end_of(window), closed="left"))["received"].min()
+    return there is not None and there <= datetime.fromisoformat(window[RECEIVED])
+
+
 def _lost(window: _Window, rows: pl.DataFrame, kept_since: datetime) -> bool:
     """Whether predictions of a window are dropped: the first to come in is older than any is kept, and not there any more."""
     if not window["overall"]["rows"] and not window.get(RECEIVED):

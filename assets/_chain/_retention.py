@@ -11,7 +11,7 @@ from assets._chain._prediction_rows import REJECTED
 from headwater.feeds import Positions
 from headwater.lake import Snapshot
 from headwater.materialize import REJECTED_SUFFIX, read_positions
-from headwater.product import Audit, Check, Inputs, Severity, Verdict
+from headwater.product import Audit, Check, Severity, Verdict
 
 SLACK: Final = timedelta(days=1)
 """Rows that are too old stay so much longer at most: dropping rewrites the table."""
@@ -68,14 +68,13 @@ def with_dropped(positions: Positions, before: Positions, rows: pl.LazyFrame, cu
     return {**positions, _DROPPED_UNTIL: max(said, key=datetime.fromisoformat)} if said else positions
 
 
-def dropped_until(inputs: Inputs, path: str) -> datetime | None:
+def dropped_until(standing: Snapshot | None, path: str) -> datetime | None:
     """When the newest request came in of which `Serving.keep` took the row from a fed table; None where it took none.
 
     Args:
-        inputs: Of an asset that compares itself with the table's past.
+        standing: The lake as it stands; None where the table does not.
         path: The fed table.
     """
-    standing = inputs.previous(path)
     said = None if standing is None else read_positions(standing, path).get(_DROPPED_UNTIL)
     return None if said is None else datetime.fromisoformat(said)
 

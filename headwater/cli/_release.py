@@ -141,6 +141,8 @@ def history(product: str, at: str | None, as_json: bool) -> None:
 @json_option
 def callers_(product: str, version: str | None, since: str | None, as_json: bool) -> None:
     """Who calls which version, the last call first: answers that are in the lake, and refused calls of retired versions."""
+    from assets._chain._paths import ChainPaths
+    from assets._chain._retention import dropped_until
     from assets._products import product as find
     from headwater.callers import callers
     from headwater.registry import ModelNotFoundError, model_versions
@@ -165,6 +167,10 @@ def callers_(product: str, version: str | None, since: str | None, as_json: bool
     rows = [one.to_json() for one in found]
     shown = [{**row, "caller": row["caller"] or "(no key)"} for row in rows]
     show_rows(rows if as_json else shown, _CALLERS, as_json=as_json, empty="Nobody called.")
+    gone = dropped_until(lake.at(settings.branch), ChainPaths(product=name).predictions)
+    if gone is not None and (since is None or instant(since, "--since") <= gone):
+        told = f"Answers that came in up to {gone.isoformat(timespec='seconds')} are no longer kept (Serving.keep): who called before then alone is not shown."
+        click.echo(told, err=True)
 
 
 def _order(

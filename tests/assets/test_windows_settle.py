@@ -179,6 +179,26 @@ def test_a_window_whose_predictions_are_gone_before_its_labels_came_says_so(tmp_
     assert "2013-01-07" in warned.description
 
 
+def test_the_causes_leave_out_windows_whose_predictions_are_no_longer_kept(tmp_path: Path) -> None:
+    """Of the weeks before a few rows were left, and the newest one was compared with those as if they were all."""
+    labels = truth(40)
+    reports = Reports(tmp_path, replace(PRODUCT, serving=Serving(keep=14 * DAY), rollout=UNWATCHED))
+    for day in range(5, 40, 2):
+        there, asked = by(day, labels)
+        kept = asked.filter(pl.col("received") >= START + (day - 14) * DAY)
+        found = reports.made(there, kept, started=START + day * DAY)
+    held = {PATHS.predictions: HeldSnapshot({PATHS.predictions: kept})}
+    rows = outcomes_asset(PRODUCT)(HeldInputs({LABELS: there}, previous=held)).data
+    told = causes(tmp_path / "causes", {"windows": found}, rows, held)
+    assert [window["start"][:10] for window in (*told["before"], told["window"])] == ["2013-02-04"]
+    assert told["reason"] == "There is no judged window before it whose predictions are kept."
+    gone = kept.filter(pl.col("received") >= START + 35 * DAY)
+    told = causes(
+        tmp_path / "later", {"windows": found}, rows, {PATHS.predictions: HeldSnapshot({PATHS.predictions: gone})}
+    )
+    assert (told["window"], told["reason"][-41:]) == (None, "2013-02-04, are no longer kept (Serving.keep)."[-41:])
+
+
 def test_a_past_that_is_played_again_is_not_taken_for_one_that_retention_dropped(tmp_path: Path) -> None:
     """Its requests came in years after what they are about: all of them are there."""
     labels = truth(30)

@@ -335,6 +335,23 @@ def test_who_still_calls_a_version_is_known_whether_it_answers_or_not(scene: Sce
     assert isinstance(unknown.exception, ModelNotFoundError), "`Nobody called.` of what nobody published is no evidence"
 
 
+def test_who_called_before_answers_were_dropped_is_said_to_be_unknown(scene: Scene, tmp_path: Path) -> None:
+    """`Nobody called.`, of a version that somebody called the month before: that is no evidence for its retirement."""
+    rows = {"version": ["1.1.0"], "caller": ["desk"], "received": [datetime(2026, 5, 9, tzinfo=UTC)]}
+    positions = tmp_path / "positions"
+    positions.mkdir()
+    (positions / "positions.json").write_text('{"positions": {"dropped_until": "2026-05-02T10:00:00+00:00"}}')
+    with scene.lake.transaction() as tx:
+        tx.write_table(f"{PRODUCT}/predictions", pl.DataFrame(rows))
+        tx.write_folder(f"{PRODUCT}/predictions.positions", positions)
+        tx.publish(message="answers", provenance=None)
+    told = "Answers that came in up to 2026-05-02T10:00:00+00:00 are no longer kept (Serving.keep)"
+    assert told in call("release", "callers", PRODUCT, "--version", "1.0.0").stderr
+    assert told in call("release", "callers", PRODUCT, "--since", "2026-05-01").stderr
+    assert told not in call("release", "callers", PRODUCT, "--since", "2026-05-03").stderr
+    assert [row["version"] for row in said("release", "callers", PRODUCT)] == ["1.1.0"]
+
+
 def test_a_retired_version_is_kept_by_every_retention(scene: Scene) -> None:
     order("retire", "--version", "1.0.0")
     for number in range(5):
