@@ -14,6 +14,7 @@ from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
 from assets._chain._performance import NEWEST_FACT, REPORT_FILE, rules_of
 from assets._chain._performance_history import has_its_rows
+from assets._chain._recorded import recorded
 from assets._chain._reference import live_reference, watched_features
 from headwater.lake import Commit, Kind
 from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Verdict
@@ -136,7 +137,7 @@ def _moved(inputs: Inputs, product: Product, newest: _Window, before: Sequence[_
     rows = served.table(paths.predictions).filter(_inside([newest, *before])).select("at", "features").collect()
     # What a version did not read is no null of it: both sides compare a feature on the predictions that say it.
     said = reference.preprocessing.said(rows["features"]).select(pl.col(name).alias(_SAID + name) for name in columns)
-    read = rows.select("at").hstack(reference.preprocessing.recorded(rows["features"]).select(columns)).hstack(said)
+    read = rows.select("at").hstack(recorded(reference.preprocessing, rows["features"]).select(columns)).hstack(said)
     now, earlier = read.filter(_inside([newest])), read.filter(_inside(before)) if before else None
     learned = None
     if reference.features is not None:

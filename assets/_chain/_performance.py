@@ -26,6 +26,7 @@ from assets._chain._performance_history import (
     start_of,
 )
 from assets._chain._performance_page import write_page
+from assets._chain._recorded import recorded
 from assets._chain._reference import FEATURES_FILE, SCORES_FILE, LiveReference, live_reference, watched
 from assets._chain._training_set import SPLIT, TRAIN
 from headwater.lake import Kind
@@ -220,7 +221,7 @@ def _moved(inputs: Inputs, product: Product, span: "Span | None", rows_of: pl.Ex
         .filter(pl.col("at").is_between(span.start, span.end, closed="left"), rows_of)
         .collect()
     )
-    read = rows.select("at").hstack(reference.preprocessing.recorded(rows["features"]))
+    read = rows.select("at").hstack(recorded(reference.preprocessing, rows["features"]))
     said = reference.preprocessing.said(rows["features"]).select(reference.watched(product))
     known = reference.features if reference.features is not None else _learned(inputs, product, reference)
     features = () if known is None else drift_windows(
