@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from resources.settings import Settings
 
 _EVERY: Final = 2**62
-_COLUMNS: Final = ("product", "log", "segments", "bytes", "damaged", "waiting", "oldest_seconds")
+COLUMNS: Final = ("product", "log", "segments", "bytes", "damaged", "waiting", "oldest_seconds")
+"""What `headwater log status` shows."""
 
 
 @click.group()
@@ -35,7 +36,7 @@ def status(product: str | None, as_json: bool) -> None:
     lake = open_lake(settings)
     fed = [*fed_assets(product), *fed_assets(product, failures=True)]
     rows = sorted((_waiting(lake, settings, asset) for asset in fed), key=lambda row: row["product"])
-    show_rows(rows, _COLUMNS, as_json=as_json, empty="No product has a prediction log.")
+    show_rows(rows, COLUMNS, as_json=as_json, empty="No product has a prediction log.")
     if any(row["damaged"] for row in rows):
         raise click.exceptions.Exit(1)
 

@@ -1,26 +1,32 @@
 """What the pages say is there: commands with these options, files behind links, settings."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import click
 import pytest
 
-from headwater.cli import cli
+from headwater.cli import _log, cli
 from resources.settings import load_settings
-from tests.docs.pages import PAGES, ROOT, anchors, commands, links
+from tests.docs.pages import PAGES, ROOT, anchors, commands, fenced, links
 
 # Read by Dagster's own commands (`dagster asset list`, `dg check defs`), not by Headwater.
 DAGSTER_ONLY = {"DAGSTER_HOME"}
 LARGEST_IMAGE = 400 * 1024
+SHELL = frozenset({"|", "&&", "&"})
+"""Words that end a command."""
 
 COMMANDS = [pytest.param(words, id=" ".join(words)) for page in PAGES for words in commands(page)]
 
 
 def _problem(words: list[str]) -> str:
-    """What is wrong with a command as written, empty when click knows it with these options and enough arguments."""
+    """What is wrong with a command as written, empty when click knows it with these options and takes so many arguments.
+
+    Prose names commands without their arguments, so that fewer are no mistake.
+    """
     command: click.Command = cli
-    rest = list(words)
+    rest = list(takewhile(lambda word: word not in SHELL, words))
     context = click.Context(cli, info_name="headwater")
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         found = command.get_command(context, rest[0])
@@ -29,7 +35,19 @@ def _problem(words: list[str]) -> str:
         command, rest = found, rest[1:]
     known = {name for option in command.get_params(context) for name in (*option.opts, *option.secondary_opts)}
     unknown = [word for word in rest if word.startswith("-") and word != "--keep-..." and word not in known]
-    return f"{command.name} has no {', '.join(unknown)}" if unknown else ""
+    if unknown:
+        return f"{command.name} has no {', '.join(unknown)}"
+    surplus = _surplus(command.get_params(context), rest)
+    return f"{command.name} takes no {', '.join(surplus)}" if surplus else ""
+
+
+def _surplus(params: Sequence[click.Parameter], words: Sequence[str]) -> list[str]:
+    """Words beyond the arguments that a command takes."""
+    arguments = [one.nargs for one in params if isinstance(one, click.Argument)]
+    options = [one for one in params if isinstance(one, click.Option) and not one.is_flag and not one.count]
+    followed = {name for option in options for name in option.opts}
+    given = [word for before, word in pairwise(["", *words]) if not word.startswith("-") and before not in followed]
+    return [] if min(arguments, default=0) < 0 else given[sum(arguments) :]
 
 
 @pytest.mark.parametrize("words", COMMANDS)
@@ -41,6 +59,20 @@ def test_the_pages_name_many_commands_and_a_wrong_one_is_noticed() -> None:
     assert len(COMMANDS) > 40
     assert "no command 'logs'" in _problem(["lake", "logs"])
     assert "no --packages" in _problem(["land", "flights", "--packages"])
+    assert "compact takes no flights" in _problem(["log", "compact", "flights"])
+    assert _problem(["lake", "log", "-n", "5", "|", "head", "-1"]) == ""
+
+
+def test_the_runbook_shows_what_waits_as_the_command_does() -> None:
+    """It lacked a column, and the rows of failures."""
+    (shown,) = (
+        block for block in fenced(ROOT / "docs/runbooks/dead-compactor.md") if "$ headwater log status\n" in block
+    )
+    header, *rows = (
+        line.split() for line in shown.partition("$ headwater log status\n")[2].split("\n$ ")[0].splitlines()
+    )
+    assert tuple(header) == _log.COLUMNS
+    assert [row[:2] for row in rows] == [["flights", "predictions"], ["flights", "service_failures"]]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
