@@ -110,22 +110,29 @@ def _source(product: "Product") -> "ReplaySource":
 def _tell_plan(
     product: "Product", source: "ReplaySource", first: date, last: date, *, restart: bool, as_json: bool
 ) -> None:
-    """What would be played. Exit code 1 when a day would be refused, for it replaces a landed file by a shorter one."""
-    from headwater.cli._replay_landed import CutLandedError, refuse_cuts, require_something
-    from headwater.replay import ReplayProgress, read_progress
+    """What would be played, without the days that were played before. Exit code 1 when a day would be refused, for it replaces a
+    landed file by a shorter one.
+
+    Raises:
+        ReplayError: Nothing is known of that time, or another one is half played.
+    """
+    from headwater.cli._replay_landed import CutLandedError, held_progress, refuse_cuts, require_something
+    from headwater.replay import ReplayProgress
     from resources.settings import load_settings
 
     require_something(product.name, source, first, last)
     settings = load_settings()
-    held = None if restart else read_progress(settings.state / "replay" / product.name)
+    held = held_progress(settings.state / "replay" / product.name, first, restart=restart)
     progress = held or ReplayProgress(
         product=product.name, first=first, last=last, commit="", version="", lands_over=restart
     )
     rows: list[dict[str, Any]] = []
     problem = ""
     for day in source.days(first, last):
+        if day.day.isoformat() in progress.days:
+            continue
         try:
-            if not problem and day.day.isoformat() not in progress.days:
+            if not problem:
                 refuse_cuts(product, settings.landing, day, progress)
         except CutLandedError as error:
             problem = str(error)
@@ -133,11 +140,12 @@ def _tell_plan(
         rows.append({"day": day.day.isoformat(), "requests": len(day.requests), "files": files})
     total = sum(int(row["requests"]) for row in rows)
     if as_json:
-        show_json({"days": rows, "requests": total, "problem": problem})
+        show_json({"days": rows, "requests": total, "played_before": len(progress.days), "problem": problem})
     else:
         for row in rows:
             click.echo(f"{row['day']}  {row['requests']:>5} requests  files {row['files']}")
-        click.echo(f"{len(rows)} days, {total} requests. Nothing was played.")
+        before = f"; {len(progress.days)} days were played before" if progress.days else ""
+        click.echo(f"{len(rows)} days, {total} requests{before}. Nothing was played now.")
     if problem:
         click.echo(f"headwater: {problem}", err=True)
         raise click.exceptions.Exit(1)

@@ -1,4 +1,5 @@
-"""What a replay is not begun over: times of which nothing is known, and landed files that hold more than its days would land."""
+"""What a replay is not begun over: times of which nothing is known, another half-played time, and landed files that hold more than its
+days would land."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from headwater.product import Product
-from headwater.replay import ReplayDay, ReplayError, ReplayProgress, ReplaySource
+from headwater.replay import ReplayDay, ReplayError, ReplayProgress, ReplaySource, read_progress
 
 _EDGE: Final = 31
 """So many days at either end of a replay without a request and without a file are a mistake in the time."""
@@ -67,6 +68,16 @@ def _has_something(source: ReplaySource, day: date) -> bool:
 def next_day(progress: ReplayProgress) -> date:
     """The first day that was not played yet."""
     return date.fromisoformat(max(progress.days)) + timedelta(days=1) if progress.days else progress.first
+
+
+def held_progress(folder: Path, first: date, *, restart: bool) -> ReplayProgress | None:
+    """How far an earlier replay came that this one goes on with, None when it begins anew. Raises ReplayError: that one began on another day."""
+    held = None if restart else read_progress(folder)
+    if held is not None and held.first != first:
+        raise ReplayError(
+            f"A replay from {held.first} to {held.last} stands in {folder}. Go on with --from {held.first}, or begin anew with --restart."
+        )
+    return held
 
 
 def refuse_cuts(product: Product, landing: Path, day: ReplayDay, progress: ReplayProgress) -> None:

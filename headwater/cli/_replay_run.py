@@ -14,7 +14,7 @@ from rich.console import Console
 
 from headwater.cli._guarded import heeding_signals
 from headwater.cli._replay import summary_line
-from headwater.cli._replay_landed import landed_files, next_day, refuse_cuts, require_something
+from headwater.cli._replay_landed import held_progress, landed_files, next_day, refuse_cuts, require_something
 from headwater.cli._replay_service import Service, service_of
 from headwater.lake import Lake
 from headwater.replay import (
@@ -22,7 +22,6 @@ from headwater.replay import (
     ReplayError,
     ReplayProgress,
     ReplaySource,
-    read_progress,
     write_progress,
 )
 
@@ -112,12 +111,8 @@ def _begun(
 ) -> ReplayProgress:
     from headwater.registry import live_version
 
-    held = None if restart else read_progress(folder)
+    held = held_progress(folder, first, restart=restart)
     if held is not None:
-        if held.first != first:
-            raise ReplayError(
-                f"A replay from {held.first} to {held.last} stands in {folder}. Go on with --from {held.first}, or begin anew with --restart."
-            )
         return replace(held, last=max(last, *map(date.fromisoformat, held.days)) if held.days else last)
     live = live_version(lake, product.name, ref=settings.branch)
     if live is None:

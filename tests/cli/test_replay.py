@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
 import polars as pl
@@ -11,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from assets.flights.product import PRODUCT
-from headwater.cli._replay import _day, _tell_plan, replay
+from headwater.cli import _replay, _replay_run
+from headwater.cli._replay import _day, _pace, _tell_plan, replay, summary_line
 from headwater.cli._replay_landed import CutLandedError, NothingToPlayError, next_day, refuse_cuts, require_something
 from headwater.cli._replay_run import ReplayError, _begun
 from headwater.errors import HeadwaterError
@@ -159,4 +162,82 @@ def test_the_plan_says_which_day_would_be_refused(
     assert "2013-07-01 would replace flights/flights/2013-07.csv" in plan["problem"]
     assert plan["problem"] in said.err
     _tell_plan(PRODUCT, Past(), JULY, date(2013, 7, 4), restart=True, as_json=False)
-    assert "4 days, 4 requests. Nothing was played." in capsys.readouterr().out
+    assert "4 days, 4 requests. Nothing was played now." in capsys.readouterr().out
+
+
+def test_the_plan_of_a_half_played_time_is_of_the_days_that_are_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After two months of six it promised all six again."""
+    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path))
+    days: dict[str, dict[str, Any]] = {"2013-07-01": {"landed": ["flights/flights/2013-07.csv"]}}
+    half = ReplayProgress(product="flights", first=JULY, last=date(2013, 7, 9), commit="c", version="1.0.0", days=days)
+    write_progress(half, tmp_path / "replay" / "flights")
+    _tell_plan(PRODUCT, Past(), JULY, date(2013, 7, 4), restart=False, as_json=True)
+    plan = json.loads(capsys.readouterr().out)
+    assert [day["day"] for day in plan["days"]] == ["2013-07-02", "2013-07-03", "2013-07-04"]
+    assert (plan["requests"], plan["played_before"], plan["problem"]) == (3, 1, "")
+    _tell_plan(PRODUCT, Past(), JULY, date(2013, 7, 4), restart=False, as_json=False)
+    assert "3 days, 3 requests; 1 days were played before. Nothing was played now." in capsys.readouterr().out
+    _tell_plan(PRODUCT, Past(), JULY, date(2013, 7, 4), restart=True, as_json=True)
+    assert json.loads(capsys.readouterr().out)["requests"] == 4
+
+
+def test_the_plan_refuses_another_begin_than_the_one_half_played(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It said 0 for a time that the replay itself refuses."""
+    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path))
+    half = ReplayProgress(product="flights", first=JULY, last=date(2013, 7, 9), commit="c", version="1.0.0")
+    write_progress(half, tmp_path / "replay" / "flights")
+    with pytest.raises(ReplayError, match="--from 2013-07-01, or begin anew with --restart"):
+        _tell_plan(PRODUCT, Past(), date(2013, 7, 2), date(2013, 7, 4), restart=False, as_json=True)
+
+
+@pytest.mark.parametrize(("speed", "slept"), [(6.0, [7.0, 0.0]), (None, [])])
+def test_days_are_played_no_faster_than_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, speed: float | None, slept: list[float]
+) -> None:
+    """Six days a minute: a day of three seconds is waited for, one of twelve is not."""
+    now, waited = [100.0], list[float]()
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(_replay, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    pace = _pace(speed)
+    next(pace)
+    for taken in (3.0, 12.0):
+        now[0] += taken
+        next(pace)
+    assert waited == slept
+
+
+def test_the_speed_that_is_asked_for_is_the_one_that_is_played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked, played = list[float | None](), list[Any]()
+    monkeypatch.setattr(_replay, "_source", lambda product: Past())
+    monkeypatch.setattr(_replay, "_pace", lambda speed: asked.append(speed) or "a pace")
+    monkeypatch.setattr(_replay_run, "play", lambda *words, pace, **more: played.append(pace) or {})
+    for words in (("--speed", "6"), ()):
+        assert run(monkeypatch, tmp_path, "flights", "--from", "2013-07", "--to", "2013-07", *words) == (0, "")
+    assert (asked, played) == ([6.0, None], ["a pace"] * 2)
+    code, said = run(monkeypatch, tmp_path, "flights", "--from", "2013-07", "--to", "2013-07", "--speed", "0")
+    assert (code, "--speed" in said) == (2, True)
+
+
+def test_the_line_of_a_day_says_what_was_asked_what_is_live_and_what_was_decided() -> None:
+    told: dict[str, Any] = {
+        "day": "2013-08-05", "asked": 1000, "p50_ms": 6.34, "live": "1.0.1", "auc": 0.66789, "auc_week": "2013-07-29",
+        "rollout": "1.0.2: 25%", "decision": "hold: Nothing speaks for it.", "seconds": 40.6, "refused": [],
+    }  # fmt: skip
+    assert summary_line(told) == (
+        "2013-08-05   1000 asked  p50 6.3 ms  live 1.0.1  AUC 0.668 (week of 2013-07-29)  rollout 1.0.2: 25%  "
+        "hold: Nothing speaks for it.  41 s"
+    )
+    quiet = {**told, "asked": 0, "auc": None, "rollout": "", "refused": ["flights/model: a gate failed", "another"]}
+    assert summary_line(quiet).splitlines() == [
+        "2013-08-05      0 asked  live 1.0.1  hold: Nothing speaks for it.  41 s",
+        "            refused  flights/model: a gate failed",
+        "            refused  another",
+    ]
