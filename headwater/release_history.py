@@ -39,6 +39,7 @@ class ReleaseSpan:
         actor: By whose word, likewise; of what went live by itself, who built it; of a revert, who reverted.
         orders: The orders that it was the first to hear.
         order: The one of them that it follows, None without.
+        ordered: Id of the order by which what is live stands, whenever that was heard; None where nobody ordered it.
     """
 
     commit: str
@@ -53,6 +54,7 @@ class ReleaseSpan:
     actor: str = ""
     orders: tuple[Mapping[str, Any], ...] = ()
     order: Mapping[str, Any] | None = None
+    ordered: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; `from` and `until` in UTC."""
@@ -69,6 +71,7 @@ class ReleaseSpan:
             "actor": self.actor,
             "orders": [dict(order) for order in self.orders],
             "order": dict(self.order) if self.order is not None else None,
+            "ordered": self.ordered,
         }
 
 
@@ -140,6 +143,7 @@ def _span(lake: Lake, commit: Commit, path: str, before: ReleaseSpan | None) -> 
         actor=(said.get("actor") or actor) if is_told else actor,
         orders=orders,
         order=order,
+        ordered=told.get("order"),
     )
 
 

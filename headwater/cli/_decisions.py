@@ -1,15 +1,20 @@
 """`headwater decisions`: what was decided about a product's model, when, why, on which evidence; refusals too."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import click
 
 from headwater.cli._output import json_option, show_rows
+from headwater.decisions import ExperimentRule
 from headwater.lake import Commit, Lake
+from headwater.materialize import BY_HAND
 from headwater.names import DECISION_FACT, RELEASED_FACT, STATEMENT_FACT
-from headwater.refusals import Refusal, read_refusals, refused_build
+from headwater.refusals import GATES, Refusal, read_refusals, refused_build
 from headwater.release_history import ReleaseSpan, release_history
+
+_ORDER: Final = "order"
+"""The rule of what somebody ordered."""
 
 
 @click.command()
@@ -23,6 +28,9 @@ def decisions(name: str, limit: int | None, as_json: bool) -> None:
     tells it: by the order that it follows, as `release` where another version or policy went live by itself, `restate` where what is
     live stayed, `revert` where somebody undid a commit. Refused are versions whose gates failed, and orders that could not be
     followed: each with the rule that stood against it, and what was looked at.
+
+    The rule of a change of the release is `order` for a person's word, that of the decision whose step it took (`not_worse`, `errors`),
+    `gates` for a version that came in as they held, and `revert` and the like for what somebody did to the branch.
     """
     from assets._products import product as find
     from resources.opening import open_lake
@@ -40,9 +48,10 @@ def decisions(name: str, limit: int | None, as_json: bool) -> None:
 
 def recorded_decisions(lake: Lake, product: str, branch: str) -> list[dict[str, Any]]:
     """Every decision of a product, oldest first."""
+    recorded = list(_recorded(lake, product, branch))
     found = [
-        *_recorded(lake, product, branch),
-        *_released(lake, product, branch),
+        *recorded,
+        *_released(lake, product, branch, recorded),
         *_refused(lake, product, branch),
         *_ordered(lake, product, branch),
     ]
@@ -66,20 +75,45 @@ def _recorded(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]
             yield _row(commit, kind, version, decision, actor=record.actor, inputs=record.inputs)
 
 
-def _released(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
-    """What each commit of the release did, in the words of its history, and the orders that it could not follow."""
+def _released(lake: Lake, product: str, branch: str, recorded: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What each commit of the release did, in the words of its history, and the orders that it could not follow.
+
+    Args:
+        lake: The lake.
+        product: The product.
+        branch: Whose history.
+        recorded: The decisions whose steps the release took: it gives the reason of each as its own.
+    """
+    stepped = {row["reason"]: row.get("rule") for row in recorded if row["kind"] != "retraining"}
+    before: ReleaseSpan | None = None
     for span in release_history(lake, product, ref=branch):
         commit = lake.resolve(span.commit)
         inputs = commit.provenance.inputs if commit.provenance is not None else ()
         decision = {
             "action": span.action,
             "reason": span.reason,
+            "rule": _rule(span, before, stepped),
             "policy": span.policy,
             "order": dict(span.order) if span.order is not None else None,
             "changed": span.changed,
         }
         yield _row(commit, "release", span.version, decision, actor=span.actor, inputs=inputs)
         yield from _unfollowed(commit, span, f"{product}/release")
+        before = span
+
+
+def _rule(span: ReleaseSpan, before: ReleaseSpan | None, stepped: Mapping[str, str | None]) -> str | None:
+    """By which rule a release says what it says; None where its content was collected and its commit does not tell."""
+    if span.action in BY_HAND:
+        return span.action
+    if span.version is None:
+        return None
+    is_learned = before is not None and not span.changed and span.policy != before.policy
+    if span.order is None and is_learned:
+        return ExperimentRule.LEARNED.value
+    if span.order is not None or span.ordered is not None:
+        return _ORDER
+    return stepped.get(span.reason, GATES)
 
 
 def _ordered(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
@@ -96,7 +130,7 @@ def _ordered(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
         decision = {
             "action": order["order"],
             "reason": order["reason"],
-            "rule": "order",
+            "rule": _ORDER,
             "evidence": {},
             "order": order,
         }
@@ -112,7 +146,7 @@ def _unfollowed(commit: Commit, span: ReleaseSpan, path: str) -> Iterator[dict[s
     orders = {order["id"]: order for order in span.orders}
     for id, why in output.facts.get(STATEMENT_FACT, {}).get("refused", {}).items():
         order = orders[id]
-        decision = {"action": "refuse", "reason": why, "rule": "order", "order": order, "evidence": {}}
+        decision = {"action": "refuse", "reason": why, "rule": _ORDER, "order": order, "evidence": {}}
         yield _row(commit, "release", order["version"], decision, actor=order["actor"], inputs=record.inputs)
 
 

@@ -12,10 +12,11 @@ import pytest
 
 from assets._chain import _retention
 from assets._chain._experiment_page import PAGE_FILE
+from headwater.cli._decisions import recorded_decisions
 from headwater.decisions import OrderKind, Rollout, RolloutKind
 from headwater.materialize import Status
 from serving.policies import assign, from_json
-from tests.rollout_scene import AT, DAY, RULES, RolloutScene
+from tests.rollout_scene import AT, DAY, NAME, RULES, RolloutScene
 
 LIVE, NEW, THIRD = "1.0.0", "1.1.0", "1.2.0"
 HELD = Rollout(rules=replace(RULES, learn_every=timedelta(hours=1)))
@@ -266,6 +267,8 @@ def test_a_hold_keeps_a_bandit_as_it_is(ordered: Ordered) -> None:
     scene.give(OrderKind.RESUME)
     scene.settle()
     assert scene.statement()["policy"] != THOMPSON
+    rules = [row["rule"] for row in recorded_decisions(scene.lake, NAME, "main") if row["kind"] == "release"]
+    assert rules == ["gates", "order", "order", "order", "learned"]
 
 
 def test_an_epsilon_greedy_policy_goes_over_to_the_better_version(ordered: Ordered) -> None:
@@ -292,6 +295,7 @@ def test_a_declared_test_ends_by_itself_when_the_new_version_is_better(tmp_path:
     assert said(scene) == ("advance", "better"), scene.experiment()["reason"]
     watched = {"kind": "shadow", "live": NEW, "shadows": [LIVE]}
     assert (scene.statement()["version"], scene.statement()["policy"]) == (NEW, watched)
+    assert recorded_decisions(scene.lake, NAME, "main")[-1]["rule"] == "better"
     scene.answers(range(3_000, 3_010), NEW, shadows={LIVE: 0.9})
     scene.settle()
     assert said(scene) == ("wait", "idle")

@@ -163,6 +163,7 @@ def test_decisions_tell_each_change_of_the_release_as_its_history_does(scene: Sc
         *("rollback it", "hold it", "resume it", "deprecate it", "promote it", "hold it"), "Too early",
     ]  # fmt: skip
     assert [row["order"]["order"] for row in rows if row["order"]] == [row["action"] for row in rows[4:-1]]
+    assert [row["rule"] for row in rows] == ["gates", "gates", "revert", "gates", *["order"] * 6, "revert"]
 
 
 def test_a_reason_with_brackets_is_shown_as_it_was_written(scene: Scene) -> None:
