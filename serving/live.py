@@ -73,11 +73,13 @@ class LiveProducts:
         self._wanted = products
         self._lake: Lake | None = None
         self._seen: str | None = None
+        self._expected: tuple[str, ...] = ()
         self._engines: dict[str, Engine] = {}
         self._publications: dict[str, Publication | None] = {}
         self._left: dict[str, tuple[str, str]] = {}
         self._troubles: dict[str, Trouble] = {}
-        self._lake_trouble, self._has_looked, self._is_store_away = "", False, False
+        self._lake_trouble, self._has_looked = "", False
+        self._unrestored: frozenset[str] = frozenset()
         self._asked: float | None = None
         self._refreshing, self._putting = threading.Lock(), threading.Lock()
 
@@ -106,8 +108,8 @@ class LiveProducts:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every product that was asked for can be answered, and at least one."""
-        return bool(self._engines) and all(product in self._engines for product in self._wanted)
+        """Whether every product can be answered: each that was asked for by name, else each that is released; and at least one."""
+        return bool(self._engines) and all(product in self._engines for product in self._wanted or self._expected)
 
     def engine(self, product: str) -> Engine:
         """What is live of a product. Raises ProductNotServedError."""
@@ -156,18 +158,21 @@ class LiveProducts:
             self._asked = None
 
     def _restore(self) -> None:
-        """Publishes again what a store has lost, from this machine's copies: a Redis that was started anew is empty."""
+        """Publishes again what a store has lost, from this machine's copies: a Redis that was started anew is empty.
+
+        What one product's copies do not give leaves the others their own.
+        """
+        failed = set()
         for product, engine in self._engines.items():
             try:
                 if engine.deployment.online is None or engine.is_published():
                     continue
                 self._publish_again(engine, commit=engine.deployment.online_at)
             except (HeadwaterError, OSError) as error:  # requests say so, and the next look tries again
-                if not self._is_store_away:
+                if product not in self._unrestored:
                     _LOG.warning("online features are away", extra={"product": product, "reason": str(error)})
-                self._is_store_away = True
-                return
-        self._is_store_away = False
+                failed.add(product)
+        self._unrestored = frozenset(failed)
 
     def _put_right(self, lake: Lake, head: str) -> None:
         """Publishes what a commit says where the store has another content that is older, whoever published that."""
@@ -216,10 +221,14 @@ class LiveProducts:
             self._lake, self._lake_trouble = None, str(error)
             return self._from_disk()
         self._lake_trouble = ""
+        if not self._has_looked:
+            self._expected = (
+                products  # later ones once they were tried: to load one beside what is live takes nothing away
+            )
         switched = tuple(product for product in products if self._follow(lake, head, product))
         if not is_followed:
             self._drop(lake, products)
-            self._seen = head
+            self._seen, self._expected = head, products
         self._put_right(lake, head)
         return switched
 
@@ -316,6 +325,7 @@ class LiveProducts:
     def _from_disk(self) -> tuple[str, ...]:
         """Without the lake: what was taken last, for products that nothing is live of."""
         names = self._wanted or self._cache.products()
+        self._expected = self._expected or names
         return tuple(product for product in names if self._hold(product))
 
     def _hold(self, product: str) -> bool:

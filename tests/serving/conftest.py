@@ -1,4 +1,4 @@
-"""A lake with two released versions of a small model, and its online features."""
+"""A lake with two released versions of a small model, and its online features; and with a second product beside it."""
 
 import json
 import secrets
@@ -21,7 +21,7 @@ from headwater.testing.online_suite import VIEW, hour, rows
 from serving.policies import Policy, to_json
 from tests.serving.toy import TWICE
 
-PRODUCT = "toy"
+PRODUCT, OTHER = "toy", "other"
 
 
 TRAINING = pl.DataFrame(
@@ -74,10 +74,10 @@ def bundle(
 
 
 class Released:
-    """Publishes models and releases as builds do."""
+    """Publishes models and releases of a product as builds do."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, product: str = PRODUCT) -> None:
+        self.folder, self.product = folder, product
         self.lake = EmbeddedLake.open(folder / "lake")
 
     def publish(self, path: str, write: Callable[[Transaction], str], facts: dict[str, str]) -> str:
@@ -92,21 +92,17 @@ class Released:
             return tx.publish(message=f"Materialize {path}", provenance=record).commit.id
 
     def model(self, version: str, *, slope: int, **more: Any) -> None:
-        source = bundle(self.folder / f"bundle-{version}", slope=slope, **more)
+        source, path = bundle(self.folder / f"{self.product}-{version}", slope=slope, **more), f"{self.product}/model"
         facts = {VERSION_FACT: version, SIGNATURE_FACT: ""}
-        self.publish(
-            f"{PRODUCT}/model",
-            lambda tx: tx.write_folder(f"{PRODUCT}/model", source, identity=IDENTITY).data_version,
-            facts,
-        )
+        self.publish(path, lambda tx: tx.write_folder(path, source, identity=IDENTITY).data_version, facts)
 
     def release(self, policy: Policy | str, version: str, **serving: Any) -> str:
         source = self.folder / f"release-{secrets.token_hex(4)}"
         source.mkdir()
         said = policy if isinstance(policy, str) else to_json(policy)
-        statement = {"product": PRODUCT, "version": version, "policy": said, "serving": serving}
+        statement = {"product": self.product, "version": version, "policy": said, "serving": serving}
         (source / "release.json").write_text(json.dumps(statement))
-        path = f"{PRODUCT}/release"
+        path = f"{self.product}/release"
         facts = {RELEASED_FACT: version}
         return self.publish(path, lambda tx: tx.write_folder(path, source).data_version, facts)
 
@@ -119,7 +115,7 @@ class Released:
         frame = rows(("ann", 1, 1, value)).with_columns(pl.lit(who).alias("who"), double=pl.col("value") * 2)
         frame = frame.with_columns(pl.col("value", "double").cast(dtype))
         write_content(prepare([(FeatureTable(view=view, rows=frame), str(value))], since=hour(0)), source)
-        path = f"{PRODUCT}/online_features"
+        path = f"{self.product}/online_features"
         return self.publish(path, lambda tx: tx.write_folder(path, source).data_version, {})
 
 
@@ -129,5 +125,20 @@ def released(tmp_path: Path) -> Released:
     made.model("1.0.0", slope=1)
     made.model("1.1.0", slope=7)
     made.online(10)
+    made.release("all-at-once", "1.0.0")
+    return made
+
+
+@pytest.fixture
+def beside(released: Released) -> Released:
+    """A second product in the same lake."""
+    return publish_other(released.folder)
+
+
+def publish_other(folder: Path) -> Released:
+    """Publishes and releases a second product in a lake."""
+    made = Released(folder, OTHER)
+    made.model("1.0.0", slope=7)
+    made.online(20)
     made.release("all-at-once", "1.0.0")
     return made

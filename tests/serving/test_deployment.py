@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from headwater.models.errors import BundleError
-from headwater.registry import ModelNotFoundError
+from headwater.registry import ModelNotFoundError, model_version
 from serving.deployment import Deployment, DeploymentCache, read_deployment
 from serving.errors import NotHeldError, NotReleasedError, TamperedError
 from serving.policies import ABTest, AllAtOnce, Canary, PolicyError
@@ -93,6 +93,28 @@ def test_a_changed_copy_is_not_served(released: Released, cache: DeploymentCache
     shutil.rmtree(folder)
     cache.take(released.lake, deployment)
     assert cache.bundle(deployment, "1.0.0")
+
+
+@pytest.mark.parametrize(
+    ("path", "file", "kept"), [("model", "threshold.json", 0), ("online_features", "*.parquet", 1)]
+)
+def test_what_the_lake_gives_changed_is_not_kept(
+    released: Released, cache: DeploymentCache, tmp_path: Path, path: str, file: str, kept: int
+) -> None:
+    """Under its last name it would be there, and never be fetched again."""
+    deployment = read_deployment(released.lake, PRODUCT)
+    commit = model_version(released.lake, f"{PRODUCT}@1.0.0").commit if path == "model" else deployment.commit
+    (victim,) = released.lake.at(commit).folder(f"{PRODUCT}/{path}").rglob(file)
+    whole = victim.read_bytes()
+    victim.chmod(0o600)
+    victim.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(TamperedError):
+        cache.take(released.lake, deployment)
+    assert len(list((tmp_path / "serving" / PRODUCT).glob("*/*"))) == kept
+    victim.write_bytes(whole)
+    cache.take(released.lake, deployment)
+    assert cache.bundle(deployment, "1.0.0")
+    assert cache.online(deployment) is not None
 
 
 def test_a_half_copied_bundle_and_a_file_that_nobody_listed_are_not_served(

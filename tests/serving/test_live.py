@@ -1,5 +1,6 @@
 """What a service follows: releases that come and go, beside other services and without the lake."""
 
+import logging
 import os
 import shutil
 import time
@@ -25,7 +26,7 @@ from serving.live import LiveProducts
 from serving.policies import AllAtOnce, Canary, Policy, Shadow
 from serving.prediction_log import PredictionRecord, decode_record
 from tests.redis_server import RedisServer
-from tests.serving.conftest import PRODUCT, REPLACED, WIDER, Released
+from tests.serving.conftest import OTHER, PRODUCT, REPLACED, WIDER, Released
 from tests.small_disk import small_disk
 
 Follow = Callable[..., LiveProducts]
@@ -480,3 +481,90 @@ def test_features_of_another_type_under_the_same_name_are_not_taken(
         one.refresh()
         assert (one.troubles, answered(one).score) == ((), first.score)
         assert record(answered(one)).features == record(first).features
+
+
+def withdraw(released: Released) -> None:
+    """Takes a product's release out of the lake."""
+    with released.lake.transaction() as tx:
+        tx.remove(f"{released.product}/release")
+        tx.publish(message="Withdraw", provenance=None)
+
+
+def test_a_product_that_is_withdrawn_leaves_the_others_as_they_were(
+    released: Released, beside: Released, follow: Follow
+) -> None:
+    live = follow()
+    assert set(live.refresh()) == {PRODUCT, OTHER}
+    before = live.engine(OTHER)
+    withdraw(released)
+    assert live.refresh() == ()
+    assert (dict(live.engines), live.troubles, live.is_ready) == ({OTHER: before}, (), True)
+    restarted = follow(is_lake_away=True)
+    assert restarted.refresh() == (OTHER,)
+    withdraw(beside)
+    live.refresh()
+    assert (dict(live.engines), live.is_ready) == ({}, False)
+
+
+def test_a_product_that_follows_another_release_leaves_the_others_as_they_were(
+    released: Released, beside: Released, follow: Follow
+) -> None:
+    live = follow()
+    live.refresh()
+    before = live.engine(OTHER)
+    released.release("all-at-once", "1.1.0")
+    assert live.refresh() == (PRODUCT,)
+    assert live.engine(OTHER) is before
+    assert set(live.engine(PRODUCT).models) == {"1.1.0"}
+
+
+def test_a_service_is_ready_once_every_released_product_can_be_answered(
+    released: Released, beside: Released, follow: Follow
+) -> None:
+    """With two products released, one of which nobody could answer, it said that every product could be answered."""
+    beside.release("all-at-once", "9.9.9")
+    live = follow("fresh")
+    live.refresh()
+    assert (set(live.engines), live.is_ready) == ({PRODUCT}, False)
+    beside.release("all-at-once", "1.0.0")
+    live.refresh()
+    assert live.is_ready
+    beside.release("all-at-once", "9.9.9")
+    live.refresh()
+    assert ([one.product for one in live.troubles], live.is_ready) == ([OTHER], True), "what was live goes on"
+    restarted = follow("fresh", is_lake_away=True)
+    restarted.refresh()
+    assert (set(restarted.engines), restarted.is_ready) == ({PRODUCT, OTHER}, True)
+
+
+def test_a_product_whose_copy_cannot_be_read_keeps_a_service_without_the_lake_from_being_ready(
+    released: Released, beside: Released, follow: Follow
+) -> None:
+    follow().refresh()
+    (released.folder / "service" / OTHER / "deployment.json").write_text("{")
+    restarted = follow(is_lake_away=True)
+    restarted.refresh()
+    assert (set(restarted.engines), restarted.is_ready) == ({PRODUCT}, False)
+
+
+def test_what_one_product_cannot_restore_keeps_no_other_from_its_features(
+    released: Released, beside: Released, follow: Follow, embedded: OnlineStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first error ended the look at all products behind it, for as long as it stayed."""
+    live = follow()
+    live.refresh()
+    first, second = live.engines.values()
+    for engine in (first, second):
+        embedded.withdraw(engine.online_name)
+    (rows,) = (released.folder / "service" / first.product / "online").rglob("*.parquet")
+    whole = rows.read_bytes()
+    rows.write_bytes(whole + b" ")
+    with caplog.at_level(logging.WARNING, logger="headwater.serving"):
+        for _ in range(2):
+            live.refresh()
+    assert (first.is_published(), second.is_published()) == (False, True)
+    told = [record for record in caplog.records if "are away" in record.message]
+    assert [vars(record)["product"] for record in told] == [first.product], "once"
+    rows.write_bytes(whole)
+    live.refresh()
+    assert first.is_published()

@@ -42,15 +42,16 @@ ENTITY = {"who": "ann", "x": 3, "kind": "a", "order": 5}
 
 
 def engine_of(released: Released, folder: Path, store: OnlineStore | None = None) -> Engine:
-    deployment = read_deployment(released.lake, PRODUCT)
+    product = released.product
+    deployment = read_deployment(released.lake, product)
     cache = DeploymentCache(folder / "cache")
     cache.take(released.lake, deployment)
     store = store or MemoryOnlineStore()
     content = cache.online(deployment)
     assert content is not None
-    store.publish("toy", content, commit=deployment.commit)
-    models = {version: load_model(PRODUCT, version, cache.bundle(deployment, version)) for version in deployment.models}
-    return Engine(deployment, models, store=store, store_name="toy")
+    store.publish(product, content, commit=deployment.commit)
+    models = {version: load_model(product, version, cache.bundle(deployment, version)) for version in deployment.models}
+    return Engine(deployment, models, store=store, store_name=product)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from serving.grpc._heads import literal
 from serving.grpc._messages import CallError, Status
 from serving.grpc._protocol import Call, Reply
 from serving.grpc._server import GrpcServer, reserve
+from tests.serving.http.conftest import is_refused
 
 LIMIT = 2**20
 OPENING = PREFACE + frame(Kind.SETTINGS, 0, 0, b"")
@@ -248,7 +249,7 @@ def test_a_server_that_ends_answers_what_it_has_and_takes_no_more(begin: Callabl
         under_way = [channel.unary_unary("/t/Wait").future(b"%d" % n, timeout=20) for n in range(20)]
         port.until(lambda: port.waiting == 20)
         port.loop.call_soon_threadsafe(port.server.end)
-        port.until(lambda: _is_refused(port.port))
+        port.until(lambda: is_refused(port.port))
         late = channel.unary_unary("/t/Echo").future(b"late", timeout=20)
         assert late.code() is grpc.StatusCode.UNAVAILABLE
         port.loop.call_soon_threadsafe(port.let_go.set)
@@ -279,11 +280,3 @@ def test_who_takes_its_answers_slowly_gets_them_from_a_server_that_ends(port: Po
         while part := connection.recv(2**20):
             found += part.count(b"x")
     assert found == 12 * LIMIT
-
-
-def _is_refused(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=10).close()
-    except ConnectionError:
-        return True
-    return False

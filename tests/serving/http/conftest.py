@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -85,9 +86,9 @@ class Service:
         """A prediction for the usual entity, some of it changed."""
         return self.ask("POST", PREDICT, {"entity": {**ENTITY, **(entity or {})}, "time": TIME, **more})
 
-    def logged(self) -> list[PredictionRecord]:
-        """What the log holds."""
-        return logged(self.state)
+    def logged(self, product: str = PRODUCT) -> list[PredictionRecord]:
+        """What the log of a product holds."""
+        return logged(self.state, product)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Ends it; its exit code and what it wrote."""
@@ -97,9 +98,9 @@ class Service:
         return self.process.returncode, said
 
 
-def logged(state: Path) -> list[PredictionRecord]:
-    """What the prediction log of the toy product holds."""
-    folder = state / "serving" / "log" / PRODUCT
+def logged(state: Path, product: str = PRODUCT) -> list[PredictionRecord]:
+    """What the prediction log of a product holds."""
+    folder = state / "serving" / "log" / product
     frames = (frame for segment in segments(folder) for frame in read_frames(segment))
     return [decode_record(record) for frame in frames for record in frame.records]
 
@@ -143,3 +144,12 @@ def start(released: Released) -> Iterator[Callable[..., Service]]:
 def versions(replies: Sequence[Reply]) -> set[str]:
     """Which versions answered."""
     return {reply.json["version"] for reply in replies}
+
+
+def is_refused(port: int) -> bool:
+    """Whether nobody takes new connections there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+    except ConnectionError:
+        return True
+    return False

@@ -16,8 +16,16 @@ from serving.http._desk import Desk, Limits
 from serving.http._memory import Memory
 from serving.http._metrics import Metrics
 from serving.http._wire import Problem
-from serving.prediction_log import LogError, LogWriter, decode_record, read_frames, segments
-from tests.serving.conftest import Released
+from serving.prediction_log import (
+    LogError,
+    LogFullError,
+    LogWriter,
+    PredictionRecord,
+    decode_record,
+    read_frames,
+    segments,
+)
+from tests.serving.conftest import OTHER, PRODUCT, Released
 from tests.serving.engine.test_engine import asked, engine_of
 
 
@@ -300,3 +308,42 @@ def test_explanations_are_bounded_for_themselves(scene: Scene) -> None:
         assert len(await ask("again", 4)) == 4
 
     play(scene, story, explained=4)
+
+
+def test_two_products_of_one_turn_have_each_its_model_its_log_and_its_own_full_disk(
+    scene: Scene, beside: Released, tmp_path: Path
+) -> None:
+    engines = {PRODUCT: scene.engine, OTHER: engine_of(beside, tmp_path / OTHER, scene.store)}
+    scene.gate.set()
+    logs = {product: Gated(tmp_path / "logs" / product, scene.gate) for product in engines}
+    registry = CollectorRegistry()
+
+    def records(product: str) -> list[PredictionRecord]:
+        frames = (frame for segment in segments(tmp_path / "logs" / product) for frame in read_frames(segment))
+        return [decode_record(record) for frame in frames for record in frame.records]
+
+    async def both(desk: Desk, id: str) -> list[list[Answer] | BaseException]:
+        asks = (desk.ask(engine, [asked(engine, id=id)]) for engine in engines.values())
+        return await asyncio.gather(*asks, return_exceptions=True)
+
+    async def story() -> None:
+        desk = Desk(open_log=logs.__getitem__, limits=Limits(), metrics=Metrics(registry))
+        try:
+            for id in ("in a thread", "in the loop"):
+                ours, theirs = await both(desk, id)
+                assert isinstance(ours, list)
+                assert isinstance(theirs, list)
+                assert ours[0].score != theirs[0].score
+                for product, found in ((PRODUCT, ours), (OTHER, theirs)):
+                    newest = records(product)[-1]
+                    assert (newest.product, newest.request_id, newest.score) == (product, id, found[0].score)
+            logs[PRODUCT].fault = LogFullError(path="log")
+            full, answered = await both(desk, "full")
+            assert code(full) == "log_full"
+            assert isinstance(answered, list)
+            assert [registry.get_sample_value("headwater_log_full", {"product": name}) for name in engines] == [1, None]
+        finally:
+            desk.close()
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+    assert [len(records(product)) for product in engines] == [2, 3]

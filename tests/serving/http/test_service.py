@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,7 +15,8 @@ import pytest
 
 from serving.policies import Canary
 from tests.serving.conftest import PRODUCT, Released
-from tests.serving.http.conftest import ENTITY, PREDICT, TIME, Reply, Service, versions
+from tests.serving.http.campaign import with_disk
+from tests.serving.http.conftest import ENTITY, PREDICT, TIME, Reply, Service, is_refused, versions
 
 Start = Callable[..., Service]
 
@@ -359,6 +361,42 @@ def test_a_service_that_is_asked_to_end_answers_what_it_has_and_closes_its_log(s
     code, _ = service.stop(signal.SIGTERM)
     assert code == 0
     assert [one.request_id for one in service.logged()] == ["last"]
+
+
+WAITING = """
+    import os, pathlib, time
+    sync, flag = os.fdatasync, pathlib.Path({flag!r})
+
+    def fdatasync(file):
+        while flag.exists():
+            time.sleep(0.01)
+        sync(file)
+
+    os.fdatasync = fdatasync
+"""
+"""A disk that waits for the test."""
+
+
+def test_a_service_that_is_asked_to_end_answers_what_is_under_way_and_takes_nothing_new(
+    released: Released, start: Start, tmp_path: Path
+) -> None:
+    """What its end was tried on was a service that nobody was asking: one that dropped every request would have passed."""
+    flag, ids = tmp_path / "wait", [f"last {number}" for number in range(4)]
+    service = start(program=with_disk(tmp_path, WAITING.format(flag=str(flag))))
+    flag.touch()
+    asking = [service.connect() for _ in ids]
+    for connection, id in zip(asking, ids, strict=True):
+        body = json.dumps({"entity": ENTITY, "time": TIME, "id": id})
+        connection.request("POST", PREDICT, body, {"content-type": "application/json"})
+    service.until(lambda: len(service.logged()) > 0)
+    assert {service.get("/v2/health/live").status for _ in range(2)} == {200}, "and so it has read the others"
+    service.process.send_signal(signal.SIGTERM)
+    service.until(lambda: is_refused(service.port))
+    flag.unlink()
+    assert [connection.getresponse().status for connection in asking] == [200] * len(ids)
+    code, _ = service.stop()
+    assert code == 0
+    assert sorted(one.request_id for one in service.logged()) == ids
 
 
 def test_a_release_that_nobody_can_read_is_told_and_the_next_one_followed(released: Released, start: Start) -> None:
