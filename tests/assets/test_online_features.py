@@ -9,12 +9,15 @@ from typing import Any
 import polars as pl
 import pytest
 
+from assets._chain import _online as online
 from assets._chain._online import _parity_of, built, instants, online_asset, window_start
 from headwater.features import FeatureTable, FeatureView
 from headwater.features.online import Lookup, OnlineContent, OnlineTable, prepare
-from headwater.features.online._content import read_content
+from headwater.features.online._content import read_content, write_content
 from headwater.features.online._memory_store import MemoryOnlineStore
-from headwater.product import Audit, Product
+from headwater.lake import EmbeddedLake
+from headwater.materialize import Run, Status, materialize
+from headwater.product import Audit, Product, Verdict
 from headwater.provenance import Provenance
 from headwater.testing.frames import HeldInputs, HeldSnapshot, verdicts
 from headwater.testing.online_suite import VIEW, at, hour, rows
@@ -152,6 +155,71 @@ def test_the_same_tables_built_again_years_later_have_the_same_window(tmp_path: 
     )
     found = verdicts(asset, audit)
     assert found["online_equals_offline"].passed
+
+
+HASTY = replace(VIEW, ttl=timedelta(seconds=30))
+"""Each row is known after an hour, and stale after half a minute."""
+
+
+def judged_asset(folder: Path, *, view: FeatureView = VIEW, shift: int = 0) -> Verdict:
+    """The verdict on online features whose published values are `shift` larger than those of the table."""
+    product = Product(name="toy", question="?", owners=("team:x",), features=(view,))
+    asset, held = online_asset(product), {view.path: MANY}
+    asset(HeldInputs(held, provenance={view.path: record(BUILT.isoformat())}), folder)
+    content = read_content(folder)
+    shifted = [
+        OnlineTable(view=one.view, rows=one.rows.with_columns(pl.col("h_value") + shift)) for one in content.tables
+    ]
+    wrong = folder / "wrong"
+    wrong.mkdir()
+    write_content(OnlineContent(since=content.since, tables=tuple(shifted)), wrong)
+    staged = HeldSnapshot({asset.path: wrong})
+    audit = Audit(path=asset.path, partition=None, staged=staged, base=HeldSnapshot(held), facts={})
+    return verdicts(asset, audit)["online_equals_offline"]
+
+
+def test_the_check_passes_what_is_right(tmp_path: Path) -> None:
+    found = judged_asset(tmp_path)
+    assert (found.passed, found.facts["different"], found.facts["without_a_value"]) == (True, 0, [])
+    assert found.facts["with_a_value"] > 500
+
+
+def test_the_check_fails_on_values_that_the_join_does_not_give_and_shows_some(tmp_path: Path) -> None:
+    """Of the check's own verdict only the passing one had ever been seen."""
+    found = judged_asset(tmp_path, shift=1)
+    assert not found.passed
+    assert found.facts["different"] == found.facts["with_a_value"] > 500
+    first = found.facts["examples"][0]
+    assert (first["view"], first["feature"], int(first["online"]) - int(first["offline"])) == ("history", "h_value", 1)
+    assert f"{found.facts['different']} of 2000 values differ" in found.description
+
+
+def test_the_check_fails_where_no_instant_has_a_value_and_so_proves_nothing(tmp_path: Path) -> None:
+    found = judged_asset(tmp_path, view=HASTY)
+    assert (found.passed, found.facts["different"], found.facts["without_a_value"]) == (False, 0, ["history"])
+    assert "No instant asked has a value of history" in found.description
+
+
+def test_online_features_that_answer_otherwise_than_a_training_set_are_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = EmbeddedLake.open(tmp_path / "lake")
+    with lake.transaction() as tx:
+        tx.write_table(VIEW.path, MANY.head(2_000))
+        tx.publish(message="History", provenance=None)
+    asset = online_asset(Product(name="toy", question="?", owners=("team:x",), features=(VIEW,)))
+    before = lake.resolve("main").id
+    with monkeypatch.context() as skewed:
+        skewed.setattr(online, "prepare", lambda tables, since: prepare([skew(*one) for one in tables], since=since))
+        refused = materialize(lake, asset, run=Run())
+    assert (refused.status, lake.resolve("main").id) == (Status.REFUSED, before)
+    assert [check.name for check in refused.checks if not check.passed] == ["online_equals_offline"]
+    assert materialize(lake, asset, run=Run()).status is Status.PUBLISHED
+
+
+def skew(table: FeatureTable, data_version: str) -> tuple[FeatureTable, str]:
+    """The same features, one larger."""
+    return replace(table, rows=table.rows.with_columns(pl.col("value") + 1)), data_version
 
 
 def test_instants_lie_in_the_window_and_name_entities_that_nobody_knows_too() -> None:

@@ -12,8 +12,10 @@ import pytest
 
 from assets._chain import _retention
 from assets._chain._failures import failures_asset
+from assets._chain._predictions import predictions_asset
 from assets._chain._rollout import rollout_assets
 from assets._chain._rollout_page import PAGE_FILE
+from headwater.cli._decisions import recorded_decisions
 from headwater.decisions import OrderKind, Rollout, RolloutKind, StepAction
 from headwater.materialize import Run, Status, materialize
 from headwater.product import Model, Serving
@@ -697,3 +699,42 @@ def test_a_watch_ends_although_its_first_requests_are_no_longer_kept(
     found = scene.decision()
     assert (said(scene), found["evidence"]["first"]) == (("advance", "watch"), first), found["reason"]
     assert found["evidence"]["dropped_until"] is not None
+
+
+def test_what_a_rollout_did_to_the_release_has_the_rule_of_its_decision(begun: Begun) -> None:
+    """Each promote, hold and roll-back was listed without a rule, the automatic one too."""
+    scene = begun()
+    scene.failures(NEW, 50)
+    scene.settle()
+    scene.version("1.2.0", build=False)
+    scene.give(OrderKind.HOLD)
+    scene.build()
+    scene.version("1.3.0")
+    rows = recorded_decisions(scene.lake, NAME, "main")
+    released = [(row["action"], row["version"], row["actor"], row["rule"]) for row in rows if row["kind"] == "release"]
+    assert released == [
+        ("release", LIVE, "automation", "gates"),
+        ("release", LIVE, "automation", "gates"),
+        ("release", LIVE, "rollout", "errors"),
+        ("hold", LIVE, "user:ada", "order"),
+        ("restate", LIVE, "rollout", "errors"),
+    ]
+    (aborted,) = [row for row in rows if row["kind"] == "rollout" and row["action"] == "abort"]
+    assert (aborted["rule"], aborted["reason"]) == ("errors", rows[-1]["reason"])
+    assert all(row["rule"] for row in rows)
+
+
+def test_an_answer_and_a_failure_wait_for_one_check_at_the_longest() -> None:
+    """How soon a failing version goes back rests on it."""
+
+    def waits(check: timedelta, serving: Serving) -> list[timedelta]:
+        product = replace(TOY, rollout=Rollout(rules=replace(RULES, check_every=check)), serving=serving)
+        fed = [asset.feed for asset in (predictions_asset(product), failures_asset(product))]
+        return [feed.longest_wait for feed in fed if feed is not None]
+
+    often, seldom = timedelta(seconds=5), timedelta(hours=1)
+    assert waits(often, Serving(longest_wait=seldom)) == [often, often]
+    assert waits(seldom, Serving(longest_wait=often)) == [often, seldom]
+    failures = failures_asset(TOY).feed
+    assert failures is not None
+    assert failures.least_records <= 10, "a service that fails writes one a second"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from assets._chain._causes import _upstream, causes_asset
 from assets._chain._causes_page import PAGE_FILE as CAUSES_PAGE
 from assets._chain._performance import NEWEST_FACT, REPORT_FILE, performance_asset
 from assets._chain._performance_page import PAGE_FILE
-from headwater.materialize import RecordingInputs
+from headwater.lake import Kind
+from headwater.materialize import RecordingInputs, Run, materialize
 from headwater.monitoring import LOCAL_DAY, Windowing
-from headwater.product import Product, Serving
+from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Serving, Verdict
 from headwater.testing.frames import HeldInputs, HeldSnapshot, audit_of, verdicts
 from tests.assets.test_loop import (
     DAY,
@@ -507,6 +509,40 @@ def test_what_changed_is_looked_for_where_one_report_was_the_first_to_judge_both
     found = _upstream(inputs, replace(PRODUCT, retraining=None), {"start": weeks[2]}, {"start": weeks[1]})
     assert [change["path"] for change in found["upstream"]] == [PATHS.training_set]
     assert found["upstream_unknown"] == ""
+
+
+def training_set(columns: Sequence[str], *, passes: bool) -> Asset:
+    """A training set with these columns, and a check that warns or does not."""
+    check = Check(name="has_plans", judge=partial(_as_said, passes=passes), blocking=False)
+    made = partial(_three_rows, columns=columns)
+    said = {"columns": list(columns)}
+    return Asset(path=PATHS.training_set, kind=Kind.TABLE, compute=made, checks=(check,), declaration=said)
+
+
+def _as_said(audit: Audit, *, passes: bool) -> Verdict:
+    return Verdict(passed=passes)
+
+
+def _three_rows(inputs: Inputs, *, columns: Sequence[str]) -> Result:
+    return Result(data=pl.DataFrame({name: [1.0, 2.0, 3.0] for name in columns}))
+
+
+def test_what_changed_upstream_is_told_with_its_code_its_columns_its_commits_and_its_warnings(tmp_path: Path) -> None:
+    """Everything that is told of a commit but its data version could have been empty."""
+    scene = Scene(tmp_path, replace(PRODUCT, retraining=None))
+    weeks = [(START + week * 7 * DAY).isoformat() for week in range(2)]
+    made = []
+    for number, (columns, passes) in enumerate([(("plan",), True), (("plan", "calls"), False)]):
+        run = Run(actor=f"user:{number}")
+        made.append(materialize(scene.lake, training_set(columns, passes=passes), run=run))
+        scene.write("performance_report", {"number": number}, {"judged": number, NEWEST_FACT: weeks[number]})
+    inputs = RecordingInputs(lake=scene.lake, snapshot=scene.lake.at("main"), asset=causes_asset(PRODUCT))
+    product = replace(PRODUCT, retraining=None)
+    (found,) = _upstream(inputs, product, {"start": weeks[1]}, {"start": weeks[0]})["upstream"]
+    assert found == {
+        "path": PATHS.training_set, "kinds": ["schema", "code", "data"], "commits": [made[1].commit],
+        "actors": ["user:1"], "rows": [3, 3], "columns": ["+calls float64"], "failed": ["has_plans"],
+    }  # fmt: skip
 
 
 def test_where_nobody_could_look_for_what_changed_the_page_says_so(tmp_path: Path) -> None:

@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 
 from headwater.cli._watch import Watch, WatchPortError, _listen
+from headwater.decisions import OrderKind
 from headwater.errors import HeadwaterError
+from headwater.names import DECISION_FACT
 from headwater.tracing import open_tracer, request_of, span_of
 from headwater.watching import ProductReader, Sample, UnknownSampleError, exposition, read_disk
+from resources.lake import LakeResource
 from resources.settings import Settings
 from resources.tracing import SERVICE, traced
 from tests.compaction.scene import PATH, Scene, record
+from tests.release_scene import Scene as ReleaseScene
 from tests.serving.conftest import PRODUCT, Released
 from tests.serving.http.test_traces import Collector, facts
 
@@ -43,6 +47,21 @@ def test_a_compaction_is_a_span_with_its_commit_and_links_to_the_requests_it_too
     )
     (link,) = span.links
     assert (link.trace_id.hex(), link.span_id.hex()) == (trace, span_of("toy", "b"))
+    collector.server.shutdown()
+    collector.server.server_close()
+
+
+def test_a_build_by_dagster_is_a_span_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, collector = Scene(tmp_path), Collector()
+    scene.label()
+    monkeypatch.setenv("HEADWATER_TRACES", collector.address)
+    lake = LakeResource(state=str(tmp_path))
+    outcome = lake.build(scene.asset, run_id="a run", tags={}, partition=None)
+    tracer = open_tracer(collector.address, SERVICE)
+    assert tracer is not None
+    tracer.close()
+    (span,) = collector.named(f"materialize {PATH}")
+    assert (facts(span)["headwater.commit"], facts(span)["dagster.run_id"]) == (outcome.commit, "a run")
     collector.server.shutdown()
     collector.server.server_close()
 
@@ -109,6 +128,35 @@ def test_a_view_whose_rows_always_held_has_no_newest_time(tmp_path: Path) -> Non
     made.publish(path, lambda tx: tx.write_folder(path, source).data_version, {})
     found = [one for one in ProductReader(made.lake, [PRODUCT], branch="main").read() if one.name.startswith("online_")]
     assert [(one.labels["view"], one.value) for one in found] == [("history", 1_372_680_000)]
+
+
+def test_what_moved_whether_a_release_is_held_and_what_was_decided_last_are_numbers(tmp_path: Path) -> None:
+    scene = ReleaseScene(tmp_path)
+    scene.version("1.0.0")
+    reader = ProductReader(scene.lake, [scene.product.name], branch="main")
+
+    def shown(name: str) -> dict[tuple[str, ...], float]:
+        """By the other labels than the product's."""
+        found = [one for one in reader.read() if one.name == name]
+        assert {one.labels["product"] for one in found} <= {scene.product.name}
+        return {tuple(one.labels[label] for label in one.labels if label != "product"): one.value for one in found}
+
+    assert (shown("release_held"), shown("retraining_info"), shown("window_drift_effect")) == ({(): 0}, {}, {})
+    scene.give(OrderKind.HOLD)
+    scene.build()
+    window = {
+        "start": "2013-01-07T00:00:00+00:00", "end": "2013-01-14T00:00:00+00:00", "shifted": ["plan"],
+        "drift": {"plan": 0.31, "calls": 0.02}, "overall": {"judged": True, "coverage": 0.97, "metrics": []},
+    }  # fmt: skip
+    report = {"now": "2013-01-15T00:00:00+00:00", "windows": [window]}
+    scene._folder("performance_report", report, {}, "performance.json")
+    scene.write("retraining", {}, {DECISION_FACT: {"action": "retrain", "now": "2013-07-08T00:00:00+00:00"}})
+    assert shown("release_held") == {(): 1}
+    assert shown("retraining_info") == {("retrain",): 1}
+    assert shown("retraining_timestamp_seconds") == {(): 1_373_241_600}
+    assert shown("window_drift_effect") == {("plan",): 0.31, ("calls",): 0.02}
+    scene.write("retraining", {"again": 1}, {DECISION_FACT: {"action": "hold", "now": "2013-07-09T00:00:00+00:00"}})
+    assert shown("retraining_info") == {("hold",): 1}, "what was decided before is not shown beside it"
 
 
 def test_a_number_that_no_catalogue_has_cannot_be_made() -> None:
