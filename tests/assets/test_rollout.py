@@ -710,6 +710,9 @@ def test_what_a_rollout_did_to_the_release_has_the_rule_of_its_decision(begun: B
     scene.give(OrderKind.HOLD)
     scene.build()
     scene.version("1.3.0")
+    scene.give(OrderKind.PROMOTE, NEW)
+    scene.build()
+    scene.version("1.4.0")
     rows = recorded_decisions(scene.lake, NAME, "main")
     released = [(row["action"], row["version"], row["actor"], row["rule"]) for row in rows if row["kind"] == "release"]
     assert released == [
@@ -718,9 +721,11 @@ def test_what_a_rollout_did_to_the_release_has_the_rule_of_its_decision(begun: B
         ("release", LIVE, "rollout", "errors"),
         ("hold", LIVE, "user:ada", "order"),
         ("restate", LIVE, "rollout", "errors"),
+        ("promote", NEW, "user:ada", "order"),
+        ("restate", NEW, "user:ada", "order"),
     ]
     (aborted,) = [row for row in rows if row["kind"] == "rollout" and row["action"] == "abort"]
-    assert (aborted["rule"], aborted["reason"]) == ("errors", rows[-1]["reason"])
+    assert [row["reason"] for row in rows if row["rule"] == "errors"] == [aborted["reason"]] * 3
     assert all(row["rule"] for row in rows)
 
 
