@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -392,6 +393,7 @@ def test_a_service_that_is_asked_to_end_answers_what_is_under_way_and_takes_noth
     assert {service.get("/v2/health/live").status for _ in range(2)} == {200}, "and so it has read the others"
     service.process.send_signal(signal.SIGTERM)
     service.until(lambda: is_refused(service.port))
+    time.sleep(0.3)  # uvicorn looks after a tenth of a second who is under way
     flag.unlink()
     assert [connection.getresponse().status for connection in asking] == [200] * len(ids)
     code, _ = service.stop()
