@@ -216,9 +216,18 @@ def test_days_are_played_no_faster_than_was_asked_for(
 
 def test_the_speed_that_is_asked_for_is_the_one_that_is_played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked, played = list[float | None](), list[Any]()
+
+    def pace_of(speed: float | None) -> str:
+        asked.append(speed)
+        return "a pace"
+
+    def play(*words: Any, pace: Any, **more: Any) -> dict[str, Any]:
+        played.append(pace)
+        return {}
+
     monkeypatch.setattr(_replay, "_source", lambda product: Past())
-    monkeypatch.setattr(_replay, "_pace", lambda speed: asked.append(speed) or "a pace")
-    monkeypatch.setattr(_replay_run, "play", lambda *words, pace, **more: played.append(pace) or {})
+    monkeypatch.setattr(_replay, "_pace", pace_of)
+    monkeypatch.setattr(_replay_run, "play", play)
     for words in (("--speed", "6"), ()):
         assert run(monkeypatch, tmp_path, "flights", "--from", "2013-07", "--to", "2013-07", *words) == (0, "")
     assert (asked, played) == ([6.0, None], ["a pace"] * 2)
