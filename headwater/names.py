@@ -38,6 +38,9 @@ STATEMENT_FACT: Final = "release_statement"
 LINEAGE_FACT: Final = "column_lineage"
 ASSET_FACT: Final = "asset"
 
+NO_VERSION: Final = ""
+"""In a failure: the service could not answer, and no version had a part in it."""
+
 # Folders below the state folder `.headwater/`.
 STATE_FOLDER: Final = ".headwater"
 LAKE_FOLDER: Final = "lake"

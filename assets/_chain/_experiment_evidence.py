@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._experiment_standing import experiment_of, policies_under
+from assets._chain._failures import of_versions
 from assets._chain._kept_evidence import about_the_same, dropped_since, earliest, recorded
 from assets._chain._outcomes import newest_asked, newest_of
 from assets._chain._paths import ChainPaths
@@ -39,7 +40,7 @@ _SPLIT: Final = (*_FIXED, "epsilon-greedy", "thompson")
 
 @dataclass(frozen=True, kw_only=True)
 class _Rows:
-    """Rows of the lake: what was asked under the experiment, and in the week before it."""
+    """Rows of the lake: what was asked under the experiment, and in the week before it. Of failures those that a version had a part in."""
 
     answers: pl.DataFrame
     failed: pl.DataFrame
@@ -114,7 +115,7 @@ def experiment_evidence(inputs: Inputs, product: Product, past: Mapping[str, Any
 
 def _rows(inputs: Inputs, product: Product, release: Release, standing: ExperimentStanding) -> _Rows:
     paths, since = ChainPaths(product=product.name), standing.since
-    table, failures = inputs.table(paths.predictions), inputs.table(paths.service_failures)
+    table, failures = inputs.table(paths.predictions), of_versions(inputs.table(paths.service_failures))
     near = pl.col("received") >= since - CLOCK
     followed = pl.concat([one.filter(near).select("commit").unique() for one in (table, failures)]).collect()
     policies = policies_under(inputs, paths.release, release, followed["commit"].unique().sort().to_list())

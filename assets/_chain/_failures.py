@@ -14,7 +14,7 @@ from assets._chain._retention import Aside, set_aside, taken_in_time, too_old
 from headwater.checks import columns_as_declared
 from headwater.feeds import Appended, Backlog, Feed, Positions
 from headwater.lake import Kind
-from headwater.names import FAILURE_LOG_FOLDER
+from headwater.names import FAILURE_LOG_FOLDER, NO_VERSION
 from headwater.product import Asset, Audit, Check, Inputs, Product, Severity, Verdict
 
 SCHEMA: Final = {
@@ -45,7 +45,8 @@ def failures_asset(product: Product) -> Asset:
             taken_in_time(),
             log_is_whole(),
         ),
-        description="Requests that got no answer, by version and by how they failed: what the prediction log cannot hold.",
+        description="Requests that got no answer, by version (none where no version had a part in it) and by how they failed: what the "
+        "prediction log cannot hold.",
         kinds=("polars",),
         declaration=declared_values(keep=product.serving.keep),
         feed=Feed(
@@ -56,6 +57,11 @@ def failures_asset(product: Product) -> Asset:
             longest_wait=product.rollout.rules.check_every,
         ),
     )
+
+
+def of_versions(failures: pl.LazyFrame) -> pl.LazyFrame:
+    """The failures that a version had a part in: what the service could not do says nothing about any, and moves no clock of a rollout."""
+    return failures.filter(pl.col("version") != NO_VERSION)
 
 
 def _compact(inputs: Inputs, *, path: str, keep: timedelta | None) -> Appended:

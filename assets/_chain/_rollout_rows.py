@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from assets._chain._failures import of_versions
 from assets._chain._outcomes import newest_asked, newest_of
 from assets._chain._paths import ChainPaths
 from assets._chain._rollout_standing import Served, Stood, served_under
@@ -27,7 +28,7 @@ _ANSWERS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class StageRows:
-    """Rows of the lake.
+    """Rows of the lake. Of failures those that a version had a part in.
 
     Attributes:
         seen: Answers since the stage began, oldest received first: under its release, or by the service's clock.
@@ -61,7 +62,7 @@ def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | No
     assert stood.standing is not None
     assert stood.begun is not None
     paths, since, begun = ChainPaths(product=product.name), stood.standing.since, stood.begun
-    table, failures = inputs.table(paths.predictions), inputs.table(paths.service_failures)
+    table, failures = inputs.table(paths.predictions), of_versions(inputs.table(paths.service_failures))
     newest: Any = table.select(pl.col("at").max()).collect().item()
     if newest is None and not (failures.select(pl.len()).collect().item()):
         return None

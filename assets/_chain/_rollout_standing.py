@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from assets._chain._failures import of_versions
 from assets._chain._paths import ChainPaths
 from assets._chain._release import RELEASE_FILE
 from headwater.decisions import Release, Standing, Watch, policy_versions
@@ -173,18 +174,23 @@ def _not_new(inputs: Inputs, path: str, release: Release, history: _History) -> 
 
 
 def watched_for(inputs: Inputs, product: Product, release: Release | None) -> timedelta | None:
-    """How long a release has been watched, by the clock of builds; zero where it is not, None where nobody ever asked the product."""
+    """How long a release has been watched, by the clock of builds; zero where it is not, None where no version was ever asked."""
     paths = ChainPaths(product=product.name)
-    if not any(_has_rows(inputs, path) for path in (paths.predictions, paths.service_failures)):
+    if not _has_answers(inputs, paths.predictions) and not _has_failures(inputs, paths.service_failures):
         return None
     if release is None or release.watch is not Watch.ON:
         return timedelta(0)
     return max(inputs.started - _history(inputs, paths.release, release).since.created, timedelta(0))
 
 
-def _has_rows(inputs: Inputs, path: str) -> bool:
+def _has_answers(inputs: Inputs, path: str) -> bool:
     found = inputs.previous(path)
     return found is not None and bool(found.entry(path).rows)
+
+
+def _has_failures(inputs: Inputs, path: str) -> bool:
+    found = inputs.previous(path)
+    return found is not None and bool(of_versions(found.table(path)).head(1).collect().height)
 
 
 def _release_at(inputs: Inputs, path: str, commit: Commit) -> Release | None:

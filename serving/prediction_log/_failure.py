@@ -8,15 +8,16 @@ from serving.prediction_log.errors import RecordFormatError
 
 
 class FailureRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Requests to one version that failed in one way, within about a second.
+    """Requests that failed in one way, within about a second or while nothing could be written.
 
     Attributes:
         failed_product: The product.
-        version: What the traffic policy drew for them.
+        version: What the traffic policy drew for them; empty (`NO_VERSION`) where the service could not answer and no version had a
+            part in it: the log took nothing, online features were away, too many waited, nothing was live, or a version was named.
         code: How they failed, such as `deadline`, `failed` or `invalid`.
         at: The service's clock at the last of them, in microseconds since 1970.
         count: How many.
-        commit: The lake commit whose release was being served.
+        commit: The lake commit whose release was being served; empty where nothing was.
     """
 
     failed_product: str

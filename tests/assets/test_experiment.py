@@ -15,6 +15,7 @@ from assets._chain._experiment_page import PAGE_FILE
 from headwater.cli._decisions import recorded_decisions
 from headwater.decisions import OrderKind, Rollout, RolloutKind
 from headwater.materialize import Status
+from headwater.names import NO_VERSION
 from serving.policies import assign, from_json
 from tests.rollout_scene import AT, DAY, NAME, RULES, RolloutScene
 
@@ -157,6 +158,21 @@ def test_failures_take_an_ordered_policy_back_by_itself(ordered: Ordered, policy
     scene.build()
     scene.settle()
     assert scene.statement()["is_ordered"], "who orders it again begins anew: old failures are not of it"
+
+
+@pytest.mark.parametrize("policy", [AB, THOMPSON])
+def test_failures_of_no_version_end_no_test_and_teach_no_bandit(ordered: Ordered, policy: dict[str, Any]) -> None:
+    scene = ordered(None)
+    scene.failures(NO_VERSION, 500, code="log_full")
+    scene.settle()
+    scene.give(OrderKind.PROMOTE, NEW, policy=policy)
+    scene.build()
+    ask(scene, range(100))
+    scene.failures(NO_VERSION, 500, code="online_features_away")
+    scene.settle()
+    evidence = scene.experiment()["evidence"]
+    assert {arm["traffic"]["failed"] for arm in evidence["arms"]} == {evidence["before"]["failed"]} == {0}
+    assert (scene.experiment()["action"], scene.statement()["policy"]) == ("wait", policy)
 
 
 def test_slow_answers_take_an_ensemble_back(ordered: Ordered) -> None:

@@ -18,6 +18,7 @@ from assets._chain._rollout_page import PAGE_FILE
 from headwater.cli._decisions import recorded_decisions
 from headwater.decisions import OrderKind, Rollout, RolloutKind, StepAction
 from headwater.materialize import Run, Status, materialize
+from headwater.names import NO_VERSION
 from headwater.product import Model, Serving
 from serving.prediction_log import LogWriter
 from serving.prediction_log._failure import decode_failure
@@ -236,6 +237,39 @@ def test_failures_of_a_service_that_does_not_follow_are_no_evidence(begun: Begun
     scene.failures(LIVE, 50)
     scene.settle()
     assert said(scene) == ("abort", "errors"), "those that followed count"
+
+
+@pytest.mark.parametrize("rollout", [CANARY, SHADOW, Rollout(rules=RULES)], ids=["canary", "shadow", "watch"])
+def test_what_no_version_had_a_part_in_is_no_evidence_for_or_against_any(tmp_path: Path, rollout: Rollout) -> None:
+    """A Redis that was away for a minute sent the candidate back and barred it; before the rollout it raises no limit."""
+    scene = RolloutScene(tmp_path, rollout)
+    scene.version(LIVE)
+    scene.failures(NO_VERSION, 5_000, code="online_features_away")
+    scene.settle()
+    scene.version(NEW)
+    before = scene.statement()
+    scene.failures(NO_VERSION, 5_000, code="log_full")
+    scene.failures(NO_VERSION, 5, code="not_ready", commit="0" * 64)
+    scene.settle()
+    found = scene.decision()
+    assert found["action"] == "wait", found["reason"]
+    evidence = found["evidence"]
+    sides = [evidence[name]["failed"] for name in ("candidate", "other", "before")]
+    assert (evidence["seen"], evidence["now"], evidence["first"], sides) == (0, None, None, [0, 0, 0])
+    assert scene.statement() == before
+
+
+def test_an_outage_as_a_watch_begins_moves_no_clock_of_its_failures(begun: Begun) -> None:
+    """What failed counts for as long as the watch lasts since the first request: of one that reached a version."""
+    scene = begun(Rollout(rules=RULES))
+    scene.failures(NO_VERSION, 500, code="log_full")
+    scene.ahead = 8 * DAY
+    scene.answers(range(100), NEW)
+    scene.ahead = 10 * DAY
+    scene.failures(NEW, 500)
+    scene.answers([100], NEW, at=AT + 8 * DAY)
+    scene.settle()
+    assert said(scene) == ("abort", "errors"), scene.decision()["reason"]
 
 
 @pytest.mark.parametrize(
@@ -543,6 +577,7 @@ def test_nothing_waits_for_the_watch_of_what_nobody_ever_asked_or_that_no_reques
     scene = RolloutScene(tmp_path, Rollout(rules=RULES))
     for version in (LIVE, NEW, "1.2.0"):
         scene.version(version)
+        scene.failures(NO_VERSION, 100, code="log_full")
         scene.settle()
         assert scene.statement()["version"] == version
     scene.answers([1], "1.2.0")

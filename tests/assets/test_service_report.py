@@ -15,6 +15,7 @@ from assets._chain._service_page import PAGE_FILE
 from assets._chain._service_report import REPORT_FILE, service_report_asset
 from headwater.features import FeatureView
 from headwater.monitoring import BurnRule, ServiceLevels
+from headwater.names import NO_VERSION
 from headwater.product import Product, Serving
 from headwater.testing.frames import HeldInputs, HeldSnapshot
 from tests.assets.test_loop import DAY, PATHS, PRODUCT, START, UNWATCHED, answers, outcomes, released, report, truth
@@ -24,8 +25,8 @@ NONE = pl.DataFrame(schema=SCHEMA)
 HOUR = timedelta(hours=1)
 
 
-def failed(day: int, count: int) -> pl.DataFrame:
-    row = {"received": START + day * DAY, "version": "1.0.0", "code": "deadline", "count": count, "commit": "c"}
+def failed(day: int, count: int, *, version: str = "1.0.0", code: str = "deadline") -> pl.DataFrame:
+    row = {"received": START + day * DAY, "version": version, "code": code, "count": count, "commit": "c"}
     return pl.DataFrame([row], schema=SCHEMA)
 
 
@@ -132,9 +133,16 @@ def told(*given: Any, **more: Any) -> tuple[dict[str, Any], dict[str, list[str]]
     return made(*given, is_judged=False, **more)
 
 
-def test_an_outage_in_which_nothing_is_answered_breaks_the_promises_of_its_days(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "code"),
+    [("1.0.0", "deadline"), (NO_VERSION, "log_full"), (NO_VERSION, "online_features_away"), (NO_VERSION, "not_ready")],
+)
+def test_an_outage_in_which_nothing_is_answered_breaks_the_promises_of_its_days(
+    tmp_path: Path, version: str, code: str
+) -> None:
     """Now was the newest answer, so that of days on which every request failed nobody was told."""
-    document, problems = told(tmp_path, answers(truth(16)), pl.concat([failed(day, 500) for day in (16, 17, 18)]))
+    outage = pl.concat([failed(day, 500, version=version, code=code) for day in (16, 17, 18)])
+    document, problems = told(tmp_path, answers(truth(16)), outage)
     assert problems["promises_were_kept"] == ["2013-01-24: 500 of 500 requests failed, 1.00% may."]
     assert [(one["budget"], one["rule"]) for one in document["burning"]] == [
         ("errors", name) for name in ("page", "page_slow", "ticket")
