@@ -124,6 +124,10 @@ class LiveProducts:
             )
         return found
 
+    def knows(self, product: str) -> bool:
+        """Whether it was asked to serve a product, or found its release: whatever a caller writes is a name too."""
+        return product in self._wanted or product in self._engines or product in self._troubles
+
     def _may_come(self, product: str) -> bool:
         """Whether a product that nothing is live of may be one that is served, as far as is known."""
         return product in self._wanted if self._wanted else not self._has_looked or bool(self.lake_trouble)

@@ -148,6 +148,20 @@ class Engine:
                 answers[row.place] = self._answer(row, scores[row.place], source)
         return answers  # type: ignore[return-value]
 
+    def others_take(self, asked: Sequence[Asked]) -> list[bool]:
+        """Whether some version of the policy has an answer to each of these requests, which one of them has refused.
+
+        Raises:
+            OnlineStoreError: The online features are away.
+        """
+        if len(self.models) == 1:
+            return [False] * len(asked)
+        versions = tuple(self.models)
+        found = self.answer([one._replace(version=name, explain=False) for one in asked for name in versions])
+        has_answer = [isinstance(answer, Answer) for answer in found]
+        starts = range(0, len(has_answer), len(versions))
+        return [any(has_answer[start : start + len(versions)]) for start in starts]
+
     def _rows(
         self, asked: Sequence[Asked], answers: list[Answer | ServingError | None]
     ) -> tuple[list[_Row], OnlineVersion | None]:

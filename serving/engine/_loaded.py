@@ -24,6 +24,7 @@ from serving.engine.errors import (
     FieldsError,
     FunctionChangedError,
     NotServableError,
+    RefusedValuesError,
     RequestError,
     UnfitModelError,
 )
@@ -120,7 +121,8 @@ class LoadedModel:
             found: What was looked up, by view.
 
         Raises:
-            RequestError: A function cannot use the values, or another version read the request and a field of this one's is missing.
+            RefusedValuesError: A function cannot use the values.
+            FieldsError: Another version read the request, and a field of this one's is missing.
         """
         plan = self.plan
         reasons: dict[str, str] = {}
@@ -149,7 +151,7 @@ class LoadedModel:
                 made = computed(use.name, function, use.outputs, given, use.inputs)
                 values += fitted(use.name, made, use.outputs, use.dtypes) if use.dtypes else made
             except OnDemandValueError as error:
-                raise RequestError(str(error)) from error
+                raise RefusedValuesError(str(error)) from error
         return plan.inputs(values), reasons
 
     def _lacks(self, field: str) -> RequestError:

@@ -36,6 +36,10 @@ class RefusedLookupError(RequestError):
     """A time or an entity that the online store answers for no version: what became of it says nothing about who was drawn."""
 
 
+class RefusedValuesError(RequestError):
+    """Values that a declared function cannot use. Another version may have an answer to them (`Engine.others_take`)."""
+
+
 class ExplanationError(RequestError):
     """An explanation of a model that gives none."""
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from headwater.features.errors import FeatureError
 from headwater.product import LogFull
-from serving.engine import Answer, Asked, Engine, RefusedLookupError, Step
+from serving.engine import Answer, Asked, Engine, Step
 from serving.errors import ServingError
 from serving.http._metrics import Metrics
 from serving.http._wire import Problem
@@ -61,12 +61,14 @@ def nobody(answers: list[Answer] | None) -> None:
 
 LOG_CODES: Final = ("log_full", "log_failed")
 """Codes of what was refused because the disk did not take it."""
+FEATURES_AWAY: Final = "online_features_away"
+BUSY: Final = "too_many_requests"
 
 
 class _Waiting:
     """One request with its instances."""
 
-    __slots__ = ("asked", "at_log", "deadline", "done", "engine", "records", "settled", "steps")
+    __slots__ = ("asked", "at_log", "deadline", "done", "engine", "promised", "records", "settled", "steps")
 
     def __init__(
         self,
@@ -74,11 +76,12 @@ class _Waiting:
         asked: Sequence[Asked],
         done: "asyncio.Future[list[Answer]]",
         deadline: float,
+        promised: float,
         settled: Settled,
         steps: list[Step] | None,
     ) -> None:
         self.engine, self.asked, self.done, self.deadline, self.settled = engine, asked, done, deadline, settled
-        self.steps = steps
+        self.promised, self.steps = promised, steps
         self.records: list[Answer] = []
         self.at_log = False
         """Whether a thread writes it now: what becomes of it shows later, whatever its caller was told."""
@@ -158,8 +161,9 @@ class Desk:
             settled(None)
             raise self._refused(len(asked), explained)
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        allowed = self._limits.deadline if deadline is None else min(deadline, self._limits.deadline)
-        one = _Waiting(engine, asked, loop.create_future(), loop.time() + allowed, settled, steps)
+        promised = loop.time() + self._limits.deadline
+        until = promised if deadline is None else min(loop.time() + deadline, promised)
+        one = _Waiting(engine, asked, loop.create_future(), until, promised, settled, steps)
         self._waiting.append(one)
         self._count += len(asked)
         self._explained += explained
@@ -204,12 +208,12 @@ class Desk:
     def _refused(self, count: int, explained: int) -> Problem:
         if count > self._limits.waiting:
             said = f"There are {count} instances; no more than {self._limits.waiting} may wait at once."
-            return Problem(413, "too_many_instances", said)
+            return Problem(413, "too_many_instances", said, is_callers=True)
         if explained > self._limits.explained:
             said = f"There are {count} instances to explain; {self._limits.explained} are explained at once. Ask for fewer, or without."
-            return Problem(413, "too_many_explanations", said)
+            return Problem(413, "too_many_explanations", said, is_callers=True)
         self._metrics.refused.inc()
-        return Problem(429, "too_many_requests", "More requests wait than are taken on. Try again.", retry_after=1)
+        return Problem(429, BUSY, "More requests wait than are taken on. Try again.", retry_after=1)
 
     def _gather(self, before: int, rounds: int) -> None:
         """Begins the turn once the loop has gone round and brought nobody new: who came together is answered together."""
@@ -261,7 +265,7 @@ class Desk:
         except FeatureError as error:  # the store is away, or somebody emptied it
             for one in group:
                 said = f"Features cannot be looked up: {error}"
-                one.fail(Problem(503, "online_features_away", said, retry_after=1))
+                one.fail(Problem(503, FEATURES_AWAY, said, retry_after=1))
             return
         start = 0
         for one in group:
@@ -362,7 +366,8 @@ class Desk:
         if now <= one.deadline:
             return False
         self._metrics.late.inc()
-        problem = Problem(504, "deadline", "It was not answered in time. Ask again with the same id.", retry_after=1)
+        said = "It was not answered in time. Ask again with the same id."
+        problem = Problem(504, "deadline", said, retry_after=1, is_callers=now <= one.promised)
         (one.tell if one.at_log else one.fail)(problem)
         return True
 
@@ -415,5 +420,5 @@ def _combined(wrong: list[tuple[int, ServingError]], count: int) -> BaseExceptio
         "invalid",
         f"{len(wrong)} of {count} instances cannot be answered, so none is. The first: {first}",
         fields=fields,
-        places=[place for place, error in wrong if not isinstance(error, RefusedLookupError)],
+        causes=dict(wrong),
     )

@@ -7,16 +7,52 @@ since the last write; a log that cannot be written is told once, and tried again
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from serving.engine import Asked, Engine
+from headwater.features.errors import FeatureError
+from headwater.names import NO_VERSION
+from serving.engine import Asked, Engine, ExplanationError, RefusedLookupError, RefusedValuesError
+from serving.errors import ServingError
+from serving.http._desk import BUSY, FEATURES_AWAY, LOG_CODES
+from serving.http._wire import Problem
 from serving.prediction_log import FailureRecord, LogError, LogWriter, encode_failure
 
 _LOG: Final = logging.getLogger("headwater.serving")
 SEGMENT_BYTES: Final = 64 * 2**10
 """Of a log that is mostly empty."""
+_OF_NO_VERSION: Final = frozenset((*LOG_CODES, FEATURES_AWAY, BUSY))
+"""Codes of what the service could not do, whichever version was drawn."""
+_OF_CALLERS: Final = (RefusedLookupError, ExplanationError)
 _Key = tuple[str, str, str, str]
+
+
+def failures_among(engine: Engine, asked: Sequence[Asked], error: Problem | ServingError) -> list[Asked]:
+    """Of requests that got no answer, those that some version could have answered: all others are their callers' doing.
+
+    Args:
+        engine: Who was asked.
+        asked: The instances of one request.
+        error: What became of it.
+    """
+    causes = _causes(asked, error)
+    found = {place: cause for place, cause in causes.items() if not isinstance(cause, _OF_CALLERS)}
+    refused = [place for place, cause in found.items() if isinstance(cause, RefusedValuesError)]
+    try:
+        taken = engine.others_take([asked[place] for place in refused]) if refused else []
+    except FeatureError:  # nobody can say, and nobody is blamed
+        taken = [False] * len(refused)
+    callers = {place for place, is_taken in zip(refused, taken, strict=True) if not is_taken}
+    return [asked[place] for place in found if place not in callers]
+
+
+def _causes(asked: Sequence[Asked], error: Problem | ServingError) -> Mapping[int, Exception]:
+    """By place why an instance got no answer; nothing of a request whose caller wanted too much."""
+    if isinstance(error, Problem) and error.is_callers:
+        return {}
+    if isinstance(error, Problem) and error.causes is not None:
+        return error.causes
+    return dict.fromkeys(range(len(asked)), error)
 
 
 class Failures:
@@ -37,15 +73,17 @@ class Failures:
         """One at a time opens, writes and ends logs: at the end a thread may still be about it."""
 
     def note(self, engine: Engine, asked: Sequence[Asked], code: str) -> None:
-        """Counts requests that got no answer. Those that named their version were not drawn, and count for none."""
-        if self._open_log is None:
-            return
-        now = time.time_ns() // 1_000
-        with self._lock:
-            for one in asked:
-                if not one.version:
-                    key = (engine.product, engine.variant(one), code, engine.deployment.commit)
-                    self._counts[key] = (self._counts.get(key, (0, 0))[0] + 1, now)
+        """Counts requests that got no answer: for the version that was drawn, unless none had a part in it.
+
+        Those that named their version were drawn for none.
+        """
+        for one in asked:
+            version = NO_VERSION if one.version or code in _OF_NO_VERSION else engine.variant(one)
+            self._count((engine.product, version, code, engine.deployment.commit))
+
+    def note_unready(self, product: str, code: str) -> None:
+        """Counts a request to a product that nothing is live of."""
+        self._count((product, NO_VERSION, code, ""))
 
     def prepare(self, products: Iterable[str]) -> None:
         """Opens the logs of products that may be asked next, while the disk has room."""
@@ -69,6 +107,12 @@ class Failures:
                 except LogError as error:
                     self._tell(product, error)
             self._logs.clear()
+
+    def _count(self, key: _Key) -> None:
+        if self._open_log is None:
+            return
+        with self._lock:
+            self._counts[key] = (self._counts.get(key, (0, 0))[0] + 1, time.time_ns() // 1_000)
 
     def _write(self) -> None:
         with self._lock:

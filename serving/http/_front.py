@@ -10,15 +10,14 @@ from serving.engine import (
     Answer,
     Asked,
     Engine,
-    RefusedLookupError,
     RequestError,
     Step,
     VersionNotServedError,
     VersionRetiredError,
 )
 from serving.errors import ProductNotServedError, ServingError
-from serving.http._desk import LOG_CODES, Desk, Settled, nobody
-from serving.http._failures import Failures
+from serving.http._desk import Desk, Settled, nobody
+from serving.http._failures import Failures, failures_among
 from serving.http._memory import Memory
 from serving.http._metrics import Metrics
 from serving.http._trace import RequestTrace, is_wanted
@@ -36,8 +35,7 @@ _UNLOGGED: Final = b"!"
 """Stands before that of an answer that does not stand in the log."""
 _SINCE_UNKNOWN: Final = "true"
 """What the header said before RFC 9745 gave it a time; no order says when the version was deprecated."""
-_TOO_LARGE: Final = 413
-"""More instances than may ever wait: the caller's doing."""
+_NOT_READY: Final = "not_ready"
 Read = Callable[[Engine], Sequence[Asked]]
 Write = Callable[[Sequence[Answer], Engine], bytes]
 
@@ -131,7 +129,7 @@ class Front:
             Problem: It cannot be answered.
             ServingError: The request is wrong.
         """
-        engine = self.engine(product)
+        engine = self._engine_to_ask(product)
         steps = trace.steps if trace is not None else None
         if not id or len(id) > LONGEST_ID:  # the latter is refused where it is read
             answers = await self._ask(engine, read(engine), deadline, steps=steps)
@@ -192,16 +190,21 @@ class Front:
         settled: Settled = nobody,
         steps: list[Step] | None = None,
     ) -> list[Answer]:
-        """The desk's answers. What was read well and gets none is a failure of the version that was drawn for it."""
+        """The desk's answers. What was read well and gets none is a failure, unless it is the caller's doing."""
         try:
             return await self._desk.ask(engine, asked, deadline, settled, steps)
-        except RefusedLookupError:
-            raise
         except (Problem, ServingError) as error:
-            problem = error if isinstance(error, Problem) else problem_of(error)
-            if problem.status != _TOO_LARGE and problem.code not in LOG_CODES:  # a full disk is no version's doing
-                failed = asked if problem.places is None else [asked[place] for place in problem.places]
-                self._failures.note(engine, failed, problem.code)
+            code = error.code if isinstance(error, Problem) else problem_of(error).code
+            self._failures.note(engine, failures_among(engine, asked, error), code)
+            raise
+
+    def _engine_to_ask(self, product: str) -> Engine:
+        """What is live of a product, for a request: that there is nothing is a failure too, of a product that is known. Raises Problem."""
+        try:
+            return self.engine(product)
+        except Problem as problem:
+            if problem.code == _NOT_READY and self._live.knows(product):
+                self._failures.note_unready(product, problem.code)
             raise
 
     def _count(self, engine: Engine, answers: Sequence[Answer]) -> None:
@@ -240,7 +243,7 @@ def problem_of(error: ServingError) -> Problem:
     if isinstance(error, RequestError):
         return Problem(422, "invalid", str(error), fields=error.fields)
     if isinstance(error, ProductNotServedError) and error.is_expected:
-        return Problem(503, "not_ready", str(error), retry_after=1)
+        return Problem(503, _NOT_READY, str(error), retry_after=1)
     if isinstance(error, VersionRetiredError):
         return Problem(410, "retired", str(error))
     if isinstance(error, VersionNotServedError | ProductNotServedError):

@@ -29,7 +29,8 @@ class Problem(Exception):  # noqa: N818 - a word of HTTP's own (RFC 9457)
         message: A sentence for people.
         fields: What is wrong, by field.
         retry_after: Seconds after which to try again.
-        places: The instances that the version which was drawn for them could not answer; None for all.
+        causes: By place why each instance that cannot be answered cannot; None where one cause is that of all.
+        is_callers: Whether it is its caller's doing: more at once than is ever taken on, or a shorter deadline than the service's.
     """
 
     def __init__(
@@ -41,10 +42,11 @@ class Problem(Exception):  # noqa: N818 - a word of HTTP's own (RFC 9457)
         fields: Mapping[str, str] | None = None,
         retry_after: int | None = None,
         allow: str = "",
-        places: Sequence[int] | None = None,
+        causes: Mapping[int, Exception] | None = None,
+        is_callers: bool = False,
     ) -> None:
         self.status, self.code, self.message, self.retry_after, self.allow = status, code, message, retry_after, allow
-        self.places = places
+        self.causes, self.is_callers = causes, is_callers
         self.fields = dict(fields or {})
         super().__init__(message)
 

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from headwater.features import FeatureTable, FeatureView, add_on_demand, fill_defaults
+from headwater.features import FeatureTable, FeatureView, OnDemandFeatures, add_on_demand, fill_defaults
 from headwater.features.online import prepare
 from headwater.features.online._content import write_content
 from headwater.lake import EmbeddedLake, Kind, Transaction
@@ -51,14 +51,15 @@ def bundle(
     views: Sequence[FeatureView] = (SERVED,),
     more: Sequence[str] = (),
     dtype: type[pl.DataType] = pl.Int64,
+    on_demand: Sequence[OnDemandFeatures] = (TWICE,),
 ) -> Path:
-    """A bundle that was trained on sixty rows; another slope gives other weights. It may want `more` fields of a request.
+    """A bundle that was trained on sixty rows; another slope gives other weights. It may want `more` fields of a request, and compute less.
 
     It reads all that the views give, whose columns are of one dtype, and what is computed from a value among it.
     """
     late = pl.Series("late", [int(n * slope % 60 > 30) for n in range(60)])
     looked_up = [name for view in views for name in view.outputs.values()]
-    on_demand = [TWICE] if "h_value" in looked_up else []
+    on_demand = on_demand if "h_value" in looked_up else ()
     given = fill_defaults(TRAINING.with_columns(pl.col(looked_up).cast(dtype)), views)
     given = add_on_demand(given, on_demand).with_columns(late)
     given = given.with_columns(pl.lit(1.0).alias(name) for name in more)

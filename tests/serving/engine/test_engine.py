@@ -27,6 +27,7 @@ from serving.engine import (
     FunctionChangedError,
     NotServableError,
     RefusedLookupError,
+    RefusedValuesError,
     RequestError,
     UnfitModelError,
     UnknownFieldsError,
@@ -135,7 +136,7 @@ def test_one_bad_request_leaves_the_others_alone(engine: Engine) -> None:
     )
     assert [type(one) for one in found] == [
         Answer,
-        RequestError,
+        RefusedValuesError,
         RefusedLookupError,
         Answer,
         RefusedLookupError,
@@ -273,6 +274,25 @@ def test_a_version_can_be_asked_for_by_name(released: Released, tmp_path: Path) 
     assert answer.version == "1.1.0"
     with pytest.raises(VersionNotServedError, match=r"toy@9\.0\.0 is not served here; served are 1\.0\.0, 1\.1\.0"):
         engine.model("9.0.0")
+
+
+def test_others_take_what_the_function_of_one_version_refuses_and_nobody_what_all_refuse(
+    released: Released, tmp_path: Path
+) -> None:
+    policy = Canary(live="1.0.0", candidate="2.0.0", share=0.5)
+    released.model("2.0.0", slope=7, on_demand=())
+    released.release(policy, "1.0.0")
+    engine = engine_of(released, tmp_path)
+    refused = [
+        asked(engine, {"x": -1}, version="1.0.0"),
+        asked(engine, {"x": -1}, moment=-1),
+        asked(engine, {"x": -1}, explain=True),
+    ]
+    assert engine.others_take(refused) == [True, False, True]
+    released.release(replace(policy, candidate="1.1.0"), "1.0.0")
+    assert engine_of(released, tmp_path).others_take(refused) == [False] * 3
+    released.release("all-at-once", "1.0.0")
+    assert engine_of(released, tmp_path).others_take(refused) == [False] * 3
 
 
 def test_an_explanation_adds_up_to_the_score(engine: Engine) -> None:

@@ -15,10 +15,11 @@ import pytest
 from serving.grpc._proto import open_inference_pb2 as pb
 from tests.serving.conftest import PRODUCT, Released
 from tests.serving.grpc_client import Client, request
-from tests.serving.http.campaign import BROKEN, with_disk
+from tests.serving.http.campaign import BROKEN, SLOW, with_disk
 from tests.serving.http.conftest import TIME, Service
 from tests.serving.http.conftest import shared_state as shared_state
 from tests.serving.http.conftest import start as start
+from tests.serving.http.test_failures import counted
 
 CODE = grpc.StatusCode
 KINDS = ["a", "b", None]
@@ -241,6 +242,27 @@ def test_a_service_that_is_asked_to_end_answers_what_it_has_over_grpc(start: Cal
     ids = [one.request_id for one in service.logged()]
     assert {f"{id}#0" for id in found} <= set(ids)
     assert len(ids) == len(set(ids))
+
+
+def test_a_deadline_of_the_callers_own_is_no_failure_and_that_of_the_service_is(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
+    service = start("--grpc-port", "0", "--deadline", "0.3", program=with_disk(tmp_path, SLOW.format(seconds=0.6)))
+    client = Client(grpc_port(service))
+
+    def is_late(seconds: float) -> bool:
+        try:
+            client.call("ModelInfer", request(PRODUCT, ONE), timeout=seconds)
+        except grpc.RpcError as error:
+            return bool(error.code() is CODE.DEADLINE_EXCEEDED)
+        return False
+
+    for _ in range(3):
+        service.until(lambda: is_late(0.1))
+    service.until(lambda: is_late(20))
+    client.close()
+    service.stop()
+    assert counted(service) == {("1.0.0", "deadline"): 1}
 
 
 def test_a_fault_of_the_services_own_is_a_line_with_the_callers_id_and_trace(

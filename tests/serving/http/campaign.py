@@ -18,6 +18,24 @@ BROKEN = """
     Engine.answer = answer
 """
 """A fault of the engine's own, for `with_disk`."""
+FULL = """
+    import errno, os, pathlib
+    write, flag = os.pwrite, pathlib.Path({flag!r})
+
+    def pwrite(file, data, offset):
+        if flag.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data, offset)
+
+    os.pwrite = pwrite
+"""
+"""A disk without room while a file is there."""
+SLOW = """
+    import os, time
+    sync = os.fdatasync
+    os.fdatasync = lambda file: (time.sleep({seconds}), sync(file))[1]
+"""
+"""A disk that takes some seconds for each sync."""
 
 
 @dataclass

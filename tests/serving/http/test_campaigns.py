@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.serving.conftest import PRODUCT, Released
-from tests.serving.http.campaign import Callers, check_log, with_disk
+from tests.serving.http.campaign import FULL, SLOW, Callers, check_log, with_disk
 from tests.serving.http.conftest import Service
 
 Start = Callable[..., Service]
@@ -69,19 +69,6 @@ def test_swaps_and_roll_backs_fail_nobody_and_the_old_version_answers_nobody_aft
     record_property("answered", len(callers.answered))
 
 
-FULL = """
-    import errno, os, pathlib
-    write, flag = os.pwrite, pathlib.Path({flag!r})
-
-    def pwrite(file, data, offset):
-        if flag.exists():
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(file, data, offset)
-
-    os.pwrite = pwrite
-"""
-
-
 @pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.heavy)])
 def test_a_full_disk_refuses_answers_nothing_unlogged_and_goes_on_when_there_is_room(
     released: Released, start: Start, tmp_path: Path, times: int
@@ -122,13 +109,6 @@ def test_a_log_that_the_system_lets_nobody_write_is_a_refusal(released: Released
     psutil.Process(service.process.pid).rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
     service.until(lambda: service.get("/v2/health/ready").status == 200)
     assert service.predict().status == 200
-
-
-SLOW = """
-    import os, time
-    sync = os.fdatasync
-    os.fdatasync = lambda file: (time.sleep({seconds}), sync(file))[1]
-"""
 
 
 def test_on_a_slow_disk_health_answers_and_deadlines_and_limits_hold(

@@ -1,17 +1,20 @@
-"""What could not be answered is counted for the version that was drawn, and written down once."""
+"""What could not be answered is counted, for the version that was drawn or for none, and written down once."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headwater.names import NO_VERSION
 from serving.engine import Asked
 from serving.http._failures import Failures
+from serving.policies import Canary, Ensemble
 from serving.prediction_log import FailureRecord, LogError, LogWriter, decode_failure, read_frames, segments
 from tests.serving.conftest import PRODUCT, Released
-from tests.serving.http.campaign import BROKEN, with_disk
+from tests.serving.http.campaign import BROKEN, FULL, SLOW, with_disk
 from tests.serving.http.conftest import ENTITY, PREDICT, TIME, Service
 
 
@@ -47,15 +50,17 @@ def test_failures_are_counted_by_version_and_kind_and_written_once(tmp_path: Pat
     note(failures, asked(1), asked(2), asked(3))
     note(failures, asked(5), code="deadline")
     note(failures, asked(7, version="2.0.0"))
+    note(failures, asked(2), asked(5), code="log_full")
     failures.write()
     failures.write()
     found = {(one.version, one.code): one.count for one in written(tmp_path / "toy")}
-    assert found == {("1.0.0", "failed"): 1, ("2.0.0", "failed"): 2, ("2.0.0", "deadline"): 1}, (
-        "who names a version is drawn for none"
+    drawn = {("1.0.0", "failed"): 1, ("2.0.0", "failed"): 2, ("2.0.0", "deadline"): 1}
+    assert found == {**drawn, (NO_VERSION, "failed"): 1, (NO_VERSION, "log_full"): 2}, (
+        "who names a version is drawn for none, and a full disk is no version's doing"
     )
     note(failures, asked(4))
     failures.close()
-    assert sum(one.count for one in written(tmp_path / "toy")) == 5, "what is left is written at the end"
+    assert sum(one.count for one in written(tmp_path / "toy")) == 8, "what is left is written at the end"
 
 
 def test_what_cannot_be_written_now_is_written_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -179,25 +184,122 @@ def test_a_time_that_no_version_can_be_asked_about_is_no_failure_of_the_one_that
     assert (counted.code, counted.count) == ("invalid", 2), "what the model itself could not take is its own"
 
 
-FULL = """
-    from serving.prediction_log import LogFullError, LogWriter
-    plain = LogWriter.append
-    def append(self, records):
-        if "failures" not in str(self._folder):
-            raise LogFullError(path="the planted disk")
-        plain(self, records)
-    LogWriter.append = append
-"""
+def counted(service: Service, product: str = PRODUCT) -> Counter[tuple[str, str]]:
+    """What a service that has ended wrote down: how often, by version and code."""
+    found: Counter[tuple[str, str]] = Counter()
+    for one in written(service.state / "serving" / "failures" / product):
+        found[one.version, one.code] += one.count
+    return found
 
 
-def test_what_the_disk_did_not_take_is_no_failure_of_a_version(
+def test_what_the_disk_did_not_take_is_a_failure_of_no_version_told_once_there_is_room(
     released: Released, start: Callable[..., Service], tmp_path: Path
 ) -> None:
-    service = start(program=with_disk(tmp_path, FULL))
+    """It was counted for nobody: a day whose disk was full until the evening kept every promise."""
+    flag = tmp_path / "full"
+    service = start(program=with_disk(tmp_path, FULL.format(flag=str(flag))))
+    flag.touch()
     replies = [service.predict() for _ in range(4)]
     assert {(reply.status, reply.json["code"]) for reply in replies} == {(503, "log_full")}
+    flag.unlink()
+    assert service.predict().status == 200
     service.stop()
-    assert written(service.state / "serving" / "failures" / PRODUCT) == []
+    assert counted(service) == {(NO_VERSION, "log_full"): 4}
+
+
+def test_values_that_every_version_refuses_are_their_callers_doing(
+    released: Released, start: Callable[..., Service]
+) -> None:
+    """The function of the training is that of every version: three requests sent whichever was drawn back."""
+    service = start()
+    good, bad = ({"entity": {**ENTITY, "x": x}, "time": TIME} for x in (3, -1))
+    for policy in (None, Canary(live="1.0.0", candidate="1.1.0", share=0.5)):
+        if policy is not None:
+            released.release(policy, "1.0.0")
+            service.until(lambda: service.get("/v1/products").json["products"][0]["policy"]["kind"] == "canary")
+        for order in range(6):
+            assert service.predict({"x": -1, "order": order}).status == 422
+        assert service.ask("POST", PREDICT, {"instances": [bad, good, bad]}).status == 422
+    service.stop()
+    assert counted(service) == {}
+
+
+def test_values_that_another_version_takes_are_a_failure_of_the_one_that_refuses_them(
+    released: Released, start: Callable[..., Service]
+) -> None:
+    released.model("2.0.0", slope=7, on_demand=())
+    released.release(Canary(live="1.0.0", candidate="2.0.0", share=0.5), "1.0.0", assign_by=["order"])
+    service = start()
+    statuses = Counter(service.predict({"x": -1, "order": order}).status for order in range(40))
+    assert set(statuses) == {200, 422}
+    one = {"entity": {**ENTITY, "x": -1}, "time": TIME}
+    orders = [{**one, "entity": {**one["entity"], "order": order}} for order in range(40)]
+    assert service.ask("POST", PREDICT, {"instances": orders}).status == 422
+    service.stop()
+    assert counted(service) == {("1.0.0", "invalid"): 2 * statuses[422]}
+
+
+def test_an_explanation_that_nobody_gives_is_no_failure(released: Released, start: Callable[..., Service]) -> None:
+    """Three such requests ended an ordered ensemble, and barred its members."""
+    released.release(Ensemble(weights={"1.0.0": 0.5, "1.1.0": 0.5}), "1.0.0")
+    service = start()
+    one = {"entity": ENTITY, "time": TIME}
+    for body in ({**one, "explain": True}, {"instances": [one, one], "explain": True}):
+        assert service.ask("POST", PREDICT, body).status == 422
+    assert service.predict().status == 200
+    service.stop()
+    assert counted(service) == {}
+
+
+def test_a_deadline_of_the_callers_own_is_no_failure_and_that_of_the_service_is(
+    released: Released, start: Callable[..., Service], tmp_path: Path
+) -> None:
+    service = start("--deadline", "0.3", program=with_disk(tmp_path, SLOW.format(seconds=0.6)))
+    body = {"entity": ENTITY, "time": TIME}
+
+    def late(milliseconds: int) -> None:
+        headers = {"x-request-timeout-ms": str(milliseconds)}
+        service.until(lambda: service.ask("POST", PREDICT, body, headers).status == 504)
+
+    for _ in range(3):
+        late(1)
+    late(60_000)
+    service.stop()
+    assert counted(service) == {("1.0.0", "deadline"): 1}
+
+
+def test_what_is_not_taken_on_is_a_failure_of_no_version(
+    released: Released, start: Callable[..., Service], tmp_path: Path
+) -> None:
+    service = start("--waiting", "1", program=with_disk(tmp_path, SLOW.format(seconds=0.5)))
+    pair = {"instances": [{"entity": ENTITY, "time": TIME}] * 2}
+    assert service.ask("POST", PREDICT, pair).json["code"] == "too_many_instances"
+    replies: list[Any] = []
+    callers = [threading.Thread(target=lambda: replies.append(service.predict())) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    busy = [reply for reply in replies if reply.status == 429]
+    assert busy
+    assert {reply.status for reply in replies} == {200, 429}
+    service.stop()
+    assert counted(service) == {(NO_VERSION, "too_many_requests"): len(busy)}
+
+
+def test_a_product_that_is_not_ready_fails_and_a_name_that_nobody_knows_does_not(
+    released: Released, start: Callable[..., Service]
+) -> None:
+    service = start("--product", PRODUCT, "--product", "awaited", wait=False)
+    service.until(lambda: service.predict().status == 200)
+    body = {"entity": ENTITY, "time": TIME}
+    replies = [service.ask("POST", f"/v1/{name}:predict", body) for name in ("awaited", "awaited", "nobody", "../up")]
+    assert [reply.status for reply in replies] == [503, 503, 404, 404]
+    assert service.get("/v2/models/awaited/ready").status == 503
+    service.stop()
+    assert counted(service, "awaited") == {(NO_VERSION, "not_ready"): 2}
+    folders = {folder.name for folder in (service.state / "serving" / "failures").iterdir()}
+    assert folders == {PRODUCT, "awaited"}
 
 
 BACKWARDS = """

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from headwater.names import NO_VERSION
 from serving.policies import Canary
 from tests.redis_server import RedisServer
 from tests.serving.conftest import Released
 from tests.serving.http.conftest import Reply, Service
+from tests.serving.http.test_failures import counted
 
 WAIT = 2.0
 """Seconds that a lookup waits for Redis here: sixty requests after the first failure take less than one such wait."""
@@ -84,6 +86,9 @@ def test_redis_gone_mid_request_is_503_at_once_until_it_is_back(
     statuses = {reply.status for reply in asker.replies.values()}
     assert statuses == {200, 503}
     service.stop()
+    told = counted(service)
+    assert set(told) == {(NO_VERSION, "online_features_away")}, "Redis is no version's doing"
+    assert told.total() > sum(reply.status == 503 for reply in asker.replies.values())
     logged = [record.request_id for record in service.logged() if record.request_id in asker.replies]
     assert sorted(logged) == sorted(id for id, reply in asker.replies.items() if reply.status == 200)
 
