@@ -21,17 +21,17 @@ def kept_too_short(product: "Product") -> tuple[str, str] | None:
     needs, remedies = [], []
     if keep < (needed := product.rollout.looks_back):
         needs.append(f"the rollout needs {needed} ({_stages(product)})")
-        remedies += _shorter_rollout(product)
+        remedies.append(", or ".join(_shorter_rollout(product)))
     if product.retraining is not None and keep < (needed := _windows(product)):
         needs.append(
             f"the retraining needs {needed} (the last {product.retraining.windows} windows of {_length(product)})"
         )
-        remedies.append("fewer Retraining(windows=...) or shorter PerformanceRules(windowing=...)")
+        remedies.append("for the retraining fewer Retraining(windows=...) or shorter PerformanceRules(windowing=...)")
     if not needs:
         return None
     return (
         f"Serving(keep=...) is {keep}, and decisions look back further: {'; '.join(needs)}.",
-        f"Keep answers that long, or declare {', or '.join(remedies)}.",
+        f"Keep answers that long, or declare {'; '.join(remedies)}.",
     )
 
 
