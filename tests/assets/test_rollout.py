@@ -171,8 +171,7 @@ def test_events_without_a_truth_hold_nothing_up(begun: Begun) -> None:
 
 def test_a_worse_shadow_is_found_on_the_same_requests(begun: Begun) -> None:
     scene = begun(SHADOW)
-    shadows = {"shadows": lambda order: {NEW: 0.1 if order % 3 == 0 else 0.9}}
-    labels = on_days(scene, LIVE, 1, **shadows)
+    labels = on_days(scene, LIVE, 1, shadows=lambda order: {NEW: 0.1 if order % 3 == 0 else 0.9})
     scene.label(labels[:300])
     scene.settle()
     assert said(scene) == ("wait", "not_worse"), "a day and a piece of one"
@@ -196,8 +195,7 @@ def test_the_watch_compares_with_what_was_replaced_and_goes_back(begun: Begun) -
     scene.label(labels)
     scene.settle()
     assert scene.statement()["policy"] == {"kind": "shadow", "live": NEW, "shadows": [LIVE]}
-    worse = {"shadows": lambda order: {LIVE: 0.9 if order % 4 else 0.1}}
-    labels += on_days(scene, NEW, 0, since=len(DAYS), **worse)
+    labels += on_days(scene, NEW, 0, since=len(DAYS), shadows=lambda order: {LIVE: 0.9 if order % 4 else 0.1})
     scene.label(labels[:900])
     scene.settle()
     assert said(scene) == ("wait", "watch"), "one day, and a piece of one"

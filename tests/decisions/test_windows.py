@@ -45,8 +45,8 @@ def test_the_difference_by_window_is_students_t_at_a_part_of_the_level() -> None
     days = (0.05, 0.03, 0.04, 0.06)
     found = effect_by_window(days, alpha=0.05)
     low, high = stats.t.interval(1 - 2 * 0.05 / 4, 3, loc=0.045, scale=stats.sem(days))
-    assert (found.windows, found.estimate) == (4, pytest.approx(0.045))
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert found.windows == 4
+    assert [found.estimate, found.low, found.high] == pytest.approx([0.045, low, high])
     assert effect_by_window((0.0, 0.0, 0.0), alpha=0.05).high == 0, "versions that always decide alike"
     wide = effect_by_window((1.0, -1.0, 1.0), alpha=0.05)
     assert (wide.low, wide.high) == (-1, 1)
