@@ -108,8 +108,13 @@ class LiveProducts:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every product can be answered: each that was asked for by name, else each that is released; and at least one."""
-        return bool(self._engines) and all(product in self._engines for product in self._wanted or self._expected)
+        """Whether every product can be answered that was asked for by name; without names at least one, and each other one was tried.
+
+        One that cannot be answered, which its trouble tells, takes no answer of the others away: a new product's broken first release
+        would else end the service of all.
+        """
+        known = self._engines.keys() if self._wanted else self._engines.keys() | self._troubles.keys()
+        return bool(self._engines) and all(product in known for product in self._wanted or self._expected)
 
     def engine(self, product: str) -> Engine:
         """What is live of a product. Raises ProductNotServedError."""

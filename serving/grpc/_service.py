@@ -47,7 +47,7 @@ class InferenceService:
             front: Where requests come in.
             keys: Who may ask.
             most_instances: Instances of a request.
-            is_ready: Whether every product can be answered, as REST says it.
+            is_ready: Whether the service is ready, as REST says it.
         """
         self._front, self._keys, self._most, self._is_ready = front, keys, most_instances, is_ready
 

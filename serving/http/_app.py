@@ -260,7 +260,7 @@ class App:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every product can be answered now."""
+        """Whether what has to be answered can be; see `LiveProducts.is_ready`."""
         return self._live.is_ready and not self._is_ending and not self._log_troubles
 
     def _ready(self) -> tuple[int, Any]:

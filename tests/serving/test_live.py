@@ -518,14 +518,16 @@ def test_a_product_that_follows_another_release_leaves_the_others_as_they_were(
     assert set(live.engine(PRODUCT).models) == {"1.1.0"}
 
 
-def test_a_service_is_ready_once_every_released_product_can_be_answered(
+def test_a_product_that_cannot_be_answered_keeps_a_service_from_being_ready_only_where_it_was_named(
     released: Released, beside: Released, follow: Follow
 ) -> None:
-    """With two products released, one of which nobody could answer, it said that every product could be answered."""
+    """A new product's broken release took a service of all products out of its balancer."""
     beside.release("all-at-once", "9.9.9")
-    live = follow("fresh")
-    live.refresh()
-    assert (set(live.engines), live.is_ready) == ({PRODUCT}, False)
+    live, named = follow("fresh"), follow("named", products=(PRODUCT, OTHER))
+    for one in (live, named):
+        one.refresh()
+        assert (set(one.engines), [each.product for each in one.troubles]) == ({PRODUCT}, [OTHER])
+    assert (live.is_ready, named.is_ready) == (True, False)
     beside.release("all-at-once", "1.0.0")
     live.refresh()
     assert live.is_ready
@@ -537,14 +539,16 @@ def test_a_service_is_ready_once_every_released_product_can_be_answered(
     assert (set(restarted.engines), restarted.is_ready) == ({PRODUCT, OTHER}, True)
 
 
-def test_a_product_whose_copy_cannot_be_read_keeps_a_service_without_the_lake_from_being_ready(
+def test_without_the_lake_a_product_whose_copy_cannot_be_read_is_told_and_missed_where_it_was_named(
     released: Released, beside: Released, follow: Follow
 ) -> None:
     follow().refresh()
     (released.folder / "service" / OTHER / "deployment.json").write_text("{")
-    restarted = follow(is_lake_away=True)
-    restarted.refresh()
-    assert (set(restarted.engines), restarted.is_ready) == ({PRODUCT}, False)
+    restarted, named = follow(is_lake_away=True), follow(is_lake_away=True, products=(PRODUCT, OTHER))
+    for one in (restarted, named):
+        one.refresh()
+        assert (set(one.engines), [each.product for each in one.troubles]) == ({PRODUCT}, [OTHER])
+    assert (restarted.is_ready, named.is_ready) == (True, False)
 
 
 def test_what_one_product_cannot_restore_keeps_no_other_from_its_features(
