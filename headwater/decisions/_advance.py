@@ -119,7 +119,7 @@ def decide_rollout(rules: RolloutRules, evidence: RolloutEvidence) -> RolloutDec
             f"requests of {standing.where} that came in up to {until} are no longer kept (Serving.keep), and what is left is another "
             "sample: it stays as it is until somebody promotes or rolls back"
         )
-        return compared.decision(RolloutAction.WAIT, RolloutRule.OVERDUE, reason)
+        return _decision(compared, RolloutAction.WAIT, RolloutRule.OVERDUE, reason)
     if (hindrance := next(_hindrances(rules, evidence, standing, compared), None)) is None:
         return _decision(compared, RolloutAction.ADVANCE, RolloutRule.NOT_WORSE, compared.not_worse(rules, evidence))
     rule, reason = hindrance
