@@ -161,8 +161,9 @@ class Desk:
             settled(None)
             raise self._refused(len(asked), explained)
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        promised = loop.time() + self._limits.deadline
-        until = promised if deadline is None else min(loop.time() + deadline, promised)
+        now, allowed = loop.time(), self._limits.deadline
+        until = now + (allowed if deadline is None else min(deadline, allowed))
+        promised = now + min(engine.deployment.latency.total_seconds(), allowed)
         one = _Waiting(engine, asked, loop.create_future(), until, promised, settled, steps)
         self._waiting.append(one)
         self._count += len(asked)

@@ -30,7 +30,7 @@ class Problem(Exception):  # noqa: N818 - a word of HTTP's own (RFC 9457)
         fields: What is wrong, by field.
         retry_after: Seconds after which to try again.
         causes: By place why each instance that cannot be answered cannot; None where one cause is that of all.
-        is_callers: Whether it is its caller's doing: more at once than is ever taken on, or a shorter deadline than the service's.
+        is_callers: Whether it is its caller's doing: more at once than is ever taken on, or a deadline before the answer was promised.
     """
 
     def __init__(

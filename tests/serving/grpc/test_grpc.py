@@ -258,7 +258,7 @@ def test_a_deadline_of_the_callers_own_is_no_failure_and_that_of_the_service_is(
         return False
 
     for _ in range(3):
-        service.until(lambda: is_late(0.1))
+        service.until(lambda: is_late(0.03))
     service.until(lambda: is_late(20))
     client.close()
     service.stop()

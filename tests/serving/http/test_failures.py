@@ -263,9 +263,10 @@ def test_a_deadline_of_the_callers_own_is_no_failure_and_that_of_the_service_is(
 
     for _ in range(3):
         late(1)
+    late(200)  # longer than the product promises
     late(60_000)
     service.stop()
-    assert counted(service) == {("1.0.0", "deadline"): 1}
+    assert counted(service) == {("1.0.0", "deadline"): 2}
 
 
 def test_what_is_not_taken_on_is_a_failure_of_no_version(
