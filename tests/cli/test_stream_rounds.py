@@ -77,8 +77,8 @@ class World(Released):
         super().__init__(folder)
         self.log = FileLog(folder / "streams" / EVENTS.path)
         self.number = 0
-        self.product = declared(VIEW)
-        monkeypatch.setattr("assets._products.product", lambda name: self.product)
+        self.declared = declared(VIEW)
+        monkeypatch.setattr("assets._products.product", lambda name: self.declared)
 
     def happen(self, *events: tuple[float, int]) -> None:
         """When and which value, of ann; in the log as soon as it happens."""
@@ -234,7 +234,7 @@ def test_ctrl_c_ends_who_follows_between_two_rounds(world: World, lines: list[st
 def test_a_declaration_that_no_longer_fits_ends_who_follows(world: World, lines: list[str]) -> None:
     world.happen((0, 9))
     world.stream("ingest")
-    world.product = declared(VIEW, source=replace(EVENTS, id=("who", "number")))
+    world.declared = declared(VIEW, source=replace(EVENTS, id=("who", "number")))
     assert isinstance(world.stream("follow", "--every", "1").exception, StreamStateError)
 
 
@@ -266,7 +266,7 @@ def test_the_live_version_gets_its_features_also_when_newer_ones_have_another_sh
     world.stream("ingest")
     assert json.loads(world.stream("refresh", "--json").stdout)["older"] == {}
     assert world.answer(name := live.engine("toy").online_name, 3.5) == (2,)
-    world.product = declared(REPLACED)
+    world.declared = declared(REPLACED)
     world.features(REPLACED)
     live.refresh()
     assert (live.troubles, live.engine("toy").online_name) == ((), name)
@@ -288,7 +288,7 @@ def test_a_gained_column_leaves_one_publication_to_carry_on(world: World) -> Non
     world.release("all-at-once", "1.0.0")
     live = world.service()
     live.refresh()
-    world.product = declared(WIDER)
+    world.declared = declared(WIDER)
     world.features(WIDER)
     assert live.refresh() == ("toy",)
     world.happen((0, 9), (2, 2), (3, 3))
@@ -303,7 +303,7 @@ def test_features_that_no_service_was_there_for_are_carried_on_once_it_comes(wor
     world.model("1.0.0", slope=1)
     world.features(VIEW)
     world.release("all-at-once", "1.0.0")
-    world.product = declared(REPLACED)
+    world.declared = declared(REPLACED)
     world.features(REPLACED)
     world.happen((0, 9), (2, 2), (3, 3))
     world.stream("ingest")
@@ -332,7 +332,7 @@ def test_what_no_stream_carries_on_any_more_is_named(world: World, product: Prod
     world.happen((0, 9), (2, 2), (3, 3))
     world.stream("ingest")
     world.stream("refresh")
-    world.product = product
+    world.declared = product
     world.features(product.features[0])
     world.happen((4, 4), (5, 5))
     world.stream("ingest")
@@ -349,7 +349,7 @@ def test_a_view_that_was_given_another_name_is_carried_on_under_the_old_one_too(
     world.release("all-at-once", "1.0.0")
     live = world.service()
     live.refresh()
-    world.product = declared(replace(VIEW, name="past"))
+    world.declared = declared(replace(VIEW, name="past"))
     world.features(replace(VIEW, name="past"))
     world.happen((0, 9), (2, 2), (3, 3))
     world.stream("ingest")
@@ -360,13 +360,15 @@ def test_a_view_that_was_given_another_name_is_carried_on_under_the_old_one_too(
 def test_one_view_of_another_shape_keeps_no_other_from_going_on(world: World) -> None:
     """Its error ended the round for all views of the publication."""
     other = replace(VIEW, name="other", path="toy/other", prefix="o_")
-    (streamed,) = world.product.streams
-    world.product = replace(world.product, features=(VIEW, other), streams=(streamed, replace(streamed, view="other")))
+    (streamed,) = world.declared.streams
+    world.declared = replace(
+        world.declared, features=(VIEW, other), streams=(streamed, replace(streamed, view="other"))
+    )
     world.features(VIEW, other)
     world.happen((0, 9), (2, 2), (3, 3))
     world.stream("ingest")
-    world.product = replace(
-        world.product, streams=(replace(streamed, compute=doubled), replace(streamed, view="other"))
+    world.declared = replace(
+        world.declared, streams=(replace(streamed, compute=doubled), replace(streamed, view="other"))
     )
     done = world.stream("refresh")
     assert done.exit_code == 1, done.output
@@ -379,8 +381,10 @@ def test_a_declared_view_that_is_not_built_yet_is_named_and_the_others_go_on(wor
     world.happen((0, 9), (2, 2), (3, 3))
     world.stream("ingest")
     other = replace(VIEW, name="other", path="toy/other", prefix="o_")
-    (streamed,) = world.product.streams
-    world.product = replace(world.product, features=(VIEW, other), streams=(streamed, replace(streamed, view="other")))
+    (streamed,) = world.declared.streams
+    world.declared = replace(
+        world.declared, features=(VIEW, other), streams=(streamed, replace(streamed, view="other"))
+    )
     done = world.stream("refresh")
     assert done.exit_code == 1
     assert "Not carried on: view 'other': it is not among the published features; build toy" in done.output
