@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from threading import Lock
 from typing import Final
 
@@ -29,7 +30,10 @@ class _Held:
     lock: Lock = field(default_factory=Lock)
 
 
-_HELD: Final = _Held()
+@cache
+def _held() -> _Held:
+    """This process's. A constant would be part of the code version of whoever reads it, with all that it holds at the time."""
+    return _Held()
 
 
 def recorded(preprocessing: Preprocessing, features: pl.Series) -> pl.DataFrame:
@@ -40,15 +44,16 @@ def recorded(preprocessing: Preprocessing, features: pl.Series) -> pl.DataFrame:
         features: JSON objects by name.
     """
     schema, texts = preprocessing.schema, features.alias(_TEXT).to_frame()
-    with _HELD.lock:
-        if list(_HELD.schema.items()) != list(schema.items()):
-            _HELD.schema, _HELD.rows = schema, pl.DataFrame(schema={_TEXT: pl.String(), **schema})
-        new = texts.join(_HELD.rows, on=_TEXT, how="anti").drop_nulls().unique()
+    held = _held()
+    with held.lock:
+        if list(held.schema.items()) != list(schema.items()):
+            held.schema, held.rows = schema, pl.DataFrame(schema={_TEXT: pl.String(), **schema})
+        new = texts.join(held.rows, on=_TEXT, how="anti").drop_nulls().unique()
         try:
             said = new[_TEXT].str.json_decode(pl.Struct(schema)).struct.unnest()
         except pl.exceptions.ComputeError:  # one that is of another type makes all be read as texts
             return preprocessing.recorded(features)
-        both = pl.concat([new.hstack(said), _HELD.rows])
+        both = pl.concat([new.hstack(said), held.rows])
         found = texts.join(both, on=_TEXT, how="left", maintain_order="left")
-        _HELD.rows = (both.join(texts, on=_TEXT, how="semi") if both.height > _MOST else both).head(_MOST)
+        held.rows = (both.join(texts, on=_TEXT, how="semi") if both.height > _MOST else both).head(_MOST)
     return found.drop(_TEXT)

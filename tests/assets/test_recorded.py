@@ -6,8 +6,12 @@ import polars as pl
 import pytest
 
 from assets._chain import _recorded
-from assets._chain._recorded import recorded
+from assets._chain._causes import causes_asset
+from assets._chain._performance import performance_asset
+from assets._chain._recorded import _held, recorded
+from headwater.code_version import compute_version
 from headwater.models.preprocessing import Feature, FeatureKind, InputType, Preprocessing
+from tests.assets.test_loop import PRODUCT
 
 READ = Preprocessing(
     features=(
@@ -26,9 +30,9 @@ def texts(*numbers: int) -> pl.Series:
 
 @pytest.fixture(autouse=True)
 def _nothing_held() -> Iterator[None]:
-    _recorded._HELD.schema, _recorded._HELD.rows = {}, pl.DataFrame()
+    _held.cache_clear()
     yield
-    _recorded._HELD.schema, _recorded._HELD.rows = {}, pl.DataFrame()
+    _held.cache_clear()
 
 
 @pytest.mark.parametrize("most", [2, 50_000])
@@ -43,14 +47,21 @@ def test_every_call_says_what_the_preprocessing_says(most: int, monkeypatch: pyt
     for features in asked:
         for preprocessing in (READ, READ, OTHER):
             assert recorded(preprocessing, features).equals(preprocessing.recorded(features))
-        assert _recorded._HELD.rows.height <= most
+        assert _held().rows.height <= most
 
 
 def test_what_was_decoded_is_not_decoded_again() -> None:
     """The report and its causes read the same predictions, and 32,000 of 33,000 of them the day before."""
     recorded(READ, texts(*range(10)))
-    assert _recorded._HELD.rows.height == 10
-    held = _recorded._HELD.rows.with_columns(calls=pl.lit(-1.0))
-    _recorded._HELD.rows = held
+    assert _held().rows.height == 10
+    held = _held().rows.with_columns(calls=pl.lit(-1.0))
+    _held().rows = held
     assert recorded(READ, texts(3, 11))["calls"].to_list() == [-1.0, 11.0]
-    assert _recorded._HELD.rows.height == 11
+    assert _held().rows.height == 11
+
+
+def test_what_a_process_holds_is_no_part_of_a_code_version() -> None:
+    """It was: a report built twice in one process had another definition, and a model that was retrained on new data alone was a minor version."""
+    before = [compute_version(make(PRODUCT)) for make in (performance_asset, causes_asset)]
+    recorded(READ, texts(1, 2, 3))
+    assert [compute_version(make(PRODUCT)) for make in (performance_asset, causes_asset)] == before
