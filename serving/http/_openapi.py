@@ -144,7 +144,12 @@ def _common() -> dict[str, Any]:
             "troubles": {"type": "object", "additionalProperties": {"type": "string"}},
         },
     }
-    health = _simple("Whether every product can be answered that was asked for by name; else each but those in `troubles`.", "ready", ready, "405")
+    health = _simple(
+        "Whether every product can be answered that was asked for by name; else each but those in `troubles`.",
+        "ready",
+        ready,
+        "405",
+    )
     health["responses"]["503"] = {"description": "Not yet, or no more.", "content": _json(ready)}
     return {
         "/v2/health/live": {"get": _simple("Whether the process runs.", "live", _object("live"), "405")},
