@@ -153,25 +153,29 @@ def test_a_window_that_is_never_judged_holds_up_none_that_come_after(tmp_path: P
     assert [start[:10] for start in reports.facts["without_labels"]] == ["2013-01-14"]
 
 
-def test_what_retention_takes_from_the_predictions_it_does_not_take_from_their_windows(tmp_path: Path) -> None:
-    """Fourteen days of predictions were kept, and of every older window a few rows, or none, were judged in place of all."""
-    labels = truth(40)
-    reports = Reports(tmp_path, replace(PRODUCT, serving=Serving(keep=14 * DAY), rollout=UNWATCHED))
-    for day in range(5, 40, 2):
+def kept_for_two_weeks(
+    folder: Path, labels: pl.DataFrame, *, until: int
+) -> tuple[Reports, list[dict[str, Any]], pl.DataFrame, pl.DataFrame]:
+    """A report every other day; the reports, the last one's windows, its labels, and the predictions that are still kept."""
+    reports = Reports(folder, replace(PRODUCT, serving=Serving(keep=14 * DAY), rollout=UNWATCHED))
+    for day in range(5, until, 2):
         there, asked = by(day, labels)
         kept = asked.filter(pl.col("received") >= START + (day - 14) * DAY)
         found = reports.made(there, kept, started=START + day * DAY)
+    return reports, found, there, kept
+
+
+def test_what_retention_takes_from_the_predictions_it_does_not_take_from_their_windows(tmp_path: Path) -> None:
+    """Fourteen days of predictions were kept, and of every older window a few rows, or none, were judged in place of all."""
+    labels = truth(40)
+    _, found, _, _ = kept_for_two_weeks(tmp_path, labels, until=40)
     assert rows(found) == [70, 70, 70, 70, 70, 41]
     assert judged(found) == [True] * 5 + [False]
 
 
 def test_a_window_whose_predictions_are_gone_before_its_labels_came_says_so(tmp_path: Path) -> None:
     labels = truth(50, lag=20 * DAY)
-    reports = Reports(tmp_path, replace(PRODUCT, serving=Serving(keep=14 * DAY), rollout=UNWATCHED))
-    for day in range(5, 50, 2):
-        there, asked = by(day, labels)
-        kept = asked.filter(pl.col("received") >= START + (day - 14) * DAY)
-        found = reports.made(there, kept, started=START + day * DAY)
+    reports, found, _, _ = kept_for_two_weeks(tmp_path, labels, until=50)
     assert rows(found)[:4] == [70, 70, 70, 70]
     assert not any(judged(found))
     assert found[0]["overall"]["reason"].endswith("and its predictions are no longer kept (Serving.keep)")
@@ -184,11 +188,7 @@ def test_a_window_whose_predictions_are_gone_before_its_labels_came_says_so(tmp_
 def test_the_causes_leave_out_windows_whose_predictions_are_no_longer_kept(tmp_path: Path) -> None:
     """Of the weeks before a few rows were left, and the newest one was compared with those as if they were all."""
     labels = truth(40)
-    reports = Reports(tmp_path, replace(PRODUCT, serving=Serving(keep=14 * DAY), rollout=UNWATCHED))
-    for day in range(5, 40, 2):
-        there, asked = by(day, labels)
-        kept = asked.filter(pl.col("received") >= START + (day - 14) * DAY)
-        found = reports.made(there, kept, started=START + day * DAY)
+    _, found, there, kept = kept_for_two_weeks(tmp_path, labels, until=40)
     held = {PATHS.predictions: HeldSnapshot({PATHS.predictions: kept})}
     rows = outcomes_asset(PRODUCT)(HeldInputs({LABELS: there}, previous=held)).data
     told = causes(tmp_path / "causes", {"windows": found}, rows, held)
