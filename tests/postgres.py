@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from tests.cli.test_up import free_port
+from tests.ports import free_port
 
 _NOBODY: Final = 65534
 

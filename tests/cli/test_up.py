@@ -16,15 +16,10 @@ import pytest
 from headwater.cli._up import _begin_lake
 from resources.opening import open_lake
 from resources.settings import Settings
+from tests.ports import free_port
 from tests.scenarios.workshop import Workshop
 
 START_SECONDS, STOP_SECONDS = 240, 120
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def processes_of(workshop: Workshop) -> list[int]:
@@ -90,12 +85,23 @@ def gone(workshop: Workshop) -> bool:
     return not processes_of(workshop)
 
 
-def wait_for(process: "subprocess.Popen[str]", *urls: str) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not all(answers(url) for url in urls):
+def wait_for(process: "subprocess.Popen[str]", workshop: Workshop, *urls: str) -> None:
+    """Waits until each of `urls` has answered once.
+
+    Raises:
+        AssertionError: `up` ended, or one did not answer in time: which, and what the logs say.
+    """
+    deadline, silent = time.monotonic() + START_SECONDS, list(urls)
+    while silent := [url for url in silent if not answers(url)]:
         assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, f"none of {urls} answered"
+        assert time.monotonic() < deadline, f"{silent} did not answer. {said_last(workshop)}"
         time.sleep(0.3)
+
+
+def said_last(workshop: Workshop) -> str:
+    """The end of each service's log."""
+    logs = sorted((workshop.state / "logs").glob("*.log"))
+    return "\n".join(f"{log.name}: {log.read_text()[-3000:]}" for log in logs)
 
 
 def test_it_begins_the_lake_of_a_new_state_folder_and_no_other_where_one_was(
@@ -136,7 +142,7 @@ def test_everything_is_open_on_loopback_alone_and_nothing_stays(workshop: Worksh
             f"{review}/",
             f"{watch}/metrics",
         )
-        wait_for(process, *(f"http://127.0.0.1:{place}" for place in places))
+        wait_for(process, workshop, *(f"http://127.0.0.1:{place}" for place in places))
         ports = listening()
         assert ports[ui] == ports[mlflow] == ports[service] == ports[review] == ports[watch] == {"0100007F"}
         assert "runs already over" in workshop.run("up", "--port", str(free_port()), code=2).stderr

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from headwater.monitoring import ServiceLevels
 from headwater.monitoring._service_levels import DEFAULT_BURN_RULES
 from headwater.watching import CATALOGUE
 from tests.deploy.prometheus import FOLDER, ROOT, RULES, program
+from tests.ports import free_port
 from tests.serving.conftest import Released
 from tests.serving.http.conftest import Service
 
@@ -267,12 +267,6 @@ def test_prometheus_scrapes_both_and_answers_every_panel(served: tuple[Service, 
     finally:
         process.terminate()
         process.wait(30)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def answers(port: int) -> bool:
