@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from assets._bridge import MADE_OF_CODE, asset_key
+from assets._bridge import FED, MADE_OF_CODE, asset_key
 from assets._plan import ancestors
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG
 
@@ -28,9 +28,11 @@ def with_automation(assets: Iterable[dg.AssetsDefinition]) -> Sequence[dg.Assets
     """
     found = list(assets)
     partitioned = frozenset(spec.key for item in found for spec in item.specs if spec.partitions_def is not None)
+    fed = frozenset(spec.key for item in found for spec in item.specs if FED in spec.metadata)
     groups = {key: frozenset(item.keys) for item in found if len(item.keys) > 1 for key in item.keys}
     above = ancestors({spec.key: [dep.asset_key for dep in spec.deps] for item in found for spec in item.specs})
-    return dg.map_asset_specs(partial(_with_condition, partitioned=partitioned, groups=groups, above=above), found)
+    given = partial(_with_condition, partitioned=partitioned, fed=fed, groups=groups, above=above)
+    return dg.map_asset_specs(given, found)
 
 
 def automation_sensors(together: Sequence[frozenset[str]] = ()) -> list[dg.AutomationConditionSensorDefinition]:
@@ -68,6 +70,7 @@ def condition_for(
     *,
     is_partitioned: bool,
     partitioned: frozenset[dg.AssetKey],
+    fed: frozenset[dg.AssetKey] = frozenset(),
     together: frozenset[dg.AssetKey] = frozenset(),
     above: frozenset[dg.AssetKey] = frozenset(),
 ) -> dg.AutomationCondition:
@@ -80,6 +83,7 @@ def condition_for(
         deps: Its inputs.
         is_partitioned: Whether it has partitions itself: then it needs its own partition of each input only.
         partitioned: Every asset that has partitions; of those, an input needs one partition, as most never landed.
+        fed: Every table that is fed: nobody waits until nothing is taken into it. Its readers are asked for again with what came in.
         together: What the same body builds: all of it is requested when something that one of it is built from changed.
         above: Partitioned assets that it is built from, at any depth.
     """
@@ -91,7 +95,7 @@ def condition_for(
     unhandled = changed.since((requested & ~changed) | (appeared & changed))
     absent = _any_of(_Condition.newly_missing(), together).since(requested | appeared)
     pending = (absent | unhandled).with_label("has unhandled changes")
-    hindered = _any_of(_hindered(some, together), together)
+    hindered = _any_of(_hindered(some, together, fed), together)
     if not is_partitioned and above:
         hindered = hindered | _on_its_way(above)
     return pending & ~hindered
@@ -113,10 +117,16 @@ def _on_its_way(partitions: frozenset[dg.AssetKey]) -> dg.AutomationCondition:
     return reduce(lambda either, other: either | other, rest, first)
 
 
-def _hindered(some: frozenset[dg.AssetKey], together: frozenset[dg.AssetKey]) -> dg.AutomationCondition:
-    """It or an input is in progress, a blocking check above it failed, or an input is absent: of `some` all partitions."""
-    busy = _Condition.in_progress() | _but(_Condition.any_deps_in_progress(), together)
-    checked = _but(_Condition.all_deps_blocking_checks_passed(), together)
+def _hindered(
+    some: frozenset[dg.AssetKey], together: frozenset[dg.AssetKey], fed: frozenset[dg.AssetKey]
+) -> dg.AutomationCondition:
+    """It or an input is in progress, a blocking check above it failed, or an input is absent: of `some` all partitions.
+
+    Of an input in `fed` what stands is good enough. While a version fails, its failures are taken in every ten seconds: whoever waited
+    for an end of that (or for its checks, which are open again with each run) would wait for as long as it fails.
+    """
+    busy = _Condition.in_progress() | _but(_Condition.any_deps_in_progress(), together | fed)
+    checked = _but(_Condition.all_deps_blocking_checks_passed(), together | fed)
     absent = _but(_Condition.any_deps_match(_Condition.missing()), together | some)
     hindered = busy | ~checked | absent
     for key in sorted(some):
@@ -139,6 +149,7 @@ def _with_condition(
     spec: dg.AssetSpec,
     *,
     partitioned: frozenset[dg.AssetKey],
+    fed: frozenset[dg.AssetKey],
     groups: Mapping[dg.AssetKey, frozenset[dg.AssetKey]],
     above: Mapping[dg.AssetKey, frozenset[dg.AssetKey]],
 ) -> dg.AssetSpec:
@@ -149,6 +160,7 @@ def _with_condition(
         deps,
         is_partitioned=spec.partitions_def is not None,
         partitioned=partitioned,
+        fed=fed,
         together=groups.get(spec.key, frozenset()),
         above=above[spec.key] & partitioned,
     )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
@@ -26,12 +26,19 @@ from headwater.product import Asset, Partitions, Product
 from headwater.provenance import CheckRecord
 from resources.lake import LakeResource
 
+if TYPE_CHECKING:
+    from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+        AssetCheckEvaluationTargetMaterializationData,
+    )
+
 # Dagster's own tags; `tests/dagster_characterization` says when Dagster changes them.
 DATA_VERSION_TAG: Final = "dagster/data_version"
 USER_PROVIDED_TAG: Final = "dagster/data_version_is_user_provided"
 
 MADE_OF_CODE: Final = "headwater/made_of_code"
 """Metadata of an asset that needs nothing to be there, so that a condition starts it and no sensor."""
+FED: Final = "headwater/fed"
+"""Metadata of a table that records are taken into as they arrive: while they do, it is nearly always in progress."""
 
 Event = dg.MaterializeResult | dg.AssetCheckResult
 
@@ -57,7 +64,7 @@ def dagster_asset(asset: Asset, product: Product) -> dg.AssetsDefinition:
         kinds=set(asset.kinds),
         description=asset.description,
         partitions_def=partitions_definition(asset.partitions),
-        metadata={"headwater/path": asset.path, **({MADE_OF_CODE: True} if is_made_of_code(asset) else {})},
+        metadata={"headwater/path": asset.path, **_marks(asset)},
     )
     def body(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Event]:
         partition = context.partition_key if context.has_partition_key else None
@@ -69,6 +76,12 @@ def dagster_asset(asset: Asset, product: Product) -> dg.AssetsDefinition:
         yield from report(outcome, checks=context.selected_asset_check_keys, partition_rows=rows, more=shown)
 
     return _with_optional_outputs(body)
+
+
+def _marks(asset: Asset) -> dict[str, bool]:
+    """What the conditions ask about an asset."""
+    marks = {MADE_OF_CODE: is_made_of_code(asset), FED: asset.feed is not None}
+    return {name: True for name, holds in marks.items() if holds}
 
 
 def _with_optional_outputs(made: dg.AssetsDefinition) -> dg.AssetsDefinition:
@@ -184,8 +197,8 @@ def check_result(record: CheckRecord, path: str) -> dg.AssetCheckResult:
     )
 
 
-def check_evaluation(record: CheckRecord, path: str) -> dg.AssetCheckEvaluation:
-    """A recorded verdict as an event, for a check that no run selected."""
+def check_evaluation(record: CheckRecord, path: str, *, on: dg.EventLogRecord | None = None) -> dg.AssetCheckEvaluation:
+    """A recorded verdict as an event, for a check that no run selected; `on` is the materialization that it is on, where it is known."""
     told = check_result(record, path)
     return dg.AssetCheckEvaluation(
         asset_key=asset_key(path),
@@ -194,6 +207,17 @@ def check_evaluation(record: CheckRecord, path: str) -> dg.AssetCheckEvaluation:
         severity=told.severity,
         description=told.description,
         metadata=told.metadata,
+        target_materialization_data=_target(on) if on is not None else None,
+    )
+
+
+def _target(on: dg.EventLogRecord) -> "AssetCheckEvaluationTargetMaterializationData":
+    from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+        AssetCheckEvaluationTargetMaterializationData,
+    )
+
+    return AssetCheckEvaluationTargetMaterializationData(
+        storage_id=on.storage_id, run_id=on.run_id, timestamp=on.timestamp
     )
 
 

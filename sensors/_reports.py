@@ -1,7 +1,8 @@
 """What the lake holds, as Dagster events without a run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import dagster as dg
 
@@ -9,6 +10,13 @@ from assets._bridge import asset_key, check_evaluation, version_tags
 from headwater.lake import Entry
 from headwater.names import ASSET_FACT, META_COMMIT, META_DATA_VERSION
 from headwater.provenance import CheckRecord
+
+if TYPE_CHECKING:
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
+
+Verdicts: TypeAlias = Mapping[str, "AssetCheckExecutionRecord"]
+"""Of one asset, by the check's name."""
+_JUDGED: Final = ("SUCCEEDED", "FAILED")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +59,52 @@ def materialization(standing: Standing, *, actor: str) -> dg.AssetMaterializatio
     )
 
 
-def evaluations(path: str, names: frozenset[str], checks: Sequence[CheckRecord]) -> Iterator[dg.AssetCheckEvaluation]:
-    """The verdicts that the lake recorded, for the asset's declared checks (`names`) and for dbt's tests of it."""
+def evaluations(
+    path: str, names: frozenset[str], checks: Sequence[CheckRecord], *, on: dg.EventLogRecord | None = None
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """The verdicts that the lake recorded, for some checks of the asset (`names`) and for dbt's tests of it.
+
+    Args:
+        path: The asset.
+        names: Names of checks.
+        checks: The verdicts.
+        on: The materialization that they are on; None for one that is told of with them.
+    """
     for check in checks:
-        if check.name in names or ASSET_FACT in check.facts:
-            yield check_evaluation(check, path)
+        if check.name in names or (on is None and ASSET_FACT in check.facts):
+            yield check_evaluation(check, path, on=on)
+
+
+def newest_materialization(instance: dg.DagsterInstance, path: str) -> dg.EventLogRecord | None:
+    """The newest materialization of an asset, of whichever partition; None when Dagster knows of none."""
+    records = instance.fetch_materializations(asset_key(path), limit=1).records
+    return records[0] if records else None
+
+
+def newest_verdicts(instance: dg.DagsterInstance, checks: Collection[dg.AssetCheckKey]) -> Mapping[str, Verdicts]:
+    """What Dagster shows of some checks, by asset and name."""
+    found: dict[str, dict[str, AssetCheckExecutionRecord]] = {}
+    for key, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(list(checks)).items():
+        found.setdefault("/".join(key.asset_key.path), {})[key.name] = record
+    return found
+
+
+def outdated(newest: dg.EventLogRecord, verdicts: Verdicts) -> frozenset[str]:
+    """Names of the checks whose verdict Dagster takes for one on something older than the newest materialization.
+
+    A verdict that no run gave counts by its time, which SQLite keeps in whole seconds: told in the second of its materialization, it is
+    from before it. The same happens when a run makes the asset while somebody tells of it. What is below would never be started.
+    """
+    return frozenset(
+        name for name, record in verdicts.items() if record.run_id != newest.run_id and _is_outdated(record, newest)
+    )
+
+
+def _is_outdated(record: "AssetCheckExecutionRecord", newest: dg.EventLogRecord) -> bool:
+    """As Dagster judges it (`AssetCheckExecutionRecord.targets_latest_materialization`); one that was not judged is none."""
+    if record.status.value not in _JUDGED or record.evaluation is None:
+        return False
+    said = record.evaluation.target_materialization_data
+    if said is None:
+        return newest.timestamp >= record.create_timestamp
+    return bool(said.storage_id != newest.storage_id)

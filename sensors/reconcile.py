@@ -23,7 +23,16 @@ from headwater.provenance import Provenance
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG, LakeResource
 from resources.verdicts import recorded_verdicts
 from sensors._busy import busy_assets
-from sensors._reports import Standing, evaluations, materialization, standings
+from sensors._reports import (
+    Standing,
+    Verdicts,
+    evaluations,
+    materialization,
+    newest_materialization,
+    newest_verdicts,
+    outdated,
+    standings,
+)
 from sensors._workers import fail_lost_runs
 
 ACTOR: Final = "sensor:reconcile"
@@ -73,7 +82,9 @@ def reconcile_sensor(assets: Sequence[Asset], together: Sequence[frozenset[str]]
         scene = _Scene(lake=lake.open(), resource=lake, assets=assets)
         fail_lost_runs(context.instance)
         busy = busy_assets(context.instance, frozenset(asset.path for asset in assets))
-        events = list(scene.reports(context.instance, busy))
+        assert context.repository_def is not None
+        verdicts = newest_verdicts(context.instance, context.repository_def.asset_graph.asset_check_keys)
+        events = list(scene.reports(context.instance, busy, verdicts))
         if events:
             return dg.SensorResult(asset_events=events)
         wanted = scene.requests(busy, together)
@@ -143,17 +154,24 @@ class _Scene:
     assets: Sequence[Asset]
 
     def reports(
-        self, instance: dg.DagsterInstance, busy: frozenset[str]
+        self, instance: dg.DagsterInstance, busy: frozenset[str], verdicts: Mapping[str, Verdicts]
     ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+        """What stands and Dagster does not show, and verdicts that it takes for those on something older."""
         now = self.lake.at(self.resource.settings().branch)
         for asset in self.assets:
             if asset.path in busy or not now.has(asset.path):
                 continue
             there = tuple(standings(now.entry(asset.path), now.commit.id))
-            for item in unknown(there, {(s.path, s.partition): _shown(instance, s) for s in there}):
+            names = frozenset(spec.name for spec in check_specs(asset))
+            news = unknown(there, {(s.path, s.partition): _shown(instance, s) for s in there})
+            for item in news:
                 yield materialization(item, actor=ACTOR)
-                names = frozenset(spec.name for spec in check_specs(asset))
                 yield from evaluations(item.path, names, recorded_verdicts(self.lake, now, item.path, item.partition))
+            newest = newest_materialization(instance, asset.path)
+            if newest is not None and not news:
+                late = outdated(newest, verdicts.get(asset.path, {}))
+                found = recorded_verdicts(self.lake, now, asset.path, newest.partition_key) if late else ()
+                yield from evaluations(asset.path, late, found, on=newest)
 
     def requests(self, busy: frozenset[str], together: Sequence[frozenset[str]]) -> tuple[Request, ...]:
         settings = self.resource.settings()

@@ -1,5 +1,6 @@
 """Dagster's daemon, one tick at a time: the code that it runs in its loops, on a clock that the test moves."""
 
+import asyncio
 import logging
 import shutil
 import sqlite3
@@ -14,7 +15,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 from dagster._core.instance_for_test import instance_for_test
+from dagster._core.loader import LoadingContextForTest
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
 from dagster._core.test_utils import freeze_time
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
@@ -135,6 +141,28 @@ class Daemon:
         records = self.instance.fetch_materializations(wanted, limit=1).records
         found = records[0].asset_materialization if records else None
         return (found.tags or {}).get("dagster/data_version") if found else None
+
+    def verdicts(self, path: str) -> dict[str, int]:
+        """The ids of the newest verdicts that Dagster holds of an asset's checks, by name."""
+        return {name: record.id for name, record in self._records(path).items()}
+
+    def judged(self, path: str) -> set[str]:
+        """The checks that passed on the newest materialization, by Dagster's own word."""
+        context = LoadingContextForTest(self.instance)
+        return {
+            name
+            for name, record in self._records(path).items()
+            if record.status is AssetCheckExecutionRecordStatus.SUCCEEDED
+            and asyncio.run(record.targets_latest_materialization(context))
+        }
+
+    def _records(self, path: str) -> dict[str, AssetCheckExecutionRecord]:
+        key = dg.AssetKey(path.split("/"))
+        checks = [
+            one for one in self._location.defs.get_repository_def().asset_graph.asset_check_keys if one.asset_key == key
+        ]
+        found = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
+        return {one.name: record for one, record in found.items()}
 
     def standing(self, path: str, partition: str | None = None) -> str:
         """The data version that the lake has."""

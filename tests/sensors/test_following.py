@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
+from dagster._core.test_utils import freeze_time
 
 from tests.sensors.daemon import STATE, Daemon, copied, running
 
@@ -133,6 +135,20 @@ def test_a_deleted_database_is_told_again_and_nothing_is_built(
         daemon.land(7)
         daemon.settle()
         assert daemon.rows(REPORT) == [{"y": 14, "count": 1}]
+
+
+def test_verdicts_that_were_told_too_early_are_told_again(built: Daemon) -> None:
+    """A run of it goes on while somebody tells of it. Dagster took the verdicts for those on something older, and started nothing below for ever."""
+    built.tick()
+    told = dg.AssetMaterialization(DOUBLED.split("/"), tags={"dagster/data_version": built.standing(DOUBLED)})
+    with freeze_time(built.now):
+        built.instance.report_runless_asset_event(told)
+    assert not built.judged(DOUBLED)
+    built.settle()
+    assert built.judged(DOUBLED) == {"inputs_are_usable", "declared_inputs_were_read", "no_negative"}
+    known = built.verdicts(DOUBLED)
+    built.settle()
+    assert built.verdicts(DOUBLED) == known, "and not again and again"
 
 
 def test_requests_that_were_lost_are_found_again(built: Daemon) -> None:

@@ -1,5 +1,7 @@
 """A failing version goes back by Dagster's own daemon code: from the log of failures to the release, with nobody at hand."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -7,7 +9,7 @@ import pytest
 
 from tests.rollout_scene import NAME, RolloutScene
 from tests.sensors import rollout_location
-from tests.sensors.daemon import STATE, running
+from tests.sensors.daemon import STATE, Daemon, running
 
 # Dagster's daemon calls it; as an error it would fail the tick.
 pytestmark = pytest.mark.filterwarnings("ignore:Function `AssetSelection.keys` is deprecated")
@@ -15,7 +17,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Function `AssetSelection.keys` i
 LIVE, NEW = "1.0.0", "1.1.0"
 
 
-def test_failures_in_the_log_take_the_release_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Daemon, RolloutScene]]:
+    """A candidate that answers half of the requests, under a daemon that knows of all that stands."""
     monkeypatch.setenv("HEADWATER_STATE", str(tmp_path / STATE))
     scene = RolloutScene(tmp_path / STATE, rollout_location.PRODUCT.rollout)
     scene.version(LIVE)
@@ -27,6 +31,11 @@ def test_failures_in_the_log_take_the_release_back(tmp_path: Path, monkeypatch: 
             version = {"dagster/data_version": daemon.standing(path)}
             daemon.instance.report_runless_asset_event(dg.AssetMaterialization(path.split("/"), tags=version))
         assert daemon.tick() == [], "what stands was made of what stands"
+        yield daemon, scene
+
+
+def test_failures_in_the_log_take_the_release_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with failing(tmp_path, monkeypatch) as (daemon, scene):
         scene.failures(NEW, 50)
         built: list[str] = []
         while "release" not in built:
@@ -36,3 +45,17 @@ def test_failures_in_the_log_take_the_release_back(tmp_path: Path, monkeypatch: 
     assert {"rollout", "rollout_step"} < set(built)
     statement = scene.statement()
     assert (statement["version"], statement["actor"], list(statement["barred"])) == (LIVE, "rollout", [NEW])
+
+
+def test_it_goes_back_although_it_goes_on_failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a version fails its failures are taken in one run after another. The decision once waited for an end of that."""
+    with failing(tmp_path, monkeypatch) as (daemon, scene):
+        built: list[str] = []
+        for _ in range(12):
+            scene.failures(NEW, 50)
+            assert any("service_failures" in run for run in daemon.tick()), "a run is queued at each look"
+            built += [path.removeprefix(f"{NAME}/") for run in daemon.launch() for path in run.split(",")]
+            if "release" in built:
+                break
+    assert "release" in built, built
+    assert (scene.statement()["policy"], list(scene.statement()["barred"])) == ("all-at-once", [NEW])
