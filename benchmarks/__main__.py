@@ -25,6 +25,7 @@ QUICK: Final[Mapping[str, Sequence[str]]] = {
     "rollout": ("--rollouts", "20"),
     "startup": ("--repetitions", "2"),
     "landing": ("--landings", "2"),
+    "rollback": ("--rollouts", "1"),
     "build": ("--repetitions", "1"),
     "online": ("--entities", "5000", "--rounds", "1"),
     "serving": ("--rounds", "1", "--seconds", "0.3", "--warm-up", "0.2"),

@@ -19,6 +19,7 @@ ORDER: Final = (
     "concept_drift",
     "rollout",
     "landing",
+    "rollback",
     "online",
     "serving",
     "service_growth",
@@ -42,6 +43,7 @@ machines better than seconds do. Each file's first lines say what is compared an
 | drift | drift statistics of two Parquet files beside Evidently, alibi-detect and NannyML | `python -m benchmarks.drift --peers` |
 | rollout | rollouts of versions that are as good, worse, failing, slow: what share got everything, what share was sent back | `python -m benchmarks.rollout` |
 | landing | from a landed file to the start of its run, beside Dagster alone | `python -m benchmarks.landing` |
+| rollback | from the first request that a version fails to a service without it, by the daemon | `python -m benchmarks.rollback` |
 | online | looking up 1, 10 and 100 entities, LMDB and Redis, beside Feast's SQLite and Redis stores | `python -m benchmarks.online --peers` |
 | service_growth | what a prediction costs by the number of inputs and of versions | `python -m benchmarks.service_growth` |
 | grpc | one prediction over gRPC and over REST, the same service, each with its caller in Python | `python -m benchmarks.grpc` |

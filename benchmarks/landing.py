@@ -83,7 +83,7 @@ def measured(name: str, code: str, home: Path, state: Path, landings: int, seed:
     location.write_text(code)
     folder, draw, found = state / "landing" / "toy", random.Random(seed), []
     folder.mkdir(parents=True)
-    with _daemon(home, state, location), dg.DagsterInstance.from_config(str(home)) as instance:
+    with daemon(home, state, location), dg.DagsterInstance.from_config(str(home)) as instance:
         time.sleep(_READY)
         for number in range(landings):
             time.sleep(draw.uniform(0, 6))
@@ -110,7 +110,7 @@ def _started(instance: "dg.DagsterInstance", known: set[str], name: str) -> floa
 
 
 @contextmanager
-def _daemon(home: Path, state: Path, location: Path) -> Iterator[None]:
+def daemon(home: Path, state: Path, location: Path) -> Iterator[None]:
     environment = {
         **os.environ, "DAGSTER_HOME": str(home), "HEADWATER_STATE": str(state), "PYTHONPATH": str(_ROOT),
         "DAGSTER_DISABLE_TELEMETRY": "1",
