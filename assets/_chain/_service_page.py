@@ -12,6 +12,7 @@ from headwater.pages import write_page as write
 PAGE_FILE: Final = "service.html"
 PLOT_FILE: Final = "service.svg"
 _SHOWN: Final = 60
+_WHY: Final = ("unknown", "stale", "missing")
 
 
 def write_page(folder: Path, question: str, document: Mapping[str, Any]) -> None:
@@ -31,6 +32,8 @@ def write_page(folder: Path, question: str, document: Mapping[str, Any]) -> None
         table(("budget", "rule", "over the long time", "lately"), map(_burn, document["burning"])),
         heading("Accuracy"),
         *_accuracy(document["accuracy"]),
+        heading("Features read as their defaults, last 24 hours"),
+        table(("version", "view", "answers", *_WHY, "share", "in training", ""), map(_read, document["served"])),
         heading("Features at the newest prediction"),
         table(("view", "newest", "age", "stale"), map(_view, document["views"])),
     ]
@@ -57,6 +60,13 @@ def _day(window: Mapping[str, Any]) -> list[str]:
 
 def _burn(one: Mapping[str, Any]) -> list[str]:
     return [one["budget"], one["rule"], f"{one['long']:.1f}", f"{one['short']:.1f}"]
+
+
+def _read(one: Mapping[str, Any]) -> list[str]:
+    trained = "not known" if one["trained"] is None else f"{one['trained']:.1%}"
+    why = (f"{one['reasons'].get(reason, 0):,}" for reason in _WHY)
+    said = "more than in training" if one["problem"] else ""
+    return [one["version"], one["view"], f"{one['answers']:,}", *why, f"{one['share']:.1%}", trained, said]
 
 
 def _view(view: Mapping[str, Any]) -> list[str]:

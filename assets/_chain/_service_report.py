@@ -1,4 +1,4 @@
-"""The service report: how the service kept its promises, day by day, which budget burns, how old the features are."""
+"""The service report: how the service kept its promises, day by day, which budget burns, how old the features are and how often they were not there."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ import polars as pl
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
 from assets._chain._rules_of_requests import levels_of
+from assets._chain._served import served_of
 from assets._chain._service_accuracy import accuracy_of
 from assets._chain._service_page import write_page
 from headwater.lake import Kind
@@ -33,6 +34,7 @@ _CLAIMS: Final = {
     "promises_were_kept": "The newest whole day broke no promise of latency or errors.",
     "no_budget_burns": "No budget burns too fast, over a long time and still over a short one.",
     "accuracy_holds": "No version did certainly worse in its own part of the newest judged window than when it was evaluated.",
+    "features_are_served": "In the last 24 hours no version read defaults for a view in certainly more than 5% of the answers above what its training did.",
     "features_are_fresh": "No feature view was too old at the newest prediction; a product without a declared freshness watches none.",
 }
 
@@ -48,6 +50,7 @@ def service_report_asset(product: Product) -> Asset:
         previous=(
             paths.service_report,
             paths.release,
+            paths.model,
             paths.evaluation,
             *dict.fromkeys(view.path for view in product.features),
             *dict.fromkeys(streamed.events for streamed in product.streams),
@@ -57,7 +60,7 @@ def service_report_asset(product: Product) -> Asset:
             Check(name=name, judge=partial(_holds, name=name), blocking=False, severity=Severity.WARN, description=said)
             for name, said in _CLAIMS.items()
         ),
-        description="Latency, errors and budgets of the service by day, the accuracy beside its promise, the age of the features.",
+        description="Latency, errors and budgets of the service by day, the accuracy beside its promise, what of the features was served, and their age.",
         kinds=("json",),
         declaration={**_declaration(product), **declared_values(ttl=[(v.name, v.ttl) for v in product.features])},
     )
@@ -93,6 +96,7 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         "windows": [*kept, *(window.to_json() for window in found)][-_KEPT:],
         "burning": [one.to_json() for one in burning(rows, failed, levels=levels, now=now)],
         "accuracy": accuracy_of(inputs, product, levels),
+        "served": served_of(inputs, product, answers, now=now, levels=levels),
         "views": _views(inputs, product, _newest_asked(answers, inputs.started)),
     }
     (folder / REPORT_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
@@ -214,6 +218,9 @@ def _problems(document: Mapping[str, Any], now: datetime) -> dict[str, list[str]
             for one in document["burning"]
         ],
         "accuracy_holds": [f"{one['version']}: {one['problem']}" for one in accuracy["versions"] if one["problem"]],
+        "features_are_served": [
+            f"{one['version']}, {one['view']}: {one['problem']}." for one in document["served"] if one["problem"]
+        ],
         "features_are_fresh": [f"{view['name']}: {_age(view['age'])}." for view in document["views"] if view["stale"]],
     }
 

@@ -41,6 +41,7 @@ from headwater.monitoring._rollout import (
 )
 from headwater.monitoring._sample_ratio import SampleRatio, sample_ratio, sample_ratio_of_parts
 from headwater.monitoring._seasons import SeasonalReference
+from headwater.monitoring._served import ServedView, served_views
 from headwater.monitoring._service import accuracy_below, accuracy_dropped, burning, freshness, service_windows
 from headwater.monitoring._service_levels import Budget, Burning, BurnRule, Freshness, ServiceLevels, ServiceWindow
 from headwater.monitoring._settled import SettledWindow
@@ -94,6 +95,7 @@ __all__ = [
     "PerformanceRules",
     "SampleRatio",
     "SeasonalReference",
+    "ServedView",
     "ServiceLevels",
     "ServiceWindow",
     "SettledWindow",
@@ -130,6 +132,7 @@ __all__ = [
     "rows_for_proportions",
     "sample_ratio",
     "sample_ratio_of_parts",
+    "served_views",
     "service_windows",
     "stage_counts",
     "traffic_before",
