@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from assets._bridge import FED, MADE_OF_CODE, asset_key
+from assets._bridge import FED, MADE_OF_CODE, URGENT, asset_key
 from assets._plan import ancestors
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG
 
@@ -73,6 +73,7 @@ def condition_for(
     fed: frozenset[dg.AssetKey] = frozenset(),
     together: frozenset[dg.AssetKey] = frozenset(),
     above: frozenset[dg.AssetKey] = frozenset(),
+    urgent: bool = False,
 ) -> dg.AutomationCondition:
     """The condition of one asset: something it is built from changed, and everything it needs is there and quiet.
 
@@ -86,6 +87,7 @@ def condition_for(
         fed: Every table that is fed: nobody waits until nothing is taken into it. Its readers are asked for again with what came in.
         together: What the same body builds: all of it is requested when something that one of it is built from changed.
         above: Partitioned assets that it is built from, at any depth.
+        urgent: Whether it is built of what stands, whatever is on its way or was refused above it; not for what is built together.
     """
     some = frozenset() if is_partitioned else frozenset(deps) & partitioned
     changed = _any_of(_changed(together), together)
@@ -95,6 +97,8 @@ def condition_for(
     unhandled = changed.since((requested & ~changed) | (appeared & changed))
     absent = _any_of(_Condition.newly_missing(), together).since(requested | appeared)
     pending = (absent | unhandled).with_label("has unhandled changes")
+    if urgent:
+        return pending & ~(_Condition.in_progress() | _Condition.any_deps_match(_Condition.missing()))
     hindered = _any_of(_hindered(some, together, fed), together)
     if not is_partitioned and above:
         hindered = hindered | _on_its_way(above)
@@ -163,5 +167,6 @@ def _with_condition(
         fed=fed,
         together=groups.get(spec.key, frozenset()),
         above=above[spec.key] & partitioned,
+        urgent=URGENT in spec.metadata,
     )
     return spec.replace_attributes(automation_condition=condition)

@@ -39,6 +39,8 @@ MADE_OF_CODE: Final = "headwater/made_of_code"
 """Metadata of an asset that needs nothing to be there, so that a condition starts it and no sensor."""
 FED: Final = "headwater/fed"
 """Metadata of a table that records are taken into as they arrive: while they do, it is nearly always in progress."""
+URGENT: Final = "headwater/urgent"
+"""Metadata of an asset that waits for nothing above it (`Asset.urgent`)."""
 
 Event = dg.MaterializeResult | dg.AssetCheckResult
 
@@ -80,7 +82,7 @@ def dagster_asset(asset: Asset, product: Product) -> dg.AssetsDefinition:
 
 def _marks(asset: Asset) -> dict[str, bool]:
     """What the conditions ask about an asset."""
-    marks = {MADE_OF_CODE: is_made_of_code(asset), FED: asset.feed is not None}
+    marks = {MADE_OF_CODE: is_made_of_code(asset), FED: asset.feed is not None, URGENT: asset.urgent}
     return {name: True for name, holds in marks.items() if holds}
 
 

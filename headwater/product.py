@@ -283,6 +283,8 @@ class Asset:
         versioned: Whether each publication gets a semantic version; its function then reports the fact `signature`.
         feed: Records from outside that a table is fed from: its function then returns what it took as `Appended`.
         refusals: The table (see `headwater.refusals`) that keeps each refused build when its branch is gone; None keeps none.
+        urgent: Whether automation builds it of what stands as soon as something changed, whatever above it is on its way or was refused:
+            a failing version does not wait for a training. It is built again with what comes.
     """
 
     path: str
@@ -302,6 +304,7 @@ class Asset:
     versioned: bool = False
     feed: Feed | None = None
     refusals: "Asset | None" = None
+    urgent: bool = False
 
     def __post_init__(self) -> None:
         check_path(self.path)

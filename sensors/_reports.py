@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Verdicts: TypeAlias = Mapping[str, "AssetCheckExecutionRecord"]
 """Of one asset, by the check's name."""
-_JUDGED: Final = ("SUCCEEDED", "FAILED")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,21 +89,19 @@ def newest_verdicts(instance: dg.DagsterInstance, checks: Collection[dg.AssetChe
 
 
 def outdated(newest: dg.EventLogRecord, verdicts: Verdicts) -> frozenset[str]:
-    """Names of the checks whose verdict Dagster takes for one on something older than the newest materialization.
+    """Names of the checks whose newest verdict was told without a run, before a run made the newest materialization.
 
-    A verdict that no run gave counts by its time, which SQLite keeps in whole seconds: told in the second of its materialization, it is
-    from before it. The same happens when a run makes the asset while somebody tells of it. What is below would never be started.
+    Somebody tells of an asset while a run of it begins: the run's own verdicts then count as older than what was told, and what was told
+    as one on something older. Dagster would start nothing below before the next build.
     """
     return frozenset(
-        name for name, record in verdicts.items() if record.run_id != newest.run_id and _is_outdated(record, newest)
+        name for name, record in verdicts.items() if newest.run_id and not record.run_id and not _is_on(newest, record)
     )
 
 
-def _is_outdated(record: "AssetCheckExecutionRecord", newest: dg.EventLogRecord) -> bool:
-    """As Dagster judges it (`AssetCheckExecutionRecord.targets_latest_materialization`); one that was not judged is none."""
-    if record.status.value not in _JUDGED or record.evaluation is None:
-        return False
-    said = record.evaluation.target_materialization_data
+def _is_on(newest: dg.EventLogRecord, record: "AssetCheckExecutionRecord") -> bool:
+    """As Dagster judges it (`AssetCheckExecutionRecord.targets_latest_materialization`)."""
+    said = record.evaluation.target_materialization_data if record.evaluation is not None else None
     if said is None:
-        return newest.timestamp >= record.create_timestamp
-    return bool(said.storage_id != newest.storage_id)
+        return newest.timestamp < record.create_timestamp
+    return bool(said.storage_id == newest.storage_id)

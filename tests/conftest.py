@@ -4,11 +4,15 @@ import fcntl
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.scenarios.workshop import Workshop, copy, make
 
 # Its assertions are the suites' own: a failure shows both sides.
 pytest.register_assert_rewrite("headwater.testing")
+# An example that a busy machine stalls for 200 ms is no failure. Tests that check less than a hundred say so themselves.
+settings.register_profile("headwater", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("headwater")
 
 
 @pytest.fixture(scope="session")

@@ -90,6 +90,7 @@ def release_asset(product: Product) -> Asset:
         ),
         refusals=release_refusals_asset(product),
         description="Which versions answer, under which policy, by whose word, on which evidence.",
+        urgent=True,
         kinds=("json",),
         declaration=declared_values(
             risk=product.risk, gates=product.gates, rollout=_shape(product), serving=_serving(product)

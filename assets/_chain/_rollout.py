@@ -50,6 +50,7 @@ def rollout_assets(product: Product) -> tuple[Asset, Asset]:
             ),
         ),
         description="Whether the version that came in last goes on, goes back, or waits: each decision with its evidence and reason.",
+        urgent=True,
         kinds=("json",),
         declaration=declared_values(
             rollout=product.rollout.to_json(), levels=product.service_levels, performance=product.performance
@@ -69,6 +70,7 @@ def rollout_assets(product: Product) -> tuple[Asset, Asset]:
             ),
         ),
         description="The newest step that a release takes: changed by a decision to go on, back or to learn, and by nothing else.",
+        urgent=True,
         kinds=("json",),
     )
     return decision, step

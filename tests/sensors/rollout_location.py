@@ -30,10 +30,18 @@ ASSETS = [
     *rollout_assets(PRODUCT), release_orders_asset(PRODUCT), release_asset(PRODUCT),
 ]  # fmt: skip
 OUTSIDE = (LABELS, *(f"{PRODUCT.name}/{name}" for name in ("model", "evaluation", "model_card", "drift_report")))
+TRAINED = f"{PRODUCT.name}/model"
+
+
+@dg.asset(key=TRAINED.split("/"))
+def training() -> None:
+    """Stands for a training, which takes hours."""
+
+
 STARTS = ("automation_conditions", "compaction", "reconciliation")
 """The sensors on the way; the others have nothing to start here."""
 defs = dg.Definitions(
-    assets=with_automation([dagster_asset(asset, PRODUCT) for asset in ASSETS]),
+    assets=[*with_automation([dagster_asset(asset, PRODUCT) for asset in ASSETS]), training],
     resources={"lake": LakeResource()},
     sensors=[sensor for sensor in all_sensors(ASSETS, patience=0) if sensor.name in STARTS],
     executor=dg.in_process_executor,

@@ -6,7 +6,6 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
-from dagster._core.test_utils import freeze_time
 
 from tests.sensors.daemon import STATE, Daemon, copied, running
 
@@ -137,18 +136,29 @@ def test_a_deleted_database_is_told_again_and_nothing_is_built(
         assert daemon.rows(REPORT) == [{"y": 14, "count": 1}]
 
 
-def test_verdicts_that_were_told_too_early_are_told_again(built: Daemon) -> None:
-    """A run of it goes on while somebody tells of it. Dagster took the verdicts for those on something older, and started nothing below for ever."""
-    built.tick()
-    told = dg.AssetMaterialization(DOUBLED.split("/"), tags={"dagster/data_version": built.standing(DOUBLED)})
-    with freeze_time(built.now):
+def test_verdicts_told_while_a_run_begins_are_told_again(built: Daemon) -> None:
+    """They count as the newest, and as those on something older than what the run then makes: nothing below was started any more."""
+    built.land(10)
+    while DOUBLED not in built.tick():
+        built.launch()
+    for name in built.verdicts(DOUBLED):
+        told = dg.AssetCheckEvaluation(asset_key=dg.AssetKey(DOUBLED.split("/")), check_name=name, passed=True)
         built.instance.report_runless_asset_event(told)
+    built.launch()
     assert not built.judged(DOUBLED)
     built.settle()
     assert built.judged(DOUBLED) == {"inputs_are_usable", "declared_inputs_were_read", "no_negative"}
     known = built.verdicts(DOUBLED)
     built.settle()
     assert built.verdicts(DOUBLED) == known, "and not again and again"
+    assert built.rows(REPORT) == [{"y": 20, "count": 1}]
+
+
+def test_a_refusal_is_not_told_away(built: Daemon) -> None:
+    """What stands passed its checks; what was refused did not, and that is what people look for."""
+    built.land(-1, 2, 3)
+    built.settle()
+    assert "no_negative" not in built.judged(DOUBLED)
 
 
 def test_requests_that_were_lost_are_found_again(built: Daemon) -> None:

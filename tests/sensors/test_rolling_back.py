@@ -59,3 +59,22 @@ def test_it_goes_back_although_it_goes_on_failing(tmp_path: Path, monkeypatch: p
                 break
     assert "release" in built, built
     assert (scene.statement()["policy"], list(scene.statement()["barred"])) == ("all-at-once", [NEW])
+
+
+def test_it_goes_back_while_a_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release reads the newest model, and once waited until that was built: for hours."""
+    with failing(tmp_path, monkeypatch) as (daemon, scene):
+        job = rollout_location.defs.resolve_implicit_global_asset_job_def()
+        chosen = frozenset({dg.AssetKey(rollout_location.TRAINED.split("/"))})
+        run = daemon.instance.create_run_for_job(
+            job.get_subset(asset_selection=chosen), status=dg.DagsterRunStatus.STARTING, asset_selection=chosen
+        )
+        scene.failures(NEW, 50)
+        built: list[str] = []
+        while "release" not in built:
+            assert len(daemon.tick()) > 0, f"nothing follows {built}"
+            built += [path.removeprefix(f"{NAME}/") for run in daemon.launch() for path in run.split(",")]
+        training = daemon.instance.get_run_by_id(run.run_id)
+        assert training is not None
+        assert training.status is dg.DagsterRunStatus.STARTING
+    assert (scene.statement()["policy"], list(scene.statement()["barred"])) == ("all-at-once", [NEW])
