@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial, reduce
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 ACTOR: Final = "automation"
 SENSOR: Final = "automation_conditions"
+URGENT_SENSOR: Final = f"{SENSOR}_urgent"
+FIRST: Final = {"dagster/priority": "1"}
+"""Tags of a run that goes before those that wait in the queue."""
 TICK_SECONDS: Final = 5
 
 _Condition = dg.AutomationCondition
@@ -35,14 +39,17 @@ def with_automation(assets: Iterable[dg.AssetsDefinition]) -> Sequence[dg.Assets
     return dg.map_asset_specs(given, found)
 
 
-def automation_sensors(together: Sequence[frozenset[str]] = ()) -> list[dg.AutomationConditionSensorDefinition]:
+def automation_sensors(
+    together: Sequence[frozenset[str]] = (), urgent: Iterable[str] = ()
+) -> list[dg.AutomationConditionSensorDefinition]:
     """Evaluate every condition. One run per partition; a body whose asset is fresh by its turn does nothing.
 
-    Each set in `together` has a sensor of its own, and so a run of its own: a run that Dagster requests for such assets
+    What is urgent has a sensor of its own: in one run with a training it would come after it. Each set in `together` has a sensor of its own, and so a run of its own: a run that Dagster requests for such assets
     and others at once leaves their checks out of its plan, and the UI would not show the tests among its steps.
 
     Args:
         together: Paths of assets that one body builds.
+        urgent: Paths of urgent assets.
     """
     groups = [frozenset(asset_key(path) for path in paths) for paths in together]
     apart = [dg.AssetSelection.assets(*sorted(group)) for group in groups]
@@ -50,14 +57,21 @@ def automation_sensors(together: Sequence[frozenset[str]] = ()) -> list[dg.Autom
     for selection in apart:
         rest = rest - selection
     names = [f"{SENSOR}_{min(group).path[0]}_together" for group in groups]
-    return [_sensor(SENSOR, rest), *map(_sensor, names, apart)]
+    found = [*map(_sensor, names, apart)]
+    if keys := sorted(asset_key(path) for path in urgent):
+        first = dg.AssetSelection.assets(*keys)
+        rest = rest - first
+        found.append(_sensor(URGENT_SENSOR, first, FIRST))
+    return [_sensor(SENSOR, rest), *found]
 
 
-def _sensor(name: str, target: dg.AssetSelection) -> dg.AutomationConditionSensorDefinition:
+def _sensor(
+    name: str, target: dg.AssetSelection, tags: Mapping[str, str] = MappingProxyType({})
+) -> dg.AutomationConditionSensorDefinition:
     return dg.AutomationConditionSensorDefinition(
         name,
         target=target,
-        run_tags={ONLY_STALE_TAG: "true", ACTOR_TAG: ACTOR},
+        run_tags={ONLY_STALE_TAG: "true", ACTOR_TAG: ACTOR, **tags},
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=TICK_SECONDS,
         emit_backfills=False,

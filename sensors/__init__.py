@@ -37,8 +37,9 @@ def all_sensors(
         together: Paths that one transaction builds (the models of a dbt build), requested as one.
         patience: Seconds for which a tick looks for landed files; a tick of zero looks once.
     """
+    urgent = [asset.path for asset in assets if asset.urgent]
     landed = landed_sensor(assets, patience=patience)
     own = [landed, outside_sensor(assets), reconcile_sensor(assets, together), mlflow_sensor()]
     fed = [compaction_sensor(assets)] if any(asset.feed is not None for asset in assets) else []
-    found: list[dg.SensorDefinition] = [*automation_sensors(together), *own, *fed]
+    found: list[dg.SensorDefinition] = [*automation_sensors(together, urgent), *own, *fed]
     return [*found, heartbeat_sensor(found)]

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from assets._automation import FIRST
 from assets._bridge import asset_key
 from headwater.feeds import Backlog, Feed
 from headwater.materialize import POSITIONS_SUFFIX, read_positions
@@ -135,7 +136,7 @@ def remembered(
 
 
 def _request(path: str, asked: Asked) -> dg.RunRequest:
-    tags: dict[str, Any] = {ACTOR_TAG: ACTOR}
+    tags: dict[str, Any] = {ACTOR_TAG: ACTOR, **FIRST}
     return dg.RunRequest(
         run_key=f"compact/{path}/{asked.number}/{asked.taken}", asset_selection=[asset_key(path)], tags=tags
     )

@@ -59,6 +59,7 @@ def experiment_asset(product: Product) -> Asset:
             ),
         ),
         description="How the versions of a policy that splits or explores traffic compare; whether it ends, or has learned.",
+        urgent=True,
         kinds=("json",),
         declaration=declared_values(
             rollout=product.rollout.to_json(), levels=product.service_levels, performance=product.performance

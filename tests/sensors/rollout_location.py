@@ -38,7 +38,7 @@ def training() -> None:
     """Stands for a training, which takes hours."""
 
 
-STARTS = ("automation_conditions", "compaction", "reconciliation")
+STARTS = ("automation_conditions", "automation_conditions_urgent", "compaction", "reconciliation")
 """The sensors on the way; the others have nothing to start here."""
 defs = dg.Definitions(
     assets=[*with_automation([dagster_asset(asset, PRODUCT) for asset in ASSETS]), training],

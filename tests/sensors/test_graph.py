@@ -61,8 +61,20 @@ def test_what_one_body_builds_together_has_a_sensor_and_so_a_run_of_its_own() ->
         if isinstance(sensor, dg.AutomationConditionSensorDefinition) and sensor.asset_selection
     }
     assert shared == targets.pop("automation_conditions_flights_together")
-    assert {key for key in graph.materializable_asset_keys if key not in shared} == targets.pop("automation_conditions")
+    urgent = targets.pop("automation_conditions_urgent")
+    rest = {key for key in graph.materializable_asset_keys if key not in shared | urgent}
+    assert rest == targets.pop("automation_conditions")
     assert not targets
+
+
+def test_what_takes_a_version_back_is_asked_for_apart_and_goes_first() -> None:
+    """In one run with a training it would come after it, and behind two of them in the queue."""
+    (sensor,) = (one for one in defs.sensors or () if one.name == "automation_conditions_urgent")
+    assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
+    assert sensor.asset_selection is not None
+    found = {"/".join(key.path) for key in sensor.asset_selection.resolve(defs.resolve_asset_graph())}
+    assert found == {f"flights/{name}" for name in ("rollout", "experiment", "rollout_step", "release")}
+    assert sensor.run_tags["dagster/priority"] == "1"
 
 
 def test_every_sensor_runs_by_default() -> None:
@@ -71,6 +83,7 @@ def test_every_sensor_runs_by_default() -> None:
         "heartbeat",
         "automation_conditions",
         "automation_conditions_flights_together",
+        "automation_conditions_urgent",
         "compaction",
         "landed_data",
         "outside_commits",
