@@ -178,7 +178,7 @@ def test_a_hook_that_refuses_is_named_and_nothing_is_published(
 def test_a_server_that_is_down_is_an_error_that_says_so(
     faulty: LakeFSLake, double: LakeFSDouble, tmp_path: Path
 ) -> None:
-    lake = impatient(faulty)
+    lake = impatient(faulty, read_timeout=3)
     double.stop()
     for use in (lambda: lake.at(MAIN), lambda: publish(lake, tmp_path), lambda: LakeFSLake.open(lake.settings)):
         with pytest.raises(LakeUnavailableError, match=f"The lake at {double.endpoint}/faulty could not .*Connection"):
