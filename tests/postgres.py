@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -44,8 +45,10 @@ def postgres() -> Iterator[str]:
                         break
                     assert server.poll() is None, "PostgreSQL did not start"
                     time.sleep(0.05)
+                else:
+                    raise AssertionError("PostgreSQL started, and does not answer")
                 yield f"postgresql://headwater@127.0.0.1:{port}/postgres"
             finally:
-                server.terminate()
+                server.send_signal(signal.SIGINT)  # on SIGTERM it waits for every client
     finally:
         shutil.rmtree(folder, ignore_errors=True)

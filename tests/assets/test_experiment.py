@@ -1,6 +1,5 @@
 """A policy of several versions that stands: what is reported of it, what it learns, and how it ends."""
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -239,6 +238,7 @@ def test_a_bandit_keeps_what_it_learned_when_its_rows_are_no_longer_kept(
     """Of a version that was worse the labels went after `Serving.keep`, and it was drawn as often as in the beginning."""
     monkeypatch.setattr(_retention, "SLACK", timedelta(0))
     scene, part = ordered(policy), {"thompson": "beliefs", "epsilon-greedy": "means"}[policy["kind"]]
+    scene.ahead = -timedelta(hours=1)
     versions = ask(scene, range(1_400))
     known(scene, right(versions))
     scene.settle()
@@ -246,8 +246,8 @@ def test_a_bandit_keeps_what_it_learned_when_its_rows_are_no_longer_kept(
     assert drawn != policy[part]
     assert scene.experiment()["incomplete_since"] is None
     begun = scene.experiment()["evidence"]["first"]
-    time.sleep(2.1)
-    scene.keep(timedelta(seconds=2))
+    scene.ahead = timedelta(0)
+    scene.keep(timedelta(minutes=30))
     scene.settle()  # drops in a commit of its own
     more = ask(scene, range(2_000, 2_100), at=AT + 3 * DAY)
     known(scene, right({**versions, **more}))

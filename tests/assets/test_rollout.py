@@ -1,7 +1,6 @@
 """From what a service wrote down to a decision, a step, and what the release then says."""
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -720,11 +719,12 @@ def test_a_watch_ends_although_its_first_requests_are_no_longer_kept(
     """It was timed from the oldest request that was kept, and never ended."""
     monkeypatch.setattr(_retention, "SLACK", timedelta(0))
     scene = begun(replace(SHADOW, kind=RolloutKind.ALL_AT_ONCE))
+    scene.ahead = -timedelta(hours=1)
     scene.answers(range(50), NEW, shadows={LIVE: 0.9})
     scene.settle()
     first = scene.decision()["evidence"]["first"]
-    time.sleep(2.1)
-    scene.keep(timedelta(seconds=2))
+    scene.ahead = timedelta(0)
+    scene.keep(timedelta(minutes=30))
     scene.settle()
     assert said(scene) == ("wait", "watch")
     scene.answers(range(100, 150), NEW, at=AT + 8 * DAY, shadows={LIVE: 0.9})

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks._load import HOST, Job, Load, apart, drive, parse, percentile
+from tests.ports import free_port
 
 Respond = Callable[[int, dict[str, float]], bytes | None]
 """The answer to the n-th request of a connection with a body; None hangs up."""
@@ -93,19 +95,15 @@ def test_a_process_of_its_own_finds_the_same() -> None:
 
 
 def test_each_connection_has_one_request_under_way() -> None:
-    under_way, most, lock = [0], [0], threading.Lock()
+    """Nobody is answered before all five have asked."""
+    all_asked = threading.Barrier(5)
 
-    def slow(number: int, body: dict[str, float]) -> bytes:
-        with lock:
-            under_way[0] += 1
-            most[0] = max(most[0], under_way[0])
-        time.sleep(0.02)
-        with lock:
-            under_way[0] -= 1
+    def wait(number: int, body: dict[str, float]) -> bytes:
+        if number == 0:
+            all_asked.wait(10)
         return right(number, body)
 
-    assert load(slow, connections=5).failures == 0
-    assert most == [5]
+    assert load(wait, connections=5).failures == 0
 
 
 def test_a_slow_server_is_measured_until_each_connection_has_an_answer() -> None:
@@ -139,18 +137,20 @@ def test_an_answer_to_another_request_is_a_failure() -> None:
 
 
 def test_a_closed_connection_is_a_failure_and_the_others_go_on() -> None:
-    """One of two connections, whichever comes to its third request first, is hung up on."""
-    left = [1]
+    """Of two connections, the one that asks first is hung up on; the other is answered once that has happened."""
+    left, hung_up = [1], Future[threading.Thread]()
 
     def hang_up_once(number: int, body: dict[str, float]) -> bytes | None:
-        if number == 2 and left:
+        with suppress(IndexError):
             left.pop()
+            hung_up.set_result(threading.current_thread())
             return None
+        hung_up.result(10).join(10)
         return right(number, body)
 
-    found = load(hang_up_once, connections=2, seconds=1)
+    found = load(hang_up_once, connections=2)
     assert (found.failures, found.failure) == (1, "the server closed a connection")
-    assert found.requests > 10
+    assert found.requests > 0
 
 
 def test_a_server_that_only_hangs_up_leaves_no_figures() -> None:
@@ -159,9 +159,7 @@ def test_a_server_that_only_hangs_up_leaves_no_figures() -> None:
 
 
 def test_a_server_that_is_not_there_is_a_failure() -> None:
-    with server(right) as port:
-        pass
-    job = Job(port=port, path="/", bodies=["{}"], scores=[0], at=[], connections=1, seconds=0.1, warm_up=0)
+    job = Job(port=free_port(), path="/", bodies=["{}"], scores=[0], at=[], connections=1, seconds=0.1, warm_up=0)
     assert (drive(job).requests, drive(job).failures) == (0, 1)
 
 

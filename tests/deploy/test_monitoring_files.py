@@ -238,6 +238,7 @@ def test_promtool_finds_nothing_wrong() -> None:
 def test_prometheus_scrapes_both_and_answers_every_panel(served: tuple[Service, int], tmp_path: Path) -> None:
     service, watch = served
     server, port = program("prometheus"), free_port()
+    asked = 'sum by (product, code) (headwater:requests:rate5m{product=~"toy|flights"})'
     config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(rule) for rule in RULES]
@@ -254,12 +255,10 @@ def test_prometheus_scrapes_both_and_answers_every_panel(served: tuple[Service, 
     try:
         until(lambda: answers(port))
         until(lambda: {target["health"] for target in api(port, "targets")["activeTargets"]} == {"up"})
-        for _ in range(4):
-            service.predict()
-            time.sleep(1)
+        until(lambda: bool(api(port, "query", query=asked)["result"]))  # a rate: two scrapes
         until(lambda: all(rule["health"] == "ok" for group in api(port, "rules")["groups"] for rule in group["rules"]))
         found = {query: api(port, "query", query=query)["result"] for query in queries()}
-        assert found['sum by (product, code) (headwater:requests:rate5m{product=~"toy|flights"})']
+        assert found[asked]
         assert float(found["headwater_ready"][0]["value"][1]) == 1
         (sensors,) = (query for query in found if "headwater_sensor_pulse" in query)
         assert len(found[sensors]) > 5

@@ -12,6 +12,7 @@ import pytest
 
 from headwater.lake.lakefs import LakeFSLake, LakeFSSettings
 from headwater.testing.lakefs_double import ACCESS_KEY, SECRET_KEY, LakeFSDouble
+from tests.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ def lake(settings: LakeFSSettings) -> LakeFSLake:
 
 @pytest.fixture
 def double() -> Iterator[LakeFSDouble]:
-    """A double of the test's own, for faults and for looking at requests."""
-    with LakeFSDouble() as server:
+    """A double of the test's own, for faults and for looking at requests; a port that it lets go of is its own still."""
+    with LakeFSDouble(port=free_port()) as server:
         yield server
 
 

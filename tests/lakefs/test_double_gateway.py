@@ -2,6 +2,7 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Semaphore
 from typing import Any
 
 import boto3
@@ -152,7 +153,9 @@ def test_a_protected_branch_refuses_writes(bucket: Any, double: LakeFSDouble) ->
         put(bucket, "main/a")
 
 
-def test_delta_tables_are_written_and_read_at_a_commit(bucket: Any, double: LakeFSDouble) -> None:
+def test_delta_tables_are_written_and_read_at_a_commit(
+    bucket: Any, double: LakeFSDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = {
         "aws_endpoint_url": double.endpoint,
         "aws_access_key_id": double.access_key,
@@ -162,7 +165,15 @@ def test_delta_tables_are_written_and_read_at_a_commit(bucket: Any, double: Lake
     }
     write_deltalake("s3://repo/dev/t", pl.DataFrame({"x": [1, 2]}).to_arrow(), storage_options=options)
     made = double.store.commit(REPOSITORY, "dev", message="Commit", metadata={})
-    double.faults.add(Fault(method="PUT", path="_delta_log", times=2, delay=0.3))
+    do, places, met = double.answer, Semaphore(2), Barrier(2)
+
+    def answer(request: Any) -> Any:
+        """The first two commits wait for one another: both are of the same version."""
+        if request.method == "PUT" and "_delta_log" in request.target and places.acquire(blocking=False):
+            met.wait(60)
+        return do(request)
+
+    monkeypatch.setattr(double, "answer", answer)
 
     def append(number: int) -> None:
         rows = pl.DataFrame({"x": [number]}).to_arrow()

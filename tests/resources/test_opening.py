@@ -17,6 +17,7 @@ from headwater.testing.lakefs_double import ACCESS_KEY, SECRET_KEY, LakeFSDouble
 from resources.lake import LakeResource
 from resources.opening import LakeAwayError, open_lake
 from resources.settings import LAKEFS, Settings
+from tests.ports import free_port
 
 
 @table("toy/numbers")
@@ -150,9 +151,9 @@ def test_a_store_on_lakefs_is_probed_once_a_process_and_once_for_each_repository
 
 
 def test_a_repository_that_is_gone_is_made_again_by_a_build_alone(tmp_path: Path) -> None:
-    with LakeFSDouble() as first:
+    port = free_port()
+    with LakeFSDouble(port=port) as first:
         before = open_lake(on(first, tmp_path), create=True)
-        port = int(first.endpoint.rsplit(":", 1)[1])
     with LakeFSDouble(port=port) as empty:
         with pytest.raises(LakeError, match="there is no such repository"):
             open_lake(on(empty, tmp_path))

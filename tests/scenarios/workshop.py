@@ -130,6 +130,9 @@ def cell(row: int, column: int, value: str) -> Callable[[list[Row]], list[Row]]:
 def make(folder: Path) -> Workshop:
     """A checkout with the template's product made small: five months, few rounds."""
     shop = Workshop(folder / "checkout", folder / "state")
+    for half_made in (shop.checkout, shop.state):  # by a process that failed
+        if half_made.exists():
+            shutil.rmtree(half_made)
     for name in CODE:
         shutil.copytree(ROOT / name, shop.checkout / name, ignore=_caches_and_products)
     for name in FILES:
