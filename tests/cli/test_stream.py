@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +22,7 @@ from headwater.cli import cli
 from headwater.cli._replay_run import _stream
 from headwater.cli._stream import NoEventsError
 from headwater.features.online._content import write_content
+from headwater.features.online._redis_store import RedisOnlineStore
 from headwater.product import Product
 from headwater.replay import ReplayDay, ReplayEvent
 from headwater.streams import FileLog, Limits
@@ -64,6 +66,9 @@ def test_one_setting_brings_the_features_to_redis_and_a_flag_elsewhere(
     replay: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with RedisServer() as server, RedisServer() as other:
+        patient = partial(RedisOnlineStore, timeout=20)
+        monkeypatch.setattr("headwater.features.online._redis_store.RedisOnlineStore", patient)
+        monkeypatch.setenv("HEADWATER_REDIS_TIMEOUT", "20")
         monkeypatch.setenv("HEADWATER_REDIS", server.url)
         replay.arrive(JULY - BEFORE, JULY + timedelta(hours=12))
         CliRunner().invoke(cli, ["stream", "refresh", "flights"], catch_exceptions=False)

@@ -87,7 +87,8 @@ HALF_FREE = (Sample(name="disk_free_bytes", value=5e9), Sample(name="disk_size_b
 """A disk with room: the one that the test runs on may be as full as it likes."""
 
 
-def test_a_healthy_service_and_lake_alarm_nobody(start: Start, tmp_path: Path) -> None:
+def test_a_healthy_service_and_lake_alarm_nobody(released: Released, start: Start, tmp_path: Path) -> None:
+    released.release("all-at-once", "1.0.0", latency_seconds=60)  # which a slow disk keeps too
     service, lake = start(), Scene(tmp_path / "scene")
     lake.version("1.0.0")
     reader = ProductReader(lake.lake, [lake.product.name], branch="main")

@@ -35,6 +35,7 @@ def full_log(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[li
 def no_redis(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], Outage]]:
     with RedisServer() as redis:
         monkeypatch.setenv("HEADWATER_REDIS", redis.url)
+        monkeypatch.setenv("HEADWATER_REDIS_TIMEOUT", "5")
         yield [], lambda is_away: redis.kill() if is_away else redis.start()
 
 

@@ -1,5 +1,6 @@
 """A checkout of its own with one small product, a state folder, and the `headwater` command as a user runs it."""
 
+import compileall
 import csv
 import json
 import os
@@ -140,6 +141,7 @@ def make(folder: Path) -> Workshop:
     shop.run("product", "new", PRODUCT)
     shop.edit("assets.py", '"2024-08"', f'"{LAST}"')
     shop.edit("product.py", "rounds=100", "rounds=20")
+    compileall.compile_dir(shop.checkout, quiet=2)  # else commands write bytecode while `copy` reads the folder
     return shop
 
 

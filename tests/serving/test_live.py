@@ -40,7 +40,7 @@ def embedded(released: Released) -> OnlineStore:
 @pytest.fixture
 def redis() -> Iterator[OnlineStore]:
     with RedisServer() as server:
-        store = RedisOnlineStore(server.url)
+        store = RedisOnlineStore(server.url, timeout=20, lookup_timeout=20)
         yield store
         store.close()
 

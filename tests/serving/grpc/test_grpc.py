@@ -245,9 +245,10 @@ def test_a_service_that_is_asked_to_end_answers_what_it_has_over_grpc(start: Cal
 
 
 def test_a_deadline_of_the_callers_own_is_no_failure_and_that_of_the_service_is(
-    start: Callable[..., Service], tmp_path: Path
+    released: Released, start: Callable[..., Service], tmp_path: Path
 ) -> None:
-    service = start("--grpc-port", "0", "--deadline", "0.3", program=with_disk(tmp_path, SLOW.format(seconds=0.6)))
+    released.release("all-at-once", "1.0.0", latency_seconds=1)
+    service = start("--grpc-port", "0", "--deadline", "1.5", program=with_disk(tmp_path, SLOW.format(seconds=2.5)))
     client = Client(grpc_port(service))
 
     def is_late(seconds: float) -> bool:

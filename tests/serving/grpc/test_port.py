@@ -36,12 +36,13 @@ class Port:
     def __init__(self, patience: float = 60.0) -> None:
         self.cancelled: list[bytes] = []
         self.faults: list[str] = []
-        self.waiting = 0
+        self.arrived: list[bytes] = []
+        self.echoed = 0
         methods = {b"/t/Echo": self.echo, b"/t/Wait": self.wait, b"/t/Fail": self.fail, b"/t/Refuse": self.refuse}
         held = reserve("127.0.0.1", 0)
         self.port = held.getsockname()[1]
         self.server = GrpcServer(
-            methods, host="127.0.0.1", port=self.port, message_limit=LIMIT, drain=5, patience=patience
+            methods, host="127.0.0.1", port=self.port, message_limit=LIMIT, drain=60, patience=patience
         )
         self.loop, self.thread = asyncio.new_event_loop(), threading.Thread(target=self._run)
         self.loop.set_exception_handler(lambda loop, context: self.faults.append(repr(context.get("exception"))))
@@ -51,10 +52,11 @@ class Port:
         self.let_go = asyncio.Event()
 
     async def echo(self, call: Call) -> Reply:
+        self.echoed += 1
         return Reply(call.message, (("asked", call.headers.get(b"x-asked", b"").decode()),))
 
     async def wait(self, call: Call) -> Reply:
-        self.waiting += 1
+        self.arrived.append(call.message)
         try:
             await self.let_go.wait()
         except asyncio.CancelledError:
@@ -173,17 +175,23 @@ def test_errors_come_as_statuses_with_their_text_and_metadata(port: Port, channe
 def test_a_caller_who_cancels_or_goes_away_ends_the_call(port: Port) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{port.port}") as channel:
         one = channel.unary_unary("/t/Wait").future(b"cancelled", timeout=20)
-        port.until(lambda: port.waiting == 1)
+        port.until(lambda: port.arrived == [b"cancelled"])
         one.cancel()
         port.until(lambda: port.cancelled == [b"cancelled"])
-        late = channel.unary_unary("/t/Wait").future(b"late", timeout=2)
-        port.until(lambda: port.waiting == 2)  # a shorter time could be over before the call is there
-        assert late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        port.until(lambda: port.cancelled == [b"cancelled", b"late"])
+        late: list[Any] = []
+
+        def has_arrived() -> bool:
+            if not late or late[-1].done():  # its time may be over before it is there
+                late.append(channel.unary_unary("/t/Wait").future(b"late", timeout=2))
+            return b"late" in port.arrived
+
+        port.until(has_arrived)
+        assert {one.code() for one in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+        port.until(lambda: port.cancelled == port.arrived)
         left = channel.unary_unary("/t/Wait").future(b"left", timeout=20)  # a call that nobody holds is cancelled
-        port.until(lambda: port.waiting == 3)
+        port.until(lambda: b"left" in port.arrived)
         assert not left.done()
-    port.until(lambda: port.cancelled == [b"cancelled", b"late", b"left"])
+    port.until(lambda: b"left" in port.cancelled)
 
 
 @pytest.mark.parametrize(
@@ -212,9 +220,10 @@ def test_who_speaks_something_else_hears_it_and_disturbs_nobody(
 
 
 def test_what_never_becomes_whole_is_ended(begin: Callable[..., Port]) -> None:
-    port = begin(patience=0.1)
+    port = begin(patience=0.5)
     with grpc.insecure_channel(f"127.0.0.1:{port.port}") as channel:
-        kept = channel.unary_unary("/t/Wait").future(b"", timeout=20)
+        kept = channel.unary_unary("/t/Wait").future(b"", timeout=20, wait_for_ready=True)
+        port.until(lambda: port.arrived == [b""])
         for sent in (b"", PREFACE[:5], PREFACE, OPENING + b"\0", OPENING + frame(Kind.HEADERS, 0, 1, b"")):
             raw(port, sent)  # comes back once the server closes
         with socket.create_connection(("127.0.0.1", port.port), timeout=10) as connection:
@@ -247,7 +256,7 @@ def test_a_server_that_ends_answers_what_it_has_and_takes_no_more(begin: Callabl
     port = begin()
     with grpc.insecure_channel(f"127.0.0.1:{port.port}") as channel:
         under_way = [channel.unary_unary("/t/Wait").future(b"%d" % n, timeout=20) for n in range(20)]
-        port.until(lambda: port.waiting == 20)
+        port.until(lambda: len(port.arrived) == 20)
         port.loop.call_soon_threadsafe(port.server.end)
         port.until(lambda: is_refused(port.port))
         # What is sent before the caller has heard of it is still answered.
@@ -258,7 +267,7 @@ def test_a_server_that_ends_answers_what_it_has_and_takes_no_more(begin: Callabl
         assert [one.result() for one in under_way] == [b"%d" % n for n in range(20)]
     begun = time.monotonic()
     port.do(port.server.ended())
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
 
 
 def test_who_takes_its_answers_slowly_gets_them_from_a_server_that_ends(port: Port) -> None:
@@ -274,7 +283,7 @@ def test_who_takes_its_answers_slowly_gets_them_from_a_server_that_ends(port: Po
         connection.connect(("127.0.0.1", port.port))
         connection.settimeout(10)
         connection.sendall(PREFACE + window + sent)
-        port.until(lambda: port.server._connections != set())
+        port.until(lambda: port.echoed == 12)
         port.until(lambda: {one._connection.under_way for one in port.server._connections} == {0})
         port.loop.call_soon_threadsafe(port.server.end)
         time.sleep(2.5)  # longer than a connection that is over may linger

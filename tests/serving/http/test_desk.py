@@ -85,6 +85,12 @@ def code(error: Any) -> str:
     return error.code
 
 
+async def writing(desk: Desk) -> None:
+    """Waits until a thread writes."""
+    while not desk._in_thread:
+        await asyncio.sleep(0.001)
+
+
 def play(scene: Scene, story: Callable[[Desk], Coroutine[Any, Any, None]], **limits: Any) -> None:
     async def told() -> None:
         desk = scene.desk(**limits)
@@ -104,8 +110,8 @@ def test_a_deadline_holds_for_who_comes_while_the_disk_is_busy(scene: Scene) -> 
     async def story(desk: Desk) -> None:
         scene.gate.clear()
         first = asyncio.create_task(scene.ask(desk, "first", 20))
-        await asyncio.sleep(0.05)
-        (late,) = await asyncio.gather(scene.ask(desk, "late", 0.05), return_exceptions=True)
+        await writing(desk)
+        (late,) = await asyncio.gather(scene.ask(desk, "late", 0.5), return_exceptions=True)
         assert code(late) == "deadline"
         assert not first.done()
         scene.gate.set()
@@ -119,7 +125,7 @@ def test_a_deadline_holds_for_who_comes_while_the_disk_is_busy(scene: Scene) -> 
 def test_what_is_written_after_its_deadline_is_told_to_who_asks_again(scene: Scene) -> None:
     async def story(desk: Desk) -> None:
         scene.gate.clear()
-        (late,) = await asyncio.gather(scene.ask(desk, "late", 0.05), return_exceptions=True)
+        (late,) = await asyncio.gather(scene.ask(desk, "late", 0.5), return_exceptions=True)
         assert code(late) == "deadline"
         assert scene.settled == []  # nobody knows yet
         scene.gate.set()
@@ -181,6 +187,7 @@ def test_who_comes_in_the_next_round_of_the_loop_shares_the_sync(scene: Scene) -
 def test_a_turn_begins_however_many_go_on_coming(scene: Scene) -> None:
     async def story(desk: Desk) -> None:
         await scene.ask(desk, "before")
+        desk._is_slow = False
         first = asyncio.create_task(scene.ask(desk, "first"))
         asks = []
         while not first.done():
@@ -220,7 +227,7 @@ def test_callers_that_go_away_free_their_places_and_what_was_being_written_stays
     async def story(desk: Desk) -> None:
         scene.gate.clear()
         written = asyncio.create_task(scene.ask(desk, "written"))
-        await asyncio.sleep(0.05)
+        await writing(desk)
         waiting = asyncio.create_task(scene.ask(desk, "waiting"))
         await asyncio.sleep(0)
         for task in (written, waiting):
@@ -239,7 +246,7 @@ def test_too_many_are_refused_and_a_request_that_can_never_wait_is_told_so(scene
     async def story(desk: Desk) -> None:
         scene.gate.clear()
         first = asyncio.create_task(scene.ask(desk, "first"))
-        await asyncio.sleep(0.05)
+        await writing(desk)
         second = asyncio.create_task(scene.ask(desk, "second"))
         await asyncio.sleep(0)
         (third,) = await asyncio.gather(scene.ask(desk, "third"), return_exceptions=True)
@@ -282,7 +289,7 @@ def test_who_was_told_that_it_took_too_long_is_forgotten_while_the_disk_hangs(sc
     async def story(desk: Desk) -> None:
         scene.gate.clear()
         first = asyncio.create_task(scene.ask(desk, "first", 20))
-        await asyncio.sleep(0.05)
+        await writing(desk)
         for number in range(5):
             asks = [scene.ask(desk, f"{number}-{place}", 0.01) for place in range(20)]
             found = await asyncio.gather(*asks, return_exceptions=True)

@@ -254,7 +254,8 @@ def test_an_explanation_that_nobody_gives_is_no_failure(released: Released, star
 def test_a_deadline_of_the_callers_own_is_no_failure_and_that_of_the_service_is(
     released: Released, start: Callable[..., Service], tmp_path: Path
 ) -> None:
-    service = start("--deadline", "0.3", program=with_disk(tmp_path, SLOW.format(seconds=0.6)))
+    released.release("all-at-once", "1.0.0", latency_seconds=1)
+    service = start("--deadline", "1.5", program=with_disk(tmp_path, SLOW.format(seconds=2.5)))
     body = {"entity": ENTITY, "time": TIME}
 
     def late(milliseconds: int) -> None:
@@ -263,7 +264,7 @@ def test_a_deadline_of_the_callers_own_is_no_failure_and_that_of_the_service_is(
 
     for _ in range(3):
         late(1)
-    late(200)  # longer than the product promises
+    late(1_200)  # longer than the product promises
     late(60_000)
     service.stop()
     assert counted(service) == {("1.0.0", "deadline"): 2}

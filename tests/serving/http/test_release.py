@@ -42,7 +42,7 @@ def test_a_running_service_goes_back_over_a_changed_feature_view(tmp_path: Path,
         service.until(lambda: service.predict().json["version"] == "1.0.0")
         found = service.predict().json
         assert {**found, "id": ""} == {**first, "id": ""}
-        assert "troubles" not in service.get("/v2/health/ready").json
+        service.until(lambda: "troubles" not in service.get("/v2/health/ready").json)
     finally:
         assert service.stop()[0] == 0
     shutil.rmtree(tmp_path / "serving" / "cache")

@@ -244,7 +244,7 @@ def test_a_release_that_cannot_be_served_leaves_what_was_live_and_is_told(releas
     assert "Build the product again" in service.get("/v2/health/ready").json["troubles"][PRODUCT]
     released.release("all-at-once", "1.1.0")
     service.until(lambda: service.predict().json["version"] == "1.1.0")
-    assert "troubles" not in service.get("/v2/health/ready").json
+    service.until(lambda: "troubles" not in service.get("/v2/health/ready").json)
 
 
 def test_a_release_that_draws_by_what_no_request_has_leaves_what_was_live(released: Released, start: Start) -> None:
@@ -489,14 +489,26 @@ def test_following_the_lake_opens_nothing_anew(start: Start) -> None:
         ]
         return float(line.rpartition(" ")[2])
 
-    seen: set[float] = set()
-    service.until(lambda: len(seen) > 5 or bool(seen.add(looks())))
-    before = process.num_fds()
-    service.until(lambda: len(seen) > 35 or bool(seen.add(looks())))
-    assert process.num_fds() <= before + 3
+    def fewest(count: int) -> int:
+        """Open files over some looks: a connection or a segment that is open for a moment is none that stays."""
+        seen: set[float] = set()
+        found: list[int] = []
+
+        def has_looked() -> bool:
+            seen.add(looks())
+            found.append(process.num_fds())
+            return len(seen) > count
+
+        service.until(has_looked)
+        return min(found)
+
+    before = fewest(5)
+    fewest(30)
+    assert fewest(5) <= before + 3
 
 
-def test_what_takes_longer_than_the_product_promises_is_counted(start: Any, released: Released) -> None:
+def test_what_takes_longer_than_the_product_promises_is_counted(start: Start, released: Released) -> None:
+    released.release("all-at-once", "1.0.0", latency_seconds=60)
     service = start()
     slow = f'headwater_slow_requests_total{{product="{PRODUCT}"}}'
 
@@ -504,12 +516,16 @@ def test_what_takes_longer_than_the_product_promises_is_counted(start: Any, rele
         lines = service.get("/metrics").body.decode().splitlines()
         return float(next(line for line in lines if line.startswith(slow)).rpartition(" ")[2])
 
+    def is_counted() -> bool:
+        before = counted()
+        assert service.predict().status == 200
+        return counted() > before
+
     service.until(lambda: slow in service.get("/metrics").body.decode())
     for _ in range(3):
-        assert service.predict().status == 200
-    assert counted() == 0, "100 ms are usual"
-    commit = released.release("all-at-once", "1.0.0", latency_seconds=1e-6)
-    service.until(lambda: service.get("/v1/products").json["products"][0]["commit"] == commit)
+        assert not is_counted(), "a minute is promised"
+    released.release("all-at-once", "1.0.0", latency_seconds=1e-6)
+    service.until(is_counted)  # a release answers a moment before its promise counts
     before = counted()
     for _ in range(3):
         assert service.predict().status == 200

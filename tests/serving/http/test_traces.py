@@ -135,7 +135,7 @@ def test_a_collector_that_is_away_costs_no_answer(
 def test_who_ends_waits_for_no_more_of_a_collector_that_hangs_than_one_batch(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tracing, "_PATIENCE", 0.5)
+    monkeypatch.setattr(tracing, "_PATIENCE", 5.0)  # longer than it takes to record the spans
     monkeypatch.setattr(tracing, "_CLOSING", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         tracer = tracing.Tracer(f"http://127.0.0.1:{deaf.getsockname()[1]}", "test")

@@ -51,13 +51,13 @@ def test_two_services_on_one_log_lose_no_answer_and_double_none_when_one_is_kill
         Callers(right, "both", count=2) as there,
     ):
         everyone = (first, second, here, there)
-        left.until(lambda: all(len(one.answered) > 150 for one in everyone))
+        left.until(lambda: all(len(one.answered) > 50 for one in everyone))
         compact(released)  # while both are writing
         before = len(second.answered)
         left.process.send_signal(signal.SIGKILL)
         left.process.communicate()
         compact(released)  # beside what the killed one left
-        right.until(lambda: len(second.answered) > before + 150)
+        right.until(lambda: len(second.answered) > before + 50)
     assert [one.refused for one in everyone] == [[]] * 4
     assert (second.broken, there.broken) == ([], [])
     assert right.stop()[0] == 0
