@@ -1,5 +1,6 @@
 """Dagster's home folder: made when missing, telemetry off."""
 
+import fcntl
 import re
 import sqlite3
 import sys
@@ -47,6 +48,7 @@ storage:
 """
 """Where runs, events and ticks are when the setting names a PostgreSQL. The URL, with its password, is in no file."""
 
+_FILES: Final = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 _PATIENCE: Final = 5
 """Seconds in which it has to answer."""
 _NEWER: Final = re.compile(r"  config:\n.*?(?=run_monitoring:)", re.DOTALL)
@@ -138,10 +140,28 @@ def dagster_instance(settings: Settings) -> Iterator["DagsterInstance"]:
         config = str(prepare_dagster_home(home, postgres=settings.postgres))
         if settings.postgres:
             _check_answers(settings.postgres)
-        with DagsterInstance.from_config(config) as instance:
+        with _begun_once(home):
+            opened = DagsterInstance.from_config(config)
+        with opened as instance:
             yield instance
     finally:
         event.remove(Engine, "connect", relax)
+
+
+def has_storage(home: Path) -> bool:
+    """Whether Dagster's SQLite files are there, in a folder that `prepare_dagster_home` made."""
+    return all((home / name).is_file() for name in _FILES)
+
+
+@contextmanager
+def _begun_once(home: Path) -> Iterator[None]:
+    """Lets one process after the other open a storage whose files are missing: of two that make them at once, one fails."""
+    if has_storage(home):
+        yield
+        return
+    with (home / ".storage.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def storage_errors() -> tuple[type[Exception], ...]:

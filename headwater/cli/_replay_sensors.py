@@ -33,7 +33,16 @@ def daemon_of(settings: "Settings", told: Callable[[str], None]) -> "Iterator[Ca
         Whether it still runs.
     """
     from headwater.cli._guarded import guarded
-    from headwater.cli._up import LOOPBACK, AlreadyUpError, _dagster, _environment, _only_one, _start, _stop
+    from headwater.cli._up import (
+        LOOPBACK,
+        AlreadyUpError,
+        _begin_storage,
+        _dagster,
+        _environment,
+        _only_one,
+        _start,
+        _stop,
+    )
     from resources.dagster_home import prepare_dagster_home
 
     try:
@@ -41,6 +50,7 @@ def daemon_of(settings: "Settings", told: Callable[[str], None]) -> "Iterator[Ca
             port, home, logs = _free_port(), prepare_dagster_home(settings.dagster_home), settings.state / "logs"
             logs.mkdir(parents=True, exist_ok=True)
             variables = _environment(settings.state, home, settings.scratch)
+            _begin_storage(home, variables)
             with guarded() as guard:
                 dagster = _start(_dagster(port), variables, logs / "dagster.log", guard)
                 told(f"Dagster UI  http://{LOOPBACK}:{port}")

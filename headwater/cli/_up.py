@@ -27,6 +27,7 @@ _OPTIONAL: Final = {"review": "headwater review open", "watch": "headwater watch
 """What may end without taking everything else along, and what opens it again: a product that cannot be loaded has its place in the
 Dagster UI."""
 _PORT = click.IntRange(1, 65535)
+_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class PortTakenError(HeadwaterError):
@@ -99,12 +100,14 @@ def up(
             ports["Review"], commands["review"] = review_port, _review(review_port)
         _begin_lake(settings)
         home = prepare_dagster_home(settings.dagster_home, postgres=settings.postgres)
+        variables = _environment(settings.state, home, settings.scratch)
+        _begin_storage(home, variables)
         logs = settings.state / "logs"
         logs.mkdir(exist_ok=True)
         for name, number in ports.items():
             click.echo(f"{name:<10}  http://{LOOPBACK}:{number}")
         click.echo(f"Logs in {logs}. Ctrl-C stops everything.")
-        _run_until_stopped(commands, _environment(settings.state, home, settings.scratch), logs, ports)
+        _run_until_stopped(commands, variables, logs, ports)
 
 
 def _begin_lake(settings: "Settings") -> None:
@@ -115,6 +118,16 @@ def _begin_lake(settings: "Settings") -> None:
         open_lake(settings, create=True)
     except LakeError as error:
         click.echo(f"headwater: {error} The service answers from its copies; nothing is built meanwhile.", err=True)
+
+
+def _begin_storage(home: Path, variables: Mapping[str, str]) -> None:
+    """Makes Dagster's storage before anything that opens it: the UI, the daemon, code servers and the watch start at once, and of those that
+    made the same tables one ended. What cannot be made is told by those that need it.
+    """
+    from resources.dagster_home import has_storage
+
+    if not has_storage(home):
+        subprocess.run([sys.executable, "-m", "resources.begin_storage"], env=dict(variables), check=False, cwd=_ROOT)
 
 
 @contextmanager
@@ -134,9 +147,8 @@ def _only_one(state: Path) -> Iterator[None]:
 
 
 def _dagster(port: int) -> list[str]:
-    root = Path(__file__).resolve().parents[2]
     program = [_tool("dagster"), "dev", "--host", LOOPBACK, "--port", str(port)]
-    return [*program, "--workspace", str(root / "workspace.yaml")]
+    return [*program, "--workspace", str(_ROOT / "workspace.yaml")]
 
 
 def _service(port: int) -> list[str]:

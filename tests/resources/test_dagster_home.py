@@ -1,6 +1,8 @@
 """Dagster's home lies in the state folder and goes where that goes."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,9 +10,10 @@ import dagster as dg
 import pytest
 import yaml
 
-from resources.dagster_home import CONFIG, dagster_instance, prepare_dagster_home
+from resources.dagster_home import CONFIG, dagster_instance, has_storage, prepare_dagster_home
 from resources.settings import Settings
 
+ROOT = Path(__file__).parents[2]
 OLD = CONFIG.replace("run_coordinator:", "storage:\n  sqlite:\n    base_dir: {home}\nrun_coordinator:")
 
 
@@ -83,3 +86,37 @@ def test_a_storage_of_the_users_own_stays(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text(own)
     prepare_dagster_home(tmp_path)
     assert (tmp_path / "dagster.yaml").read_text() == own
+
+
+MAKING = """
+import sys
+from pathlib import Path
+import dagster
+from resources.dagster_home import dagster_instance
+from resources.settings import Settings
+print("ready", flush=True)
+sys.stdin.readline()
+with dagster_instance(Settings(state=Path(sys.argv[1]))) as instance:
+    instance.get_runs_count()
+"""
+
+
+def test_processes_that_make_the_storage_at_once_all_have_it(tmp_path: Path) -> None:
+    """`up` starts several: one found that the table, which another was making, was there already, and ended."""
+    command = [sys.executable, "-c", MAKING, str(tmp_path)]
+    started = [
+        subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    for one in started:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+    for one in started:
+        assert one.stdin is not None
+        one.stdin.write("\n")
+        one.stdin.flush()
+    said = [one.communicate()[1] for one in started]
+    assert [one.returncode for one in started] == [0] * 4, said
+    assert has_storage(Settings(state=tmp_path).dagster_home)
