@@ -44,8 +44,9 @@ def automation_sensors(
 ) -> list[dg.AutomationConditionSensorDefinition]:
     """Evaluate every condition. One run per partition; a body whose asset is fresh by its turn does nothing.
 
-    What is urgent has a sensor of its own: in one run with a training it would come after it. Each set in `together` has a sensor of its own, and so a run of its own: a run that Dagster requests for such assets
-    and others at once leaves their checks out of its plan, and the UI would not show the tests among its steps.
+    What is urgent has a sensor of its own: in one run with a training it would come after it. Each set in `together` has one too, and so a
+    run of its own: a run that Dagster requests for such assets and others at once leaves their checks out of its plan, and the UI would
+    not show the tests among its steps.
 
     Args:
         together: Paths of assets that one body builds.

@@ -13,8 +13,8 @@ from assets._chain._paths import ChainPaths
 from assets._chain._rollout_rows import StageRows, of_watch, stage_rows
 from assets._chain._rollout_standing import standing_of
 from assets._chain._rules_of_requests import drawn_by, levels_of
+from assets._chain._versions import published_folder
 from headwater.decisions import RolloutEvidence, Standing, Versus
-from headwater.names import VERSION_FACT
 from headwater.product import Inputs, Product
 
 if TYPE_CHECKING:
@@ -107,17 +107,11 @@ def windowing_of(product: Product) -> "Windowing":
 
 def evaluation_of(inputs: Inputs, product: Product, version: str) -> dict[str, Any]:
     """The newest evaluation of a version; empty when there is none."""
-    path = ChainPaths(product=product.name).evaluation
-    for commit in inputs.history(path):
-        output = commit.provenance.output(path) if commit.provenance is not None else None
-        if output is None or output.facts.get(VERSION_FACT) != version:
-            continue
-        past = inputs.previous(path, commit=commit.id)
-        if past is None:
-            return {}
-        found: dict[str, Any] = json.loads((past.folder(path) / EVALUATION_FILE).read_text())["evaluation"]
-        return found
-    return {}
+    folder = published_folder(inputs, ChainPaths(product=product.name).evaluation, version)
+    if folder is None:
+        return {}
+    found: dict[str, Any] = json.loads((folder / EVALUATION_FILE).read_text())["evaluation"]
+    return found
 
 
 def _accuracy(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._paths import ChainPaths
+from assets._chain._versions import published_folder
 from headwater.models.bundle import read_request
-from headwater.names import VERSION_FACT
 from headwater.product import Inputs, Product
 
 if TYPE_CHECKING:
@@ -42,12 +42,6 @@ def served_of(
 
 def _trained(inputs: Inputs, product: Product, version: str) -> Mapping[str, float]:
     """By view the share of a version's training that read nothing but defaults; empty where its bundle does not say, or is not there."""
-    path = ChainPaths(product=product.name).model
-    for commit in inputs.history(path):
-        output = commit.provenance.output(path) if commit.provenance is not None else None
-        if output is None or output.facts.get(VERSION_FACT) != version:
-            continue
-        past = inputs.previous(path, commit=commit.id)
-        schema = read_request(past.folder(path))[0] if past is not None else None
-        return schema.defaulted if schema is not None else {}
-    return {}
+    folder = published_folder(inputs, ChainPaths(product=product.name).model, version)
+    schema = read_request(folder)[0] if folder is not None else None
+    return schema.defaulted if schema is not None else {}

@@ -15,6 +15,22 @@ from headwater.product import Inputs, Product
 from headwater.provenance import Output
 
 
+def published_folder(inputs: Inputs, path: str, version: str) -> Path | None:
+    """The folder at a path as it was last published for a version; None where it never was or is not there any more."""
+    found = _written(inputs, path, version)
+    past = inputs.previous(path, commit=found[0].id) if found is not None else None
+    return past.folder(path) if past is not None else None
+
+
+def _written(inputs: Inputs, path: str, version: str) -> tuple[Commit, Output] | None:
+    """The newest commit that wrote a version's part at a path."""
+    for commit in inputs.history(path):
+        output = commit.provenance.output(path) if commit.provenance else None
+        if output is not None and output.facts.get(VERSION_FACT) == version:
+            return commit, output
+    return None
+
+
 class Versions:
     """Model versions as one build of the release sees them: the newest as its inputs, older ones in their history."""
 
@@ -86,24 +102,14 @@ class Versions:
         path = self._paths.model
         if version == self.newest:
             return read_request(self._inputs.folder(path))
-        found = self._written(path, version)
-        past = self._inputs.previous(path, commit=found[0].id) if found is not None else None
-        return read_request(past.folder(path)) if past is not None else (None, ())
+        folder = published_folder(self._inputs, path, version)
+        return read_request(folder) if folder is not None else (None, ())
 
     def _written(self, path: str, version: str) -> tuple[Commit, Output] | None:
-        """The newest commit that wrote a version's part at a path."""
-        for commit in self._inputs.history(path):
-            output = commit.provenance.output(path) if commit.provenance else None
-            if output is not None and output.facts.get(VERSION_FACT) == version:
-                return commit, output
-        return None
+        return _written(self._inputs, path, version)
 
     def _evaluation(self, version: str) -> Path | None:
-        found = self._written(self._paths.evaluation, version)
-        if found is None:
-            return None
-        past = self._inputs.previous(self._paths.evaluation, commit=found[0].id)
-        return past.folder(self._paths.evaluation) if past is not None else None
+        return published_folder(self._inputs, self._paths.evaluation, version)
 
     def _verdicts(self, folder: Path) -> tuple[Mapping[str, Any], ...]:
         return tuple(verdict_facts(gate, folder) for gate in self._product.gates)
