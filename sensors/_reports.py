@@ -88,15 +88,22 @@ def newest_verdicts(instance: dg.DagsterInstance, checks: Collection[dg.AssetChe
     return found
 
 
-def outdated(newest: dg.EventLogRecord, verdicts: Verdicts) -> frozenset[str]:
+def without_run(verdicts: Verdicts) -> Verdicts:
+    """Those of some verdicts that somebody told of and no run gave."""
+    return {name: record for name, record in verdicts.items() if not record.run_id}
+
+
+def outdated(newest: dg.EventLogRecord, told: Verdicts) -> frozenset[str]:
     """Names of the checks whose newest verdict was told without a run, before a run made the newest materialization.
 
     Somebody tells of an asset while a run of it begins: the run's own verdicts then count as older than what was told, and what was told
     as one on something older. Dagster would start nothing below before the next build.
+
+    Args:
+        newest: The newest materialization.
+        told: The checks' newest verdicts, where no run gave them.
     """
-    return frozenset(
-        name for name, record in verdicts.items() if newest.run_id and not record.run_id and not _is_on(newest, record)
-    )
+    return frozenset(name for name, record in told.items() if newest.run_id and not _is_on(newest, record))
 
 
 def _is_on(newest: dg.EventLogRecord, record: "AssetCheckExecutionRecord") -> bool:

@@ -32,6 +32,7 @@ from sensors._reports import (
     newest_verdicts,
     outdated,
     standings,
+    without_run,
 )
 from sensors._workers import fail_lost_runs
 
@@ -167,9 +168,9 @@ class _Scene:
             for item in news:
                 yield materialization(item, actor=ACTOR)
                 yield from evaluations(item.path, names, recorded_verdicts(self.lake, now, item.path, item.partition))
-            newest = newest_materialization(instance, asset.path)
-            if newest is not None and not news:
-                late = outdated(newest, verdicts.get(asset.path, {}))
+            told = without_run(verdicts.get(asset.path, {})) if not news else {}
+            if told and (newest := newest_materialization(instance, asset.path)) is not None:
+                late = outdated(newest, told)
                 found = recorded_verdicts(self.lake, now, asset.path, newest.partition_key) if late else ()
                 yield from evaluations(asset.path, late, found, on=newest)
 
