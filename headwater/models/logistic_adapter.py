@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,8 @@ from headwater.models.preprocessing import FeatureKind, Preprocessing
 from headwater.models.training import Matrices
 
 FILE: Final = "model.logistic.json"
+_ROWS: Final = 1_024
+"""Scored at once: several matrices of their size are in memory meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +35,18 @@ class LogisticScorer:
     @np.errstate(over="ignore", invalid="ignore")
     def score(self, matrix: np.ndarray) -> np.ndarray:
         """Probabilities of the positive class, float64 `[rows]`; NaN where numbers are too large to be added up."""
-        odds = np.full(len(matrix), self.intercept)
-        for index, feature in enumerate(self.features):
-            odds += _part(feature, matrix[:, index])
-        return 1.0 / (1.0 + np.exp(-np.clip(odds, -500, 500)))
+        odds = np.empty(len(matrix))
+        for start in range(0, len(matrix), _ROWS):
+            parts = self._parts(matrix[start : start + _ROWS])
+            # Added up from left to right: a row's score is the same to the last bit whatever rows are scored with it.
+            summed = np.column_stack([np.full(len(parts), self.intercept), parts]).cumsum(axis=1)
+            odds[start : start + _ROWS] = summed[:, -1]
+        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(odds, -500, 500))))
 
     @np.errstate(over="ignore", invalid="ignore")
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
         """What each feature adds to the log odds, float64 `[rows, features + 1]`; the intercept last."""
-        parts = [_part(feature, matrix[:, index]) for index, feature in enumerate(self.features)]
-        return np.column_stack([*parts, np.full(len(matrix), self.intercept)])
+        return np.column_stack([self._parts(matrix), np.full(len(matrix), self.intercept)])
 
     def files(self) -> Mapping[str, bytes]:
         """The weights as JSON."""
@@ -56,14 +61,32 @@ class LogisticScorer:
             for item in self.features
         }
 
+    def _parts(self, matrix: np.ndarray) -> np.ndarray:
+        """What each feature adds to the log odds, float64 `[rows, features]`."""
+        means, scales, weights, nulls = self._numbers
+        is_null = np.isnan(matrix)
+        parts = (np.where(is_null, means, matrix) - means) / scales * weights + is_null * nulls
+        for index, codes in self._codes:
+            parts[:, index] = codes[matrix[:, index].astype(np.int64)]
+        return np.asarray(parts)
 
-def _part(feature: Mapping[str, Any], column: np.ndarray) -> np.ndarray:
-    """What one feature adds to the log odds, float64 `[rows]`."""
-    if "codes" in feature:
-        return np.asarray(feature["codes"], dtype=np.float64)[column.astype(np.int64)]
-    missing = np.isnan(column)
-    scaled = (np.where(missing, feature["mean"], column) - feature["mean"]) / feature["scale"]
-    return np.asarray(scaled * feature["weight"] + missing * feature["missing"], dtype=np.float64)
+    @cached_property
+    def _numbers(self) -> np.ndarray:
+        """Means, scales, weights and what a null adds, float64 `[4, features]`; for categories what adds nothing."""
+        rows = [
+            (0.0, 1.0, 0.0, 0.0) if "codes" in item else (item["mean"], item["scale"], item["weight"], item["missing"])
+            for item in self.features
+        ]
+        return np.array(rows, dtype=np.float64).reshape(-1, 4).T
+
+    @cached_property
+    def _codes(self) -> tuple[tuple[int, np.ndarray], ...]:
+        """Of each categorical feature its place and the weights of its codes."""
+        return tuple(
+            (index, np.asarray(item["codes"], dtype=np.float64))
+            for index, item in enumerate(self.features)
+            if "codes" in item
+        )
 
 
 def train(matrices: Matrices, declaration: LogisticBaseline) -> tuple[LogisticScorer, dict[str, float | int | bool]]:

@@ -37,6 +37,7 @@ from headwater.models.errors import (
     WrongDtypeError,
 )
 from headwater.models.evaluation_metrics import area_under_curve
+from headwater.models.logistic_adapter import LogisticScorer
 
 ROOT = Path(__file__).parents[2]
 
@@ -163,6 +164,24 @@ def test_the_logistic_scorer_agrees_with_scikit_learn_on_plain_numbers(split: Sp
     )
     expected = theirs.predict_proba(scale.transform(held.select("hops", "double").to_numpy()))[:, 1]
     np.testing.assert_allclose(ours.predict(held), expected, atol=2e-4)
+
+
+def test_the_logistic_scorer_gives_a_row_the_same_score_whatever_is_scored_with_it() -> None:
+    features = (
+        {"name": "hops", "mean": 3.5, "scale": 1.7, "weight": 0.4, "missing": -0.3},
+        {"name": "zone", "codes": [0.1, -0.7, 1.3]},
+        {"name": "gate", "mean": -2.0, "scale": 0.3, "weight": -0.21, "missing": 0.9},
+    )
+    scorer, random = LogisticScorer(intercept=-0.2, features=features), np.random.default_rng(5)
+    matrix = np.column_stack([random.normal(4, 2, 2_500), random.integers(0, 3, 2_500), random.normal(0, 1, 2_500)])
+    matrix[random.random(2_500) < 0.1, 0] = np.nan
+    together = scorer.score(matrix)
+    assert [together[row] for row in range(0, 2_500, 97)] == [
+        scorer.score(matrix[[row]])[0] for row in range(0, 2_500, 97)
+    ]
+    assert scorer.score(matrix[:0]).shape == (0,)
+    by_hand = -0.2 - 0.3 + 1.3 - 0.21 * (0.25 + 2.0) / 0.3  # hops is null, zone has the third code
+    assert scorer.score(np.array([[np.nan, 2.0, 0.25]]))[0] == pytest.approx(1 / (1 + np.exp(-by_hand)), rel=1e-12)
 
 
 def test_the_logistic_training_is_deterministic(split: Split, baseline: TrainedModel) -> None:
