@@ -23,9 +23,15 @@ BAD_VALUE: Final = (TypeError, OverflowError, pl.exceptions.PolarsError)
 """What Polars raises on a value that is none of a dtype."""
 _AS_THEY_ARE: Final = {"Float64": float, "String": str, "Boolean": bool}
 """Dtypes of which a value of that type is one as it is."""
-_INTEGERS: Final = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
-_FITTED: Final = frozenset(str(dtype) for dtype in (pl.Float32, pl.Float64, pl.String, pl.Boolean, *_INTEGERS))
-_WHOLE: Final = range(-(2**63), 2**63)
+_WHOLE: Final = {
+    **{f"Int{bits}": range(-(2 ** (bits - 1)), 2 ** (bits - 1)) for bits in (8, 16, 32, 64)},
+    **{f"UInt{bits}": range(2**bits) for bits in (8, 16, 32, 64)},
+}
+"""The whole numbers that are one of a dtype as they are."""
+_FLOATS: Final = ("Float32", "Float64")
+_EXACT: Final = range(-(2**53), 2**53 + 1)
+"""Whole numbers that a float of 64 bits holds."""
+_FITTED: Final = frozenset((*_AS_THEY_ARE, *_WHOLE, "Float32"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,9 +160,11 @@ def fitted(name: str, values: Sequence[Any], outputs: Sequence[str], dtypes: Seq
             found.append(value)
         elif kind is float and dtype == "Float32":
             found.append(single(value))
-        elif kind is int and dtype == "Int64" and value in _WHOLE:
+        elif kind is int and value in _WHOLE.get(dtype, ()):
             found.append(value)
-        else:  # a whole number for a Float64, say: seldom, and Polars knows
+        elif kind is int and value in _EXACT and dtype in _FLOATS:
+            found.append(float(value) if dtype == "Float64" else single(value))
+        else:  # of another type than its dtype's, or out of its range: seldom, slow, and Polars knows
             try:
                 found.append(pl.Series([value], dtype=getattr(pl, dtype), strict=True).item())
             except BAD_VALUE as error:
