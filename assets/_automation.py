@@ -10,6 +10,7 @@ import dagster as dg
 from assets._bridge import FED, MADE_OF_CODE, URGENT, asset_key
 from assets._plan import ancestors
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG
+from resources.run_queue import FIRST
 
 if TYPE_CHECKING:
     from dagster._core.definitions.declarative_automation.operators.dep_operators import DepsAutomationCondition
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 ACTOR: Final = "automation"
 SENSOR: Final = "automation_conditions"
 URGENT_SENSOR: Final = f"{SENSOR}_urgent"
-FIRST: Final = {"dagster/priority": "1"}
-"""Tags of a run that goes before those that wait in the queue."""
 TICK_SECONDS: Final = 5
 
 _Condition = dg.AutomationCondition

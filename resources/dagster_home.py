@@ -1,6 +1,8 @@
 """Dagster's home folder: made when missing, telemetry off."""
 
 import fcntl
+import hashlib
+import os
 import re
 import sqlite3
 import sys
@@ -23,8 +25,8 @@ telemetry:
 nux:
   enabled: false
 run_coordinator:
-  module: dagster.core.run_coordinator
-  class: QueuedRunCoordinator
+  module: resources.run_queue
+  class: RunQueue
   config:
     # Dagster's own 5 seconds are half of what a landed file waits for its run.
     dequeue_interval_seconds: 1
@@ -34,9 +36,14 @@ sensors:
   num_workers: 4
 run_monitoring:
   enabled: true
+# Two usual runs at once. The third place is kept for roll-backs and compactions, however long the two take.
 concurrency:
   runs:
-    max_concurrent_runs: 2
+    max_concurrent_runs: 3
+    tag_concurrency_limits:
+      - key: headwater/lane
+        value: usual
+        limit: 2
 """
 """Dagster keeps its database beside this file unless told otherwise: no path in here, so that the folder may be moved."""
 
@@ -49,11 +56,15 @@ storage:
 """Where runs, events and ticks are when the setting names a PostgreSQL. The URL, with its password, is in no file."""
 
 _FILES: Final = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+_BEGUN: Final = ".storage"
+"""Says that all tables are made: SQLite's files are there before their tables."""
 _PATIENCE: Final = 5
 """Seconds in which it has to answer."""
-_NEWER: Final = re.compile(r"  config:\n.*?(?=run_monitoring:)", re.DOTALL)
-_OLDER: Final = _NEWER.sub("", CONFIG)
-"""What an older Headwater wrote."""
+_OLDER: Final = (
+    "2334d595c6244eb9bc806e09cf1b474087c56e7b2d1f24ce09800fbcd9d57a44",
+    "0ca4a7d82f28a3cec50b8314aec173172448cfc76db8d297663036fd10d48241",
+)
+"""SHA-256 of what older Headwaters wrote. Who changes `CONFIG` adds that of the text before."""
 _STORAGE: Final = re.compile(r"storage:\n  sqlite:\n    base_dir: .*\n")
 
 
@@ -74,7 +85,7 @@ def prepare_dagster_home(home: Path, *, postgres: str = "") -> Path:
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     found = config.read_text() if config.exists() else None
-    is_ours = found is None or _without_storage(found) in (_OLDER, CONFIG)
+    is_ours = found is None or _is_ours(_without_storage(found))
     if postgres:
         _check_postgres(config, wanted if is_ours or found is None else found)
     elif is_ours and found is not None and _IN_POSTGRES in found:  # others may be at work there
@@ -84,10 +95,14 @@ def prepare_dagster_home(home: Path, *, postgres: str = "") -> Path:
             remedy="Set it; or remove that file, to begin anew in the state folder.",
         )
     if is_ours and found != wanted:
-        part = config.with_name(".dagster.yaml.part")
+        part = config.with_name(f".dagster.yaml.{os.getpid()}.part")  # several processes may begin at once
         part.write_text(wanted)
         part.replace(config)
     return home
+
+
+def _is_ours(text: str) -> bool:
+    return text == CONFIG or hashlib.sha256(text.encode()).hexdigest() in _OLDER
 
 
 def _without_storage(text: str) -> str:
@@ -140,7 +155,7 @@ def dagster_instance(settings: Settings) -> Iterator["DagsterInstance"]:
         config = str(prepare_dagster_home(home, postgres=settings.postgres))
         if settings.postgres:
             _check_answers(settings.postgres)
-        with _begun_once(home):
+        with _begun_once(home, postgres=settings.postgres):
             opened = DagsterInstance.from_config(config)
         with opened as instance:
             yield instance
@@ -148,20 +163,27 @@ def dagster_instance(settings: Settings) -> Iterator["DagsterInstance"]:
         event.remove(Engine, "connect", relax)
 
 
-def has_storage(home: Path) -> bool:
-    """Whether Dagster's SQLite files are there, in a folder that `prepare_dagster_home` made."""
-    return all((home / name).is_file() for name in _FILES)
+def has_storage(home: Path, *, postgres: str = "") -> bool:
+    """Whether Dagster's tables are made, all of them, in a folder that `prepare_dagster_home` made.
+
+    Args:
+        home: The folder.
+        postgres: URL of the PostgreSQL that has them instead of the folder.
+    """
+    is_there = bool(postgres) or all((home / name).is_file() for name in _FILES)
+    return is_there and (home / _BEGUN).is_file()
 
 
 @contextmanager
-def _begun_once(home: Path) -> Iterator[None]:
-    """Lets one process after the other open a storage whose files are missing: of two that make them at once, one fails."""
-    if has_storage(home):
+def _begun_once(home: Path, *, postgres: str) -> Iterator[None]:
+    """Lets one process after the other open a storage whose tables are not made: of two that make them at once, one fails."""
+    if has_storage(home, postgres=postgres):
         yield
         return
     with (home / ".storage.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+        (home / _BEGUN).touch()
 
 
 def storage_errors() -> tuple[type[Exception], ...]:

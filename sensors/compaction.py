@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import dagster as dg
 
-from assets._automation import FIRST
 from assets._bridge import asset_key
 from headwater.feeds import Backlog, Feed
 from headwater.materialize import POSITIONS_SUFFIX, read_positions
 from headwater.product import Asset
 from resources.lake import ACTOR_TAG, LakeResource
+from resources.run_queue import FIRST
 from sensors._busy import busy_assets
 
 ACTOR: Final = "sensor:compaction"

@@ -125,8 +125,9 @@ def _begin_storage(home: Path, variables: Mapping[str, str]) -> None:
     made the same tables one ended. What cannot be made is told by those that need it.
     """
     from resources.dagster_home import has_storage
+    from resources.settings import POSTGRES
 
-    if not has_storage(home):
+    if not has_storage(home, postgres=variables.get(POSTGRES, "")):
         subprocess.run([sys.executable, "-m", "resources.begin_storage"], env=dict(variables), check=False, cwd=_ROOT)
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 OLD = CONFIG.replace("run_coordinator:", "storage:\n  sqlite:\n    base_dir: {home}\nrun_coordinator:")
 
 
-OLDER = """\
+OLDEST = """\
 # Written by Headwater when missing; change it as Dagster's documentation says.
 telemetry:
   enabled: false
@@ -32,6 +32,20 @@ concurrency:
   runs:
     max_concurrent_runs: 2
 """
+
+
+OLDER = OLDEST.replace(
+    "run_monitoring:",
+    """\
+  config:
+    # Dagster's own 5 seconds are half of what a landed file waits for its run.
+    dequeue_interval_seconds: 1
+# The sensor of landed files looks for as long as its tick lasts; the others do not wait for it.
+sensors:
+  use_threads: true
+  num_workers: 4
+run_monitoring:""",
+)
 
 
 def files(folder: Path) -> Mapping[str, bytes]:
@@ -70,15 +84,26 @@ def test_the_configuration_names_no_folder(tmp_path: Path) -> None:
     assert yaml.safe_load(text)["telemetry"] == {"enabled": False}
 
 
-def test_what_an_older_headwater_wrote_is_brought_up_to_date_and_what_somebody_changed_is_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("older", [OLDEST, OLDER])
+def test_what_an_older_headwater_wrote_is_brought_up_to_date_and_what_somebody_changed_is_not(
+    tmp_path: Path, older: str
+) -> None:
     file = tmp_path / "dagster.yaml"
-    file.write_text(OLDER)
+    file.write_text(older)
     prepare_dagster_home(tmp_path)
     assert file.read_text() == CONFIG
-    file.write_text(OLDER.replace("runs: 2", "runs: 8"))
+    file.write_text(older.replace("runs: 2", "runs: 8"))
     prepare_dagster_home(tmp_path)
     assert "runs: 8" in file.read_text()
     assert yaml.safe_load(CONFIG)["run_coordinator"]["config"] == {"dequeue_interval_seconds": 1}
+
+
+def test_the_operations_page_names_the_queue_as_it_is_written() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    shown = yaml.safe_load(page.partition("## Runs in the queue")[2].partition("```yaml\n")[2].partition("```")[0])
+    written = yaml.safe_load(CONFIG)
+    assert shown["concurrency"] == written["concurrency"]
+    assert shown["run_coordinator"] == {key: written["run_coordinator"][key] for key in ("module", "class")}
 
 
 def test_a_storage_of_the_users_own_stays(tmp_path: Path) -> None:
