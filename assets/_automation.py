@@ -10,7 +10,7 @@ import dagster as dg
 from assets._bridge import FED, MADE_OF_CODE, URGENT, asset_key
 from assets._plan import ancestors
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG
-from resources.run_queue import FIRST
+from resources.run_queue import URGENT as URGENT_TAGS
 
 if TYPE_CHECKING:
     from dagster._core.definitions.declarative_automation.operators.dep_operators import DepsAutomationCondition
@@ -61,7 +61,7 @@ def automation_sensors(
     if keys := sorted(asset_key(path) for path in urgent):
         first = dg.AssetSelection.assets(*keys)
         rest = rest - first
-        found.append(_sensor(URGENT_SENSOR, first, FIRST))
+        found.append(_sensor(URGENT_SENSOR, first, URGENT_TAGS))
     return [_sensor(SENSOR, rest), *found]
 
 

@@ -10,11 +10,19 @@ from resources.lake import ACTOR_TAG, ONLY_STALE_TAG
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """How one Dagster run ended."""
+    """How one Dagster run ended.
+
+    Attributes:
+        run_id: Its id.
+        success: Whether nothing failed.
+        errors: What failed, and why.
+        unbuilt: Paths that it was to build and did not: those that failed, and what is below them.
+    """
 
     run_id: str
     success: bool
     errors: tuple[str, ...]
+    unbuilt: frozenset[str]
 
 
 def run_assets(
@@ -53,7 +61,10 @@ def run_assets(
     if any(_is_interrupted(event) for event in failures):  # Dagster takes Ctrl-C for a failure of the step
         raise KeyboardInterrupt
     errors = tuple(f"{event.step_key}: {_why(event)}" for event in failures)
-    return RunResult(run_id=done.run_id, success=done.success, errors=errors)
+    ended = {event.step_key for event in done.all_events if event.is_step_success}
+    graph = definitions.resolve_asset_graph()
+    unbuilt = frozenset(path for path in paths if graph.get(asset_key(path)).assets_def.node_def.name not in ended)
+    return RunResult(run_id=done.run_id, success=done.success, errors=errors, unbuilt=unbuilt)
 
 
 def _is_interrupted(event: dg.DagsterEvent) -> bool:

@@ -93,17 +93,26 @@ def waves(stale: Sequence[Stale], assets: Sequence[Asset]) -> Iterator[tuple[str
     """The runs that make everything fresh: partition key (None for whole assets) and the assets of each, in order.
 
     A run holds whole assets or one partition of partitioned ones, never both; a run comes after all it may depend on.
-    What is below something stale takes part and finds itself fresh or not when its turn comes.
+    What is below something stale takes part and finds itself fresh or not when its turn comes. What is urgent has runs of its own: Dagster
+    would take it for being built as long as a training in the same run goes on, and start no roll-back meanwhile.
     """
     left = set(below(frozenset(item.path for item in stale), assets))
     keys = sorted({item.partition for item in stale if item.partition is not None})
     partitioned = {asset.path for asset in assets if asset.partitions is not None}
+    urgent = {asset.path for asset in assets if asset.urgent}
     above = ancestors({asset.path: asset.inputs for asset in assets})
     while left:
         whole = {path for path in left - partitioned if not above[path] & left & partitioned}
-        if whole:
-            yield None, frozenset(whole)
         left -= whole
+        while whole:
+            usual = {path for path in whole - urgent if not above[path] & whole & urgent}
+            if usual:
+                yield None, frozenset(usual)
+            whole -= usual
+            first = {path for path in whole & urgent if not (above[path] & whole) - urgent}
+            if first:
+                yield None, frozenset(first)
+            whole -= first
         parts = {path for path in left & partitioned if not (above[path] & left) - partitioned}
         for key in keys if parts else ():
             yield key, frozenset(parts)

@@ -36,13 +36,19 @@ sensors:
   num_workers: 4
 run_monitoring:
   enabled: true
-# Two usual runs at once. The third place is kept for roll-backs and compactions, however long the two take.
+# By lane (resources/run_queue.py): a roll-back, and what it is decided by, waits for no training. What `headwater build` runs is in none.
 concurrency:
   runs:
-    max_concurrent_runs: 3
+    max_concurrent_runs: -1
     tag_concurrency_limits:
       - key: headwater/lane
+        value: training
+        limit: 2
+      - key: headwater/lane
         value: usual
+        limit: 2
+      - key: headwater/lane
+        value: first
         limit: 2
 """
 """Dagster keeps its database beside this file unless told otherwise: no path in here, so that the folder may be moved."""
@@ -57,12 +63,13 @@ storage:
 
 _FILES: Final = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 _BEGUN: Final = ".storage"
-"""Says that all tables are made: SQLite's files are there before their tables."""
+"""Says that all tables are made, and of which storage: SQLite's files are there before their tables."""
 _PATIENCE: Final = 5
 """Seconds in which it has to answer."""
 _OLDER: Final = (
     "2334d595c6244eb9bc806e09cf1b474087c56e7b2d1f24ce09800fbcd9d57a44",
     "0ca4a7d82f28a3cec50b8314aec173172448cfc76db8d297663036fd10d48241",
+    "5aae913b9890c54dd1a35d873015cc500e582415334e927a6f2397f5f965b433",
 )
 """SHA-256 of what older Headwaters wrote. Who changes `CONFIG` adds that of the text before."""
 _STORAGE: Final = re.compile(r"storage:\n  sqlite:\n    base_dir: .*\n")
@@ -170,8 +177,14 @@ def has_storage(home: Path, *, postgres: str = "") -> bool:
         home: The folder.
         postgres: URL of the PostgreSQL that has them instead of the folder.
     """
+    begun = home / _BEGUN
     is_there = bool(postgres) or all((home / name).is_file() for name in _FILES)
-    return is_there and (home / _BEGUN).is_file()
+    return is_there and begun.is_file() and begun.read_text() == _named(postgres)
+
+
+def _named(postgres: str) -> str:
+    """Which storage it is, without its password."""
+    return hashlib.sha256(postgres.encode()).hexdigest() if postgres else "sqlite"
 
 
 @contextmanager
@@ -183,7 +196,7 @@ def _begun_once(home: Path, *, postgres: str) -> Iterator[None]:
     with (home / ".storage.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-        (home / _BEGUN).touch()
+        (home / _BEGUN).write_text(_named(postgres))
 
 
 def storage_errors() -> tuple[type[Exception], ...]:

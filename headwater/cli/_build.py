@@ -144,7 +144,7 @@ def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
         return ()
     from assets._build import run_assets
     from assets._declared import declared
-    from assets._plan import waves
+    from assets._plan import below, waves
     from headwater.definitions import defs
     from headwater.runtime import user
     from resources.dagster_home import dagster_instance
@@ -153,12 +153,16 @@ def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
 
     settings = load_settings()
     listener = Listener(started=progress.started, ended=progress.ended)
+    assets = declared(product)
     errors: list[str] = []
     with dagster_instance(settings) as instance, listening(listener), logged(settings.state):
-        for key, paths in waves(stale, declared(product)):
-            errors += run_assets(defs, instance, paths, partition=key, actor=user()).errors
-            if errors and key is None:
-                break
+        unbuilt: frozenset[str] = frozenset()
+        for key, paths in waves(stale, assets):
+            wanted = paths - below(unbuilt, assets)
+            if wanted:
+                result = run_assets(defs, instance, wanted, partition=key, actor=user())
+                errors += result.errors
+                unbuilt |= result.unbuilt if key is None else frozenset()
     return errors
 
 

@@ -17,6 +17,25 @@ def broken() -> None:
     raise ValueError("planted")
 
 
+@dg.asset(key=["toy", "three"], deps=[["toy", "two"]])
+def below_it() -> None:
+    raise AssertionError("what it is made of was not built")
+
+
+@dg.asset(key=["toy", "four"])
+def beside_it() -> None:
+    """Has nothing to do with what fails."""
+
+
+def test_a_failure_tells_what_was_not_built_for_it() -> None:
+    definitions = dg.Definitions(assets=[broken, below_it, beside_it])
+    with dg.DagsterInstance.ephemeral() as instance:
+        wanted = frozenset({"toy/two", "toy/three", "toy/four"})
+        failed = run_assets(definitions, instance, wanted, partition=None, actor="user:ada")
+    assert len(failed.errors) == 1
+    assert failed.unbuilt == {"toy/two", "toy/three"}
+
+
 def test_ctrl_c_in_a_step_is_ctrl_c_and_not_a_refusal() -> None:
     definitions = dg.Definitions(assets=[interrupted, broken])
     with dg.DagsterInstance.ephemeral() as instance:

@@ -1,4 +1,4 @@
-"""A code location whose sensors ask for three runs that last and, once two of them run, for one that cannot wait."""
+"""A code location whose sensors ask for three trainings that last and, once two of them run, for labels and for a step of a rollout."""
 
 import os
 import time
@@ -17,13 +17,13 @@ def _folder() -> Path:
 
 
 def running() -> int:
-    """How many of the long runs have begun."""
+    """How many of the trainings have begun."""
     return len(list(_folder().glob("long-*")))
 
 
-@dg.asset
-def training(context: dg.AssetExecutionContext) -> None:
-    """Lasts until somebody says that it may end."""
+@dg.asset(key_prefix="toy")
+def model(context: dg.AssetExecutionContext) -> None:
+    """A training: lasts until somebody says that it may end."""
     (_folder() / f"long-{context.run.run_id}").touch()
     until = time.monotonic() + _PATIENCE
     while not (_folder() / "end").exists():
@@ -31,26 +31,36 @@ def training(context: dg.AssetExecutionContext) -> None:
         time.sleep(0.05)
 
 
-@dg.asset
-def step(context: dg.AssetExecutionContext) -> None:
+@dg.asset(key_prefix="toy")
+def labels() -> None:
+    """What a version is judged by."""
+    (_folder() / "labels").write_text(str(running()))
+
+
+@dg.asset(key_prefix="toy")
+def rollout_step() -> None:
     """Takes a version back."""
     (_folder() / "step").write_text(str(running()))
 
 
-@dg.sensor(target=[training], default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=1)
-def usual() -> dg.SensorResult:
+@dg.sensor(target=[model], default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=1)
+def trainings() -> dg.SensorResult:
     """Asks for all at once."""
-    return dg.SensorResult(
-        [dg.RunRequest(run_key=str(number), asset_selection=[training.key]) for number in range(LONG)]
-    )
+    return dg.SensorResult([dg.RunRequest(run_key=str(number), asset_selection=[model.key]) for number in range(LONG)])
 
 
-@dg.sensor(target=[step], default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=1)
-def urgent() -> dg.SensorResult | dg.SkipReason:
-    """Comes when the others are at work."""
+@dg.sensor(target=[labels, rollout_step], default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=1)
+def others() -> dg.SensorResult | dg.SkipReason:
+    """Come when the trainings are at work."""
     if running() < LONG - 1:
         return dg.SkipReason("nothing is wrong yet")
-    return dg.SensorResult([dg.RunRequest(run_key="step", asset_selection=[step.key], tags=FIRST)])
+    asked = [
+        dg.RunRequest(run_key="labels", asset_selection=[labels.key]),
+        dg.RunRequest(run_key="step", asset_selection=[rollout_step.key], tags=FIRST),
+    ]
+    return dg.SensorResult(asked)
 
 
-defs = dg.Definitions(assets=[training, step], sensors=[usual, urgent], executor=dg.in_process_executor)
+defs = dg.Definitions(
+    assets=[model, labels, rollout_step], sensors=[trainings, others], executor=dg.in_process_executor
+)
