@@ -8,15 +8,22 @@ import dagster as dg
 _CLOCK_SLACK: Final = 2.0
 
 
-def fail_lost_runs(instance: dg.DagsterInstance) -> tuple[str, ...]:
+def fail_lost_runs(instance: dg.DagsterInstance, *, is_alone: bool) -> tuple[str, ...]:
     """Marks as failed each started run of this machine whose processes are all gone; returns their ids.
 
-    Launchers that can be asked for their workers' health (Kubernetes) are left to Dagster's own run monitoring, and so
-    is a database that other machines share.
+    Dagster's own run monitoring does it for launchers that can be asked for their workers' health (Kubernetes), and for no other: such a
+    run would stay started for ever, with its place in the queue.
+
+    Args:
+        instance: Where the runs are.
+        is_alone: Whether only this machine works over the lake, so that each run is its own, wherever Dagster keeps them. Runs in SQLite
+            are in any case.
     """
     from dagster._core.storage.runs.sqlite import SqliteRunStorage  # brings SQLAlchemy: a third of a second
 
-    if instance.run_launcher.supports_check_run_worker_health or not isinstance(instance.run_storage, SqliteRunStorage):
+    if instance.run_launcher.supports_check_run_worker_health:
+        return ()
+    if not is_alone and not isinstance(instance.run_storage, SqliteRunStorage):
         return ()
     started = instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
     lost = [run for run in started if _is_lost(instance, run)]

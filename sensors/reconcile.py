@@ -15,7 +15,7 @@ import dagster as dg
 from assets._bridge import DATA_VERSION_TAG, asset_key, check_specs
 from assets._plan import Stale, stale_assets
 from headwater.code_version import code_version
-from headwater.lake import Lake, Snapshot
+from headwater.lake import EmbeddedLake, Lake, Snapshot
 from headwater.materialize import file_sha256, record_of
 from headwater.materialize._inputs import version_of
 from headwater.product import Asset
@@ -81,7 +81,7 @@ def reconcile_sensor(assets: Sequence[Asset], together: Sequence[frozenset[str]]
     )
     def body(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         scene = _Scene(lake=lake.open(), resource=lake, assets=assets)
-        fail_lost_runs(context.instance)
+        fail_lost_runs(context.instance, is_alone=isinstance(scene.lake, EmbeddedLake))
         busy = busy_assets(context.instance, frozenset(asset.path for asset in assets))
         assert context.repository_def is not None
         verdicts = newest_verdicts(context.instance, context.repository_def.asset_graph.asset_check_keys)

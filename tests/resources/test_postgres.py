@@ -1,12 +1,16 @@
 """One setting keeps what Dagster remembers in PostgreSQL: a real one, with a real build and a real tick in it."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import psycopg2
 import pytest
 import yaml
+from dagster._core.events import EngineEventData
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
@@ -14,6 +18,7 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 
 from resources.dagster_home import CONFIG, StorageAwayError, dagster_instance, prepare_dagster_home
 from resources.settings import POSTGRES, Settings, SettingsError, load_settings
+from sensors._workers import fail_lost_runs
 from tests.postgres import postgres
 from tests.sensors import toy_location
 from tests.sensors.daemon import Daemon
@@ -65,6 +70,24 @@ def test_a_build_and_a_tick_are_in_postgresql_and_no_file_of_sqlite_is_there(set
     assert not list((settled / "dagster").rglob("*.db"))
     with dagster_instance(load_settings()) as instance:
         assert len(instance.get_runs()) == runs, "another process sees them"
+
+
+def test_a_run_whose_process_is_gone_does_not_stay_started(settled: Path) -> None:
+    """Dagster's run monitoring asks launchers that can tell, and ours cannot: such a run kept its place in the queue for ever."""
+    job = toy_location.defs.resolve_implicit_global_asset_job_def()
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as ended, dagster_instance(load_settings()) as instance:
+        ended.wait()
+        started = []
+        for process in (ended.pid, os.getpid()):
+            run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+            data = EngineEventData({"pid": dg.MetadataValue.text(str(process))})
+            instance.report_engine_event("Started process for run", run, data)
+            started.append(run.run_id)
+        assert fail_lost_runs(instance, is_alone=False) == (), "it may be another machine's"
+        assert fail_lost_runs(instance, is_alone=True) == (started[0],)
+        statuses = [instance.get_run_by_id(run_id).status for run_id in started]  # type: ignore[union-attr]
+        assert statuses == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED]
+        instance.delete_run(started[1])
 
 
 def test_a_database_that_is_away_is_said_in_one_sentence(tmp_path: Path) -> None:
