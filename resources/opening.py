@@ -3,6 +3,9 @@
 import logging
 import os
 import threading
+from collections.abc import Mapping
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,7 +17,7 @@ from headwater.lake.errors import LakeError, RefExistsError
 from headwater.materialize import Run
 from headwater.names import MAIN
 from headwater.runtime import code_state, environment_digest, user
-from resources.settings import LAKEFS, REDIS, Settings, SettingsError, checked_url
+from resources.settings import KAFKA_SETTINGS, LAKEFS, REDIS, Settings, SettingsError, checked_url
 
 if TYPE_CHECKING:
     from headwater.features.online import OnlineStore
@@ -129,14 +132,29 @@ def open_event_log(settings: Settings, source: "StreamSource") -> "EventLog":
 
     Raises:
         EventLogError: It cannot be opened.
+        SettingsError: The file with settings of the Kafka client cannot be read.
     """
     if settings.kafka:
         from headwater.streams import KafkaLog
 
-        return KafkaLog(settings.kafka, source.path.replace("/", "."))
+        more = _properties(settings.kafka_settings) if settings.kafka_settings is not None else {}
+        return KafkaLog(settings.kafka, source.path.replace("/", "."), settings=more)
     from headwater.streams import FileLog
 
     return FileLog(settings.streams / source.path)
+
+
+def _properties(file: Path) -> Mapping[str, str]:
+    """The settings in a file of properties, as Kafka's own tools read them. Errors repeat no line: it may hold a password."""
+    reader = ConfigParser(delimiters=("=",), comment_prefixes=("#", "!"), interpolation=None, strict=False)
+    reader.optionxform = str  # type: ignore[assignment,method-assign] # as it is written
+    try:
+        reader.read_string(f"[client]\n{file.read_text()}")
+    except (OSError, UnicodeDecodeError, ConfigParserError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it has lines that are no 'name=value'"
+        remedy = "It holds a setting of librdkafka a line, such as security.protocol=SASL_SSL."
+        raise SettingsError(variable=KAFKA_SETTINGS, problem=f"{file}: {why}.", remedy=remedy) from error
+    return dict(reader["client"])
 
 
 def open_online_store(settings: Settings, *, redis: str | None = None) -> "OnlineStore":

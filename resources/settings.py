@@ -26,6 +26,7 @@ EMBEDDED: Final = "embedded"
 LAKEFS: Final = "lakefs"
 REDIS: Final = "HEADWATER_REDIS"
 POSTGRES: Final = "HEADWATER_POSTGRES"
+KAFKA_SETTINGS: Final = "HEADWATER_KAFKA_SETTINGS"
 _SCHEMES: Final = {REDIS: ("redis", "rediss", "unix"), POSTGRES: ("postgresql",)}
 
 
@@ -48,6 +49,7 @@ class Settings:
         branch: Lake branch that builds publish into.
         traces: Where traces go (OTLP over HTTP), empty for nowhere.
         kafka: Brokers with the logs of events, `host:port`, several with commas; empty keeps logs in files.
+        kafka_settings: File with further settings of the Kafka client, such as those of TLS and SASL; None for none.
         redis: URL of a Redis with the online features; empty keeps them in files of the state folder.
         redis_timeout: Seconds that a service waits for an answer of Redis, more than zero.
         postgres: URL of a PostgreSQL database with what Dagster remembers; empty keeps it in SQLite, in the state folder.
@@ -63,6 +65,7 @@ class Settings:
     branch: str = "main"
     traces: str = ""
     kafka: str = ""
+    kafka_settings: Path | None = None
     redis: str = field(default="", repr=False)
     redis_timeout: float = 0.05
     postgres: str = field(default="", repr=False)
@@ -150,6 +153,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         branch=env.get("HEADWATER_BRANCH", "main"),
         traces=env.get("HEADWATER_TRACES", ""),
         kafka=env.get("HEADWATER_KAFKA", ""),
+        kafka_settings=Path(file).expanduser() if (file := env.get(KAFKA_SETTINGS)) else None,
         redis=checked_url(url, REDIS) if (url := env.get(REDIS, "")) else "",
         redis_timeout=_seconds(env, "HEADWATER_REDIS_TIMEOUT", default=0.05),
         postgres=checked_url(url, POSTGRES) if (url := env.get(POSTGRES, "")) else "",

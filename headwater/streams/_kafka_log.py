@@ -50,11 +50,14 @@ class KafkaLog:
         """
         self.location, self._topic, self._timeout = f"{servers}/{topic}", topic, timeout
         common = {**(settings or {}), "bootstrap.servers": servers, "logger": _log}
-        self._consumer = Consumer({**common, **_CONSUMER})
-        self._asker = Consumer({**common, **_CONSUMER})  # a broker answers a connection in turn, and fetches wait there
         # Idempotent: what the client sends again is in the log once, and in order.
         report = {"delivery.timeout.ms": int(timeout * 1000)}
-        self._producer = Producer({**common, **report, "acks": "all", "enable.idempotence": True, "linger.ms": 0})
+        with self._errors("opened"):  # a setting that librdkafka does not know
+            self._consumer = Consumer({**common, **_CONSUMER})
+            self._asker = Consumer(
+                {**common, **_CONSUMER}
+            )  # a broker answers a connection in turn, and fetches wait there
+            self._producer = Producer({**common, **report, "acks": "all", "enable.idempotence": True, "linger.ms": 0})
         try:
             self._cluster, self._known = self._described()
         except EventLogError:
