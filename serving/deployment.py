@@ -5,7 +5,6 @@ answering, while the lake is away, and never with content that something changed
 """
 
 import json
-import os
 import secrets
 import shutil
 import time
@@ -13,27 +12,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
+from headwater.errors import HeadwaterError
 from headwater.features.online import OnlineContent
 from headwater.features.online._content import read_content
-from headwater.lake import Lake, Snapshot, digest_folder
-from headwater.lake._files import sync, sync_all
+from headwater.lake import Lake, Snapshot
+from headwater.lake._files import sync
+from headwater.lake.errors import TableReadError
 from headwater.models import IDENTITY, Bundle, read_bundle
 from headwater.models.bundle import read_request
 from headwater.models.request_schema import ViewUse
 from headwater.names import MAIN
 from headwater.product import LogFull
 from headwater.registry import ModelVersion, model_version
-from serving.errors import NotHeldError, NotReleasedError, StatementError, TamperedError
+from serving.copies import PART, Copy
+from serving.errors import DamagedSourceError, NotHeldError, NotReleasedError, StatementError
 from serving.fitting import newest_fitting
 from serving.policies import AllAtOnce, Policy, PolicyError, from_json, to_json, versions
 
 RELEASE_FILE: Final = "release.json"
-_MODELS, _ONLINE, _STATE, _PART = "models", "online", "deployment.json", ".part-"
+_MODELS, _ONLINE, _ASIDE, _STATE = "models", "online", "damaged", "deployment.json"
 _ABANDONED: Final = 3_600.0
 """Seconds after which nobody is about a part any more."""
 
@@ -128,6 +131,7 @@ def read_deployment(lake: Lake, product: str, *, ref: str = MAIN) -> Deployment:
         ModelNotFoundError: The release names a version that was never published.
         PolicyError: Its policy cannot be.
         StatementError: The release cannot be read.
+        TableReadError: The orders that deprecate versions cannot be read.
         BundleError: What a version looks up cannot be read.
         UnfitFeaturesError: No online features have what all versions look up.
     """
@@ -159,35 +163,67 @@ def read_deployment(lake: Lake, product: str, *, ref: str = MAIN) -> Deployment:
 class DeploymentCache:
     """Copies of what is served, in a folder of this machine."""
 
-    def __init__(self, folder: Path) -> None:
-        """Uses a folder, which need not be there yet."""
-        self._folder = folder
+    def __init__(self, folder: Path, *, again: float = 60.0) -> None:
+        """Uses a folder, which need not be there yet.
+
+        Args:
+            folder: The folder.
+            again: Seconds before the lake is asked again for content that it gave damaged: each time all of it is read.
+        """
+        self._folder, self._again = folder, again
+        self._damaged: dict[Path, tuple[float, HeadwaterError]] = {}
 
     def take(self, lake: Lake, deployment: Deployment) -> None:
         """Fetches what is missing of a deployment. Several processes may do so at once.
 
         Raises:
-            TamperedError: What the lake gave is not what it recorded.
+            DamagedSourceError: What the lake gave is not what it recorded, now or a while ago.
             OSError: The disk is full, or cannot be written.
         """
-        product = deployment.product
-        self._sweep(product)
-        for version, data_version in deployment.models.items():
-            target = self._model(product, data_version)
-            if not target.is_dir():
-                there = lake.at(model_version(lake, f"{product}@{version}", ref=deployment.commit).commit)
-                _fetch(there.folder(f"{product}/model"), target, f"Model {product}@{version}", data_version, IDENTITY)
-        if deployment.online is not None:
-            target = self._content(product, deployment.online)
-            if not target.is_dir():
-                source = lake.at(deployment.online_at).folder(f"{product}/online_features")
-                _fetch(source, target, f"Online features of {product}", deployment.online, None)
+        self._sweep(deployment.product)
+        for version in (*deployment.models, *([None] if deployment.online is not None else [])):
+            copy = self._copy(deployment, version)
+            if not copy.is_there:
+                with self._sparing(copy):
+                    copy.fetch(partial(_source, lake, deployment, version))
+
+    def renew(self, lake: Lake, deployment: Deployment, version: str | None, damage: HeadwaterError) -> None:
+        """Fetches a copy again that cannot be used. Several processes may do so at once; the damaged one is put aside.
+
+        Args:
+            lake: The lake.
+            deployment: What the copy is of.
+            version: The version whose model it is, None for the online features.
+            damage: Why it cannot be used.
+
+        Raises:
+            HeadwaterError: The lake gave no better a while ago.
+            DamagedSourceError: What the lake gave is not what it recorded.
+            OSError: The disk is full, or cannot be written.
+        """
+        copy = self._copy(deployment, version)
+        with self._sparing(copy):
+            if not copy.renew(partial(_source, lake, deployment, version)):
+                self._damaged[copy.folder] = (time.monotonic(), damage)  # unless another process was first
+
+    @contextmanager
+    def _sparing(self, copy: Copy) -> Iterator[None]:
+        """Around fetching: what the lake gave damaged is not asked for again at each look. Raises what it raised then."""
+        asked, damage = self._damaged.get(copy.folder, (0.0, None))
+        if damage is not None and time.monotonic() - asked < self._again:
+            raise damage.with_traceback(None)
+        self._damaged.pop(copy.folder, None)
+        try:
+            yield
+        except DamagedSourceError as error:
+            self._damaged[copy.folder] = (time.monotonic(), error)
+            raise
 
     def remember(self, deployment: Deployment) -> None:
         """Makes a deployment the one that `held` gives. Raises OSError, and the one before stays."""
         file = self._folder / deployment.product / _STATE
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f"{_PART}{secrets.token_hex(8)}")
+        part = file.with_name(f"{PART}{secrets.token_hex(8)}")
         try:
             part.write_text(json.dumps(deployment.to_json(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
             sync(part)
@@ -224,18 +260,11 @@ class DeploymentCache:
             TamperedError: Its weights or rules were changed.
             BundleError: Another of its files was.
         """
-        name = f"Model {deployment.product}@{version}"
-        folder = self._model(deployment.product, deployment.models[version])
-        _check(folder, name, deployment.models[version], IDENTITY)
-        return read_bundle(folder, for_service=True)
+        return read_bundle(self._copy(deployment, version).check(), for_service=True)
 
     def online(self, deployment: Deployment) -> OnlineContent | None:
         """The online features, checked; None for a product without. Raises NotHeldError, TamperedError."""
-        if deployment.online is None:
-            return None
-        folder = self._content(deployment.product, deployment.online)
-        _check(folder, f"Online features of {deployment.product}", deployment.online, None)
-        return read_content(folder)
+        return None if deployment.online is None else read_content(self._copy(deployment, None).check())
 
     def forget(self, product: str, *, keep: Sequence[Deployment]) -> None:
         """Removes copies that none of some deployments needs."""
@@ -251,16 +280,27 @@ class DeploymentCache:
         (self._folder / product / _STATE).unlink(missing_ok=True)
         self.forget(product, keep=())
 
-    def _model(self, product: str, data_version: str) -> Path:
-        return self._folder / product / _MODELS / data_version
-
-    def _content(self, product: str, data_version: str) -> Path:
-        return self._folder / product / _ONLINE / data_version
+    def _copy(self, deployment: Deployment, version: str | None) -> Copy:
+        """That of a version's model, or of the online features."""
+        product, folder = deployment.product, self._folder / deployment.product
+        if version is None:
+            assert deployment.online is not None
+            kind, what, data_version, identity = _ONLINE, f"Online features of {product}", deployment.online, None
+        else:
+            kind, what, data_version = _MODELS, f"Model {product}@{version}", deployment.models[version]
+            identity = IDENTITY
+        return Copy(
+            what=what,
+            folder=folder / kind / data_version,
+            aside=folder / _ASIDE / data_version,
+            data_version=data_version,
+            identity=identity,
+        )
 
     def _sweep(self, product: str) -> None:
         """Removes what killed processes left half written. Nobody writes on one for an hour: who does finds it gone, and begins again."""
         old = time.time() - _ABANDONED
-        for part in (file for where in (_PART, f"*/{_PART}") for file in (self._folder / product).glob(f"{where}*")):
+        for part in (file for where in (PART, f"*/{PART}") for file in (self._folder / product).glob(f"{where}*")):
             with suppress(OSError):
                 if part.stat().st_mtime < old:
                     shutil.rmtree(part) if part.is_dir() else part.unlink()
@@ -289,13 +329,17 @@ def _withdrawn(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _deprecated_since(snapshot: Snapshot, product: str, versions: Sequence[str]) -> dict[str, int]:
-    """When each of some versions was deprecated, as far as orders say so: seconds since 1970."""
+    """When each of some versions was deprecated, as far as orders say so: seconds since 1970. Raises TableReadError."""
     path = f"{product}/release_orders"
     if not versions or not snapshot.has(path):
         return {}
     orders = snapshot.table(path).filter(pl.col("order") == "deprecate", pl.col("version").is_in(list(versions)))
-    newest = orders.group_by("version").agg(pl.col("time").max().dt.epoch("s")).sort("version").collect()
-    return dict(newest.iter_rows())
+    newest = orders.group_by("version").agg(pl.col("time").max().dt.epoch("s")).sort("version")
+    try:
+        return dict(newest.collect().iter_rows())
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        said, *_ = str(error).strip().splitlines() or [type(error).__name__]
+        raise TableReadError(path=path, reason=f"{said.rstrip('.')}.") from error
 
 
 def _rules_to_json(deployment: Deployment) -> dict[str, Any]:
@@ -326,29 +370,10 @@ def _looked_up(lake: Lake, found: ModelVersion) -> tuple[ViewUse, ...]:
     return schema.views if schema is not None else ()
 
 
-def _fetch(source: Path, target: Path, what: str, data_version: str, identity: Sequence[str] | None) -> None:
-    """A checked copy under its last name, or none at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{_PART}{secrets.token_hex(8)}")
-    try:
-        shutil.copytree(source, part)
-        for path in part.rglob("*"):
-            path.chmod(0o700 if path.is_dir() else 0o600)
-        _check(part, what, data_version, identity)
-        sync_all([*part.rglob("*"), part])
-        try:
-            os.rename(part, target)
-        except OSError:
-            if not target.is_dir():  # another process has made it meanwhile
-                raise
-        sync(target.parent)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _check(folder: Path, what: str, data_version: str, identity: Sequence[str] | None) -> None:
-    if not folder.is_dir():
-        raise NotHeldError(what=what)
-    found = digest_folder(folder, identity)
-    if found != data_version:
-        raise TamperedError(what=what, folder=str(folder), wanted=data_version, found=found)
+def _source(lake: Lake, deployment: Deployment, version: str | None) -> Path:
+    """The lake's folder with a version's model, or with the online features."""
+    product = deployment.product
+    if version is None:
+        return lake.at(deployment.online_at).folder(f"{product}/online_features")
+    there = model_version(lake, f"{product}@{version}", ref=deployment.commit)
+    return lake.at(there.commit).folder(f"{product}/model")

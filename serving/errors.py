@@ -9,6 +9,18 @@ class ServingError(HeadwaterError):
     """Any error of the service."""
 
 
+class UnforeseenError(ServingError):
+    """What a product's content or code raised that nobody foresaw."""
+
+    def __init__(self, *, product: str, error: BaseException) -> None:
+        self.product, self.error = product, error
+        super().__init__(
+            f"The release of {product!r} cannot be followed: {name_of(error)}, which nobody foresaw. What was served before goes on, and "
+            "the other products are followed. The service's log has the traceback. Mend what it names, or release another version; it is "
+            "tried again with every look."
+        )
+
+
 class NotReleasedError(ServingError):
     """A product without a release."""
 
@@ -84,7 +96,19 @@ class TamperedError(ServingError):
         self.what, self.wanted, self.found = what, wanted, found
         super().__init__(
             f"{what} in {folder} has data version {found[:12]}, and the lake recorded {wanted[:12]}: something changed it. It is not "
-            "served. Remove the folder; it is fetched again from the lake."
+            "served. The next look at the lake fetches it again."
+        )
+
+
+class DamagedSourceError(ServingError):
+    """Content whose data version is not the recorded one as it comes from the lake."""
+
+    def __init__(self, *, what: str, wanted: str, found: str) -> None:
+        self.what, self.wanted, self.found = what, wanted, found
+        super().__init__(
+            f"{what} has data version {found[:12]} as the lake gives it, and the lake recorded {wanted[:12]}: it is damaged there, or on "
+            "the way. What was served before goes on. `headwater lake verify` names what is damaged; the service fetches it again within "
+            "a minute."
         )
 
 
@@ -109,3 +133,9 @@ class ProductNotServedError(ServingError):
             f"{self.product!r} is not served here; this API key may ask for {there or 'nothing else that is served'}."
         )
         return f"{said} {self.reason}" if self.reason else said
+
+
+def name_of(error: BaseException) -> str:
+    """What was raised, for people: its type, and what it says where it says anything."""
+    said = str(error)
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

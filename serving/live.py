@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
+
+import polars as pl
 
 from headwater.errors import HeadwaterError
-from headwater.features.online import OnlineStore
+from headwater.features.online import OnlineContent, OnlineStore
 from headwater.lake import Lake
 from headwater.lake.errors import RefNotFoundError
+from headwater.models.errors import BundleError
 from headwater.names import MAIN
 from serving.deployment import Deployment, DeploymentCache, read_deployment
 from serving.engine import Engine, LoadedModel, load_model
@@ -23,12 +26,21 @@ from serving.errors import (
     NotRememberedError,
     ProductNotServedError,
     StatementError,
+    TamperedError,
+    UnforeseenError,
+    name_of,
 )
 from serving.policies import PolicyError
 from serving.publication import Publication, is_behind, published, published_for
 
 _LOG: Final = logging.getLogger("headwater.serving")
 _RELEASE: Final = "/release"
+_T = TypeVar("_T")
+_DAMAGED: Final = (TamperedError, BundleError)
+"""What a copy is told to be that something changed on this machine's disk."""
+_FORESEEN: Final = (HeadwaterError, OSError)
+_ANY: Final = (Exception, pl.exceptions.PanicException)
+"""What one product's content or code may raise: its own trouble, and no other product's."""
 PATIENCE: Final = 5.0
 """Seconds that the lake may take to answer; then the service goes on with what it has, and says so."""
 
@@ -166,20 +178,20 @@ class LiveProducts:
         finally:
             self._asked = None
 
-    def _restore(self) -> None:
+    def _restore(self, lake: Lake | None = None) -> None:
         """Publishes again what a store has lost, from this machine's copies: a Redis that was started anew is empty.
 
-        What one product's copies do not give leaves the others their own.
+        What one product's copies do not give leaves the others their own. With the lake, a damaged copy is fetched again first.
         """
         failed = set()
         for product, engine in self._engines.items():
             try:
                 if engine.deployment.online is None or engine.is_published():
                     continue
-                self._publish_again(engine, commit=engine.deployment.online_at)
-            except (HeadwaterError, OSError) as error:  # requests say so, and the next look tries again
+                self._publish_again(engine, lake, commit=engine.deployment.online_at)
+            except _ANY as error:  # requests say so, and the next look tries again
                 if product not in self._unrestored:
-                    _LOG.warning("online features are away", extra={"product": product, "reason": str(error)})
+                    _warn("online features are away", product, *_told(error))
                 failed.add(product)
         self._unrestored = frozenset(failed)
 
@@ -190,6 +202,7 @@ class LiveProducts:
             if wanted is None or (trouble is not None and not trouble.is_served):
                 continue  # what is live is not what this commit says
             at = engine.deployment.online_commit or head
+            fault: BaseException | None = None
             try:
                 there = published(self._store, wanted.name)
                 if there is None or wanted.is_in(there):
@@ -198,22 +211,21 @@ class LiveProducts:
                 if self._left.get(product) == (at, there.commit):
                     continue
                 if self._is_behind(lake, there.commit, at):
-                    self._publish_again(engine, commit=at)
+                    self._publish_again(engine, lake, commit=at)
                     continue
                 reason, judged = f"those at {there.commit[:12]} are not older", (at, there.commit)
-            except (HeadwaterError, OSError) as error:
-                reason, judged = str(error), ("", "")
+            except _ANY as error:
+                (reason, fault), judged = _told(error), ("", "")
             if product not in self._left:
-                said = "the store answers from other online features"
-                _LOG.warning(said, extra={"product": product, "reason": reason})
+                _warn("the store answers from other online features", product, reason, fault)
             self._left[product] = judged  # newer, or of another branch or lake: to take turns would never end
 
     def _is_behind(self, lake: Lake, commit: str, head: str) -> bool:
         with self._asking():
             return is_behind(lake, commit, head)
 
-    def _publish_again(self, engine: Engine, *, commit: str) -> None:
-        content = self._cache.online(engine.deployment)
+    def _publish_again(self, engine: Engine, lake: Lake | None, *, commit: str) -> None:
+        content = self._content(engine.deployment, lake)
         assert content is not None
         self._store.publish(engine.online_name, content, commit=commit)
         _LOG.info("published online features again", extra={"product": engine.product})
@@ -226,10 +238,12 @@ class LiveProducts:
                 head = lake.resolve(self._branch).id
                 is_followed = head == self._seen and not self._troubles
                 products = () if is_followed else self._wanted or _released(lake, head)
-        except (HeadwaterError, OSError) as error:
-            self._lake, self._lake_trouble = None, str(error)
+        except _ANY as error:
+            self._lose(error)
             return self._from_disk()
         self._lake_trouble = ""
+        if self._unrestored:
+            self._restore(lake)
         if not self._has_looked:
             self._expected = (
                 products  # later ones once they were tried: to load one beside what is live takes nothing away
@@ -241,25 +255,34 @@ class LiveProducts:
         self._put_right(lake, head)
         return switched
 
+    def _lose(self, error: BaseException) -> None:
+        """Notes why the lake cannot be read."""
+        reason, fault = _told(error)
+        if fault is not None and reason != self._lake_trouble:
+            _LOG.error("the lake cannot be read", extra={"reason": reason}, exc_info=fault)
+        self._lake, self._lake_trouble = None, reason
+
     def _follow(self, lake: Lake, head: str, product: str) -> bool:
-        """Switches a product to what a commit says. What cannot be served leaves everything as it was."""
+        """Switches a product to what a commit says. What cannot be served leaves everything as it was, and the other products theirs."""
         try:
-            with self._asking():
-                wanted = self._wanted_of(lake, product, head)
-            before = self._engines.get(product)
-            is_live = before is not None and replace(wanted, commit=before.deployment.commit) == before.deployment
-            if not is_live:
-                with self._asking():
-                    self._cache.take(lake, wanted)
-                self._switch(wanted, lake)
+            return self._followed(lake, head, product)
         except NotReleasedError as error:
             self._withdraw(product)
             self._trouble(product, error)
-            return False
-        except (HeadwaterError, OSError) as error:
-            self._hold(product)
+        except _ANY as error:
+            self._hold(product, is_told=False)
             self._trouble(product, error)
-            return False
+        return False
+
+    def _followed(self, lake: Lake, head: str, product: str) -> bool:
+        with self._asking():
+            wanted = self._wanted_of(lake, product, head)
+        before = self._engines.get(product)
+        is_live = before is not None and replace(wanted, commit=before.deployment.commit) == before.deployment
+        if not is_live:
+            with self._asking():
+                self._cache.take(lake, wanted)
+            self._switch(wanted, lake)
         self._remember(self._engines[product].deployment, before, is_new=not is_live)
         return not is_live
 
@@ -310,8 +333,8 @@ class LiveProducts:
             try:
                 with self._asking():
                     self._check_same(lake, product)
-            except (HeadwaterError, OSError) as error:
-                self._hold(product)
+            except _ANY as error:
+                self._hold(product, is_told=False)
                 self._trouble(product, error)
                 continue
             if self._withdraw(product):
@@ -337,23 +360,25 @@ class LiveProducts:
         self._expected = self._expected or names
         return tuple(product for product in names if self._hold(product))
 
-    def _hold(self, product: str) -> bool:
+    def _hold(self, product: str, *, is_told: bool = True) -> bool:
+        """Goes on with what was taken last of a product; what is wrong with that is told unless its caller has more to tell."""
         if product in self._engines:
             return False
         try:
             return self._switch(self._cache.held(product), None)
         except NotHeldError:
             return False
-        except (HeadwaterError, OSError) as error:
-            self._trouble(product, error)
+        except _ANY as error:
+            if is_told:
+                self._trouble(product, error)
             return False
 
     def _switch(self, deployment: Deployment, lake: Lake | None) -> bool:
         """Loads beside what is live, then puts it in its place in one step. What is only held, with no lake, never replaces anything."""
         product = deployment.product
         before = self._engines.get(product)
-        models = {version: self._model(deployment, version, before) for version in deployment.models}
-        content = self._cache.online(deployment)
+        models = {version: self._model(deployment, version, before, lake) for version in deployment.models}
+        content = self._content(deployment, lake)
         if content is None:
             publication, engine = None, Engine(deployment, models)
         else:
@@ -370,17 +395,44 @@ class LiveProducts:
         _LOG.info("serving", extra=said)
         return True
 
-    def _model(self, deployment: Deployment, version: str, before: Engine | None) -> LoadedModel:
+    def _model(self, deployment: Deployment, version: str, before: Engine | None, lake: Lake | None) -> LoadedModel:
         if before is not None and before.deployment.models.get(version) == deployment.models[version]:
             return before.models[version]
-        return load_model(deployment.product, version, self._cache.bundle(deployment, version))
+        bundle = self._whole(partial(self._cache.bundle, deployment, version), deployment, version, lake)
+        return load_model(deployment.product, version, bundle)
 
-    def _trouble(self, product: str, error: Exception, *, is_served: bool = False) -> None:
-        found = Trouble(product=product, reason=str(error), is_served=is_served)
+    def _content(self, deployment: Deployment, lake: Lake | None) -> OnlineContent | None:
+        return self._whole(partial(self._cache.online, deployment), deployment, None, lake)
+
+    def _whole(self, read: Callable[[], _T], deployment: Deployment, version: str | None, lake: Lake | None) -> _T:
+        """What a copy holds. One that was damaged is fetched again, once, where there is a lake."""
+        try:
+            return read()
+        except _DAMAGED as error:
+            if lake is None:
+                raise
+            with self._asking():
+                self._cache.renew(lake, deployment, version, error)
+        return read()
+
+    def _trouble(self, product: str, error: BaseException, *, is_served: bool = False) -> None:
+        reason, fault = _told(error)
+        if fault is not None:
+            reason = str(UnforeseenError(product=product, error=fault))
+        found = Trouble(product=product, reason=reason, is_served=is_served)
         if self._troubles.get(product) != found:
             said = "cannot remember what is live" if is_served else "cannot serve the newest release"
-            _LOG.error(said, extra={"product": product, "reason": str(error)})
+            _LOG.error(said, extra={"product": product, "reason": reason}, exc_info=fault)
         self._troubles[product] = found
+
+
+def _told(error: BaseException) -> tuple[str, BaseException | None]:
+    """What is said of an error, and the error itself where nobody foresaw it: the log then says where it was raised."""
+    return (str(error), None) if isinstance(error, _FORESEEN) else (name_of(error), error)
+
+
+def _warn(said: str, product: str, reason: str, fault: BaseException | None) -> None:
+    _LOG.warning(said, extra={"product": product, "reason": reason}, exc_info=fault)
 
 
 def _root(lake: Lake, ref: str) -> str:

@@ -28,6 +28,7 @@ from serving.engine.errors import (
     RequestError,
     UnfitModelError,
 )
+from serving.errors import name_of
 from serving.fitting import misfit, views_of
 
 _Function = Callable[..., tuple[Any, ...]]
@@ -228,6 +229,10 @@ def _function(product: str, version: str, use: FunctionUse) -> _Function:
         function: _Function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise FunctionChangedError(**said, problem=f"which is not here ({error})") from error
+    except (Exception, SystemExit) as error:
+        raise FunctionChangedError(
+            **said, problem=f"whose module raises {name_of(error)} when it is imported here"
+        ) from error
     if (found := function_digest(function)) != use.digest:
         raise FunctionChangedError(
             **said, problem=f"whose code is {found[:12]} here and was {use.digest[:12]} in the training"

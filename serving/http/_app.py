@@ -94,9 +94,9 @@ class App:
         self._live, self._desk, self._front, self._metrics, self._keys = live, desk, front, metrics, keys
         self._body_limit, self._most, self._follow, self._exposition = body_limit, most_instances, follow, exposition
         self._grpc, self._failures = grpc, failures
-        self._looks: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = SimpleQueue()
+        self._looks: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Future[bool]]] = SimpleQueue()
         self._looker = threading.Thread()
-        self._looking: asyncio.Event | None = None
+        self._looking: asyncio.Future[bool] | None = None
         self._holding: asyncio.Future[tuple[str, ...]] | None = None
         self._log_troubles: dict[str, str] = {}
         self._shown: set[tuple[str, ...]] = set()
@@ -341,10 +341,10 @@ class App:
     async def _follow_lake(self) -> None:
         """Looks at the lake again and again, beside the requests; what else there is to do waits for no lake that hangs."""
         while True:
-            if await self._look():
-                self._metrics.refreshed.set(time.time())
-            else:
+            if not await self._look():
                 await self._hold()
+            elif not self._live.lake_trouble:
+                self._metrics.refreshed.set(time.time())
             self._log_troubles = await self._desk.prepare(self._live.engines)
             await asyncio.get_running_loop().run_in_executor(None, self._write_failures, tuple(self._live.engines))
             self._show()
@@ -368,21 +368,21 @@ class App:
         what it found is live as soon as it ends.
 
         Returns:
-            Whether it ended, or one that was begun before.
+            Whether it ended well, or one that was begun before.
         """
+        if not self._looker.is_alive():  # none was there, or a fault of ours ended it
+            self._looker = threading.Thread(target=self._look_when_asked, name="lake", daemon=True)
+            self._looker.start()
         if self._looking is None:
-            self._looking = asyncio.Event()
-            if not self._looker.is_alive():
-                self._looker = threading.Thread(target=self._look_when_asked, name="lake", daemon=True)
-                self._looker.start()
-            self._looks.put((asyncio.get_running_loop(), self._looking))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):  # `wait_for` may lose that the service ends
-                    await self._looking.wait()
-        if not self._looking.is_set():
+            loop = asyncio.get_running_loop()
+            self._looking = loop.create_future()
+            self._looks.put((loop, self._looking))
+            await asyncio.wait([self._looking], timeout=PATIENCE)  # `wait_for` may lose that the service ends
+        if not self._looking.done():
             return False
+        is_well = self._looking.result()
         self._looking = None
-        return True
+        return is_well
 
     async def _hold(self) -> None:
         """Goes on with what was taken last, for products that nothing is live of; a disk that hangs is waited for as briefly."""
@@ -394,12 +394,14 @@ class App:
 
     def _look_when_asked(self) -> None:
         while True:
-            loop, ended = self._looks.get()
+            loop, look = self._looks.get()
+            is_well = False
             try:
                 self._live.refresh()
+                is_well = True
             finally:  # a fault of ours is reported by the thread, which ends; the next one may find better
                 with suppress(RuntimeError):  # the loop has ended meanwhile
-                    loop.call_soon_threadsafe(ended.set)
+                    loop.call_soon_threadsafe(look.set_result, is_well)
 
     def _show(self) -> None:
         """What is live, in the metrics."""

@@ -95,7 +95,7 @@ class Metrics:
             ["product"],
         )
         self.lake_away = _gauge(registry, "headwater_lake_away", "1 while the lake cannot be read.")
-        self.refreshed = _gauge(registry, "headwater_refreshed_timestamp_seconds", "When the lake was last looked at.")
+        self.refreshed = _gauge(registry, "headwater_refreshed_timestamp_seconds", "When the lake was last read.")
         self.ready = _gauge(registry, "headwater_ready", "1 while the service is ready.")
 
     def begin(self, product: str, versions: Iterable[str], views: Mapping[str, float], *, promised: float) -> None:

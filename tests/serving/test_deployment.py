@@ -10,7 +10,7 @@ import pytest
 from headwater.models.errors import BundleError
 from headwater.registry import ModelNotFoundError, model_version
 from serving.deployment import Deployment, DeploymentCache, read_deployment
-from serving.errors import NotHeldError, NotReleasedError, TamperedError
+from serving.errors import DamagedSourceError, NotHeldError, NotReleasedError, TamperedError
 from serving.policies import ABTest, AllAtOnce, Canary, PolicyError
 from tests.serving.conftest import PRODUCT, Released
 
@@ -108,10 +108,12 @@ def test_what_the_lake_gives_changed_is_not_kept(
     whole = victim.read_bytes()
     victim.chmod(0o600)
     victim.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(TamperedError):
-        cache.take(released.lake, deployment)
+    for one in (cache, cache, DeploymentCache(tmp_path / "serving")):
+        with pytest.raises(DamagedSourceError, match="headwater lake verify"):
+            one.take(released.lake, deployment)
     assert len(list((tmp_path / "serving" / PRODUCT).glob("*/*"))) == kept
     victim.write_bytes(whole)
+    cache = DeploymentCache(tmp_path / "serving")
     cache.take(released.lake, deployment)
     assert cache.bundle(deployment, "1.0.0")
     assert cache.online(deployment) is not None

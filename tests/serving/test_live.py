@@ -1,8 +1,10 @@
 """What a service follows: releases that come and go, beside other services and without the lake."""
 
+import importlib
 import logging
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -12,12 +14,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from headwater.features import FeatureTable, FeatureView
+from headwater.features import FeatureTable, FeatureView, OnDemandFeatures
 from headwater.features.online import Lookup, OnlineStore, rows_from
 from headwater.features.online._lmdb_store import EmbeddedOnlineStore
 from headwater.features.online._redis_store import RedisOnlineStore
 from headwater.lake import Commit, EmbeddedLake, Lake, Retention
 from headwater.lake.errors import CollectedCommitError, LakeUnavailableError
+from headwater.registry import model_version
 from headwater.testing.online_suite import VIEW, at, hour, rows
 from serving.deployment import DeploymentCache, read_deployment
 from serving.engine import Answer, Asked
@@ -555,8 +558,21 @@ def test_what_one_product_cannot_restore_keeps_no_other_from_its_features(
     released: Released, beside: Released, follow: Follow, embedded: OnlineStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The first error ended the look at all products behind it, for as long as it stayed."""
-    live = follow()
+    away: list[bool] = []
+
+    class Unsteady:
+        def resolve(self, ref: str) -> Commit:
+            if away:
+                raise LakeUnavailableError(location="lake", action="read", reason="its disk is gone")
+            return released.lake.resolve(ref)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(released.lake, name)
+
+    lake: Any = Unsteady()
+    live = follow(lake=lake)
     live.refresh()
+    away.append(True)
     first, second = live.engines.values()
     for engine in (first, second):
         embedded.withdraw(engine.online_name)
@@ -569,6 +585,182 @@ def test_what_one_product_cannot_restore_keeps_no_other_from_its_features(
     assert (first.is_published(), second.is_published()) == (False, True)
     told = [record for record in caplog.records if "are away" in record.message]
     assert [vars(record)["product"] for record in told] == [first.product], "once"
-    rows.write_bytes(whole)
+    away.clear()
     live.refresh()
-    assert first.is_published()
+    assert (first.is_published(), rows.read_bytes()) == (True, whole), "the lake has what the copy lost"
+
+
+SOUND = "def thrice(x, value):\n    return (3 * x,)\n"
+FAULTS = {
+    "KeyError": ("import os\nos.environ['NO_SUCH_SETTING']\n", "whose module raises KeyError: 'NO_SUCH_SETTING'"),
+    "NameError": ("thrice = no_such_name\n", "whose module raises NameError"),
+    "SyntaxError": ("def thrice(x, value)\n", "whose module raises SyntaxError"),
+    "SystemExit": ("raise SystemExit(2)\n", "whose module raises SystemExit: 2"),
+    "RecursionError": (SOUND + "thrice.__wrapped__ = thrice\n", "RecursionError: maximum recursion depth exceeded"),
+}
+"""By what a module of features raises: its code, and what is told. The last one is raised where nobody foresees it."""
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_products_code_that_raises_keeps_no_other_product_from_its_releases(
+    released: Released,
+    beside: Released,
+    follow: Follow,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: str,
+) -> None:
+    """It ended each look: no trouble was told, no roll-back of a product behind it followed, and a restart served none of them."""
+    module, (code, told) = tmp_path / "features_of_other.py", FAULTS[fault]
+    module.write_text(SOUND)
+    monkeypatch.syspath_prepend(tmp_path)
+    thrice = importlib.import_module("features_of_other").thrice
+    beside.model(
+        "1.1.0",
+        slope=3,
+        on_demand=[
+            OnDemandFeatures(name="thrice", function=thrice, inputs=("x", "h_value"), outputs={"thrice": pl.Int64})
+        ],
+    )
+    module.write_text(code)  # as a later checkout has it
+    monkeypatch.delitem(sys.modules, "features_of_other")
+    importlib.invalidate_caches()
+    live = follow()
+    live.refresh()
+    beside.release("all-at-once", "1.1.0")
+    released.release("all-at-once", "1.1.0")
+    with caplog.at_level(logging.ERROR, logger="headwater.serving"):
+        assert [live.refresh() for _ in range(2)] == [(PRODUCT,), ()]
+    (trouble,) = live.troubles
+    assert (trouble.product, trouble.is_served) == (OTHER, False)
+    assert told in trouble.reason
+    (said,) = (one for one in caplog.records if vars(one)["product"] == OTHER)
+    assert (said.exc_info is not None) == (fault == "RecursionError"), "whence, where the reason does not say it"
+    released.release("all-at-once", "1.0.0")
+    assert live.refresh() == (PRODUCT,)
+    served = {product: set(engine.models) for product, engine in live.engines.items()}
+    assert (served, live.seen) == ({PRODUCT: {"1.0.0"}, OTHER: {"1.0.0"}}, released.lake.resolve("main").id)
+    fresh, named = follow("fresh"), follow("fresh", products=(OTHER, PRODUCT))
+    for one in (fresh, named):
+        one.refresh()
+        assert (set(one.engines), [each.product for each in one.troubles]) == ({PRODUCT}, [OTHER])
+    assert (fresh.is_ready, named.is_ready) == (True, False)
+    restarted = follow(is_lake_away=True)
+    restarted.refresh()
+    assert set(restarted.engines) == {PRODUCT, OTHER}
+
+
+def test_a_lake_that_raises_what_nobody_foresaw_is_a_lake_that_is_away(
+    released: Released, follow: Follow, caplog: pytest.LogCaptureFixture
+) -> None:
+    follow().refresh()
+
+    class Broken:
+        def resolve(self, ref: str) -> Commit:
+            raise ZeroDivisionError("its driver")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(released.lake, name)
+
+    lake: Any = Broken()
+    live = follow(lake=lake)
+    with caplog.at_level(logging.ERROR, logger="headwater.serving"):
+        for _ in range(2):
+            live.refresh()
+    assert (set(live.engines), live.lake_trouble) == ({PRODUCT}, "ZeroDivisionError: its driver")
+    assert [one.message for one in caplog.records] == ["the lake cannot be read"], "once"
+
+
+def test_orders_that_cannot_be_read_are_told_and_keep_no_other_product_from_its_releases(
+    released: Released, beside: Released, follow: Follow
+) -> None:
+    live = follow()
+    live.refresh()
+    with released.lake.transaction() as tx:
+        tx.write_table(f"{OTHER}/release_orders", pl.DataFrame({"order": ["deprecate"]}))
+        tx.publish(message="Orders of a future Headwater", provenance=None)
+    beside.release("all-at-once", "1.0.0", deprecated=["1.0.0"])
+    released.release("all-at-once", "1.1.0")
+    assert live.refresh() == (PRODUCT,)
+    (trouble,) = live.troubles
+    assert (trouble.product, f"'{OTHER}/release_orders' could not be read" in trouble.reason) == (OTHER, True)
+    assert set(live.engine(OTHER).models) == {"1.0.0"}
+
+
+def change(file: Path) -> None:
+    """One byte is another one, as of a bad disk."""
+    whole = file.read_bytes()
+    file.chmod(0o600)
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("models", "threshold.json"), ("models", "environment.lock"), ("online", "*.parquet")]
+)
+def test_a_copy_that_something_changed_is_fetched_again_from_the_lake_and_the_damaged_one_is_kept(
+    released: Released, follow: Follow, caplog: pytest.LogCaptureFixture, kind: str, name: str
+) -> None:
+    """One byte, and the product was not served after a restart beside a sound lake, until somebody removed the folder."""
+    follow().refresh()
+    ours = released.folder / "service" / PRODUCT
+    (file,) = (ours / kind).rglob(name)
+    whole = file.read_bytes()
+    for _ in range(2):
+        change(file)
+        away = follow(is_lake_away=True)
+        away.refresh()
+        assert (dict(away.engines), [one.product for one in away.troubles]) == ({}, [PRODUCT])
+        restarted = follow()
+        with caplog.at_level(logging.WARNING, logger="headwater.serving"):
+            assert restarted.refresh() == (PRODUCT,)
+        assert (restarted.troubles, restarted.is_ready, file.read_bytes()) == ((), True, whole)
+        (kept,) = (one for one in (ours / "damaged").iterdir() if one.is_dir())
+        assert (kept.name, (kept / file.name).read_bytes() != whole) == (file.parent.name, True)
+        assert str(kept) in [vars(record)["aside"] for record in caplog.records if "put aside" in record.message]
+        assert list(ours.rglob(".part-*")) == []
+
+
+def test_a_copy_that_lost_its_files_is_fetched_again(released: Released, follow: Follow) -> None:
+    follow().refresh()
+    (folder,) = (released.folder / "service" / PRODUCT / "models").iterdir()
+    for file in folder.iterdir():
+        file.unlink()
+    restarted = follow()
+    restarted.refresh()
+    assert (set(restarted.engines), restarted.troubles) == ({PRODUCT}, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("threshold.json", "as the lake gives it"), ("environment.lock", "was changed")]
+)
+def test_content_that_is_damaged_in_the_lake_too_is_told_and_not_fetched_at_each_look(
+    released: Released, follow: Follow, monkeypatch: pytest.MonkeyPatch, embedded: OnlineStore, name: str, said: str
+) -> None:
+    follow().refresh()
+    commit = model_version(released.lake, f"{PRODUCT}@1.0.0").commit
+    (source,) = released.lake.at(commit).folder(f"{PRODUCT}/model").rglob(name)
+    whole = source.read_bytes()
+    (file,) = (released.folder / "service" / PRODUCT / "models").rglob(name)
+    change(source)
+    change(file)
+    fetched, copytree = [], shutil.copytree
+
+    def counted(*given: Any) -> Any:
+        fetched.append(given)
+        return copytree(*given)
+
+    monkeypatch.setattr("serving.copies.shutil.copytree", counted)
+    cache = DeploymentCache(released.folder / "service", again=5)
+    live = LiveProducts(open_lake=lambda: released.lake, cache=cache, store=embedded)
+    for _ in range(3):
+        live.refresh()
+        (trouble,) = live.troubles
+        assert (trouble.product, said in trouble.reason) == (PRODUCT, True), trouble.reason
+    assert len(fetched) == 1
+    source.write_bytes(whole)
+    end = time.monotonic() + 30
+    while not live.refresh() and time.monotonic() < end:
+        time.sleep(0.2)
+    assert (set(live.engines), live.troubles, len(fetched)) == ({PRODUCT}, (), 2)
+    assert file.read_bytes() == whole

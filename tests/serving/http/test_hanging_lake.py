@@ -75,3 +75,31 @@ def test_a_lake_that_hangs_at_the_start_leaves_a_service_that_is_ready_and_says_
     assert any(name.startswith("headwater_deployment_info{") for name in found)
     flag.unlink()
     service.until(lambda: metrics(service)["headwater_lake_away"] == 0)
+
+
+FAULT = """
+    import os
+    from serving.live import LiveProducts
+    plain = LiveProducts.refresh
+    def refresh(self):
+        if os.path.exists({flag!r}):
+            raise ZeroDivisionError("nobody foresaw it")
+        return plain(self)
+    LiveProducts.refresh = refresh
+"""
+
+
+def test_a_look_that_ends_in_a_fault_is_none_and_leaves_the_copies_to_be_served(
+    released: Released, start: Start, tmp_path: Path, flag: Path
+) -> None:
+    """It counted as a look, so that nobody saw that no release was followed, and after a restart nothing was served."""
+    program = with_disk(tmp_path, FAULT.format(flag=str(flag)))
+    start(program=program).stop()
+    flag.touch()
+    service = start(program=program)
+    assert service.predict().status == 200
+    assert metrics(service)["headwater_refreshed_timestamp_seconds"] == 0
+    released.release("all-at-once", "1.1.0")
+    flag.unlink()
+    service.until(lambda: service.predict().json["version"] == "1.1.0")
+    service.until(lambda: metrics(service)["headwater_refreshed_timestamp_seconds"] > 0)

@@ -1,11 +1,17 @@
 """Two products in one process: each with its own model, log, keys and description."""
 
-from collections.abc import Iterator
+import importlib
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import polars as pl
 import pytest
 
+from headwater.features import OnDemandFeatures
 from tests.serving.conftest import OTHER, PRODUCT, Released, publish_other
+from tests.serving.http.campaign import with_disk
 from tests.serving.http.conftest import ENTITY, TIME, Reply, Service
 from tests.serving.http.test_keys import ask, write_keys
 
@@ -72,3 +78,33 @@ def counted(service: Service, product: str) -> float:
     lines = ask(service, "GET", "/metrics", "all").body.decode().splitlines()
     wanted = f'headwater_requests_total{{code="200",product="{product}",version="1.0.0"}}'
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(wanted))
+
+
+def test_a_module_that_raises_at_import_is_told_where_people_look_and_costs_no_other_product(
+    released: Released,
+    beside: Released,
+    start: Callable[..., Service],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Readiness stayed 503 for all, nothing was told, and the metric of the newest look went on."""
+    module = tmp_path / "features_of_other.py"
+    module.write_text("def thrice(x, value):\n    return (3 * x,)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    thrice = importlib.import_module("features_of_other").thrice
+    monkeypatch.delitem(sys.modules, "features_of_other")
+    computed = OnDemandFeatures(name="thrice", function=thrice, inputs=("x", "h_value"), outputs={"thrice": pl.Int64})
+    beside.model("1.1.0", slope=3, on_demand=[computed])
+    beside.release("all-at-once", "1.1.0")
+    module.write_text("import os\nos.environ['NO_SUCH_SETTING']\n")
+    service = start(program=with_disk(tmp_path, f"import sys; sys.path.insert(0, {str(tmp_path)!r})"))
+    assert service.predict().json["version"] == "1.0.0"
+    for path in ("/v1/products", "/v2/health/ready"):
+        reply = service.get(path)
+        assert (reply.status, set(reply.json["troubles"])) == (200, {OTHER})
+        assert "other@1.1.0 computes features with features_of_other:thrice" in reply.json["troubles"][OTHER]
+        assert "KeyError: 'NO_SUCH_SETTING'" in reply.json["troubles"][OTHER]
+    assert f'headwater_release_not_served{{product="{OTHER}"}} 1.0' in service.get("/metrics").body.decode()
+    for version in ("1.1.0", "1.0.0"):  # a release, and the way back
+        released.release("all-at-once", version)
+        service.until(lambda version=version: service.predict().json["version"] == version)  # type: ignore[misc]
