@@ -171,9 +171,8 @@ def open_online_store(settings: Settings, *, redis: str | None = None) -> "Onlin
     if not url:
         from headwater.features.online._lmdb_store import EmbeddedOnlineStore
 
-        return EmbeddedOnlineStore(
-            settings.serving / "online" / "2"
-        )  # by format: it is a copy, and an older one is no obstacle
+        folder = settings.serving / "online" / "2"  # by format: it is a copy, and an older one is no obstacle
+        return EmbeddedOnlineStore(folder, largest=settings.online_largest)
     if find_spec("redis") is None:
         raise SettingsError(variable=REDIS, problem="redis is not installed.", remedy="Install headwater[redis].")
     from headwater.features.online._redis_store import RedisOnlineStore

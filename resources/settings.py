@@ -52,6 +52,7 @@ class Settings:
         kafka_settings: File with further settings of the Kafka client, such as those of TLS and SASL; None for none.
         redis: URL of a Redis with the online features; empty keeps them in files of the state folder.
         redis_timeout: Seconds that a service waits for an answer of Redis, more than zero.
+        online_largest: Bytes that the files with the online features may grow to where there is no Redis, a MiB or more.
         postgres: URL of a PostgreSQL database with what Dagster remembers; empty keeps it in SQLite, in the state folder.
         tariff: File of the prices that `headwater cost` uses.
     """
@@ -68,6 +69,7 @@ class Settings:
     kafka_settings: Path | None = None
     redis: str = field(default="", repr=False)
     redis_timeout: float = 0.05
+    online_largest: int = 16 * 2**30
     postgres: str = field(default="", repr=False)
     tariff: Path = field(default_factory=lambda: project_root() / TARIFF_FILE)
 
@@ -156,6 +158,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         kafka_settings=Path(file).expanduser() if (file := env.get(KAFKA_SETTINGS)) else None,
         redis=checked_url(url, REDIS) if (url := env.get(REDIS, "")) else "",
         redis_timeout=_seconds(env, "HEADWATER_REDIS_TIMEOUT", default=0.05),
+        online_largest=_gibibytes(env, "HEADWATER_ONLINE_LARGEST", default=16),
         postgres=checked_url(url, POSTGRES) if (url := env.get(POSTGRES, "")) else "",
         tariff=Path(env.get("HEADWATER_TARIFF") or project_root() / TARIFF_FILE).expanduser(),
     )
@@ -171,13 +174,30 @@ def checked_url(value: str, variable: str) -> str:
 
 
 def _seconds(env: Mapping[str, str], variable: str, *, default: float) -> float:
-    text = env.get(variable, "")
-    try:
-        value = float(text) if text else default
-    except ValueError:
-        value = 0.0
+    value = _number(env, variable, default=default)
     if not 0 < value < math.inf:
         raise SettingsError(
-            variable=variable, problem=f"{text!r} is no time.", remedy=f"Give seconds, such as {default}."
+            variable=variable, problem=f"{env[variable]!r} is no time.", remedy=f"Give seconds, such as {default}."
         )
     return value
+
+
+def _gibibytes(env: Mapping[str, str], variable: str, *, default: float) -> int:
+    """Bytes that a setting says in GiB: from a MiB to what a processor can address."""
+    value = _number(env, variable, default=default)
+    if not 2**-10 <= value <= 2**16:
+        raise SettingsError(
+            variable=variable,
+            problem=f"{env[variable]!r} is no size.",
+            remedy=f"Give GiB, from 0.001 to {2**16}, such as {default}.",
+        )
+    return int(value * 2**30)
+
+
+def _number(env: Mapping[str, str], variable: str, *, default: float) -> float:
+    """What a setting says, the default where it says nothing, NaN where that is no number."""
+    text = env.get(variable, "")
+    try:
+        return float(text) if text else default
+    except ValueError:
+        return math.nan

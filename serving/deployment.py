@@ -19,8 +19,9 @@ from typing import Any, Final
 import polars as pl
 
 from headwater.errors import HeadwaterError
+from headwater.features.errors import OnlineContentError
 from headwater.features.online import OnlineContent
-from headwater.features.online._content import read_content
+from headwater.features.online._content import read_content, read_shape
 from headwater.lake import Lake, Snapshot
 from headwater.lake._files import sync
 from headwater.lake.errors import TableReadError
@@ -265,6 +266,12 @@ class DeploymentCache:
     def online(self, deployment: Deployment) -> OnlineContent | None:
         """The online features, checked; None for a product without. Raises NotHeldError, TamperedError."""
         return None if deployment.online is None else read_content(self._copy(deployment, None).check())
+
+    def shapes(self) -> Iterator[tuple[str, OnlineContent]]:
+        """Of each copy of online features its product and its views, without rows; of damaged ones none."""
+        for folder in self._folder.glob(f"*/{_ONLINE}/[0-9a-f]*"):
+            with suppress(OnlineContentError):
+                yield folder.parent.parent.name, read_shape(folder)
 
     def forget(self, product: str, *, keep: Sequence[Deployment]) -> None:
         """Removes copies that none of some deployments needs."""

@@ -31,7 +31,8 @@ from serving.errors import (
     name_of,
 )
 from serving.policies import PolicyError
-from serving.publication import Publication, is_behind, published, published_for
+from serving.publication import Publication, is_behind, published, published_for, store_name
+from serving.upkeep import Upkeep
 
 _LOG: Final = logging.getLogger("headwater.serving")
 _RELEASE: Final = "/release"
@@ -71,6 +72,7 @@ class LiveProducts:
         store: OnlineStore,
         products: tuple[str, ...] = (),
         branch: str = MAIN,
+        upkeep: Upkeep | None = None,
     ) -> None:
         """Prepares; nothing is read yet.
 
@@ -80,9 +82,10 @@ class LiveProducts:
             store: Where online features are published for lookups.
             products: What to serve; empty serves whatever is released.
             branch: The lake branch whose releases count.
+            upkeep: Looks after the store; None does so as usual.
         """
         self._open_lake, self._cache, self._store, self._branch = open_lake, cache, store, branch
-        self._wanted = products
+        self._wanted, self._upkeep = products, upkeep or Upkeep(store)
         self._lake: Lake | None = None
         self._seen: str | None = None
         self._expected: tuple[str, ...] = ()
@@ -157,9 +160,11 @@ class LiveProducts:
         """
         with self._refreshing:
             try:
-                return self._refreshed()
+                switched = self._refreshed()
             finally:
                 self._has_looked = True
+            self._upkeep.look(self._uses)
+        return switched
 
     def hold(self) -> tuple[str, ...]:
         """Goes on with what was taken last, while another thread still waits for the lake.
@@ -167,7 +172,16 @@ class LiveProducts:
         Returns:
             The products that are live by it.
         """
-        return self._from_disk()
+        taken = self._from_disk()
+        self._upkeep.look(self._uses)
+        return taken
+
+    def _uses(self) -> Iterator[tuple[str, str]]:
+        """Product and name of the online features of what is live, and of the copies that a roll-back would be served from."""
+        yield from ((product, engine.online_name) for product, engine in self._engines.items() if engine.online_name)
+        for product, shape in self._cache.shapes():
+            if not self._wanted or product in self._wanted:
+                yield product, store_name(product, shape)
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from headwater.features.errors import NotPublishedError
+from headwater.features.errors import NotPublishedError, OnlineStoreError
 from headwater.features.online import OnlineContent, OnlineStore, OnlineVersion
 from headwater.features.online._extension import published_content
 from headwater.features.online._interface import OnlineView
@@ -96,7 +97,7 @@ def published_for(
 ) -> Publication:
     """Sees to it that a store has a product's online features, or newer ones, and says what they shall be.
 
-    What is published already, by another worker, and what streams have added since are left.
+    What is published already, by another worker, and what streams have added since are left. The name is marked, so that nobody takes it out.
 
     Args:
         store: The store, which others publish to.
@@ -111,10 +112,17 @@ def published_for(
         LakeError: The lake is away.
     """
     wanted = Publication.of(product, content)
+    _mark(store, wanted.name)  # before it is looked at: from here on nobody takes out what is there
     there = published(store, wanted.name)
     is_wanted = there is None
     if there is not None and precedes is not None and not wanted.is_in(there):
         is_wanted = precedes(there.commit, commit) or not precedes(commit, there.commit)
     if is_wanted:
         store.publish(wanted.name, content, commit=commit)
+        _mark(store, wanted.name)
     return wanted
+
+
+def _mark(store: OnlineStore, name: str) -> None:
+    with suppress(OnlineStoreError):  # a store without room for a mark still answers from what it has
+        store.mark(name)

@@ -294,6 +294,35 @@ class OnlineStoreSuite:
         with pytest.raises(NotPublishedError, match="toy"):
             store.version("toy")
 
+    def test_what_is_withdrawn_by_its_mark_is_what_nobody_has_used_since(self, store: OnlineStore) -> None:
+        """A mark never comes back, and one that somebody moved meanwhile withdraws nothing."""
+        frame = rows(("ann", 1, 1, 10))
+        for product in ("toy", "toys"):
+            publish(store, product, [toy(frame)], commit="c1", since=hour(0))
+        store.mark("nothing of that name")
+        assert dict(store.marks()) == {"toy": "", "toys": ""}
+        user = self.reopen_for_writing(store)
+        user.mark("toy")
+        (first, unmarked) = (store.marks()["toy"], store.marks()["toys"])
+        assert (bool(first), unmarked) == (True, "")
+        user.mark("toy")
+        second = store.marks()["toy"]
+        assert not store.withdraw("toy", mark=first)
+        publish(user, "toy", [toy(frame)], commit="c2", since=hour(0))
+        third = store.marks()["toy"]
+        assert len({first, second, third}) == 3, "who publishes uses it too"
+        assert not store.withdraw("toy", mark=second)
+        assert self.one(store, "ann", 2).values == (10,)
+        assert store.withdraw("toy", mark=third)
+        assert not store.withdraw("toy", mark=third)
+        with pytest.raises(NotPublishedError, match="toy"):
+            self.one(store, "ann", 2)
+        assert store.withdraw("toys", mark="")
+        publish(store, "toy", [toy(frame)], commit="c3", since=hour(0))
+        assert dict(store.marks()) == {"toy": ""}, "its mark went with it"
+        assert store.withdraw("toy")
+        assert not store.withdraw("toy")
+
     def test_nothing_published_is_an_error_that_says_what_to_materialize(self, store: OnlineStore) -> None:
         """Not an unknown entity."""
         with pytest.raises(NotPublishedError, match="toy/online_features"):

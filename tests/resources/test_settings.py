@@ -1,7 +1,12 @@
 """Settings come from the environment when asked for, and say what is wrong with them without repeating passwords."""
 
+from pathlib import Path
+
 import pytest
 
+from headwater.features.errors import OnlineStoreError
+from headwater.testing.online_suite import hour, publish, rows, toy
+from resources.opening import open_online_store
 from resources.settings import SettingsError, load_settings
 
 
@@ -24,6 +29,9 @@ def test_each_option_has_one_setting() -> None:
         ("HEADWATER_REDIS", "redis://", "redis://"),
         ("HEADWATER_REDIS_TIMEOUT", "soon", "Give seconds"),
         ("HEADWATER_REDIS_TIMEOUT", "-1", "Give seconds"),
+        ("HEADWATER_ONLINE_LARGEST", "plenty", "Give GiB"),
+        ("HEADWATER_ONLINE_LARGEST", "0", "Give GiB"),
+        ("HEADWATER_ONLINE_LARGEST", "inf", "Give GiB"),
         ("HEADWATER_POSTGRES", "postgres://ada:secret@db", "postgresql://"),
     ],
 )
@@ -32,3 +40,20 @@ def test_what_means_nothing_is_refused_and_no_url_repeated(variable: str, value:
         load_settings({variable: value})
     assert variable in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_the_size_of_the_embedded_online_store_is_a_setting_that_its_error_names(tmp_path: Path) -> None:
+    """It was full at 16 GiB, and its error asked for an option that nothing reached."""
+    assert load_settings({}).online_largest == 16 * 2**30
+
+    def fill(gibibytes: str) -> None:
+        settings = load_settings({"HEADWATER_STATE": str(tmp_path), "HEADWATER_ONLINE_LARGEST": gibibytes})
+        store = open_online_store(settings)
+        try:
+            publish(store, "toy", [toy(rows(*((f"p{n}", 1, 1, n) for n in range(20_000))))], commit="c", since=hour(0))
+        finally:
+            store.close()
+
+    with pytest.raises(OnlineStoreError, match=r"it is full. Set HEADWATER_ONLINE_LARGEST to more GiB than 0\.001 "):
+        fill("0.001")
+    fill("0.1")

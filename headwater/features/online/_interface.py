@@ -233,8 +233,33 @@ class OnlineStore(Protocol):
         """Answers for many entities of one view at one time, in their order: what `lookup` says, faster. Raises as that."""
         ...
 
-    def withdraw(self, product: str) -> None:
-        """Takes a product out; nothing happens when it is not there."""
+    def withdraw(self, product: str, *, mark: str | None = None) -> bool:
+        """Takes a product out; nothing happens when it is not there.
+
+        Args:
+            product: The product.
+            mark: Only with this mark: whoever uses it has not said so since. None whatever its mark.
+
+        Returns:
+            Whether it was there, and is not any more.
+
+        Raises:
+            OnlineStoreError: The store is away, full or of another format.
+        """
+        ...
+
+    def mark(self, product: str) -> None:
+        """Says that somebody looks a product up, by giving it another mark than any before; nothing happens when it is not there.
+
+        A publication moves a mark that is there, too. What nobody ever marked has none.
+
+        Raises:
+            OnlineStoreError: The store is away, full or of another format.
+        """
+        ...
+
+    def marks(self) -> Mapping[str, str]:
+        """By product what is published, its mark; an empty one where nobody ever made any. Raises OnlineStoreError."""
         ...
 
     def close(self) -> None:

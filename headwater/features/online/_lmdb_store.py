@@ -2,11 +2,12 @@
 
 LMDB's readers see the last commit whole, and a publication is one commit: nothing between two versions is ever seen, by a
 lookup or after a crash. Keys: `f` the format, `g` the next generation, `v<product>` a version with the generation of each
-view, `r<generation><entity><time>` a row, an entity's newest first.
+view, `m<product>` its mark, `r<generation><entity><time>` a row, an entity's newest first.
 """
 
 import errno
 import os
+import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from headwater.features.online._seek import Known, backwards, rows_from_time, ro
 from headwater.features.online._state import State, renewed, write_record
 
 FORMAT: Final = b"headwater online store 2"
-_FORMAT_KEY, _NEXT_KEY, _VERSION = b"f", b"g", b"v"
+_FORMAT_KEY, _NEXT_KEY, _VERSION, _MARK = b"f", b"g", b"v", b"m"
 _READERS: Final = 1_024
 _DATA: Final = "data.mdb"
 
@@ -76,6 +77,8 @@ class EmbeddedOnlineStore:
             before = State.read(product, record) if record else None
             version, generations = renewed(before, product, content, commit=commit, write=write)
             txn.put(_VERSION + product.encode(), write_record(version, generations))
+            if _get(txn, _MARK + product.encode()):
+                txn.put(_MARK + product.encode(), _new_mark())
             for old in before.views.values() if before else ():
                 if old.generation not in generations.values():
                     _forget(txn, old.generation)
@@ -119,15 +122,31 @@ class EmbeddedOnlineStore:
         except (lmdb.Error, OSError) as error:
             raise self._error("read", error) from error
 
-    def withdraw(self, product: str) -> None:
-        """Takes a product out; nothing happens when it is not there."""
-        key = _VERSION + product.encode()
+    def withdraw(self, product: str, *, mark: str | None = None) -> bool:
+        """Takes a product out; nothing happens when it is not there. See `OnlineStore.withdraw`."""
+        key, its_mark = _VERSION + product.encode(), _MARK + product.encode()
         with self._errors("written"), self._writing() as txn:
-            if (record := _get(txn, key)) is None:
-                return
+            if (record := _get(txn, key)) is None or mark not in (None, (_get(txn, its_mark) or b"").decode()):
+                return False
             txn.delete(key)
+            txn.delete(its_mark)
             for held in State.read(product, record).views.values():
                 _forget(txn, held.generation)
+        with self._errors("written"), self._writing() as txn:  # LMDB uses room again from the next commit but one on
+            txn.put(_FORMAT_KEY, FORMAT)
+        return True
+
+    def mark(self, product: str) -> None:
+        """Says that somebody looks a product up. See `OnlineStore.mark`."""
+        with self._errors("written"), self._writing() as txn:
+            if _get(txn, _VERSION + product.encode()) is not None:
+                txn.put(_MARK + product.encode(), _new_mark())
+
+    def marks(self) -> Mapping[str, str]:
+        """By product what is published, its mark. See `OnlineStore.marks`."""
+        with self._errors("read"), self._reading() as txn:
+            products = [key[len(_VERSION) :] for key in _keys(txn, _VERSION)]
+            return {product.decode(): (_get(txn, _MARK + product) or b"").decode() for product in products}
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -178,7 +197,8 @@ class EmbeddedOnlineStore:
         if isinstance(error, lmdb.MapFullError):
             reason, remedy = (
                 "it is full",
-                f"Open it with more than largest={self._largest} bytes, or publish a shorter window.",
+                f"Set HEADWATER_ONLINE_LARGEST to more GiB than {self._largest / 2**30:.3g} (from Python, largest={self._largest} bytes) and "
+                "start anew what uses it, or publish a shorter window.",
             )
         else:
             reason = str(error)
@@ -221,6 +241,19 @@ def _extend(cursor: Any, addition: Addition) -> list[Merged]:
             cursor.put(start + backwards(time), value)
         found.append(change)
     return found
+
+
+def _new_mark() -> bytes:
+    return secrets.token_hex(8).encode()
+
+
+def _keys(txn: lmdb.Transaction, prefix: bytes) -> Iterator[bytes]:
+    """The keys that begin so."""
+    cursor: Any = txn.cursor()
+    there = cursor.set_range(prefix)
+    while there and (key := bytes(cursor.key())).startswith(prefix):
+        yield key
+        there = cursor.next()
 
 
 def _next_generation(txn: lmdb.Transaction) -> int:

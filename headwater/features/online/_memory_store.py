@@ -1,5 +1,6 @@
 """An online store in the memory of one process: for checks before anything is published, and for tests."""
 
+import secrets
 import threading
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ class MemoryOnlineStore:
 
     def __init__(self) -> None:
         self._products: dict[str, tuple[State, dict[str, _Sorted]]] = {}
+        self._marks: dict[str, str] = {}
         self._writing = threading.Lock()
 
     def publish(self, product: str, content: OnlineContent, *, commit: str) -> OnlineVersion:
@@ -36,6 +38,8 @@ class MemoryOnlineStore:
             held[table.view.name] = {entity: _by_time(found) for entity, found in rows.items()}
         with self._writing:
             self._put(product, version, held)
+            if product in self._marks:
+                self._marks[product] = secrets.token_hex(8)
         return version
 
     def extend(
@@ -68,13 +72,30 @@ class MemoryOnlineStore:
         """Answers for many entities. See `OnlineStore.lookup_many`."""
         return self.lookup(product, [Lookup(view, entity, at) for entity in entities])
 
-    def withdraw(self, product: str) -> None:
-        """Takes a product out; nothing happens when it is not there."""
-        self._products.pop(product, None)
+    def withdraw(self, product: str, *, mark: str | None = None) -> bool:
+        """Takes a product out; nothing happens when it is not there. See `OnlineStore.withdraw`."""
+        with self._writing:
+            if product not in self._products or mark not in (None, self._marks.get(product, "")):
+                return False
+            del self._products[product]
+            self._marks.pop(product, None)
+        return True
+
+    def mark(self, product: str) -> None:
+        """Says that somebody looks a product up. See `OnlineStore.mark`."""
+        with self._writing:
+            if product in self._products:
+                self._marks[product] = secrets.token_hex(8)
+
+    def marks(self) -> Mapping[str, str]:
+        """By product what is published, its mark. See `OnlineStore.marks`."""
+        with self._writing:
+            return {product: self._marks.get(product, "") for product in self._products}
 
     def close(self) -> None:
         """Forgets everything."""
         self._products.clear()
+        self._marks.clear()
 
     def _put(self, product: str, version: OnlineVersion, held: dict[str, _Sorted]) -> None:
         """One assignment: who looks up has the old or the new ones."""

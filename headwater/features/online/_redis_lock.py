@@ -15,9 +15,10 @@ _RENEW: Final = (
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('expire', KEYS[1], ARGV[2]) end return 0"
 )
 _DELETE_IF_HELD: Final = """
-if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('del', KEYS[2])
-return 1
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return -1 end
+if ARGV[3] == 'marked' and (redis.call('hget', KEYS[3], ARGV[2]) or '') ~= ARGV[4] then return 0 end
+redis.call('hdel', KEYS[3], ARGV[2])
+return redis.call('del', KEYS[2])
 """
 _SET_IF_HELD: Final = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -62,9 +63,13 @@ class Lock:
         if not self._client.eval(_SET_IF_HELD, 2, self._key, key, self._token, value):
             raise _lost()
 
-    def delete(self, key: bytes) -> None:
-        if not self._client.eval(_DELETE_IF_HELD, 2, self._key, key, self._token):
+    def delete(self, key: bytes, marks: bytes, name: str, *, mark: str | None) -> bool:
+        """Removes a key and its mark, which stands under a name; with `mark` only while that is its mark. Whether the key was there and is gone."""
+        wanted = ("", "") if mark is None else ("marked", mark)
+        done = self._client.eval(_DELETE_IF_HELD, 3, self._key, key, marks, self._token, name, *wanted)
+        if done < 0:
             raise _lost()
+        return bool(done)
 
     def release(self) -> None:
         self._client.eval(_RELEASE, 1, self._key, self._token)

@@ -10,6 +10,7 @@ A service looks up between two requests, in its one event loop: a lookup waits f
 itself after that, and while Redis is away lookups fail at once (`_breaker`). Publishers have more time.
 """
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -30,6 +31,11 @@ from headwater.features.online._state import Held, State, renewed, write_record
 
 _PREFIX: Final = b"headwater:online:"
 _NEXT: Final = _PREFIX + b"next"
+_MARKS: Final = _PREFIX + b"marks"
+_VERSIONS: Final = _PREFIX + b"version:"
+_MARK_IF_THERE: Final = """
+if redis.call('exists', KEYS[1]) == 1 then redis.call('hset', KEYS[2], ARGV[1], ARGV[2]) end
+"""
 _BATCH: Final = 2_000
 _NO_END: Final = -1
 _HIGHEST: Final = b"\xff"
@@ -72,6 +78,8 @@ class RedisOnlineStore:
             newest = int(self._client.get(_NEXT) or 0)
             try:
                 version, generations = renewed(before, product, content, commit=commit, write=write)
+                if self._client.hexists(_MARKS, product):
+                    self._client.hset(_MARKS, product, secrets.token_hex(8))
                 lock.set(_version_key(product), write_record(version, generations))
             except redis.RedisError:
                 self._unlink(product, made)
@@ -159,12 +167,27 @@ class RedisOnlineStore:
         """Answers for many entities. See `OnlineStore.lookup_many`."""
         return self.lookup(product, [Lookup(view, entity, at) for entity in entities])
 
-    def withdraw(self, product: str) -> None:
-        """Takes a product out; nothing happens when it is not there."""
+    def withdraw(self, product: str, *, mark: str | None = None) -> bool:
+        """Takes a product out; nothing happens when it is not there. See `OnlineStore.withdraw`."""
         with self._errors("written"), self._locked(product) as lock:
             newest = int(self._client.get(_NEXT) or 0)
-            lock.delete(_version_key(product))
-            self._expire(product, kept=set(), until=newest)
+            is_gone = lock.delete(_version_key(product), _MARKS, product, mark=mark)
+            if is_gone or mark is None:
+                self._expire(product, kept=set(), until=newest)
+        return is_gone
+
+    def mark(self, product: str) -> None:
+        """Says that somebody looks a product up. See `OnlineStore.mark`."""
+        with self._errors("written"):
+            self._client.eval(_MARK_IF_THERE, 2, _version_key(product), _MARKS, product, secrets.token_hex(8))
+
+    def marks(self) -> Mapping[str, str]:
+        """By product what is published, its mark. See `OnlineStore.marks`."""
+        with self._errors("read"):
+            found = self._client.scan_iter(match=_escaped(_VERSIONS) + b"*", count=_BATCH)
+            products = {key[len(_VERSIONS) :] for key in found}
+            marks = self._client.hgetall(_MARKS)
+        return {product.decode(): marks.get(product, b"").decode() for product in products}
 
     def close(self) -> None:
         """Lets go of the connections."""
@@ -301,7 +324,7 @@ def _answer(held: Held, entity: bytes | None, moment: int, answers: Iterator[lis
 
 
 def _version_key(product: str) -> bytes:
-    return _PREFIX + b"version:" + product.encode()
+    return _VERSIONS + product.encode()
 
 
 def _product_prefix(product: str) -> bytes:

@@ -154,6 +154,27 @@ def test_a_folder_that_was_removed_while_it_was_open_is_an_error_and_no_lost_pub
     fresh.close()
 
 
+def test_a_full_store_has_room_again_once_something_was_taken_out(tmp_path: Path) -> None:
+    """To take rows out needs a little room too."""
+    store = EmbeddedOnlineStore(tmp_path, largest=2**20)
+    people = [toy(rows(*((f"p{number}", 1, 1, number) for number in range(2_000))))]
+    made: list[str] = []
+
+    def publish_until_full() -> None:
+        for number in range(100):
+            publish(store, f"toy{number}", people, commit="c", since=hour(0))
+            store.mark(f"toy{number}")
+            made.append(f"toy{number}")
+
+    with pytest.raises(OnlineStoreError, match="HEADWATER_ONLINE_LARGEST"):
+        publish_until_full()
+    assert len(made) > 2
+    assert store.withdraw(made[0], mark=store.marks()[made[0]])
+    publish(store, "another", people, commit="c", since=hour(0))
+    assert set(store.marks()) == {*made[1:], "another"}
+    store.close()
+
+
 def test_a_store_that_another_process_opened_for_more_is_read_on(tmp_path: Path) -> None:
     small = EmbeddedOnlineStore(tmp_path, largest=2**20)
     publish(small, "toy", [toy(rows(("ann", 1, 1, 1)))], commit="c1", since=hour(0))
