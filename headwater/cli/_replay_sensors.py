@@ -47,7 +47,8 @@ def daemon_of(settings: "Settings", told: Callable[[str], None]) -> "Iterator[Ca
 
     try:
         with _only_one(settings.state):
-            port, home, logs = _free_port(), prepare_dagster_home(settings.dagster_home), settings.state / "logs"
+            home = prepare_dagster_home(settings.dagster_home, postgres=settings.postgres)
+            port, logs = _free_port(), settings.state / "logs"
             logs.mkdir(parents=True, exist_ok=True)
             variables = _environment(settings.state, home, settings.scratch)
             _begin_storage(home, variables)

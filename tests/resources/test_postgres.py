@@ -16,6 +16,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 
+from headwater.cli._replay_sensors import daemon_of
 from resources.dagster_home import CONFIG, StorageAwayError, dagster_instance, prepare_dagster_home
 from resources.settings import POSTGRES, Settings, SettingsError, load_settings
 from sensors._workers import fail_lost_runs
@@ -88,6 +89,19 @@ def test_a_run_whose_process_is_gone_does_not_stay_started(settled: Path) -> Non
         statuses = [instance.get_run_by_id(run_id).status for run_id in started]  # type: ignore[union-attr]
         assert statuses == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED]
         instance.delete_run(started[1])
+
+
+def test_the_daemon_of_a_replay_keeps_its_runs_there_too(settled: Path, database: str) -> None:
+    """`headwater replay --by-sensors` made the folder without the setting: an error where others had named PostgreSQL in it, else SQLite."""
+    told: list[str] = []
+    with dagster_instance(load_settings()):
+        pass
+    with daemon_of(load_settings(), told.append) as is_alive:
+        assert is_alive()
+    assert "Dagster UI" in told[0]
+    storage = yaml.safe_load((settled / "dagster" / "dagster.yaml").read_text())["storage"]
+    assert storage == {"postgres": {"postgres_url": {"env": POSTGRES}}}
+    assert not list((settled / "dagster").rglob("*.db"))
 
 
 def test_a_database_that_is_away_is_said_in_one_sentence(tmp_path: Path) -> None:
