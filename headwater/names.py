@@ -8,6 +8,9 @@ from headwater.errors import HeadwaterError
 MAIN: Final = "main"
 """The protected branch that readers see."""
 
+RELEASE_ASSET: Final = "release"
+"""Below each product: the statement of what is live."""
+
 # Commit metadata, on both lakes (values are strings).
 PROVENANCE_KEY: Final = "headwater/provenance"
 TRANSACTION_KEY: Final = "headwater/transaction"

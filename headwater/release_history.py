@@ -10,7 +10,7 @@ from headwater.decisions import same_experiment
 from headwater.lake import Commit, Lake
 from headwater.lake.errors import CollectedCommitError
 from headwater.materialize import BY_HAND
-from headwater.names import MAIN, RELEASED_FACT, STATEMENT_FACT
+from headwater.names import MAIN, RELEASE_ASSET, RELEASED_FACT, STATEMENT_FACT
 
 RELEASE: Final = "release"
 """The action of a commit that made another version or policy live by itself."""
@@ -26,7 +26,7 @@ class ReleaseSpan:
 
     Attributes:
         commit: The commit.
-        version: The live version; None when it took the release away, or when its content was collected.
+        version: The live version; None when it took the release away, or when nobody can tell any more (`known`).
         policy: `all-at-once` or the policy's JSON; None as above.
         traffic: Version to its share of the answers; empty where the policy learns them.
         start: When it was published, UTC.
@@ -40,6 +40,7 @@ class ReleaseSpan:
         orders: The orders that it was the first to hear.
         order: The one of them that it follows, None without.
         ordered: Id of the order by which what is live stands, whenever that was heard; None where nobody ordered it.
+        known: Whether the lake can tell what it made live: not where `gc` removed its content and no record says it.
     """
 
     commit: str
@@ -55,6 +56,7 @@ class ReleaseSpan:
     orders: tuple[Mapping[str, Any], ...] = ()
     order: Mapping[str, Any] | None = None
     ordered: str | None = None
+    known: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; `from` and `until` in UTC."""
@@ -72,6 +74,7 @@ class ReleaseSpan:
             "orders": [dict(order) for order in self.orders],
             "order": dict(self.order) if self.order is not None else None,
             "ordered": self.ordered,
+            "known": self.known,
         }
 
 
@@ -84,15 +87,17 @@ def release_history(lake: Lake, product: str, *, ref: str = MAIN) -> tuple[Relea
         ref: Whose history.
     """
     spans: list[ReleaseSpan] = []
-    for commit in reversed(list(lake.log(ref, path=f"{product}/release"))):
-        spans.append(_span(lake, commit, f"{product}/release", spans[-1] if spans else None))
+    path, written = f"{product}/{RELEASE_ASSET}", dict[str, Mapping[str, Any]]()
+    for commit in reversed(list(lake.log(ref, path=path))):
+        told = _told(lake, commit, path, written)
+        spans.append(_span(commit, path, told, spans[-1] if spans else None))
     return tuple(_with_ends(spans))
 
 
 def live_at(history: Sequence[ReleaseSpan], time: datetime) -> ReleaseSpan | None:
-    """What was live at an instant, None when nothing was."""
+    """What was live at an instant, None when nothing was. Where that is not kept any more, a span that is not `known`."""
     found = next((span for span in reversed(history) if span.start <= time), None)
-    return found if found is not None and found.version is not None else None
+    return None if found is None or (found.known and found.version is None) else found
 
 
 def live_since(history: Sequence[ReleaseSpan]) -> ReleaseSpan | None:
@@ -112,15 +117,11 @@ def _with_ends(spans: Sequence[ReleaseSpan]) -> Iterator[ReleaseSpan]:
         yield replace(span, end=spans[place + 1].start) if place + 1 < len(spans) else span
 
 
-def _span(lake: Lake, commit: Commit, path: str, before: ReleaseSpan | None) -> ReleaseSpan:
-    """A commit's part: what a build told of it in its record, else (a revert, a merge, an older build) the statement itself."""
+def _span(commit: Commit, path: str, said_then: Mapping[str, Any] | None, before: ReleaseSpan | None) -> ReleaseSpan:
+    """A commit's part, from the statement that stands since; None where nobody can tell it any more."""
     record = commit.provenance
     output = record.output(path) if record is not None else None
-    told: Mapping[str, Any] = {}
-    if output is not None and STATEMENT_FACT in output.facts:
-        told = {**output.facts[STATEMENT_FACT], "version": output.facts[RELEASED_FACT]}
-    else:
-        told = _statement(lake, commit, path)
+    told: Mapping[str, Any] = said_then or {}
     actor = record.actor if record is not None else ""
     orders = tuple(told.get("orders", ()))
     is_other = before is None or (before.version, before.policy) != (told.get("version"), told.get("policy"))
@@ -144,6 +145,7 @@ def _span(lake: Lake, commit: Commit, path: str, before: ReleaseSpan | None) -> 
         orders=orders,
         order=order,
         ordered=told.get("order"),
+        known=said_then is not None,
     )
 
 
@@ -163,11 +165,36 @@ def _followed(
     return followed[-1] if followed else None
 
 
-def _statement(lake: Lake, commit: Commit, path: str) -> dict[str, Any]:
-    try:
-        snapshot = lake.at(commit.id)
-    except CollectedCommitError:
+def _told(lake: Lake, commit: Commit, path: str, written: dict[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The statement that stands since a commit: empty where it took the release away, None where nobody can tell any more.
+
+    What a build told stands in its record. What people put back by hand is what an earlier commit wrote, or (a merge, an older build) the
+    content itself.
+
+    Args:
+        lake: The lake.
+        commit: The commit.
+        path: Of the release.
+        written: Data version to what the build of it told; this commit's is added.
+    """
+    record = commit.provenance
+    output = record.output(path) if record is not None else None
+    if output is not None and STATEMENT_FACT in output.facts:
+        told = {**output.facts[STATEMENT_FACT], "version": output.facts[RELEASED_FACT]}
+        written[output.data_version] = {**told, "orders": ()}  # who puts it back hears no order anew
+        return told
+    if output is not None and output.data_version in written:
+        return written[output.data_version]
+    if output is None and record is not None and record.action == REVERT:
         return {}
+    try:
+        return _statement(lake, commit, path)
+    except CollectedCommitError:
+        return None
+
+
+def _statement(lake: Lake, commit: Commit, path: str) -> dict[str, Any]:
+    snapshot = lake.at(commit.id)
     if not snapshot.has(path):
         return {}
     found: dict[str, Any] = json.loads((snapshot.folder(path) / "release.json").read_text())

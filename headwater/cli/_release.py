@@ -121,7 +121,8 @@ def history(product: str, at: str | None, as_json: bool) -> None:
     from headwater.release_history import live_at, release_history
 
     settings, lake = _opened()
-    spans = release_history(lake, find(product).name, ref=settings.branch)
+    name = find(product).name
+    spans = release_history(lake, name, ref=settings.branch)
     if at is not None:
         if (moment := instant(at, "--at")) > datetime.now(UTC):
             raise click.UsageError(f"--at {at!r} is to come: what will be live then is not known.")
@@ -132,6 +133,11 @@ def history(product: str, at: str | None, as_json: bool) -> None:
     shown = [{**row, "what": "; ".join(_what(order) for order in row["orders"])} for row in shown]
     empty = "Nothing was live then." if at else "Nothing was released yet."
     show_rows(rows if as_json else shown, _HISTORY, as_json=as_json, empty=empty)
+    for span in spans:
+        if not span.known:
+            until = f"to {span.end.isoformat(timespec='seconds')}" if span.end is not None else "on"
+            told = f"What was live of {name} from {span.start.isoformat(timespec='seconds')} {until} is not kept any more: "
+            click.echo(f"{told}the content of commit {span.commit[:12]} was removed by `headwater lake gc`.", err=True)
 
 
 @release.command("callers")

@@ -21,7 +21,7 @@ from headwater.lake._objects import Content, checkout_name
 from headwater.lake._steps import Step, reached
 from headwater.lake._storage import storage_errors
 from headwater.lake._trees import read_record
-from headwater.names import MAIN, RELEASED_FACT, VERSION_FACT
+from headwater.names import MAIN, RELEASE_ASSET, RELEASED_FACT, VERSION_FACT
 from headwater.provenance import ProvenanceError
 
 _KEEPING_FACTS: Final = (RELEASED_FACT, VERSION_FACT)
@@ -97,6 +97,9 @@ def _kept(core: Core, *, grace: timedelta, retention: Retention) -> Iterator[str
     reachable = _reachable(catalog, [*heads.values(), *(stored(catalog, ref.commit) for ref in catalog.refs(TAG))])
     for row in reachable.values():
         yield from _released(row)
+    # Of a release that a revert or a merge put back no record tells.
+    stated = catalog.rows("SELECT commit_id FROM changes WHERE path LIKE ?", f"%/{RELEASE_ASSET}")
+    yield from (id for (id,) in stated if id in reachable)
     if retention.keep_commits is None and retention.keep_for is None:
         yield from reachable
     if retention.keep_commits is not None:

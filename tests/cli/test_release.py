@@ -1,6 +1,7 @@
 """`headwater release ...` over a lake that holds published versions of flights."""
 
 import json
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from headwater.decisions import OrderKind
 from headwater.errors import HeadwaterError
 from headwater.lake import Retention
 from headwater.registry import ModelNotFoundError, model_version
+from headwater.release_history import live_at, release_history
 from serving.retired_calls import RETIRED_FILE, RetiredCalls
 from tests.release_scene import GATE, PRODUCT, Scene
 
@@ -113,6 +115,65 @@ def test_history_of_a_reverted_release_says_what_stood_again(scene: Scene) -> No
     assert (last["version"], last["actor"]) == ("1.0.0", "user:bob")
     (row,) = said("release", "status", PRODUCT)
     assert row["version"] == "1.0.0"
+
+
+def test_what_was_live_after_a_revert_is_told_when_its_content_was_collected(scene: Scene) -> None:
+    """A nightly gc took the content of the revert, and `history --at` said that nothing was live while 1.0.0 was."""
+    scene.lake.revert(next(scene.lake.log("main", path=f"{PRODUCT}/release")).id, actor="user:bob")
+    scene.table("other", pl.DataFrame({"a": [1]}))
+    scene.version("1.2.0")
+    before = said("release", "history", PRODUCT)
+    assert [row["version"] for row in before] == ["1.0.0", "1.1.0", "1.0.0", "1.2.0"]
+    scene.lake.gc(grace=timedelta(0), retention=Retention(keep_commits=1))
+    assert said("release", "history", PRODUCT) == before
+    assert said("release", "history", PRODUCT, "--at", before[2]["from"]) == [before[2]]
+    (reverted,) = (commit for commit in scene.lake.log("main") if commit.id == before[2]["commit"])
+    assert json.loads(scene.file("release.json", reverted.id))["version"] == "1.0.0", "it is kept as a release is"
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_what_an_older_collection_took_is_told_by_the_records_or_said_to_be_unknown(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    """Lakes that were collected before reverts were kept: the record of the build with that data version tells; without one nobody."""
+    released = [commit.id for commit in scene.lake.log("main", path=f"{PRODUCT}/release")]
+    if is_told:
+        scene.lake.revert(released[0], actor="user:bob")
+    else:
+        scene.lake.create_branch("dev")
+        scene.version("1.2.0", build=False)
+        with scene.lake.transaction(into="dev") as tx:
+            shutil.copytree(scene.lake.at("main").folder(f"{PRODUCT}/release"), folder := scene.state / "by-hand")
+            (folder / "release.json").write_text(scene.file("release.json").replace("1.1.0", "1.0.9"))
+            tx.write_folder(f"{PRODUCT}/release", folder)
+            tx.publish(message="By hand", provenance=None)
+        scene.lake.merge("dev", into="main", message="Merge dev")
+        scene.lake.delete_branch("dev")
+    scene.table("other", pl.DataFrame({"a": [1]}))  # what the next version is made from is kept
+    scene.version("1.3.0")
+    with monkeypatch.context() as older:
+        older.setattr("headwater.lake._gc.RELEASE_ASSET", "no such name")
+        scene.lake.gc(grace=timedelta(0), retention=Retention(keep_commits=1))
+    row = said("release", "history", PRODUCT)[2]
+    assert (row["version"], row["known"]) == (("1.0.0", True) if is_told else (None, False))
+    (then,) = said("release", "history", PRODUCT, "--at", row["from"])
+    assert then == row
+    shown = call("release", "history", PRODUCT, "--at", row["from"])
+    assert "Nothing was live then." not in shown.output
+    why = f"is not kept any more: the content of commit {row['commit'][:12]} was removed by `headwater lake gc`"
+    assert (why in shown.stderr) == (not is_told)
+
+
+def test_a_first_release_that_was_reverted_left_nothing_live(tmp_path: Path, scene: Scene) -> None:
+    """Nothing is what is known there, not what is lost."""
+    history = said("release", "history", PRODUCT)
+    fresh = Scene(tmp_path / "fresh")
+    fresh.version("1.0.0")
+    fresh.lake.revert(next(fresh.lake.log("main", path=f"{PRODUCT}/release")).id)
+    spans = release_history(fresh.lake, PRODUCT)
+    assert [(span.version, span.known) for span in spans] == [("1.0.0", True), (None, True)]
+    assert live_at(spans, datetime.now(UTC)) is None
+    assert [row["known"] for row in history] == [True, True]
 
 
 def test_a_version_whose_gates_failed_is_not_promoted_and_the_gate_is_named(scene: Scene) -> None:
