@@ -27,7 +27,7 @@ import polars as pl
 from benchmarks._measure import Bar, Report
 from headwater.cli._decisions import recorded_decisions
 from headwater.lake import EmbeddedLake
-from headwater.replay import ReplayProgress, read_progress
+from headwater.replay import ReplayProgress, own_id, play_of, read_progress
 
 PRODUCT: Final = "flights"
 HALF_YEAR: Final = 184
@@ -45,7 +45,7 @@ class Played:
     Attributes:
         progress: Its days.
         decisions: What was decided, oldest first, with when it was recorded.
-        answers: What was answered.
+        answers: What was answered in it; request ids without the play, so that two plays can be compared.
     """
 
     progress: ReplayProgress
@@ -58,7 +58,8 @@ class Played:
         progress, lake = read_progress(state / "replay" / PRODUCT), EmbeddedLake.open(state / "lake")
         if progress is None:
             raise SystemExit(f"Nothing was played in {state}.")
-        answers = lake.at("main").table(f"{PRODUCT}/predictions").select(_ANSWER).collect()
+        table = lake.at("main").table(f"{PRODUCT}/predictions").select(_ANSWER).filter(play_of() == progress.play)
+        answers = table.with_columns(own_id()).collect()
         return cls(progress=progress, decisions=recorded_decisions(lake, PRODUCT, "main"), answers=answers)
 
     @property

@@ -14,6 +14,7 @@ from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
 from assets._chain._performance import NEWEST_FACT, REPORT_FILE, rules_of
 from assets._chain._performance_history import has_its_rows
+from assets._chain._plays import counted
 from assets._chain._recorded import recorded
 from assets._chain._reference import live_reference, watched_features
 from headwater.lake import Commit, Kind
@@ -79,7 +80,7 @@ def _causes(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     paths = ChainPaths(product=product.name)
     report = json.loads((inputs.folder(paths.performance_report) / REPORT_FILE).read_text())
     inputs.entry(paths.outcomes)  # looked at as soon as there is something to compare
-    rows = _there(inputs, paths)
+    rows = _there(inputs, product)
     judged = [window for window in report["windows"] if window["overall"]["judged"]]
     document: dict[str, Any] = {"window": None, "reason": "No window is judged yet."}
     if judged and not has_its_rows(judged[-1], rows):
@@ -102,10 +103,11 @@ def _causes(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     return Result(facts={"window": document["window"] and document["window"]["start"]})
 
 
-def _there(inputs: Inputs, paths: ChainPaths) -> pl.DataFrame:
+def _there(inputs: Inputs, product: Product) -> pl.DataFrame:
     """Of each prediction that is kept what it was about and when it came in. Outcomes follow the predictions late."""
+    paths = ChainPaths(product=product.name)
     served = inputs.previous(paths.predictions)
-    table = inputs.table(paths.outcomes) if served is None else served.table(paths.predictions)
+    table = inputs.table(paths.outcomes) if served is None else counted(product, served.table(paths.predictions))
     return table.select("at", "received").collect()
 
 
@@ -134,7 +136,8 @@ def _moved(inputs: Inputs, product: Product, newest: _Window, before: Sequence[_
     if served is None or reference is None:
         return []
     columns, categories = reference.watched(product), reference.categories(product)
-    rows = served.table(paths.predictions).filter(_inside([newest, *before])).select("at", "features").collect()
+    answers = counted(product, served.table(paths.predictions))
+    rows = answers.filter(_inside([newest, *before])).select("at", "features").collect()
     # What a version did not read is no null of it: both sides compare a feature on the predictions that say it.
     said = reference.preprocessing.said(rows["features"]).select(pl.col(name).alias(_SAID + name) for name in columns)
     read = rows.select("at").hstack(recorded(reference.preprocessing, rows["features"]).select(columns)).hstack(said)

@@ -13,6 +13,7 @@ from assets._chain._failures import of_versions
 from assets._chain._kept_evidence import about_the_same, dropped_since, earliest, recorded
 from assets._chain._outcomes import newest_asked, newest_of
 from assets._chain._paths import ChainPaths
+from assets._chain._plays import counted
 from assets._chain._rollout_evidence import (
     costs_of,
     counted_per,
@@ -115,9 +116,10 @@ def experiment_evidence(inputs: Inputs, product: Product, past: Mapping[str, Any
 
 def _rows(inputs: Inputs, product: Product, release: Release, standing: ExperimentStanding) -> _Rows:
     paths, since = ChainPaths(product=product.name), standing.since
-    table, failures = inputs.table(paths.predictions), of_versions(inputs.table(paths.service_failures))
+    answered, failures = inputs.table(paths.predictions), of_versions(inputs.table(paths.service_failures))
+    table = counted(product, answered)
     near = pl.col("received") >= since - CLOCK
-    followed = pl.concat([one.filter(near).select("commit").unique() for one in (table, failures)]).collect()
+    followed = pl.concat([one.filter(near).select("commit").unique() for one in (answered, failures)]).collect()
     policies = policies_under(inputs, paths.release, release, followed["commit"].unique().sort().to_list())
     under = near & pl.col("commit").is_in(list(policies))
     there = table.collect_schema().names()
@@ -135,7 +137,7 @@ def _rows(inputs: Inputs, product: Product, release: Release, standing: Experime
         answers=answers,
         failed=failures.filter(under).collect(),
         outcomes=outcomes,
-        before=table.select("received", "latency_us", "commit").filter(past).collect(),
+        before=answered.select("received", "latency_us", "commit").filter(past).collect(),
         failures_before=failures.filter(past).collect(),
         policies=policies,
         first=_first(table.filter(~under), answers),

@@ -11,6 +11,7 @@ import polars as pl
 from assets._chain._declare import declared_values
 from assets._chain._label_changes import CHANGE_COLUMNS, label_changes, labels_are_final, with_label_changes
 from assets._chain._paths import ChainPaths
+from assets._chain._plays import counted
 from assets._chain._prediction_rows import COLUMNS
 from headwater.lake import Kind
 from headwater.product import Asset, Audit, Check, Inputs, Labels, Product, Result, Severity, Verdict
@@ -78,8 +79,9 @@ def _outcomes(inputs: Inputs, *, product: Product) -> Result:
     assert labels is not None
     truth = inputs.table(labels.path).collect()
     before = inputs.previous(paths.predictions)
-    predictions = before.table(paths.predictions).collect() if before is not None else _none(labels, truth)
+    table = _none(labels, truth).lazy() if before is None else counted(product, before.table(paths.predictions))
     # A key that is the prediction time stands under that name: see the predictions.
+    predictions = table.collect()
     predictions = predictions.with_columns(
         pl.col("score").clip(0.0, 1.0),  # a hair above 1 from services of before
         *(pl.col("at").alias(name) for name in labels.key if name not in predictions.columns),

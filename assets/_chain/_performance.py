@@ -26,6 +26,7 @@ from assets._chain._performance_history import (
     start_of,
 )
 from assets._chain._performance_page import write_page
+from assets._chain._plays import counted, newest_begun
 from assets._chain._recorded import recorded
 from assets._chain._reference import FEATURES_FILE, SCORES_FILE, LiveReference, live_reference, watched
 from assets._chain._training_set import SPLIT, TRAIN
@@ -41,6 +42,8 @@ NEWEST_FACT: Final = "newest_judged"
 """The first instant of the newest judged window."""
 ANSWERED: Final = "answered"
 """In a window: its events that have or await a label, by the version that answered."""
+_PLAY: Final = "play"
+"""In the report: the newest play of the product's past whose answers it looked at; absent without any."""
 _BY_ROWS: Final = 2
 """The format in which no report drew days of itself, and the drift of a column was its whole PSI."""
 _OLDEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
@@ -100,7 +103,8 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     within = reach(now, rules.windowing, _OLDEST)
     reached = outcomes.filter(pl.col("at").is_between(within.start, within.end, closed="left"))
     keep = product.serving.keep
-    standing = _before(inputs, paths, product).standing(
+    play, begun = newest_begun(product, outcomes)
+    standing = _before(inputs, paths, product, play=play, begun=begun).standing(
         reached, since=within.start, kept_since=None if keep is None else inputs.started - keep
     )
     found = _found(inputs, product, reached.filter(outside(standing.kept)), standing, now)
@@ -109,7 +113,7 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     changes = label_changes(outcomes, key=product.labels.key, now=now)
     document = {
         "format": FORMAT, "now": now.isoformat(), "declaration": declaration_of(product), "windows": windows,
-        "label_changes": changes,
+        "label_changes": changes, **({_PLAY: play} if play else {}),
     }  # fmt: skip
     (folder / REPORT_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
     write_page(folder, product.question, windows, changes)
@@ -127,8 +131,11 @@ def _now(outcomes: pl.DataFrame, started: datetime) -> datetime:
     return newest_of(newest_asked(outcomes), outcomes["label_known_at"].max(), until=started)
 
 
-def _before(inputs: Inputs, paths: ChainPaths, product: Product) -> History:
-    """The report before, unless it was made by other rules. That it drew no days yet is no other rule: what is settled stays as it is."""
+def _before(inputs: Inputs, paths: ChainPaths, product: Product, *, play: int, begun: datetime | None) -> History:
+    """The report before, unless it was made by other rules. That it drew no days yet is no other rule: what is settled stays as it is.
+
+    Windows of an earlier play are gone from where a later one began: they speak of answers that count no more.
+    """
     from headwater.monitoring import LOCAL_DAY
 
     before = inputs.previous(paths.performance_report)
@@ -140,7 +147,10 @@ def _before(inputs: Inputs, paths: ChainPaths, product: Product) -> History:
         declared = {**declared, "rules": {**declared["rules"], "clusters": None}}
     if document.get("format") not in (FORMAT, _BY_ROWS) or document["declaration"] != declared:
         return History()
-    return History(now=datetime.fromisoformat(document["now"]), windows=document["windows"])
+    windows = document["windows"]
+    if begun is not None and 0 < document.get(_PLAY, 0) < play:
+        windows = [window for window in windows if end_of(window) <= begun]
+    return History(now=datetime.fromisoformat(document["now"]), windows=windows)
 
 
 def _found(
@@ -217,7 +227,7 @@ def _moved(inputs: Inputs, product: Product, span: "Span | None", rows_of: pl.Ex
     windowing = rules_of(product).windowing
     limits = DriftLimits(psi=product.drift.psi_limit, min_rows=product.drift.min_rows)
     rows = (
-        served.table(paths.predictions)
+        counted(product, served.table(paths.predictions))
         .filter(pl.col("at").is_between(span.start, span.end, closed="left"), rows_of)
         .collect()
     )

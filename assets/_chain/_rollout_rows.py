@@ -9,6 +9,7 @@ import polars as pl
 from assets._chain._failures import of_versions
 from assets._chain._outcomes import newest_asked, newest_of
 from assets._chain._paths import ChainPaths
+from assets._chain._plays import counted
 from assets._chain._rollout_standing import Served, Stood, served_under
 from assets._chain._rules_of_requests import drawn_by
 from headwater.decisions import BEFORE, LONG_BEFORE
@@ -62,11 +63,12 @@ def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | No
     assert stood.standing is not None
     assert stood.begun is not None
     paths, since, begun = ChainPaths(product=product.name), stood.standing.since, stood.begun
-    table, failures = inputs.table(paths.predictions), of_versions(inputs.table(paths.service_failures))
+    answered, failures = inputs.table(paths.predictions), of_versions(inputs.table(paths.service_failures))
+    table = counted(product, answered)
     newest: Any = table.select(pl.col("at").max()).collect().item()
     if newest is None and not (failures.select(pl.len()).collect().item()):
         return None
-    served = served_under(inputs, paths.release, stood, _followed(table, failures, begun))
+    served = served_under(inputs, paths.release, stood, _followed(answered, failures, begun))
     is_seen, is_before = _is_seen(served, since), _is_before(served, begun)
     answers = table.select(*_ANSWERS, *_extra(product, table)).filter(is_seen).collect().sort("received", "request_id")
     failed = failures.filter(is_seen).collect()
@@ -83,7 +85,7 @@ def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | No
         failures=failed,
         long_before=long_before,
         told_before=told.filter(pl.col("received") >= begun - LONG_BEFORE).collect(),
-        before=table.filter(is_before).select("latency_us").collect(),
+        before=answered.filter(is_before).select("latency_us").collect(),
         failures_before=failures.filter(is_before).collect(),
         outcomes=outcomes,
         first=_first(table.filter(~is_seen), answers),

@@ -12,6 +12,7 @@ import polars as pl
 from assets._chain._declare import declared_values
 from assets._chain._online import built, newest_known, newest_row
 from assets._chain._paths import ChainPaths
+from assets._chain._plays import counted
 from assets._chain._served_sample import SAMPLE, compare_computed, compare_view, sample_of
 from headwater.features import FeatureTable
 from headwater.lake import Kind
@@ -71,7 +72,7 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     tables = [FeatureTable(view=view, rows=inputs.table(view.path)) for view in product.features]
     covered = _covered(tables, product, by=built(inputs, product.features))
     before = inputs.previous(paths.predictions)
-    answers = None if before is None else before.table(paths.predictions)
+    answers = None if before is None else counted(product, before.table(paths.predictions))
     is_empty = answers is None or answers.head(1).collect().is_empty()
     # Before anything was answered the report is one and the same, whatever the tables say.
     found = [] if answers is None or is_empty else _all(inputs, answers, tables, covered, product)

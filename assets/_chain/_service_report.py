@@ -11,6 +11,7 @@ import polars as pl
 
 from assets._chain._declare import declared_values
 from assets._chain._paths import ChainPaths
+from assets._chain._plays import counted
 from assets._chain._rules_of_requests import levels_of
 from assets._chain._served import served_of
 from assets._chain._service_accuracy import accuracy_of
@@ -97,7 +98,7 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
         "burning": [one.to_json() for one in burning(rows, failed, levels=levels, now=now)],
         "accuracy": accuracy_of(inputs, product, levels),
         "served": served_of(inputs, product, answers, now=now, levels=levels),
-        "views": _views(inputs, product, _newest_asked(answers, inputs.started)),
+        "views": _views(inputs, product, _newest_asked(counted(product, answers), inputs.started)),
     }
     (folder / REPORT_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
     write_page(folder, product.question, document)

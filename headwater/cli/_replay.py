@@ -47,8 +47,8 @@ class NoReplayError(HeadwaterError):
 @click.option(
     "--restart",
     is_flag=True,
-    help="Forget how far an earlier replay came. What it landed and answered stays, and is landed over day by day, "
-    "as every landed file is that holds more than a day that is played.",
+    help="Begin another play: forget how far an earlier one came. What that landed stays, and is landed over day by day, "
+    "as every landed file is that holds more than a day that is played. What it answered stays, and counts no more.",
 )
 @json_option
 def replay(

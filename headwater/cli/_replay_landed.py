@@ -71,8 +71,14 @@ def next_day(progress: ReplayProgress) -> date:
 
 
 def held_progress(folder: Path, first: date, *, restart: bool) -> ReplayProgress | None:
-    """How far an earlier replay came that this one goes on with, None when it begins anew. Raises ReplayError: that one began on another day."""
+    """How far an earlier replay came that this one goes on with, None when it begins anew. One that ended no day hinders no other.
+
+    Raises:
+        ReplayError: That one began on another day.
+    """
     held = None if restart else read_progress(folder)
+    if held is not None and not held.days and held.first != first:
+        return None
     if held is not None and held.first != first:
         raise ReplayError(
             f"A replay from {held.first} to {held.last} stands in {folder}. Go on with --from {held.first}, or begin anew with --restart."

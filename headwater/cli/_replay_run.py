@@ -7,20 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
 from headwater.cli._guarded import heeding_signals
 from headwater.cli._replay import summary_line
-from headwater.cli._replay_landed import held_progress, landed_files, next_day, refuse_cuts, require_something
+from headwater.cli._replay_landed import landed_files, next_day, refuse_cuts, require_something
+from headwater.cli._replay_play import asked, begun
 from headwater.cli._replay_service import Service, service_of
 from headwater.lake import Lake
 from headwater.replay import (
     ReplayDay,
-    ReplayError,
-    ReplayProgress,
     ReplaySource,
     write_progress,
 )
@@ -66,12 +64,12 @@ def play(
     require_something(product.name, source, first, last)
     if product.streams:
         check_branch(product, settings)
-    progress = _begun(product, lake, settings, folder, first, last, restart=restart)
+    progress = begun(product, lake, settings, folder, first, last, restart=restart)
     if (begin := next_day(progress)) <= last:
         for day in source.days(begin, begin):
             refuse_cuts(product, settings.landing, day, progress)
-    if restart:
-        write_progress(progress, folder)  # a kill in the first day forgets neither that, nor what it allows
+    if not progress.days:
+        write_progress(progress, folder)  # a kill in the first day forgets neither which play it is nor what it allows
     told = (lambda line: None) if quiet else (lambda line: out.print(line, soft_wrap=True, markup=False))
     told(f"{product.name}  {first} to {last}; {len(progress.days)} days were played before.")
     with ExitStack() as stack:
@@ -94,7 +92,7 @@ def play(
                         return wait_until_built(product, lake, settings, is_alive)
                     return _build(product, settings, is_whole=is_whole)
 
-                facts = _play_day(product, lake, settings, service, source, day, build)
+                facts = _play_day(product, lake, settings, service, source, asked(day, progress.play), build)
                 progress = replace(progress, days={**progress.days, day.day.isoformat(): facts})
                 write_progress(progress, folder)
                 told(summary_line(facts))
@@ -104,27 +102,6 @@ def play(
             page, story = tell(product, lake, settings, progress, folder, told)
             told(f"The story: {page}")
     return {"page": str(page), "days": len(progress.days), "conclusion": story}
-
-
-def _begun(
-    product: "Product", lake: Lake, settings: "Settings", folder: Path, first: date, last: date, *, restart: bool
-) -> ReplayProgress:
-    from headwater.registry import live_version
-
-    held = held_progress(folder, first, restart=restart)
-    if held is not None:
-        return replace(held, last=max(last, *map(date.fromisoformat, held.days)) if held.days else last)
-    live = live_version(lake, product.name, ref=settings.branch)
-    if live is None:
-        raise ReplayError(f"Nothing of {product.name!r} is released. Build it first: `headwater build {product.name}`.")
-    return ReplayProgress(
-        product=product.name,
-        first=first,
-        last=last,
-        commit=lake.resolve(settings.branch).id,
-        version=live,
-        lands_over=restart,
-    )
 
 
 def _begin_streams(product: "Product", lake: Lake, settings: "Settings", source: ReplaySource, begin: datetime) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 
 from headwater.cli._replay_weekly import WeeklyModels, weekly_models
 from headwater.lake import Lake
-from headwater.replay import ReplayProgress, Story, Week, auc_interval, conclusion, mean_interval, write_story
+from headwater.replay import ReplayProgress, Story, Week, auc_interval, conclusion, mean_interval, play_of, write_story
 
 if TYPE_CHECKING:
     from headwater.models import Bundle
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _NOTHING: Final = "nothing"
 """The rule of a day on which nothing spoke for a training."""
+_PREDICTION: Final = ("request_id", "received")
 _DECIDED: Final = {"live": "decision", "never": "never_decision", "weekly": "weekly_decision"}
 
 
@@ -128,8 +129,8 @@ def _rows(
         return None, WeeklyModels(bundles={}, cpu_seconds=0.0)
     weekly = weekly_models(product, lake, settings, folder, _starts(rows), told)
     predictions = lake.at(settings.branch).table(ChainPaths(product=product.name).predictions)
-    features = predictions.select("request_id", "features").collect()
-    rows = rows.join(features, on="request_id", how="left", maintain_order="left")
+    features = predictions.select(*_PREDICTION, "features").filter(play_of() == progress.play).collect()
+    rows = rows.join(features, on=_PREDICTION, how="left", maintain_order="left")
     rows = rows.with_columns(*_never(lake, settings, progress, rows), *_weekly(weekly, rows))
     costs = product.performance.costs if product.performance else None
     if costs is None:
@@ -143,7 +144,7 @@ def _rows(
 
 
 def _outcomes(product: "Product", lake: Lake, settings: "Settings", progress: ReplayProgress) -> pl.DataFrame | None:
-    """Each event whose truth is known, by week and day; None without any."""
+    """Each event that this play asked about and whose truth is known, by week and day; None without any."""
     from assets._chain._paths import ChainPaths
     from assets._chain._performance import rules_of
     from headwater.monitoring._windows import split
@@ -155,7 +156,7 @@ def _outcomes(product: "Product", lake: Lake, settings: "Settings", progress: Re
     played = date.fromisoformat(max(progress.days)) if progress.days else progress.last
     until = datetime(played.year, played.month, played.day, tzinfo=UTC) + timedelta(days=2)
     known = pl.col("judged") & (pl.col("truth") == "known") & pl.col("at").is_between(begun, until, closed="left")
-    outcomes = snapshot.table(paths.outcomes).filter(known).collect()
+    outcomes = snapshot.table(paths.outcomes).filter(known, play_of() == progress.play).collect()
     if outcomes.is_empty():
         return None
     windowing = rules_of(product).windowing
@@ -261,6 +262,7 @@ def _facts(progress: ReplayProgress) -> dict[str, Any]:
     seconds = sum(day["seconds"] for day in days)
     slow = max((day["p99_ms"] for day in days), default=0.0)
     return {
+        "play of this lake": progress.play,
         "days": len(days),
         "requests answered": f"{asked:,}",
         "slowest day's 99th percentile": f"{slow:.1f} ms",

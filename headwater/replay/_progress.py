@@ -29,6 +29,8 @@ class ReplayProgress:
         version: The version that was live then: the one that the story never retrains.
         days: Day to facts of it: requests asked, seconds taken, what was live, when it ended.
         lands_over: Whether its days may replace landed files that hold more than they do.
+        play: Its number among the plays of this lake, from 1: part of its request ids (`asked_in`). A play that is gone on with keeps it. 0
+            is one that began before plays had numbers.
     """
 
     product: str
@@ -38,6 +40,7 @@ class ReplayProgress:
     version: str
     days: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lands_over: bool = False
+    play: int = 0
 
 
 def write_progress(progress: ReplayProgress, folder: Path) -> None:

@@ -12,7 +12,8 @@ class ReplayRequest(NamedTuple):
     """One question to the service.
 
     Attributes:
-        id: The same in every replay of the same day, so that what is asked again is known to be the same.
+        id: The same whenever the day is read: asked under the play's own name (`asked_in`), what is asked again after a kill is known to be
+            the same.
         at: The prediction time (UTC).
         entity: Fields of the request, JSON values.
     """

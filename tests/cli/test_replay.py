@@ -16,9 +16,9 @@ from assets.flights.product import PRODUCT
 from headwater.cli import _replay, _replay_run
 from headwater.cli._replay import _day, _pace, _tell_plan, replay, summary_line
 from headwater.cli._replay_landed import CutLandedError, NothingToPlayError, next_day, refuse_cuts, require_something
-from headwater.cli._replay_run import ReplayError, _begun
+from headwater.cli._replay_play import begun
 from headwater.errors import HeadwaterError
-from headwater.replay import ReplayDay, ReplayEvent, ReplayProgress, ReplayRequest, write_progress
+from headwater.replay import ReplayDay, ReplayError, ReplayEvent, ReplayProgress, ReplayRequest, write_progress
 
 JULY = date(2013, 7, 1)
 
@@ -87,11 +87,13 @@ def test_without_a_lake_it_says_to_build_one(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_another_begin_than_the_one_half_played_is_refused(tmp_path: Path) -> None:
-    half = ReplayProgress(product="flights", first=date(2013, 7, 1), last=date(2013, 7, 9), commit="c", version="1.0.0")
+    half = ReplayProgress(
+        product="flights", first=JULY, last=date(2013, 7, 9), commit="c", version="1.0.0", days={"2013-07-01": {}}
+    )
     write_progress(half, tmp_path)
     with pytest.raises(ReplayError, match="--from 2013-07-01, or begin anew with --restart"):
-        _begun(None, None, None, tmp_path, date(2013, 8, 1), date(2013, 8, 9), restart=False)  # type: ignore[arg-type]
-    longer = _begun(None, None, None, tmp_path, date(2013, 7, 1), date(2013, 7, 31), restart=False)  # type: ignore[arg-type]
+        begun(None, None, None, tmp_path, date(2013, 8, 1), date(2013, 8, 9), restart=False)  # type: ignore[arg-type]
+    longer = begun(None, None, None, tmp_path, date(2013, 7, 1), date(2013, 7, 31), restart=False)  # type: ignore[arg-type]
     assert longer.last == date(2013, 7, 31)
 
 
@@ -101,7 +103,7 @@ def test_a_shorter_replay_of_days_that_were_played_further_is_told_to_its_last_d
     half = ReplayProgress(product="flights", first=JULY, last=date(2013, 7, 31), commit="c", version="1.0.0", days=days)
     write_progress(half, tmp_path)
     for last, told in ((3, 15), (15, 15), (20, 20)):
-        found = _begun(None, None, None, tmp_path, JULY, date(2013, 7, last), restart=False)  # type: ignore[arg-type]
+        found = begun(None, None, None, tmp_path, JULY, date(2013, 7, last), restart=False)  # type: ignore[arg-type]
         assert found.last == date(2013, 7, told)
 
 
@@ -188,7 +190,8 @@ def test_the_plan_refuses_another_begin_than_the_one_half_played(
 ) -> None:
     """It said 0 for a time that the replay itself refuses."""
     monkeypatch.setenv("HEADWATER_STATE", str(tmp_path))
-    half = ReplayProgress(product="flights", first=JULY, last=date(2013, 7, 9), commit="c", version="1.0.0")
+    days: dict[str, dict[str, Any]] = {"2013-07-01": {}}
+    half = ReplayProgress(product="flights", first=JULY, last=date(2013, 7, 9), commit="c", version="1.0.0", days=days)
     write_progress(half, tmp_path / "replay" / "flights")
     with pytest.raises(ReplayError, match="--from 2013-07-01, or begin anew with --restart"):
         _tell_plan(PRODUCT, Past(), date(2013, 7, 2), date(2013, 7, 4), restart=False, as_json=True)

@@ -15,6 +15,7 @@ from headwater.replay import (
     ReplayProgress,
     Story,
     Week,
+    asked_in,
     auc_interval,
     conclusion,
     mean_interval,
@@ -179,13 +180,15 @@ def test_a_story_ends_with_its_last_day(tmp_path: Path, monkeypatch: pytest.Monk
     scene.version("1.0.0")
     ended = scene.lake.resolve("main").created
     at = [START + timedelta(hours=hours) for hours in (-30, 5, 30, 80)]
-    rows = pl.DataFrame({"at": at, "judged": [True] * 4, "truth": ["known"] * 4})
+    ids = [asked_in(2, f"r{number}") for number in range(4)]
+    rows = pl.DataFrame({"request_id": ids, "at": at, "judged": [True] * 4, "truth": ["known"] * 4})
     scene.table("outcomes", rows)
     days = {"2013-07-01": {"ended": ended.isoformat()}}
-    progress = replace(PROGRESS, product="flights", commit=begun.id, days=days)
+    progress = replace(PROGRESS, product="flights", commit=begun.id, days=days, play=2)
     scene.version("1.1.0")
     assert _costs(scene.lake, progress, settings)["flights/model"]["builds"] == 1
     assert "flights/outcomes" not in _costs(scene.lake, progress, settings)
     told = _outcomes(scene.product, scene.lake, settings, progress)
     assert told is not None
     assert told["at"].to_list() == at[1:3]
+    assert _outcomes(scene.product, scene.lake, settings, replace(progress, play=1)) is None, "another play's answers"
