@@ -12,7 +12,7 @@ import dagster as dg
 from assets._bridge import asset_key
 from assets._plan import Stale, stale_assets
 from headwater.lake import Lake
-from headwater.materialize import file_sha256, record_of
+from headwater.materialize import landed_sha256, record_of
 from headwater.product import Asset
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG, LakeResource
 from resources.settings import Settings
@@ -158,7 +158,7 @@ def _requests(
     stale = stale_assets(lake, wanted, branch=settings.branch, landing=settings.landing, snapshot=now)
     requests = []
     for file in to_build(files, stale):
-        digest = file_sha256(settings.landing / file.key)
+        digest = landed_sha256(settings.landing / file.key)
         # The standing version is part of the key: the same bytes may come again after others were built.
         record = record_of(lake, now, file.path, file.partition)
         standing = record.commit.id if record else "nothing"

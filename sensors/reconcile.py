@@ -16,7 +16,7 @@ from assets._bridge import DATA_VERSION_TAG, asset_key, check_specs
 from assets._plan import Stale, stale_assets
 from headwater.code_version import code_version
 from headwater.lake import EmbeddedLake, Lake, Snapshot
-from headwater.materialize import file_sha256, record_of
+from headwater.materialize import landed_sha256, record_of
 from headwater.materialize._inputs import version_of
 from headwater.product import Asset
 from headwater.provenance import Provenance
@@ -197,7 +197,7 @@ class _Scene:
         for name in (name.format(partition=item.partition) for name in asset.landed):
             file = self.resource.settings().landing / asset.product / name
             if file.is_file():
-                pins.add((name, file_sha256(file)))
+                pins.add((name, landed_sha256(file)))
         return Attempt(path=item.path, partition=item.partition, code=code_version(asset), pins=frozenset(pins))
 
     def _refusals(self) -> Iterator[Attempt]:

@@ -10,6 +10,7 @@ from headwater.materialize._build import (
     materialize,
 )
 from headwater.materialize._facts import FactError, plain_facts
+from headwater.materialize._file_digests import file_sha256, landed_sha256
 from headwater.materialize._finish import (
     Outcome,
     Run,
@@ -30,7 +31,6 @@ from headwater.materialize._inputs import (
     PartitionMissingError,
     RecordingInputs,
     UndeclaredInputError,
-    file_sha256,
     version_of,
 )
 from headwater.materialize._lineage import column_lineage
@@ -65,6 +65,7 @@ __all__ = [
     "file_sha256",
     "finish",
     "kept_beside",
+    "landed_sha256",
     "materialize",
     "plain_facts",
     "read_positions",

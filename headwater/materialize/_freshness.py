@@ -9,7 +9,8 @@ from pathlib import Path
 
 from headwater.lake import Commit, Lake, Snapshot
 from headwater.lake.errors import CollectedCommitError
-from headwater.materialize._inputs import BY_HAND, file_sha256, version_of
+from headwater.materialize._file_digests import landed_sha256
+from headwater.materialize._inputs import BY_HAND, version_of
 from headwater.product import Asset
 from headwater.provenance import Output, Pin, Provenance
 
@@ -246,7 +247,7 @@ def _present(snapshot: Snapshot, asset: Asset, partition: str | None, landing: P
         shown = name.format(partition=partition)
         file = landing / asset.product / shown  # type: ignore[operator]
         if file.is_file():
-            now[shown] = file_sha256(file)
+            now[shown] = landed_sha256(file)
     return now
 
 

@@ -1,6 +1,5 @@
 """What an asset's function reads, at one commit, with a record of what it really read."""
 
-import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ import polars as pl
 from headwater.errors import HeadwaterError
 from headwater.feeds import Positions
 from headwater.lake import Commit, Entry, Lake, Snapshot
+from headwater.materialize._file_digests import Stamp, file_sha256, stamp_of
 from headwater.product import Asset
 from headwater.provenance import Pin, Provenance, ProvenanceError
 
@@ -101,7 +101,7 @@ class RecordingInputs:
         self._landed = tuple(name.format(partition=partition) for name in asset.landed)
         self._read: set[str] = set()
         self._files: dict[str, str] = {}
-        self._stamps: dict[str, tuple[int, ...]] = {}
+        self._stamps: dict[str, Stamp | None] = {}
         self._past: dict[str, str] = {}
 
     @property
@@ -151,7 +151,7 @@ class RecordingInputs:
         if self._landing is None or not file.is_file():
             raise LandedFileMissingError(asset=self._asset.path, file=file)
         if name not in self._files:
-            self._stamps[name] = _stamp(file)
+            self._stamps[name] = stamp_of(file)
             self._files[name] = file_sha256(file)
         return file
 
@@ -163,7 +163,7 @@ class RecordingInputs:
         """
         for name, stamp in self._stamps.items():
             file = (self._landing or Path()) / self._asset.product / name
-            if _stamp(file) != stamp:
+            if stamp_of(file) != stamp:
                 raise LandedFileChangedError(asset=self._asset.path, file=file)
 
     def history(self, path: str, *, commit: str | None = None) -> Iterator[Commit]:
@@ -258,17 +258,3 @@ def built_by(lake: Lake, snapshot: Snapshot, path: str) -> Provenance | None:
         if record.action not in BY_HAND and output is not None and output.data_version == version:
             return record
     return None
-
-
-def _stamp(file: Path) -> tuple[int, ...]:
-    """Changes whenever a file is replaced, touched or written to; empty when it is gone."""
-    if not file.is_file():
-        return ()
-    found = file.stat()
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def file_sha256(file: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
