@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import polars as pl
 
 from headwater.lake import Snapshot
+
+_TOLD: Final = ("version", "caller", "state", "answered", "refused", "not_served")
 
 
 class Refusals(Protocol):
@@ -26,6 +28,11 @@ class Refusals(Protocol):
     @property
     def calls(self) -> int:
         """How many."""
+        ...
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether the version was retired then; otherwise it was not served."""
         ...
 
     @property
@@ -49,6 +56,7 @@ class Caller:
         state: Where the version stands: `live`, `deprecated`, `retired`, ...; empty for one that nobody published.
         answered: Predictions that it got.
         refused: Calls that were refused because the version is retired.
+        not_served: Calls by name that were refused because the version was not served then, and not retired either.
         first, last: The first and the last of all of these, UTC.
     """
 
@@ -57,12 +65,13 @@ class Caller:
     state: str
     answered: int
     refused: int
+    not_served: int
     first: datetime
     last: datetime
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
-        told = {name: getattr(self, name) for name in ("version", "caller", "state", "answered", "refused")}
+        told = {name: getattr(self, name) for name in _TOLD}
         times = {name: getattr(self, name).astimezone(UTC).isoformat() for name in ("first", "last")}
         return {**told, **times}
 
@@ -88,21 +97,24 @@ def callers(
     """
     rows = [_from_answers(row) for row in _answered(snapshot, product, since)]
     rows += [
-        (one.version, one.caller, 0, one.calls, one.first, one.last)
+        (one.version, one.caller, (0, one.calls, 0) if one.is_retired else (0, 0, one.calls), one.first, one.last)
         for one in refusals
         if since is None or one.last >= since
     ]
     found: dict[tuple[str, str], Caller] = {}
-    for name, caller, answered, refused, first, last in rows:
+    for name, caller, counts, first, last in rows:
         if version is not None and name != version:
             continue
         before = found.get((name, caller))
+        stood = (before.answered, before.refused, before.not_served) if before else (0, 0, 0)
+        answered, refused, not_served = (one + more for one, more in zip(counts, stood, strict=True))
         found[name, caller] = Caller(
             version=name,
             caller=caller,
             state=states.get(name, ""),
-            answered=answered + (before.answered if before else 0),
-            refused=refused + (before.refused if before else 0),
+            answered=answered,
+            refused=refused,
+            not_served=not_served,
             first=min(first, before.first) if before else first,
             last=max(last, before.last) if before else last,
         )
@@ -122,5 +134,5 @@ def _answered(snapshot: Snapshot, product: str, since: datetime | None) -> list[
     return counted.collect().to_dicts()
 
 
-def _from_answers(row: Mapping[str, Any]) -> tuple[str, str, int, int, datetime, datetime]:
-    return row["version"], row["caller"] or "", row["answered"], 0, row["first"], row["last"]
+def _from_answers(row: Mapping[str, Any]) -> tuple[str, str, tuple[int, int, int], datetime, datetime]:
+    return row["version"], row["caller"] or "", (row["answered"], 0, 0), row["first"], row["last"]

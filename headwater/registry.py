@@ -9,7 +9,15 @@ from typing import Any
 
 from headwater.errors import HeadwaterError
 from headwater.lake import Commit, Lake
-from headwater.names import INTRODUCED_FACT, MAIN, METRICS_FACT, RELEASED_FACT, SIGNATURE_FACT, VERSION_FACT
+from headwater.names import (
+    INTRODUCED_FACT,
+    MAIN,
+    METRICS_FACT,
+    RELEASED_FACT,
+    SIGNATURE_FACT,
+    STATEMENT_FACT,
+    VERSION_FACT,
+)
 from headwater.provenance import Output, Pin, Provenance
 
 
@@ -130,6 +138,14 @@ def model_version(lake: Lake, name: str, *, ref: str = MAIN) -> ModelVersion:
         if found.version == version:
             return found
     raise ModelNotFoundError(name=name, known=tuple(item.name for item in known))
+
+
+def released_versions(lake: Lake, product: str, *, ref: str = MAIN) -> frozenset[str]:
+    """Every version that a release of a product ever gave requests to: those whose names callers may know."""
+    found = set()
+    for facts in _facts(lake, f"{product}/release", ref):
+        found |= {str(facts.get(RELEASED_FACT, "")), *facts.get(STATEMENT_FACT, {}).get("traffic", {})}
+    return frozenset(found - {""})
 
 
 def live_version(lake: Lake, product: str, *, ref: str = MAIN) -> str | None:

@@ -30,7 +30,7 @@ from headwater.models.bundle import read_request
 from headwater.models.request_schema import ViewUse
 from headwater.names import MAIN
 from headwater.product import LogFull
-from headwater.registry import ModelVersion, model_version
+from headwater.registry import ModelVersion, model_version, released_versions
 from serving.copies import PART, Copy
 from serving.errors import DamagedSourceError, NotHeldError, NotReleasedError, StatementError
 from serving.fitting import newest_fitting
@@ -61,6 +61,7 @@ class Deployment:
         deprecated: Versions whose callers are warned.
         deprecated_since: From when on, in seconds since 1970 (UTC), where an order says so.
         retired: Versions that answer nobody any more, for an error that says so.
+        superseded: Versions that answered once, or are deprecated, and are neither served now nor retired: who asks for one by name is counted.
     """
 
     product: str
@@ -77,6 +78,7 @@ class Deployment:
     deprecated: tuple[str, ...] = ()
     deprecated_since: Mapping[str, int] = field(default_factory=dict)
     retired: tuple[str, ...] = ()
+    superseded: tuple[str, ...] = ()
 
     @property
     def live(self) -> str:
@@ -100,6 +102,7 @@ class Deployment:
             "deprecated": list(self.deprecated),
             "deprecated_since": dict(self.deprecated_since),
             "retired": list(self.retired),
+            "superseded": list(self.superseded),
             **_rules_to_json(self),
         }
 
@@ -114,6 +117,7 @@ class Deployment:
             online=raw["online"],
             online_commit=raw.get("online_commit", ""),
             deprecated_since=dict(raw.get("deprecated_since", {})),
+            superseded=tuple(raw.get("superseded", ())),
             **_withdrawn(raw),
             **_rules(raw),
         )
@@ -145,6 +149,7 @@ def read_deployment(lake: Lake, product: str, *, ref: str = MAIN) -> Deployment:
         policy = policy_of(statement)
         rules = {**_withdrawn(statement), **_rules(statement.get("serving", {}))}
         rules["deprecated_since"] = _deprecated_since(snapshot, product, rules["deprecated"])
+    known = released_versions(lake, product, ref=snapshot.commit.id).union(rules["deprecated"])
     models = {
         version: model_version(lake, f"{product}@{version}", ref=snapshot.commit.id) for version in versions(policy)
     }
@@ -157,6 +162,7 @@ def read_deployment(lake: Lake, product: str, *, ref: str = MAIN) -> Deployment:
         models={version: found.data_version for version, found in models.items()},
         online=online,
         online_commit=online_commit,
+        superseded=tuple(sorted(known.difference(models, rules["retired"]))),
         **rules,
     )
 

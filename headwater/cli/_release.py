@@ -25,7 +25,7 @@ _STATUS: Final = (
     "product", "version", "policy", "since", "actor", "reason", "stage", "stage_waits_for", "held", "waits", "waits_for",
 )  # fmt: skip
 _HISTORY: Final = ("from", "until", "version", "policy", "what", "actor", "reason", "commit")
-_CALLERS: Final = ("version", "state", "caller", "answered", "refused", "first", "last")
+_CALLERS: Final = ("version", "state", "caller", "answered", "refused", "not_served", "first", "last")
 _Option = Callable[[Callable[..., None]], Callable[..., None]]
 
 _reason: Final = click.option("--reason", required=True, help="Why; kept with the order.")
@@ -146,7 +146,8 @@ def history(product: str, at: str | None, as_json: bool) -> None:
 @click.option("--since", metavar="TIME", help="Only calls from this instant on (ISO 8601; UTC without a zone).")
 @json_option
 def callers_(product: str, version: str | None, since: str | None, as_json: bool) -> None:
-    """Who calls which version, the last call first: answers that are in the lake, and refused calls of retired versions."""
+    """Who calls which version, the last call first: answers that are in the lake, refused calls of retired versions, and refused calls by
+    name of versions that are not served."""
     from assets._chain._paths import ChainPaths
     from assets._chain._retention import dropped_until
     from assets._products import product as find

@@ -110,7 +110,10 @@ class Engine:
         if version in self.deployment.retired:
             raise VersionRetiredError(product=self.product, version=version, served=tuple(self.models))
         if version not in self.models:
-            raise VersionNotServedError(product=self.product, version=version, served=tuple(self.models))
+            is_known = version in self.deployment.superseded
+            raise VersionNotServedError(
+                product=self.product, version=version, served=tuple(self.models), is_known=is_known
+            )
         return self.models[version]
 
     def variant(self, one: Asked) -> str:

@@ -48,10 +48,15 @@ class ExplanationError(RequestError):
 
 
 class VersionNotServedError(ServingError):
-    """A version that this service has not loaded."""
+    """A version that this service has not loaded.
 
-    def __init__(self, *, product: str, version: str, served: Sequence[str]) -> None:
-        self.product, self.version = product, version
+    Attributes:
+        product, version: What was asked for.
+        is_known: Whether it was released once. Of other names anybody may invent as many as they like.
+    """
+
+    def __init__(self, *, product: str, version: str, served: Sequence[str], is_known: bool = False) -> None:
+        self.product, self.version, self.is_known = product, version, is_known
         super().__init__(
             f"{product}@{version} is not served here; served are {', '.join(sorted(served))}. `headwater release status {product}` "
             "says what is live."

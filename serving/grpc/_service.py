@@ -137,7 +137,7 @@ class InferenceService:
         try:
             return await self._front.answer(product, id, digest, call.remaining, read=read, write=write, trace=trace)
         except (Problem, ServingError) as error:
-            self._front.note_retired(error, name)
+            self._front.note_gone(error, name)
             self._front.told(product, id, caller.trace, _problem(error))
             raise
 

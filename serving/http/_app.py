@@ -224,7 +224,7 @@ class App:
             if deprecation or not is_logged:
                 out_headers = _headers_of(deprecation, is_logged)
         except (Problem, ServingError, asyncio.CancelledError) as error:
-            self._front.note_retired(error, name)
+            self._front.note_gone(error, name)
             problem = self._keys.told(_problem(error), headers)
             self._front.told(product, request_id, caller.trace if caller is not None else "", problem)
             said = request_id if len(request_id) <= LONGEST_ID else ""

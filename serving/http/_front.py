@@ -79,7 +79,7 @@ class Front:
             metrics: What is counted.
             failures: What could not be answered, for who decides about versions.
             deadline: Seconds within which a request is answered.
-            retired: Where calls of retired versions are counted durably; None counts them in the metrics alone.
+            retired: Where calls of versions that answer nobody any more are counted durably; None counts them in the metrics alone.
             tracer: Where traces go, None for nowhere.
         """
         self._retired, self._tracer = retired, tracer
@@ -174,13 +174,15 @@ class Front:
         known = product if product in self._live.engines else ""
         self._metrics.note_request(known, version, status, time.perf_counter() - begun)
 
-    def note_retired(self, error: BaseException, caller: str) -> None:
-        """Counts a call of a retired version, whatever it became; anything else is none."""
+    def note_gone(self, error: BaseException, caller: str) -> None:
+        """Counts a call by name of a version that answers nobody any more, retired or not, whatever it became; anything else is none."""
         cause = error.__cause__ if isinstance(error, Problem) else error
-        if isinstance(cause, VersionRetiredError):
-            self._metrics.retired.labels(cause.product, cause.version, caller).inc()
+        is_retired = isinstance(cause, VersionRetiredError)
+        if isinstance(cause, VersionRetiredError) or (isinstance(cause, VersionNotServedError) and cause.is_known):
+            counted = self._metrics.retired if is_retired else self._metrics.not_served
+            counted.labels(cause.product, cause.version, caller).inc()
             if self._retired is not None:
-                self._retired.note(cause.product, cause.version, caller)
+                self._retired.note(cause.product, cause.version, caller, is_retired=is_retired)
 
     async def _ask(
         self,

@@ -85,6 +85,10 @@ class Metrics:
             "headwater_retired_calls_total", "Calls of retired versions, which were refused.", ["product", "version", "caller"],
             registry=registry,
         )  # fmt: skip
+        self.not_served = Counter(
+            "headwater_not_served_calls_total", "Calls by name of versions that were released once and are not served, which were refused.",
+            ["product", "version", "caller"], registry=registry,
+        )  # fmt: skip
         self.deployed = _gauge(
             registry, "headwater_deployment_info", "1 for what is live.", ["product", "version", "policy", "commit"]
         )

@@ -397,6 +397,23 @@ def test_who_still_calls_a_version_is_known_whether_it_answers_or_not(scene: Sce
     assert isinstance(unknown.exception, ModelNotFoundError), "`Nobody called.` of what nobody published is no evidence"
 
 
+def test_who_asks_by_name_for_a_version_that_is_not_served_is_shown_apart(scene: Scene) -> None:
+    """Between its deprecation and its retirement nobody is served a version, and `Nobody called.` was said of it."""
+    order("deprecate", "--version", "1.0.0")
+    counts = RetiredCalls(scene.state / "serving" / "log" / RETIRED_FILE)
+    for _ in range(3):
+        counts.note(PRODUCT, "1.0.0", "desk", is_retired=False)
+    counts.keep()
+    (row,) = said("release", "callers", PRODUCT, "--version", "1.0.0")
+    told = ("caller", "state", "answered", "refused", "not_served")
+    assert [row[name] for name in told] == ["desk", "deprecated", 0, 0, 3]
+    order("retire", "--version", "1.0.0")
+    counts.note(PRODUCT, "1.0.0", "desk")
+    counts.keep()
+    (row,) = said("release", "callers", PRODUCT, "--version", "1.0.0")
+    assert [row[name] for name in told] == ["desk", "retired", 0, 1, 3]
+
+
 def test_who_called_before_answers_were_dropped_is_said_to_be_unknown(scene: Scene, tmp_path: Path) -> None:
     """`Nobody called.`, of a version that somebody called the month before: that is no evidence for its retirement."""
     rows = {"version": ["1.1.0"], "caller": ["desk"], "received": [datetime(2026, 5, 9, tzinfo=UTC)]}

@@ -1,6 +1,7 @@
 """Counts of refused calls: added up over processes, kept through failures, read back."""
 
 import logging
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,23 @@ def test_what_cannot_be_written_is_kept_for_the_next_time_and_said_once(
     calls.keep()
     calls.keep()
     assert [one.calls for one in read_retired_calls(file, "toy")] == [3]
+
+
+def test_calls_of_versions_that_are_not_served_stand_apart_also_beside_an_older_file(tmp_path: Path) -> None:
+    """Services of two Headwaters may write to one file, and the older one has but the first table."""
+    file = tmp_path / "calls.db"
+    calls = RetiredCalls(file)
+    calls.note("toy", "1.0.0", "desk")
+    calls.keep()
+    with sqlite3.connect(file) as connection:
+        connection.execute("DROP TABLE not_served")
+    connection.close()
+    assert [one.is_retired for one in read_retired_calls(file, "toy")] == [True]
+    for _ in range(2):
+        calls.note("toy", "1.0.0", "desk", is_retired=False)
+    calls.keep()
+    found = [(one.version, one.caller, one.calls, one.is_retired) for one in read_retired_calls(file, "toy")]
+    assert found == [("1.0.0", "desk", 1, True), ("1.0.0", "desk", 2, False)]
 
 
 def test_before_any_refusal_there_is_nothing_to_read(tmp_path: Path) -> None:

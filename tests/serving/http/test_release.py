@@ -1,5 +1,6 @@
 """A running service follows orders: promote, roll back, deprecate, retire."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -23,6 +24,33 @@ TOY = Product(
     labels=Labels(path="toy/labels", key=("order",), time="at", label="late"),
     model=Model(features=("x",)),
 )
+
+
+def test_who_asks_for_a_version_that_went_is_counted_and_who_invents_one_is_not(tmp_path: Path) -> None:
+    """A superseded version was answered with 404 and counted nowhere: nobody seemed to call what was about to be retired."""
+    scene = Scene(tmp_path, TOY)
+    Released(tmp_path).online(10)
+    for slope, version in ((1, "1.0.0"), (7, "1.1.0"), (11, "1.2.0")):
+        scene.version(version, bundle=bundle(tmp_path / f"bundle-{version}", slope=slope))
+    scene.give(OrderKind.DEPRECATE, "1.1.0")
+    scene.build()
+    scene.version("1.3.0", bundle=bundle(tmp_path / "bundle-1.3.0", slope=13), build=False)  # never released
+    deployment = read_deployment(scene.lake, PRODUCT)
+    assert (deployment.live, deployment.superseded) == ("1.2.0", ("1.0.0", "1.1.0"))
+    assert Deployment.from_json(deployment.to_json()) == deployment
+    service = Service(tmp_path)
+    try:
+        for version in ("1.0.0", "1.1.0", "1.1.0", "1.3.0", "9.9.9"):
+            assert service.ask("POST", f"/v1/{PRODUCT}/versions/{version}:predict", {"entity": {}}).status == 404
+        reply = service.ask("POST", f"/v2/models/{PRODUCT}/versions/1.0.0/infer", {"inputs": []})
+        assert (reply.status, reply.json["code"]) == (404, "not_served")
+        text = service.get("/metrics").body.decode()
+        assert f'headwater_not_served_calls_total{{caller="",product="{PRODUCT}",version="1.0.0"}} 2.0' in text
+        assert not {"1.3.0", "9.9.9"} & set(re.findall(r'version="([^"]+)"', text))
+    finally:
+        assert service.stop()[0] == 0
+    found = read_retired_calls(tmp_path / "serving" / "log" / RETIRED_FILE, PRODUCT)
+    assert {(one.version, one.calls, one.is_retired) for one in found} == {("1.0.0", 2, False), ("1.1.0", 2, False)}
 
 
 @pytest.mark.parametrize("view", [WIDER, REPLACED], ids=["gained", "replaced"])
