@@ -1,4 +1,7 @@
-"""Drift of the newest months against training: statistics as a table, Evidently's page for people."""
+"""Drift within a training set, test part against train part: statistics as a table, Evidently's page for people.
+
+What is served is the performance report's: this stands still until the next training.
+"""
 
 import json
 from functools import partial
@@ -45,10 +48,11 @@ def drift_assets(product: Product) -> tuple[Asset, Asset]:
                 judge=_no_column_shifted,
                 blocking=False,
                 severity=Severity.WARN,
-                description="No watched column of the newest months lies beyond the declared limits.",
+                description="No watched column of the training set's test part lies beyond the declared limits from its train part. Of what is served "
+                "see `no_served_column_shifted` of the performance report.",
             ),
         ),
-        description="Drift of each watched column: newest months against the train part.",
+        description="Drift of each watched column within the training set: its test part, the newest months, against its train part.",
         kinds=("numpy", "deltalake"),
         declaration=declared_values(drift=product.drift, model=product.model),
     )

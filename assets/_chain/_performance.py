@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._declare import declared_values
+from assets._chain._in_service import COMPARED, IN_SERVICE, SCORE_SHIFTED, checks_in_service, in_service
 from assets._chain._label_changes import label_changes
 from assets._chain._outcomes import newest_asked, newest_of, slices_of
 from assets._chain._paths import ChainPaths
@@ -28,7 +29,7 @@ from assets._chain._performance_history import (
 from assets._chain._performance_page import write_page
 from assets._chain._plays import counted, newest_begun
 from assets._chain._recorded import recorded
-from assets._chain._reference import FEATURES_FILE, SCORES_FILE, LiveReference, live_reference, watched
+from assets._chain._reference import FEATURES_FILE, SCORES_FILE, LiveReference, live_reference, live_version, watched
 from assets._chain._training_set import SPLIT, TRAIN
 from headwater.lake import Kind
 from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Severity, Verdict
@@ -46,6 +47,7 @@ _PLAY: Final = "play"
 """In the report: the newest play of the product's past whose answers it looked at; absent without any."""
 _BY_ROWS: Final = 2
 """The format in which no report drew days of itself, and the drift of a column was its whole PSI."""
+_RISE: Final = "calibration_rise"
 _OLDEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 """The calendars of zones do not reach back to year 1."""
 
@@ -75,6 +77,7 @@ def performance_asset(product: Product) -> Asset:
                 severity=Severity.WARN,
                 description="Every window that is long over has the labels it needs to be judged.",
             ),
+            *checks_in_service(),
         ),
         description="Metrics with intervals of each window and slice whose labels are known, and the drift of what the model read.",
         kinds=("matplotlib",),
@@ -111,9 +114,10 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     windows = sorted([*standing.kept, *found], key=start_of)
     assert product.labels is not None
     changes = label_changes(outcomes, key=product.labels.key, now=now)
+    newest_over = in_service(windows, now=now, version=live_version(inputs, paths))
     document = {
         "format": FORMAT, "now": now.isoformat(), "declaration": declaration_of(product), "windows": windows,
-        "label_changes": changes, **({_PLAY: play} if play else {}),
+        "label_changes": changes, IN_SERVICE: newest_over, **({_PLAY: play} if play else {}),
     }  # fmt: skip
     (folder / REPORT_FILE).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
     write_page(folder, product.question, windows, changes)
@@ -121,7 +125,7 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     newest = judged[-1]["start"] if judged else None
     told = {
         "windows": len(windows), "judged": len(judged), "too_old": outcomes.filter(pl.col("at") < within.start).height,
-        "too_far": outcomes.filter(pl.col("at") >= within.end).height, NEWEST_FACT: newest,
+        "too_far": outcomes.filter(pl.col("at") >= within.end).height, NEWEST_FACT: newest, IN_SERVICE: newest_over,
     }  # fmt: skip
     return Result(facts={"now": now.isoformat(), **told, **_late(windows, now)})
 
@@ -132,7 +136,7 @@ def _now(outcomes: pl.DataFrame, started: datetime) -> datetime:
 
 
 def _before(inputs: Inputs, paths: ChainPaths, product: Product, *, play: int, begun: datetime | None) -> History:
-    """The report before, unless it was made by other rules. That it drew no days yet is no other rule: what is settled stays as it is.
+    """The report before, unless it was made by other rules. What it did not know yet is no other rule: what is settled stays as it is.
 
     Windows of an earlier play are gone from where a later one began: they speak of answers that count no more.
     """
@@ -145,12 +149,21 @@ def _before(inputs: Inputs, paths: ChainPaths, product: Product, *, play: int, b
     declared = declaration_of(product)
     if document.get("format") == _BY_ROWS and declared["rules"]["clusters"] == LOCAL_DAY:
         declared = {**declared, "rules": {**declared["rules"], "clusters": None}}
+    declared = {**declared, "rules": _as_known(declared["rules"], document.get("declaration", {}).get("rules", {}))}
     if document.get("format") not in (FORMAT, _BY_ROWS) or document["declaration"] != declared:
         return History()
     windows = document["windows"]
     if begun is not None and 0 < document.get(_PLAY, 0) < play:
         windows = [window for window in windows if end_of(window) <= begun]
     return History(now=datetime.fromisoformat(document["now"]), windows=windows)
+
+
+def _as_known(rules: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
+    """The rules without the limit of calibration, where it is the usual one and a report does not name it: it was in force before it could be declared."""
+    from headwater.monitoring import PerformanceRules
+
+    is_usual = rules[_RISE] == PerformanceRules().calibration_rise
+    return {name: value for name, value in rules.items() if name != _RISE or name in then or not is_usual}
 
 
 def _found(
@@ -197,13 +210,15 @@ class _Moved:
     def of(self, start: datetime) -> dict[str, Any]:
         """What the report says of a window."""
         features, scores = self.features.get(start), self.scores.get(start)
+        score = _shown(scores).get("score")
         return {
             "compared_with": self.reference.version if self.reference else None,
             "drift": _shown(features),
             "season": [] if features is None else list(features.season),
             "shifted": [] if features is None else list(features.shifted),
             "unsaid": {} if features is None else dict(features.unsaid),
-            "score_drift": None if scores is None else _shown(scores).get("score"),
+            "score_drift": score,
+            SCORE_SHIFTED: None if scores is None or score is None else "score" in scores.shifted,
             "no_reference": dict(self.lacking),
         }
 
@@ -285,7 +300,8 @@ def _calibration(
     """Whether the scores of each judged window still are probabilities."""
     from headwater.monitoring import CalibrationLimits, calibration_drift
 
-    limits, found = CalibrationLimits(min_rows=rules.min_rows, bootstrap=rules.bootstrap), {}
+    limits = CalibrationLimits(rise=rules.calibration_rise, min_rows=rules.min_rows, bootstrap=rules.bootstrap)
+    found = {}
     for window in windows:
         if not window.overall.judged:
             continue
@@ -304,7 +320,7 @@ def _calibration(
         if reference is not None and not is_own:
             said = f"Not compared: {', '.join(versions)} answered, and the reference is of {reference.version}."
             drift = replace(drift, lost=False, reason=said)
-        found[window.start] = drift.to_json()
+        found[window.start] = {**drift.to_json(), COMPARED: reference.version if reference and is_own else None}
     return found
 
 

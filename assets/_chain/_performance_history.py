@@ -17,7 +17,7 @@ RECEIVED: Final = "received"
 """In a window: when the first of its predictions that are there came in; null without any."""
 DROPPED: Final = "dropped"
 """In a window whose predictions are no longer kept: true. It stays as it was reported while they were all there."""
-DRIFT: Final = ("compared_with", "drift", "season", "shifted", "score_drift", "unsaid", "no_reference")
+DRIFT: Final = ("compared_with", "drift", "season", "shifted", "score_drift", "score_shifted", "unsaid", "no_reference")
 """In a window: how far its inputs and scores moved. No label changes that, so that it stays, `SETTLED` after the end, judged or not."""
 _MOST_BEFORE: Final = 9_000
 _MOST_AHEAD: Final = 900

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from assets._chain._in_service import calibration_changes, shown_changes
 from headwater.models.evaluation_plots import drawn
 from headwater.pages import heading, paragraph, table
 from headwater.pages import write_page as write
@@ -38,6 +39,7 @@ def write_page(
         "predictions",
         "labels known",
         *said,
+        "calibration beside the evaluation's",
         "drift (PSI above chance)",
         "score drift (PSI above chance)",
         "not judged",
@@ -83,10 +85,19 @@ def _row(window: Mapping[str, Any], shown: Sequence[str]) -> list[str]:
         f"{overall['rows']:,}",
         coverage,
         *(_cell(metric_of(window, name)) for name in shown),
+        _calibration(window),
         _drift(window),
         _score_drift(window),
         overall["reason"],
     ]
+
+
+def _calibration(window: Mapping[str, Any]) -> str:
+    """How calibration error and bias moved; of a window that was answered by other versions, too, nothing to compare with is there."""
+    found = window.get("calibration")
+    if found is None:
+        return ""
+    return (shown_changes(calibration_changes(found)) or NO_REFERENCE) + (", lost" if found["lost"] else "")
 
 
 def _drift(window: Mapping[str, Any]) -> str:

@@ -149,6 +149,20 @@ def live_reference(inputs: Inputs, product: Product) -> LiveReference | None:
     )
 
 
+def live_version(inputs: Inputs, paths: ChainPaths) -> str | None:
+    """The version that is live now; None before the first release.
+
+    Args:
+        inputs: Of an asset that names the release as `previous`.
+        paths: Of the product.
+    """
+    released = inputs.previous(paths.release)
+    if released is None:
+        return None
+    found: str = json.loads((released.folder(paths.release) / RELEASE_FILE).read_text())["version"]
+    return found
+
+
 def live_evaluation(inputs: Inputs, paths: ChainPaths) -> Path | None:
     """The folder with the evaluation that the released version went live on; None before the first release, or without one.
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from assets._chain._paths import ChainPaths
 from assets._chain._performance import REPORT_FILE
 from assets._chain._performance_page import metric_of
-from assets._chain._reference import live_metric
-from assets._chain._release import RELEASE_FILE
+from assets._chain._reference import live_metric, live_version
 from assets._chain._retraining_windows import own_parts
 from assets._chain._rollout_evidence import evaluation_of
 from headwater.models import Metric, MetricName
@@ -35,20 +34,12 @@ def accuracy_of(inputs: Inputs, product: Product, levels: "ServiceLevels") -> di
     judged = [window for window in report["windows"] if window["overall"]["judged"]]
     if not judged:
         return None
-    live = _live(inputs, paths)
+    live = live_version(inputs, paths)
     versions = [
         {"version": version, **_compared(part, _reference(inputs, product, version, live), levels)}
         for version, part in sorted(own_parts(judged[-1]).items())
     ]
     return {"window": judged[-1]["start"], "live": live, "versions": versions}
-
-
-def _live(inputs: Inputs, paths: ChainPaths) -> str | None:
-    released = inputs.previous(paths.release)
-    if released is None:
-        return None
-    found: str = json.loads((released.folder(paths.release) / RELEASE_FILE).read_text())["version"]
-    return found
 
 
 def _reference(inputs: Inputs, product: Product, version: str, live: str | None) -> float | None:

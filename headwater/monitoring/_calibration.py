@@ -37,7 +37,8 @@ class CalibrationLimits:
     Attributes:
         rise: Rise of the calibration error above its reference and above what chance gives, and move of the bias away from
             its reference, that are much; > 0.
-        p_value: Of the test that slope is 1 and intercept 0, at or below which chance is ruled out.
+        p_value: Of the test that slope is 1 and intercept 0, at or below which chance is ruled out; that the error rose asks for its
+            whole interval above the reference besides, or a model that never was perfect would lose by any bad week.
         min_rows: Labelled rows below which nothing is judged.
         bootstrap: Level of all intervals, and how that of the calibration error is made.
     """
@@ -268,10 +269,12 @@ def _judge(
     assert bias.value is not None
     base = max(noise, before.error)
     rise = error.value - base
-    sure = p_value is not None and p_value <= limits.p_value
+    is_above = error.low is not None and error.low > before.error
+    sure = p_value is not None and p_value <= limits.p_value and is_above
     low, high = (bias.low, bias.high) if bias.low is not None and bias.high is not None else (-math.inf, math.inf)
     moved = low > before.bias + limits.rise or high < before.bias - limits.rise
     chance = "whether by chance cannot be said" if p_value is None else f"p {p_value:.2g}"
+    chance += "" if is_above or error.low is None else ", and its interval reaches the reference"
     reason = (
         f"The calibration error is {error.value:.4f}, {rise:+.4f} from {base:.4f} ({chance}); the bias is {bias.value:+.4f}, "
         f"{bias.value - before.bias:+.4f} from {before.bias:+.4f}{', surely beyond the limit' if moved else ''}; the limit is "

@@ -54,6 +54,8 @@ class PerformanceRules:
             and an interval that takes them as independent is far too narrow for what the version will do on another day. Windows
             shorter than three days have too few of them: rows count as independent there, and an interval speaks of the window's own
             days alone. None takes rows as independent in every window.
+        calibration_rise: Rise of the calibration error, and move of the bias, from the live version's evaluation, above which calibration
+            counts as lost where chance is ruled out (`CalibrationLimits.rise`), above 0 and below 1.
         bootstrap: How intervals are made.
     """
 
@@ -63,6 +65,7 @@ class PerformanceRules:
     min_coverage: float = 0.95
     costs: DecisionCosts | None = None
     clusters: str | None = LOCAL_DAY
+    calibration_rise: float = 0.02
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
 
     def __post_init__(self) -> None:
@@ -71,6 +74,12 @@ class PerformanceRules:
         if not 0 <= self.min_coverage <= 1:
             raise MonitoringRuleError(
                 rule="PerformanceRules(...): min_coverage", value=self.min_coverage, wanted="from 0 to 1"
+            )
+        if not 0 < self.calibration_rise < 1:
+            raise MonitoringRuleError(
+                rule="PerformanceRules(...): calibration_rise",
+                value=self.calibration_rise,
+                wanted="above 0 and below 1",
             )
 
     @property

@@ -104,10 +104,24 @@ def _served_drift(report: Mapping[str, Any], product: str) -> Iterator[Sample]:
             return
 
 
+def _in_service(report: Mapping[str, Any], product: str) -> Iterator[Sample]:
+    """What the report found of scores and calibration in the newest window that says it; an older Headwater's found nothing."""
+    found, labels = report.get("in_service", {}), {"product": product}
+    scores, calibration = found.get("scores", {}), found.get("calibration", {})
+    if scores.get("window"):
+        yield Sample(name="window_score_drift_effect", value=scores["effect"], labels=labels)
+        yield Sample(name="window_scores_shifted", value=scores["shifted"], labels=labels)
+    if calibration.get("window"):
+        yield Sample(name="window_calibration_lost", value=calibration["lost"], labels=labels)
+        for name, change in calibration["changes"].items():
+            yield Sample(name=f"window_calibration_{name}_change", value=change["value"], labels=labels)
+
+
 def _performance(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sample]:
     report = _json(now, path, "performance.json")
     windows = report["windows"]
     yield from _served_drift(report, product)
+    yield from _in_service(report, product)
     judged = [window for window in windows if window["overall"]["judged"]]
     yield Sample(name="windows_judged", value=len(judged), labels={"product": product})
     if windows and windows[-1]["overall"]["coverage"] is not None:

@@ -30,6 +30,20 @@ CATALOGUE: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "Effect size of a column's drift in the newest window in service that is over.",
         ("product", "column"),
     ),
+    "window_score_drift_effect": (
+        "Effect size of the drift of the live version's scores in the newest window in service that is over.",
+        ("product",),
+    ),
+    "window_scores_shifted": ("1 while those scores lie beyond the limits of drift.", ("product",)),
+    "window_calibration_error_change": (
+        "Calibration error of the newest judged window that the live version answered alone, less that of its evaluation.",
+        ("product",),
+    ),
+    "window_calibration_bias_change": (
+        "Mean score less the share of positives there, less that of the evaluation.",
+        ("product",),
+    ),
+    "window_calibration_lost": ("1 while calibration is lost there.", ("product",)),
     "window_label_coverage": ("Share of the newest window's awaited labels that are known.", ("product",)),
     "window_metric": ("A metric of the newest judged window.", ("product", "metric")),
     "window_end_timestamp_seconds": ("End of the newest judged window.", ("product",)),

@@ -246,6 +246,31 @@ def test_drift_is_that_of_the_service_once_a_window_of_it_is_over(tmp_path: Path
     assert firing(tmp_path, (5, before), (10, good)) == set()
 
 
+def test_scores_and_calibration_of_the_newest_window_in_service(tmp_path: Path) -> None:
+    """They stood in the report's JSON, and nobody was told."""
+    labels, scene = truth(16), Scene(tmp_path / "scene")
+    scene.version("1.0.0")
+    live, usual = live_version(tmp_path / "live"), answers(labels)
+    reader = ProductReader(scene.lake, [scene.product.name], branch="main")
+
+    def scraped(name: str, rows: pl.DataFrame) -> dict[str, str | None]:
+        report(tmp_path / name, outcomes(labels, rows).data, rows, live=live)
+        scene._publish("performance_report", lambda tx, path: tx.write_folder(path, tmp_path / name), {})
+        return watched(reader.read())
+
+    good, worse = scraped("good", usual), scraped("worse", usual.with_columns(pl.col("score") / 2))
+    assert 'headwater_window_scores_shifted{product="flights"} 0.0' in str(good[WATCH])
+    change, effect = (
+        rf'{name}{{product="flights"}} (\S+)' for name in ("calibration_bias_change", "score_drift_effect")
+    )
+    assert abs(float(re.findall(change, str(good[WATCH]))[0])) < 0.02 < -float(re.findall(change, str(worse[WATCH]))[0])
+    assert float(re.findall(effect, str(good[WATCH]))[0]) < 0.25 < float(re.findall(effect, str(worse[WATCH]))[0])
+    expected = {"HeadwaterScoresShifted", "HeadwaterCalibrationLost"}
+    assert firing(tmp_path, (5, good)) == set()
+    assert firing(tmp_path, (5, worse)) == expected
+    assert firing(tmp_path, (5, worse), (10, good)) == set()
+
+
 def test_a_log_that_nobody_takes_and_a_damaged_one(tmp_path: Path) -> None:
     state = tmp_path / "state"
     folder = state / "serving" / "log" / "flights"

@@ -80,6 +80,23 @@ def test_a_flaw_that_the_model_had_before_its_release_is_no_drift() -> None:
     assert not calibration_drift(label, score, reference=CalibrationReference.of(judged), limits=QUICK).lost
 
 
+def test_a_bad_week_of_a_model_that_never_was_perfect_is_no_loss_unless_the_error_certainly_rose() -> None:
+    """That scores are not perfect is certain of many a model at its release; that it got worse was taken from that."""
+    label, score = drawn(600, seed=2, shift=-0.5)
+    alone = calibration_drift(label, score, limits=QUICK)
+    assert alone.lost, "perfect scores were expected"
+    assert alone.error.value is not None
+    assert alone.bias.value is not None
+    before = CalibrationReference(error=alone.error.value - 0.021, bias=alone.bias.value - 0.021)
+    found = calibration_drift(label, score, reference=before, limits=QUICK)
+    assert found.p_value is not None
+    assert found.p_value < QUICK.p_value
+    assert found.error.low is not None
+    assert found.error.low < before.error
+    assert not found.lost
+    assert "its interval reaches the reference" in found.reason
+
+
 def test_scores_that_were_too_low_and_are_too_high_now_have_the_same_error_and_are_found() -> None:
     """As flights from June to September: the error stays near .08, and every score means something else."""
     low, high = drawn(5_000, seed=3, shift=0.5), drawn(5_000, seed=4, shift=-0.6)
