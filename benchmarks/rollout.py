@@ -9,7 +9,8 @@ the watch the versions decide differently about 10% of the requests. A day's wea
 deviation 0.06), for both versions alike; and each day's difference between them (standard deviation 0.015, other ones where a row says so): who
 hints more often loses on calm days and gains on stormy ones. A rollout begins at any look of a day, and so does each stage; the day in which it
 begins is no whole window. The margin is 0.02 on the same requests and 0.10 on requests of each version's own. One request in a hundred may fail
-and one in twenty may be slow.
+and one in twenty may be slow. Two requests in a hundred are batches of fifty instances, half of which take longer than is promised of one: what such a
+batch counts for the program says (`traffic_before`), and a request that failed is one failure, batch or not.
 """
 
 import argparse
@@ -17,9 +18,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
+import polars as pl
 
 from benchmarks._measure import Bar, Report
 from headwater.decisions import (
@@ -32,11 +35,16 @@ from headwater.decisions import (
     Versus,
     decide_rollout,
 )
+from headwater.monitoring import traffic_before
 
 DAILY: Final = 900
 LOOKS: Final = 3
 WRONG: Final = 0.20
 STORM: Final = 0.06
+BATCHED: Final = 0.02
+INSTANCES: Final = 50
+LONG: Final = 0.5
+PROMISED: Final = timedelta(milliseconds=100)
 DIFFERENT: Final = 0.10
 DAY: Final = 0.015
 STAGES: Final = (0.0, 0.25, 0.5, 1.0)
@@ -52,7 +60,7 @@ class Truth:
     Attributes:
         worse: Mean loss of the candidate less that of the live version.
         fails: Share of its requests that fail; of the live version's it is `live_fails`.
-        slow: Share of its answers that are slow; of the live version's it is `live_slow`.
+        slow: Share of its answers to single instances that are slow; of the live version's it is `live_slow`.
         live_fails: See `fails`; also before the rollout.
         live_slow: See `slow`; also before the rollout.
         belated: Whether it is `worse` only once it has everything, as in a season that it does not know.
@@ -155,7 +163,7 @@ class _Counts:
 
     def __init__(self, truth: Truth) -> None:
         self.truth = truth
-        self.sides = [[0, 0, 0], [0, 0, 0]]
+        self.sides = [Traffic(version="2"), Traffic(version="1")]
         self.losses = [RunningMean(), RunningMean(), RunningMean()]
         self.windows: list[float] = []
 
@@ -163,14 +171,14 @@ class _Counts:
         """A look's worth of requests to each version."""
         truth, asked = self.truth, DAILY // LOOKS
         own = asked if share in (0.0, 1.0) else int(draw.binomial(asked, share))
-        for side, count, fails, slow in (
-            (self.sides[0], own, truth.fails, truth.slow),
-            (self.sides[1], asked if share <= 0 else asked - own, truth.live_fails, truth.live_slow),
-        ):
-            failed = 0 if share <= 0 and side is self.sides[0] else int(draw.binomial(count, fails))
-            side[0] += count - failed
-            side[1] += failed
-            side[2] += 0 if share <= 0 and side is self.sides[0] else int(draw.binomial(count - failed, slow))
+        ours, theirs = self.sides
+        if share <= 0:  # it only scores, which nobody waits for
+            ours = replace(ours, answered=ours.answered + _traffic(draw, own, fails=0.0, slow=0.0).answered)
+        else:
+            ours = _with(ours, _traffic(draw, own, fails=truth.fails, slow=truth.slow))
+        rest = asked if share <= 0 else asked - own
+        theirs = _with(theirs, _traffic(draw, rest, fails=truth.live_fails, slow=truth.live_slow))
+        self.sides = [ours, theirs]
 
     def labels(self, *more: RunningMean) -> None:
         """Labels that came in: differences, losses of the candidate, losses of the live version."""
@@ -182,10 +190,7 @@ class _Counts:
 
     def evidence(self, standing: Standing, before: Traffic, now: float, *, is_paired: bool) -> RolloutEvidence:
         """As the decision takes it."""
-        ours, theirs = (
-            Traffic(version=name, answered=side[0], failed=side[1], slow=side[2])
-            for name, side in zip(("2", "1"), self.sides, strict=True)
-        )
+        ours, theirs = self.sides
         differences, candidate, other = self.losses
         return RolloutEvidence(
             standing=standing, now=_START + timedelta(days=now), first=_START, seen=ours.requests + theirs.requests,
@@ -215,9 +220,38 @@ def _bernoulli(draw: np.random.Generator, count: int, rate: float) -> RunningMea
 
 
 def _before(truth: Truth, draw: np.random.Generator) -> Traffic:
-    count = 7 * DAILY
-    failed = int(draw.binomial(count, truth.live_fails))
-    return Traffic(answered=count - failed, failed=failed, slow=int(draw.binomial(count - failed, truth.live_slow)))
+    return _traffic(draw, 7 * DAILY, fails=truth.live_fails, slow=truth.live_slow)
+
+
+def _traffic(draw: np.random.Generator, count: int, *, fails: float, slow: float) -> Traffic:
+    """What becomes of so many requests."""
+    failed = int(draw.binomial(count, fails))
+    batches = int(draw.binomial(count - failed, BATCHED))
+    singles, long = count - failed - batches, int(draw.binomial(batches, LONG))
+    parts = ((long, _batch(is_slow=True)), (batches - long, _batch(is_slow=False)))
+    return Traffic(
+        answered=singles + sum(often * one.answered for often, one in parts),
+        failed=failed,
+        slow=int(draw.binomial(singles, slow)) + sum(often * one.slow for often, one in parts),
+        batches=sum(often * one.batches for often, one in parts),
+    )
+
+
+def _with(traffic: Traffic, more: Traffic) -> Traffic:
+    """Both together: requests add up."""
+    names = ("answered", "failed", "slow", "batches")
+    return replace(traffic, **{name: getattr(traffic, name) + getattr(more, name) for name in names})
+
+
+@cache
+def _batch(*, is_slow: bool) -> Traffic:
+    """What one batch that was answered counts for, as decisions read it from the lake."""
+    latency = PROMISED // timedelta(microseconds=1) * (2 if is_slow else 0)
+    rows = pl.DataFrame(
+        {"request_id": [f"batch#{place}" for place in range(INSTANCES)], "received": [_START] * INSTANCES,
+         "latency_us": [latency] * INSTANCES, "variant": ["1"] * INSTANCES},
+    )  # fmt: skip
+    return traffic_before(rows, pl.DataFrame({"count": pl.Series([0])}), slow=PROMISED)
 
 
 def measure(kind: str, rollouts: int, *, seed: int = 1) -> dict[str, Any]:

@@ -117,6 +117,13 @@ class RolloutScene(Scene):
         log.close()
         return made
 
+    def batch(self, id: str, orders: Sequence[int], versions: Mapping[int, str] | str, **changes: Any) -> None:
+        """Puts the answers to one request with several instances in the log, as a service has them: under one id, at one instant."""
+        places = {order: place for place, order in enumerate(orders)}
+        received = microseconds(datetime.now(UTC) + self.ahead)
+        usual: dict[str, Any] = {"request_id": lambda order: f"{id}#{places[order]}", "received": received}
+        self.answers(orders, versions, **{**usual, **changes})
+
     def failures(self, version: str, count: int, *, code: str = "failed", commit: str = "") -> None:
         """Puts failures in their log, as a service that follows the newest release has them."""
         log = LogWriter(self.state / "serving" / "failures" / NAME, segment_bytes=2**14)

@@ -137,7 +137,7 @@ def _rows(inputs: Inputs, product: Product, release: Release, standing: Experime
         answers=answers,
         failed=failures.filter(under).collect(),
         outcomes=outcomes,
-        before=answered.select("received", "latency_us", "commit").filter(past).collect(),
+        before=answered.filter(past).select("request_id", "received", "latency_us", "variant").collect(),
         failures_before=failures.filter(past).collect(),
         policies=policies,
         first=_first(table.filter(~under), answers),

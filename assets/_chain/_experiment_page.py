@@ -59,14 +59,17 @@ def _requests(evidence: Mapping[str, Any]) -> str:
     for arm in evidence["arms"]:
         seen = arm["traffic"]
         asked = seen["answered"] + seen["failed"]
-        rows.append(
-            [seen["version"], f"{asked:,}", _part(seen["failed"], asked), _part(seen["slow"], seen["answered"])]
-        )
+        rows.append([seen["version"], f"{asked:,}", _part(seen["failed"], asked), _part(seen["slow"], _timed(seen))])
     before = evidence["before"]
     asked = before["answered"] + before["failed"]
-    week = ["the week before", f"{asked:,}", _part(before["failed"], asked), _part(before["slow"], before["answered"])]
+    week = ["the week before", f"{asked:,}", _part(before["failed"], asked), _part(before["slow"], _timed(before))]
     allowed = ["promised at most", "", f"{evidence['errors_allowed']:.2%}", f"{evidence['slow_allowed']:.2%}"]
     return table(["version", "requests", "failed or not scored", "slow"], [*rows, week, allowed])
+
+
+def _timed(seen: Mapping[str, Any]) -> int:
+    """Answers whose latency is promised: those to a single instance. A decision that stands may be one of before, which told no batches."""
+    return int(seen["answered"] - seen.get("batches", 0))
 
 
 def _truth(evidence: Mapping[str, Any]) -> str:
@@ -76,7 +79,7 @@ def _truth(evidence: Mapping[str, Any]) -> str:
         loss = _mean(seen["loss"])
         cost = "" if costs is None or loss is None else f"{costs['least'] + loss * costs['span']:.4f} {costs['unit']}"
         rows.append(
-            [seen["version"], _part(arm["positives"], seen["answered"]), f"{seen['loss']['count']:,}", _number(loss),
+            [seen["version"], _part(arm["positives"], arm.get("decisions", seen["answered"])), f"{seen['loss']['count']:,}", _number(loss),
              cost, _number(_mean(seen["wrong"])), _number(arm["auc"])]
         )  # fmt: skip
     names = [

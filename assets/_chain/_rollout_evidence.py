@@ -54,7 +54,7 @@ def rollout_evidence(inputs: Inputs, product: Product, past: Mapping[str, Any] |
 
 
 def _measured(inputs: Inputs, product: Product, standing: Standing, rows: StageRows) -> RolloutEvidence:
-    from headwater.monitoring import stage_counts, traffic_before
+    from headwater.monitoring import count_requests, stage_counts, traffic_before
 
     rules, levels, costs = product.rollout.rules, levels_of(product), costs_of(product)
     judged = {name: evaluation_of(inputs, product, name) for name in (standing.candidate, standing.other)}
@@ -77,7 +77,7 @@ def _measured(inputs: Inputs, product: Product, standing: Standing, rows: StageR
         standing=standing,
         now=rows.now,
         first=rows.first,
-        seen=rows.seen.height + int(rows.failures["count"].sum()),
+        seen=count_requests(rows.seen) + int(rows.failures["count"].sum()),
         candidate=counts.candidate,
         other=counts.other,
         before=traffic_before(rows.before, rows.failures_before, slow=levels.latency),

@@ -55,8 +55,11 @@ def _requests(evidence: Mapping[str, Any]) -> str:
         ("before", evidence["before"]),
     ):
         asked = side["answered"] + side["failed"]
+        timed = side["answered"] - side.get(
+            "batches", 0
+        )  # a decision that stands may be one of before, which told none
         name = f"{standing[role]} ({role})" if role != "before" else "the week before the rollout"
-        rows.append([name, f"{asked:,}", _share(side["failed"], asked), _share(side["slow"], side["answered"])])
+        rows.append([name, f"{asked:,}", _share(side["failed"], asked), _share(side["slow"], timed)])
     allowed = ["promised at most", "", f"{evidence['errors_allowed']:.2%}", f"{evidence['slow_allowed']:.2%}"]
     return _table(["version", "requests", "failed or not scored", "slow"], [*rows, allowed])
 

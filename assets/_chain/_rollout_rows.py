@@ -25,6 +25,7 @@ _OLDEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _ANSWERS: Final = (
     "request_id", "at", "received", "latency_us", "variant", "propensity", "decision", "shadows", "commit",
 )  # fmt: skip
+_COUNTED: Final = ("request_id", "received", "latency_us", "variant")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class StageRows:
     """Rows of the lake. Of failures those that a version had a part in.
 
     Attributes:
-        seen: Answers since the stage began, oldest received first: under its release, or by the service's clock.
+        seen: Answers since the stage began, oldest received first: under its release, or by the service's clock. With the batch of each.
         answers: Those that were drawn under its policy.
         failed: Requests that got no answer under its policy.
         failures: Requests that got no answer since, under whatever policy.
@@ -60,6 +61,8 @@ class StageRows:
 
 def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | None:
     """What is known of the requests of a stage; None before the first one of the product."""
+    from headwater.monitoring import with_batches
+
     assert stood.standing is not None
     assert stood.begun is not None
     paths, since, begun = ChainPaths(product=product.name), stood.standing.since, stood.begun
@@ -71,6 +74,7 @@ def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | No
     served = served_under(inputs, paths.release, stood, _followed(answered, failures, begun))
     is_seen, is_before = _is_seen(served, since), _is_before(served, begun)
     answers = table.select(*_ANSWERS, *_extra(product, table)).filter(is_seen).collect().sort("received", "request_id")
+    answers = with_batches(answers)  # of a watch that is over some instances may be left out
     failed = failures.filter(is_seen).collect()
     told = inputs.table(paths.outcomes)
     is_long_before = _is_before(served, begun, LONG_BEFORE)
@@ -85,7 +89,7 @@ def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | No
         failures=failed,
         long_before=long_before,
         told_before=told.filter(pl.col("received") >= begun - LONG_BEFORE).collect(),
-        before=answered.filter(is_before).select("latency_us").collect(),
+        before=answered.filter(is_before).select(*_COUNTED).collect(),
         failures_before=failures.filter(is_before).collect(),
         outcomes=outcomes,
         first=_first(table.filter(~is_seen), answers),

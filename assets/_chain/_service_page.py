@@ -18,11 +18,14 @@ _WHY: Final = ("unknown", "stale", "missing")
 def write_page(folder: Path, question: str, document: Mapping[str, Any]) -> None:
     """Writes the page, and the plot when there is a day to show."""
     windows = document["windows"][-_SHOWN:]
-    answered = [window for window in windows if window["latency"] is not None]
-    if answered:
-        (folder / PLOT_FILE).write_text(_drawing(answered), encoding="utf-8")
-    picture = f'<img src="{PLOT_FILE}" alt="Latency by day">' if answered else paragraph("Nothing was answered yet.")
-    names = ("day", "answered", "failed", "latency, ms", "latency budget used", "error budget used", "broken")
+    timed = [window for window in windows if window["latency"] is not None]
+    if timed:
+        (folder / PLOT_FILE).write_text(_drawing(timed), encoding="utf-8")
+    otherwise = "Only batches were answered yet." if any(map(_has_answers, windows)) else "Nothing was answered yet."
+    picture = f'<img src="{PLOT_FILE}" alt="Latency by day">' if timed else paragraph(otherwise)
+    names = (
+        "day", "answered", "of them batches", "failed", "latency, ms", "latency budget used", "error budget used", "broken",
+    )  # fmt: skip
     parts = [
         paragraph(question),
         *_ahead(document["ahead"]),
@@ -46,11 +49,16 @@ def _ahead(count: int) -> list[str]:
     return [paragraph(f"Left out, because a service's clock was ahead: {count:,} records of answers and failures.")]
 
 
+def _has_answers(window: Mapping[str, Any]) -> bool:
+    return bool(window["answered"])
+
+
 def _day(window: Mapping[str, Any]) -> list[str]:
     latency = window["latency"]
     return [
         window["start"][:10],
         f"{window['answered']:,}",
+        f"{window['answered'] - window['slow']['requests']:,}",
         f"{window['failed']:,}",
         "" if latency is None else f"{1_000 * latency:.2f}",
         *(_used(window[name]["burn"]) for name in ("slow", "errors")),

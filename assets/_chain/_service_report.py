@@ -82,7 +82,7 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     # A rule may look further back than the days that are told.
     reach = min(since, now - max(BUDGET, *(rule.long for rule in levels.rules)))
     seen = pl.col(RECEIVED).is_between(reach, now)
-    rows = answers.filter(seen).select(RECEIVED, "latency_us").collect()
+    rows = answers.filter(seen).select("request_id", RECEIVED, "latency_us", "variant").collect()
     failed = failures.filter(seen).select(RECEIVED, "count").collect()
     found = service_windows(
         *(frame.filter(pl.col(RECEIVED) >= since) for frame in (rows, failed)),

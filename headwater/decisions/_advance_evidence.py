@@ -61,13 +61,14 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """What became of requests to one version.
+    """What became of requests to one version. A batch is one, whatever became of it: its instances fail and wait together.
 
     Attributes:
         version: The version; empty for all that were live.
-        answered: Requests that it answered, or only scored.
-        failed: Requests that were drawn for it and got no answer; in the shadow, those that it could not score.
-        slow: Answers that took longer than promised.
+        answered: Requests that it answered, or only scored, wholly or in part.
+        failed: Requests of which it was drawn for a part and that got no answer; in the shadow, those that it could not score.
+        slow: Answers to a single instance that took longer than promised.
+        batches: Of those that were answered the requests of several instances: how long they take nobody promised.
         wrong: Of settled windows with known labels: 1 for a wrong decision.
         loss: Of the same: the loss, one for each unit that was drawn.
     """
@@ -76,20 +77,30 @@ class Traffic:
     answered: int = 0
     failed: int = 0
     slow: int = 0
+    batches: int = 0
     wrong: RunningMean = field(default_factory=RunningMean)
     loss: RunningMean = field(default_factory=RunningMean)
 
     def __post_init__(self) -> None:
-        for name in ("answered", "failed", "slow"):
+        for name in ("answered", "failed", "slow", "batches"):
             if getattr(self, name) < 0:
                 raise EvidenceError(what=name, value=getattr(self, name), wanted="0 or more")
-        if self.slow > self.answered:
-            raise EvidenceError(what="slow", value=self.slow, wanted=f"at most the {self.answered} answers")
+        if self.batches > self.answered:
+            raise EvidenceError(what="batches", value=self.batches, wanted=f"at most the {self.answered} answers")
+        if self.slow > self.timed:
+            raise EvidenceError(
+                what="slow", value=self.slow, wanted=f"at most the {self.timed} answers to one instance"
+            )
 
     @property
     def requests(self) -> int:
         """All requests to it."""
         return self.answered + self.failed
+
+    @property
+    def timed(self) -> int:
+        """Answers whose latency is promised: those to a single instance."""
+        return self.answered - self.batches
 
     @property
     def failures(self) -> RunningMean:
@@ -98,8 +109,8 @@ class Traffic:
 
     @property
     def slowness(self) -> RunningMean:
-        """1 for an answer that took too long."""
-        return RunningMean(count=self.answered, total=self.slow, squares=self.slow)
+        """1 for an answer to a single instance that took too long."""
+        return RunningMean(count=self.timed, total=self.slow, squares=self.slow)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -180,7 +191,7 @@ class RolloutEvidence:
         idle: Then why not.
         now: The newest instant that the requests since the stage began, and their labels, know of; None where there are none.
         first: Newest prediction time of any request when the first one since the stage began came in; None without one.
-        seen: Requests since the stage began, under whatever policy.
+        seen: Requests since the stage began, under whatever policy, each once for every version that had a part in it.
         candidate: Requests to the candidate in this stage; in the shadow, those that it scored.
         other: Requests to the other one.
         before: Requests of the time before the rollout, whichever version answered.
@@ -189,7 +200,7 @@ class RolloutEvidence:
         split_p: P-value of the split between the versions, None where nothing is split.
         mismatch: Whether the split is not the declared one.
         errors_allowed: Share of requests that may fail.
-        slow_allowed: Share of answers that may take longer than promised.
+        slow_allowed: Share of answers to a single instance that may take longer than promised.
         accuracy_drop: Drop of the accuracy, relative to that of the version before, that is too much.
         wrong_now: Share of wrong decisions of the candidate in each settled window of a watch.
         wrong_before: The same of the version that it replaced, in the windows before it came in.

@@ -79,13 +79,15 @@ class Arm:
 
     Attributes:
         traffic: Its requests, and its losses and wrong decisions on settled labels.
-        positives: Answers with a positive decision.
+        decisions: What it decided, or would have: each instance of a batch.
+        positives: Those that are positive.
         auc: Area under the curve on settled labels; None where undefined.
         units: What was drawn for it, each once; None where nothing is drawn.
         expected: How many of them the policy gives it; None as above.
     """
 
     traffic: Traffic
+    decisions: int = 0
     positives: int = 0
     auc: float | None = None
     units: int | None = None

@@ -55,7 +55,7 @@ class RolloutRules:
         alpha: Chance that a candidate worse by the margin ever passes a stage, and chance that one as good is ever sent back over
             the whole rollout, however often one looks. On the same requests that is of versions, whose days differ; where each version
             has its own, of the days that were seen.
-        min_requests: Requests of the candidate in a stage before it may go on.
+        min_requests: Requests of the candidate in a stage before it may go on; a batch is one.
         min_labels: Of them with a known label; of both versions where each has its own. Where several are drawn together, as those of
             a customer, so many customers with a known label.
         min_coverage: Share of a window's events whose label is known, below which the window counts for nothing: the first

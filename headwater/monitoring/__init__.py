@@ -32,6 +32,7 @@ from headwater.monitoring._performance import (
     WindowPerformance,
     performance_windows,
 )
+from headwater.monitoring._requests import count_requests, with_batches
 from headwater.monitoring._rollout import (
     StageCounts,
     price_of,
@@ -118,6 +119,7 @@ __all__ = [
     "calibration_drift",
     "changed_labels",
     "concept_alarms",
+    "count_requests",
     "drift_windows",
     "experiment_counts",
     "experiment_report",
@@ -137,5 +139,6 @@ __all__ = [
     "stage_counts",
     "traffic_before",
     "upstream_changes",
+    "with_batches",
     "wrong_by_window",
 ]

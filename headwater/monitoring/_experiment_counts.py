@@ -1,7 +1,7 @@
 """From answers, failures and outcomes of an experiment to what each version did."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -19,6 +19,7 @@ from headwater.monitoring._frames import (
     LATENCY,
     OUTCOMES,
     PREDICTIONS,
+    RECEIVED,
     REQUEST_ID,
     SCORE,
     TRUTH,
@@ -27,9 +28,11 @@ from headwater.monitoring._frames import (
     check_columns,
 )
 from headwater.monitoring._metrics import logged_sample
+from headwater.monitoring._requests import count_requests, with_batches
 from headwater.monitoring._rollout import (
     COUNT,
     SHADOWS,
+    answered_by,
     by_unit,
     compared,
     decided_by,
@@ -75,16 +78,16 @@ def experiment_counts(
     first: datetime | None = None,
     per: tuple[str, ...] = (),
 ) -> ExperimentCounts:
-    """Counts of one experiment. Losses count once for each unit and version, by its first settled window (`by_unit`).
+    """Counts of one experiment: of requests as in `stage_counts`; losses once for each unit and version, by its first settled window.
 
     Args:
-        answers: Predictions that were drawn under its policy: `request_id`, `at`, `latency_us`, `variant`, `score`, `decision`,
-            `shadows`, the JSON of other versions' scores, and `drawn_unit`, what each was drawn for.
+        answers: Predictions that were drawn under its policy: `request_id`, `at`, `received`, `latency_us`, `variant`, `score`,
+            `decision`, `shadows`, the JSON of other versions' scores, and `drawn_unit`, what each was drawn for.
         failures: Requests under it that got no answer: `version`, `count`.
         outcomes: The frame of `join_outcomes`; a prediction that is not there yet awaits its label.
         standing: The experiment.
         thresholds: Version to the score from which on it decides for the positive class.
-        slow: Latency above which an answer is slow.
+        slow: Latency above which the answer to a single instance is slow.
         costs: The business metric; None takes 1 for a wrong decision.
         windowing: Windows of labels.
         min_coverage: Share of a window's events whose label must be known.
@@ -95,9 +98,10 @@ def experiment_counts(
     Raises:
         MissingColumnsError, ColumnTypeError: A frame lacks a column.
     """
-    check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, LATENCY, VARIANT, SCORE, DECISION, SHADOWS, UNIT])
+    check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, RECEIVED, LATENCY, VARIANT, SCORE, DECISION, SHADOWS, UNIT])
     check_columns(outcomes, OUTCOMES, [REQUEST_ID, AT, LABEL, TRUTH, JUDGED])
-    rows = answers.filter(pl.col(VARIANT).is_in(standing.answering)).with_columns(
+    drawn = with_batches(answers).filter(pl.col(VARIANT).is_in(standing.answering))
+    rows = drawn.with_columns(
         *(decided_by(name, thresholds).alias(_decided(name)) for name in standing.arms),
         *(_score(name).alias(_scored(name)) for name in standing.arms),
     )
@@ -105,7 +109,6 @@ def experiment_counts(
     failed = {
         str(name): int(count) for name, count in failures.group_by("version").agg(pl.col(COUNT).sum()).iter_rows()
     }
-    limit = slow // timedelta(microseconds=1)
     arms = []
     for name in standing.arms:
         own = _own(known, name, standing)
@@ -113,13 +116,19 @@ def experiment_counts(
         wrong = running(losses_of(own, _decided(name), None))
         asked = _own(rows, name, standing)
         if name in standing.scoring:
-            lost = rows.height - asked.height if name in thresholds else 0
-            traffic = Traffic(version=name, answered=asked.height, failed=lost, wrong=wrong, loss=loss)
+            unscored = count_requests(rows.filter(pl.col(_decided(name)).is_null()))
+            lost = unscored if name in thresholds else 0
+            traffic = Traffic(answered=count_requests(rows) - unscored, failed=lost)
         else:
-            late = asked.filter(pl.col(LATENCY) > limit).height
-            found = failed.get(name, 0)
-            traffic = Traffic(version=name, answered=asked.height, failed=found, slow=late, wrong=wrong, loss=loss)
-        arms.append(Arm(traffic=traffic, positives=int(asked[_decided(name)].sum()), auc=_auc(own, name)))
+            traffic = answered_by(asked, failed=failed.get(name, 0), slow=slow)
+        arms.append(
+            Arm(
+                traffic=replace(traffic, version=name, wrong=wrong, loss=loss),
+                decisions=asked.height,
+                positives=int(asked[_decided(name)].sum()),
+                auc=_auc(own, name),
+            )
+        )
     days = whole_days(rows, outcomes, windowing, min_coverage, now, first=first, settled=(known, windows))
     duels = tuple(
         Duel(

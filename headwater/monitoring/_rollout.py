@@ -1,7 +1,7 @@
 """From answers, failures and outcomes of one stage of a rollout to the counts that its decision looks at."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,12 +18,14 @@ from headwater.monitoring._frames import (
     LATENCY,
     OUTCOMES,
     PREDICTIONS,
+    RECEIVED,
     REQUEST_ID,
     TRUTH,
     UNIT,
     VARIANT,
     check_columns,
 )
+from headwater.monitoring._requests import count_batches, count_requests, count_slow, one_each, with_batches
 from headwater.monitoring._settled import WINDOW, SettledWindow, settled_rows, whole_days, whole_windows
 from headwater.monitoring._windows import Windowing
 
@@ -76,14 +78,17 @@ def stage_counts(
 ) -> StageCounts:
     """Counts of one stage. Losses count once for each unit that a version was drawn for, by its first settled window (`by_unit`).
 
+    Requests count once for each version that answered part of them (`count_requests`), a batch as one; slow are those of one instance
+    alone.
+
     Args:
-        answers: Predictions that were drawn under the stage's policy: `request_id`, `at`, `latency_us`, `variant`, `decision`,
-            `shadows`, the JSON of other versions' scores, and `drawn_unit`, what each was drawn for.
+        answers: Predictions that were drawn under the stage's policy: `request_id`, `at`, `received`, `latency_us`, `variant`,
+            `decision`, `shadows`, the JSON of other versions' scores, and `drawn_unit`, what each was drawn for.
         failures: Requests that got no answer since it began: `version`, `count`.
         outcomes: The frame of `join_outcomes`; a prediction that is not there yet awaits its label.
         standing: The stage.
         thresholds: Version to the score from which on it decides for the positive class.
-        slow: Latency above which an answer is slow.
+        slow: Latency above which the answer to a single instance is slow.
         costs: The business metric; None takes 1 for a wrong decision.
         windowing: Windows of labels.
         min_coverage: Share of a window's events whose label must be known.
@@ -94,12 +99,11 @@ def stage_counts(
     Raises:
         MissingColumnsError, ColumnTypeError: A frame lacks a column.
     """
-    check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, LATENCY, VARIANT, DECISION, SHADOWS, UNIT])
+    check_columns(answers, PREDICTIONS, [REQUEST_ID, AT, RECEIVED, LATENCY, VARIANT, DECISION, SHADOWS, UNIT])
     check_columns(outcomes, OUTCOMES, [REQUEST_ID, AT, LABEL, TRUTH, JUDGED])
     ours, theirs = standing.candidate, standing.other
-    rows = answers.filter(pl.col(VARIANT).is_in([ours, theirs])).with_columns(
-        decided_by(ours, thresholds).alias(_OURS), decided_by(theirs, thresholds).alias(_THEIRS)
-    )
+    drawn = with_batches(answers).filter(pl.col(VARIANT).is_in([ours, theirs]))
+    rows = drawn.with_columns(decided_by(ours, thresholds).alias(_OURS), decided_by(theirs, thresholds).alias(_THEIRS))
     is_shadow = standing.share <= 0
     is_paired = is_shadow or standing.is_compared
     known, windows = settled_rows(rows, outcomes, windowing, min_coverage, now, by_version=not is_paired)
@@ -115,20 +119,19 @@ def stage_counts(
         days = days.drop_nulls([_OURS, _THEIRS])
     loss, wrong = (compared(both, *sides, decided=decided, costs=price, per=per, days=days) for price in (costs, None))
     mistakes = [running(losses_of(side, one, None)) for side, one in zip(sides, decided, strict=True)]
-    limit = slow // timedelta(microseconds=1)
-    other = _traffic(rows, theirs, failed, limit, loss.other, mistakes[1])
+    other = _traffic(rows, theirs, failed, slow, loss.other, mistakes[1])
     if is_shadow:
-        drawn = rows.filter(pl.col(VARIANT) == theirs)
-        scored = drawn[_OURS].count()
+        asked = rows.filter(pl.col(VARIANT) == theirs)
+        unscored = count_requests(asked.filter(pl.col(_OURS).is_null()))
         candidate = Traffic(
             version=ours,
-            answered=scored,
-            failed=drawn.height - scored if ours in thresholds else 0,
+            answered=count_requests(asked) - unscored,
+            failed=unscored if ours in thresholds else 0,
             wrong=mistakes[0],
             loss=loss.candidate,
         )
     else:
-        candidate = _traffic(rows, ours, failed, limit, loss.candidate, mistakes[0])
+        candidate = _traffic(rows, ours, failed, slow, loss.candidate, mistakes[0])
     return StageCounts(candidate=candidate, other=other, versus=loss, versus_wrong=wrong, windows=windows)
 
 
@@ -166,9 +169,17 @@ def wrong_by_window(
 
 
 def traffic_before(answers: pl.DataFrame, failures: pl.DataFrame, *, slow: timedelta) -> Traffic:
-    """The requests of a time, whichever version answered: `latency_us` of answers, `count` of failures."""
-    late = answers.filter(pl.col(LATENCY) > slow // timedelta(microseconds=1)).height
-    return Traffic(answered=answers.height, slow=late, failed=int(failures[COUNT].sum()))
+    """The requests of a time, whichever version answered, counted as those of a stage are (`stage_counts`).
+
+    Args:
+        answers: `request_id`, `received`, `latency_us` and `variant`.
+        failures: Requests that got no answer: `count`.
+        slow: Latency above which the answer to a single instance is slow.
+
+    Raises:
+        MissingColumnsError, ColumnTypeError: A frame lacks a column.
+    """
+    return answered_by(with_batches(answers), failed=int(failures[COUNT].sum()), slow=slow)
 
 
 def price_of(loss: float, costs: DecisionCosts | None) -> float:
@@ -282,9 +293,13 @@ def running(values: np.ndarray) -> RunningMean:
 
 
 def _traffic(
-    rows: pl.DataFrame, version: str, failed: Mapping[str, Any], limit: int, loss: RunningMean, wrong: RunningMean
+    rows: pl.DataFrame, version: str, failed: Mapping[str, Any], slow: timedelta, loss: RunningMean, wrong: RunningMean
 ) -> Traffic:
-    own = rows.filter(pl.col(VARIANT) == version)
-    slow = own.filter(pl.col(LATENCY) > limit).height
-    found = int(failed.get(version, 0))
-    return Traffic(version=version, answered=own.height, failed=found, slow=slow, loss=loss, wrong=wrong)
+    own = answered_by(rows.filter(pl.col(VARIANT) == version), failed=int(failed.get(version, 0)), slow=slow)
+    return replace(own, version=version, loss=loss, wrong=wrong)
+
+
+def answered_by(rows: pl.DataFrame, *, failed: int, slow: timedelta) -> Traffic:
+    """Requests by their answers, which are some of `with_batches`, and by how many got none."""
+    each = one_each(rows)
+    return Traffic(answered=each.height, batches=count_batches(each), failed=failed, slow=count_slow(each, slow))

@@ -10,6 +10,7 @@ import polars as pl
 from headwater.models import Metric, MetricName
 from headwater.monitoring._frames import LATENCY, PREDICTIONS, RECEIVED, check_columns, check_no_nulls
 from headwater.monitoring._performance import WindowPerformance
+from headwater.monitoring._requests import BATCH, one_each
 from headwater.monitoring._service_levels import Budget, Burning, Freshness, ServiceLevels, ServiceWindow
 from headwater.monitoring._windows import Span, Windowing, split
 from headwater.monitoring.errors import BadValuesError, ColumnTypeError, MonitoringRuleError
@@ -17,6 +18,7 @@ from headwater.monitoring.errors import BadValuesError, ColumnTypeError, Monitor
 FAILURES: Final = "failures"
 COUNT: Final = "count"
 _BAD: Final = "__slow"
+_ANSWERED: Final = "__answered"
 
 
 def service_windows(
@@ -29,8 +31,10 @@ def service_windows(
 ) -> tuple[ServiceWindow, ...]:
     """Latency and errors of each window of the service's clock, oldest first, empty windows too.
 
+    Requests count once for each version that answered, or was to answer, part of them; a batch is one, and its latency counts nowhere.
+
     Args:
-        predictions: Answers: `received` and `latency_us`.
+        predictions: Answers: `request_id`, `received`, `latency_us` and `variant`.
         failures: Requests that got no answer: `received` (an instant near them) and `count`. A log of answers does not hold
             them; counters of the service do. None means that there were none.
         levels: The promises.
@@ -136,7 +140,7 @@ def _window(window: Span, rows: pl.DataFrame, levels: ServiceLevels) -> ServiceW
     latency = _quantile(rows[LATENCY].drop_nulls(), levels.latency_share)
     judged = errors.requests >= levels.min_requests
     broken = []
-    if judged and latency is not None and latency > levels.latency:
+    if slow.requests >= levels.min_requests and latency is not None and latency > levels.latency:
         milliseconds = (latency / timedelta(milliseconds=1), levels.latency / timedelta(milliseconds=1))
         broken.append(
             f"{levels.latency_share:.4g} of the answers took up to {milliseconds[0]:.4g} ms, {milliseconds[1]:.4g} are promised"
@@ -144,7 +148,7 @@ def _window(window: Span, rows: pl.DataFrame, levels: ServiceLevels) -> ServiceW
     if judged and errors.bad > errors.allowed * errors.requests:
         broken.append(f"{errors.bad} of {errors.requests} requests failed, {levels.errors:.2%} may")
     return ServiceWindow(
-        start=window.start, end=window.end, answered=slow.requests, failed=errors.bad, latency=latency, slow=slow,
+        start=window.start, end=window.end, answered=errors.requests - errors.bad, failed=errors.bad, latency=latency, slow=slow,
         errors=errors, broken=tuple(broken), judged=judged,
     )  # fmt: skip
 
@@ -158,24 +162,28 @@ def _quantile(latencies: pl.Series, share: float) -> timedelta | None:
 
 
 def _budgets(rows: pl.DataFrame, levels: ServiceLevels) -> dict[str, Budget]:
-    answered, slow = rows[LATENCY].count(), int(rows[_BAD].sum())
-    failed = int(rows[COUNT].sum())
+    answered, failed = int(rows[_ANSWERED].sum()), int(rows[COUNT].sum())
     return {
-        "latency": Budget(requests=answered, bad=slow, allowed=1 - levels.latency_share),
+        "latency": Budget(requests=rows[LATENCY].count(), bad=int(rows[_BAD].sum()), allowed=1 - levels.latency_share),
         "errors": Budget(requests=answered + failed, bad=failed, allowed=levels.errors),
     }
 
 
 def _events(predictions: pl.DataFrame, failures: pl.DataFrame | None, levels: ServiceLevels) -> pl.DataFrame:
-    """Answers and failures in one frame: `received`, latency (null for failures), whether slow, and how many failed."""
+    """Requests in one frame: `received`, latency (null for failures and batches), whether slow, how many were answered, and failed."""
     check_columns(predictions, PREDICTIONS, [RECEIVED, LATENCY])
     check_no_nulls(predictions, PREDICTIONS, [RECEIVED, LATENCY])
     if negative := predictions.select((pl.col(LATENCY) < 0).sum()).item():
         raise BadValuesError(frame=PREDICTIONS, column=LATENCY, rows=negative, problem="is negative")
     instant = pl.col(RECEIVED).dt.convert_time_zone("UTC").dt.cast_time_unit("us")
     limit = levels.latency // timedelta(microseconds=1)
-    answers = predictions.select(
-        instant, pl.col(LATENCY), (pl.col(LATENCY) > limit).alias(_BAD), pl.lit(0, pl.Int64).alias(COUNT)
+    timed = pl.when(pl.col(BATCH).is_null()).then(LATENCY)
+    answers = one_each(predictions).select(
+        instant,
+        timed.alias(LATENCY),
+        (timed > limit).fill_null(False).alias(_BAD),
+        pl.lit(1, pl.Int64).alias(_ANSWERED),
+        pl.lit(0, pl.Int64).alias(COUNT),
     )
     if failures is None:
         return answers
@@ -189,6 +197,7 @@ def _events(predictions: pl.DataFrame, failures: pl.DataFrame | None, levels: Se
         instant,
         pl.lit(None, pl.Int64).alias(LATENCY),
         pl.lit(False).alias(_BAD),
+        pl.lit(0, pl.Int64).alias(_ANSWERED),
         pl.col(COUNT).cast(pl.Int64),
     )
     return pl.concat([answers, failed])

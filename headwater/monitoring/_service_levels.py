@@ -60,12 +60,13 @@ class ServiceLevels:
     """The promises of a product.
 
     Attributes:
-        latency: Time within which a share `latency_share` of the answers is given.
+        latency: Time within which a share `latency_share` of the answers to single instances is given, from when the request has come in
+            whole. Of a batch nothing is promised: its time grows with its size.
         latency_share: That share, such as 0.95 for the 95th percentile. The rest is the budget of slow answers.
-        errors: Share of requests that may fail: the error budget.
+        errors: Share of requests that may fail: the error budget. A batch is one request.
         accuracy_drop: Drop of the accuracy, relative to the reference, that is too much.
         freshness: Age at which the newest of what is watched is stale; None takes each feature view's own `ttl`.
-        min_requests: Requests below which neither latency nor errors are judged.
+        min_requests: Requests below which errors are not judged, and answers to single instances below which latency is not.
         rules: When a budget burns too fast.
     """
 
@@ -144,13 +145,13 @@ class ServiceWindow(Recorded):
     Attributes:
         start: First instant (UTC).
         end: The first one after it.
-        answered: Answers.
-        failed: Requests that failed.
-        latency: The promised quantile of the answers' latency; None without answers.
-        slow: Budget of slow answers.
+        answered: Requests that were answered, each once for every version that answered part of it.
+        failed: Requests that failed, likewise.
+        latency: The promised quantile of the latency of answers to single instances; None without any.
+        slow: Budget of slow answers, of those to single instances.
         errors: Error budget.
         broken: Promises that were not kept, one sentence each; empty also where there were too few requests.
-        judged: Whether there were enough requests.
+        judged: Whether there were enough requests to judge errors.
     """
 
     start: datetime

@@ -14,7 +14,7 @@ class Asked(NamedTuple):
         id: Its unique name.
         fields: Values by field, as training had them: times are `datetime`s.
         at: The prediction time, in microseconds since 1970 (UTC).
-        received: The service's clock when it came in, in microseconds since 1970.
+        received: The service's clock when all of it was there, in microseconds since 1970.
         started: The same on the clock that measures, in nanoseconds.
         version: A version that has to answer, whatever the policy; empty for none.
         explain: Whether to say how much each feature counted.

@@ -88,11 +88,11 @@ class InferenceService:
     async def _infer(self, call: Call) -> Reply:
         """One request for predictions, counted however it ends."""
         begun = time.perf_counter()
-        product, version, status = "", "", 500
+        product, version, status, is_batch = "", "", 500, False
         traces: list[RequestTrace] = []
         try:
             request = _message(call.message)
-            product = request.model_name
+            product, is_batch = request.model_name, _tensors.is_batch(request)
             answered = await self._answer(request, call, traces)
             version, status = answered.version, 200
             return Reply(answered.body, _said(answered))
@@ -104,7 +104,7 @@ class InferenceService:
             status = 504
             raise
         finally:
-            self._front.counted(product, version, status, begun)
+            self._front.counted(product, version, status, begun, is_batch=is_batch)
             for trace in traces:
                 trace.end(f"{_NAME}/ModelInfer", product=product, version=version, status=status)
 

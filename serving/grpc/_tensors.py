@@ -9,7 +9,7 @@ import numpy as np
 
 from serving.engine import Answer, Engine, LoadedModel
 from serving.grpc._proto.open_inference_pb2 import InferTensorContents, ModelInferRequest, ModelInferResponse
-from serving.http._v2 import OUTPUTS, Columns, columns_of, outputs_of, parameters_of, version_of
+from serving.http._v2 import OUTPUTS, Columns, columns_of, has_several, outputs_of, parameters_of, version_of
 from serving.http._wire import Problem, encode_json
 
 _FIELDS: Final[Mapping[str, str]] = {
@@ -63,6 +63,11 @@ def read_instances(request: ModelInferRequest, model: LoadedModel, most: int) ->
     if _EXPLAIN in request.parameters:
         found[_EXPLAIN] = _parameter(request.parameters[_EXPLAIN])
     return found
+
+
+def is_batch(request: ModelInferRequest) -> bool:
+    """Whether a message asks about several instances, as its first tensor says."""
+    return bool(request.inputs) and has_several(request.inputs[0].shape)
 
 
 def wanted_outputs(request: ModelInferRequest) -> frozenset[str]:

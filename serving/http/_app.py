@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from serving.engine import Answer, Asked, Engine
 from serving.errors import ServingError
+from serving.http import _v1, _v2
 from serving.http._desk import Desk
 from serving.http._failures import Failures
 from serving.http._front import Front, Write, problem_of
@@ -48,6 +49,8 @@ _HTML: Final = [(b"content-type", b"text/html; charset=utf-8")]
 _UNLOGGED: Final = (b"headwater-logged", b"false")
 _CLOSE: Final = (b"connection", b"close")
 _LONGEST: Final = 200
+_GONE: Final = 499
+"""What is counted of a caller who went before the body was whole, as nginx has it: no promise was made yet, and none is broken."""
 _T = TypeVar("_T")
 _Products = frozenset[str] | None
 """What a key is good for; None for all."""
@@ -138,17 +141,17 @@ class App:
     ) -> None:
         """`/v1/<product>:predict` and `/v1/<product>/versions/<version>:predict`."""
         product, _, version = target.partition("/versions/")
-        is_batch = False
+        is_list = False
 
         def read(engine: Engine, body: dict[str, Any], caller: Caller) -> Sequence[Asked]:
-            nonlocal is_batch
-            is_batch = "instances" in body
+            nonlocal is_list
+            is_list = "instances" in body
             return read_request(body, engine, caller, version, self._most)
 
         def write(answers: Sequence[Answer], engine: Engine) -> bytes:
-            return encode_json(write_answers(answers, product, is_batch=is_batch))
+            return encode_json(write_answers(answers, product, is_list=is_list))
 
-        await self._post(scope, product, headers, receive, send, read, write)
+        await self._post(scope, product, headers, receive, send, read, write, _v1.is_batch)
 
     async def _model(
         self, scope: Scope, parts: list[str], headers: Mapping[bytes, bytes], receive: Receive, send: Send
@@ -171,7 +174,7 @@ class App:
             def write(answers: Sequence[Answer], engine: Engine) -> bytes:
                 return encode_json(write_response(answers, engine, version, wanted))
 
-            await self._post(scope, product, headers, receive, send, read, write)
+            await self._post(scope, product, headers, receive, send, read, write, _v2.is_batch)
             return
         if rest not in ([], ["ready"]):
             raise _nothing(scope["path"])
@@ -195,9 +198,10 @@ class App:
         send: Send,
         read: _Read,
         write: Write,
+        has_several: Callable[[dict[str, Any]], bool],
     ) -> None:
         """One request for predictions, counted however it ends."""
-        begun = time.perf_counter()
+        begun, is_batch = time.perf_counter(), False
         version, status, request_id, body, name, trace = "", 500, "", b"", "", None
         out_headers: Headers | None = None
         caller: Caller | None = None
@@ -207,8 +211,13 @@ class App:
             name = self._keys.caller(headers, Role.PREDICT, product)
             caller = caller_of(headers, name)
             request_id, trace = caller.id, self._front.begin(caller, headers)
-            raw = await read_body(receive, headers, self._body_limit)
+            try:
+                raw = await read_body(receive, headers, self._body_limit)
+            finally:  # how long a body takes is its sender's doing
+                caller.begin()
+                begun = time.perf_counter()
             parsed = read_json(raw, headers)
+            is_batch = has_several(parsed)
             id = parsed.get("id", caller.id)
             request_id = id if isinstance(id, str) else ""
             version, body, deprecation, is_logged = await self._front.answer(
@@ -223,6 +232,9 @@ class App:
             status = 200
             if deprecation or not is_logged:
                 out_headers = _headers_of(deprecation, is_logged)
+        except Disconnected:
+            status = _GONE
+            raise
         except (Problem, ServingError, asyncio.CancelledError) as error:
             self._front.note_gone(error, name)
             problem = self._keys.told(_problem(error), headers)
@@ -230,7 +242,7 @@ class App:
             said = request_id if len(request_id) <= LONGEST_ID else ""
             status, body, out_headers = problem.status, problem.body(said), _headers(problem, headers)
         finally:
-            self._front.counted(product, version, status, begun)
+            self._front.counted(product, version, status, begun, is_batch=is_batch)
             if trace is not None:
                 trace.end(f"POST {scope['path'][:_LONGEST]}", product=product, version=version, status=status)
         await (respond(send, status, body) if out_headers is None else respond(send, status, body, out_headers))

@@ -148,7 +148,8 @@ class Desk:
         Args:
             engine: Who answers.
             asked: The instances.
-            deadline: Seconds from now, if less than the service's own.
+            deadline: Seconds from now, if less than the service's own. Who waits less than all instances one by one are promised in
+                has himself to blame.
             settled: Told once how it ended, however that is; of a request that was too late, when its records are written.
             steps: Gets what was done for it, for who wants to know.
 
@@ -163,7 +164,7 @@ class Desk:
         loop = self._loop = self._loop or asyncio.get_running_loop()
         now, allowed = loop.time(), self._limits.deadline
         until = now + (allowed if deadline is None else min(deadline, allowed))
-        promised = now + min(engine.deployment.latency.total_seconds(), allowed)
+        promised = now + min(len(asked) * engine.deployment.latency.total_seconds(), allowed)
         one = _Waiting(engine, asked, loop.create_future(), until, promised, settled, steps)
         self._waiting.append(one)
         self._count += len(asked)

@@ -28,7 +28,7 @@ _Key = tuple[str, str, str, str]
 
 
 def failures_among(engine: Engine, asked: Sequence[Asked], error: Problem | ServingError) -> list[Asked]:
-    """Of requests that got no answer, those that some version could have answered: all others are their callers' doing.
+    """Of a request that got no answer, the instances for which some version could have had one: all others are their caller's doing.
 
     Args:
         engine: Who was asked.
@@ -73,12 +73,17 @@ class Failures:
         """One at a time opens, writes and ends logs: at the end a thread may still be about it."""
 
     def note(self, engine: Engine, asked: Sequence[Asked], code: str) -> None:
-        """Counts requests that got no answer: for the version that was drawn, unless none had a part in it.
+        """Counts a request that got no answer: once for each version that was drawn for part of it, unless none had a part in it.
 
-        Those that named their version were drawn for none.
+        What named its version was drawn for none.
+
+        Args:
+            engine: Who was asked.
+            asked: Its instances, but those that their caller asked wrongly.
+            code: What became of it.
         """
-        for one in asked:
-            version = NO_VERSION if one.version or code in _OF_NO_VERSION else engine.variant(one)
+        drawn = (NO_VERSION if one.version or code in _OF_NO_VERSION else engine.variant(one) for one in asked)
+        for version in dict.fromkeys(drawn):
             self._count((engine.product, version, code, engine.deployment.commit))
 
     def note_unready(self, product: str, code: str) -> None:

@@ -169,10 +169,18 @@ class Front:
             said = {"product": product, "request_id": request_id, "trace": trace, "code": problem.code}
             _LOG.error("a request failed", extra=said)
 
-    def counted(self, product: str, version: str, status: int, begun: float) -> None:
-        """Counts a request that ended, with the clock that measures when it came."""
+    def counted(self, product: str, version: str, status: int, begun: float, *, is_batch: bool = False) -> None:
+        """Counts a request that ended.
+
+        Args:
+            product: Who was asked.
+            version: The version that answered; empty for none.
+            status: How it ended, as HTTP says it.
+            begun: The clock that measures, in seconds, when all of it was there.
+            is_batch: Whether it asked about several instances.
+        """
         known = product if product in self._live.engines else ""
-        self._metrics.note_request(known, version, status, time.perf_counter() - begun)
+        self._metrics.note_request(known, version, status, time.perf_counter() - begun, is_batch=is_batch)
 
     def note_gone(self, error: BaseException, caller: str) -> None:
         """Counts a call by name of a version that answers nobody any more, retired or not, whatever it became; anything else is none."""

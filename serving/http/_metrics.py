@@ -18,7 +18,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         """Registers them."""
         self.registry = registry
-        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram, Histogram]] = {}
         self._promised: dict[str, tuple[float, Counter]] = {}
         self._answered: dict[str, Counter] = {}
         self._positive: dict[tuple[str, str], Counter] = {}
@@ -27,14 +27,21 @@ class Metrics:
         )
         self.seconds = Histogram(
             "headwater_request_seconds",
-            "From receipt to answer, the log included.",
+            "Of requests with one instance: from when all of it was there to the answer, the log included.",
+            ["product"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.batch_seconds = Histogram(
+            "headwater_batch_seconds",
+            "The same of requests with several instances, of which nobody promised how long they take.",
             ["product"],
             buckets=_SECONDS,
             registry=registry,
         )
         self.slow = Counter(
-            "headwater_slow_requests_total", "Requests that took longer than their product promises.", ["product"],
-            registry=registry,
+            "headwater_slow_requests_total", "Requests with one instance that took longer than their product promises.",
+            ["product"], registry=registry,
         )  # fmt: skip
         self.sync = Histogram(
             "headwater_log_sync_seconds",
@@ -123,22 +130,23 @@ class Metrics:
         self.of_answers(product)
         self.log_full.labels(product)
 
-    def of_request(self, product: str, version: str, status: int) -> tuple[Counter, Histogram]:
-        """The counter and the histogram of requests that ended so; finding them by their labels takes longer than counting."""
+    def of_request(self, product: str, version: str, status: int) -> tuple[Counter, Histogram, Histogram]:
+        """The counter of requests that ended so, and the histograms of single instances and of batches; finding them by their labels
+        takes longer than counting."""
         key = (product, version, status)
         found = self._known.get(key)
         if found is None:
             counter = self.requests.labels(product, version, str(status))
-            found = self._known[key] = (counter, self.seconds.labels(product))
+            found = self._known[key] = (counter, self.seconds.labels(product), self.batch_seconds.labels(product))
         return found
 
-    def note_request(self, product: str, version: str, status: int, seconds: float) -> None:
-        """Counts a request that ended."""
-        counter, histogram = self.of_request(product, version, status)
+    def note_request(self, product: str, version: str, status: int, seconds: float, *, is_batch: bool = False) -> None:
+        """Counts a request that ended; a batch is one, and never slow."""
+        counter, single, batch = self.of_request(product, version, status)
         counter.inc()
-        histogram.observe(seconds)
+        (batch if is_batch else single).observe(seconds)
         promised = self._promised.get(product)
-        if promised is not None and seconds > promised[0]:
+        if promised is not None and not is_batch and seconds > promised[0]:
             promised[1].inc()
 
     def of_answers(self, product: str) -> Counter:

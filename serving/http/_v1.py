@@ -29,24 +29,27 @@ class Caller:
         name: Name of its key, empty without.
         trace: W3C trace id, empty without.
         id: Its id from a header, empty without.
-        received: The clock when it came, in microseconds since 1970.
+        received: The clock when all of it was there, in microseconds since 1970; before that, when it was begun.
         started: The same on the clock that measures, in nanoseconds.
     """
 
     __slots__ = ("id", "name", "received", "started", "trace")
 
-    def __init__(self, *, name: str, trace: str, id: str, received: int, started: int) -> None:
-        self.name, self.trace, self.id, self.received, self.started = name, trace, id, received, started
+    def __init__(self, *, name: str, trace: str, id: str) -> None:
+        self.name, self.trace, self.id = name, trace, id
+        self.begin()
+
+    def begin(self) -> None:
+        """All of the request is there: from now on it is the service that takes its time."""
+        self.received, self.started = time.time_ns() // 1_000, time.perf_counter_ns()
 
 
 def caller_of(headers: Mapping[bytes, bytes], name: str) -> Caller:
-    """The caller of a request that came in now."""
+    """The caller of a request; who has its body still to read calls `begin` then."""
     return Caller(
         name=name,
         trace=_trace(headers.get(b"traceparent", b"")),
         id=headers.get(b"x-request-id", b"").decode("latin-1"),
-        received=time.time_ns() // 1_000,
-        started=time.perf_counter_ns(),
     )
 
 
@@ -91,6 +94,12 @@ def read_request(body: Mapping[str, Any], engine: Engine, caller: Caller, versio
     return [_asked(one, f"{given}#{place}", engine, caller, version, explain) for place, one in enumerate(instances)]
 
 
+def is_batch(body: Mapping[str, Any]) -> bool:
+    """Whether a body asks about several instances; one that cannot be read does not."""
+    instances = body.get("instances")
+    return type(instances) is list and len(instances) > 1
+
+
 def new_id() -> str:
     """An id that no other request has: random for this process, then counted."""
     global _process
@@ -128,9 +137,9 @@ def write_explanation(explanation: Explanation) -> dict[str, Any]:
     return {"unit": "log odds", "base": explanation.base, "contributions": dict(ordered)}
 
 
-def write_answers(answers: Sequence[Answer], product: str, *, is_batch: bool) -> dict[str, Any]:
-    """Answers to one request as JSON values."""
-    if not is_batch:
+def write_answers(answers: Sequence[Answer], product: str, *, is_list: bool) -> dict[str, Any]:
+    """Answers to one request as JSON values: to a list of instances, a list."""
+    if not is_list:
         return write_answer(answers[0], product)
     return {"predictions": [write_answer(answer, product) for answer in answers]}
 

@@ -85,6 +85,19 @@ def read_instances(body: Mapping[str, Any], model: LoadedModel, most: int) -> di
     return found
 
 
+def is_batch(body: Mapping[str, Any]) -> bool:
+    """Whether a body asks about several instances, as its first tensor says; one that cannot be read does not."""
+    inputs = body.get("inputs")
+    first = inputs[0] if type(inputs) is list and inputs else None
+    shape = first.get("shape") if type(first) is dict else None
+    return has_several(shape if type(shape) is list else ())
+
+
+def has_several(shape: Sequence[Any]) -> bool:
+    """Whether a tensor of this shape has several elements."""
+    return bool(shape) and type(shape[0]) is int and shape[0] > 1
+
+
 class Columns:
     """A request's tensors, checked one by one, whatever they came in.
 

@@ -16,7 +16,7 @@ class FailureRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
             part in it: the log took nothing, online features were away, too many waited, nothing was live, or a version was named.
         code: How they failed, such as `deadline`, `failed` or `invalid`.
         at: The service's clock at the last of them, in microseconds since 1970.
-        count: How many.
+        count: How many. A batch is one request, and counts once for each version that was drawn for part of it.
         commit: The lake commit whose release was being served; empty where nothing was.
     """
 

@@ -14,8 +14,8 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         request_id: Its unique name, the client's or ours; instance `i` of a batch is `<id>#<i>`.
         product: The product.
         at: The prediction time, in microseconds since 1970 (UTC).
-        received: The service's clock when the request came in, in microseconds since 1970.
-        latency: Microseconds from then until the record went to the log.
+        received: The service's clock when all of the request was there, in microseconds since 1970.
+        latency: Microseconds from then until the record went to the log; of a batch, for all of it.
         version: The model version that answered, `ensemble` for several.
         variant: What the traffic policy drew.
         score: Probability of the positive class, 0 to 1.

@@ -190,6 +190,29 @@ def test_slow_answers_take_an_ensemble_back(ordered: Ordered) -> None:
     assert (scene.statement()["version"], list(scene.statement()["barred"])) == (LIVE, [NEW])
 
 
+def test_a_slow_batch_and_one_that_failed_end_no_test_and_a_version_that_only_scores_counts_it_once(
+    ordered: Ordered,
+) -> None:
+    scene = ordered(AB)
+    ask(scene, range(100))
+    scene.batch("night", range(200, 300), {order: NEW if order % 2 else LIVE for order in range(200, 300)},
+                propensity=0.5, latency=30_000_000)  # fmt: skip
+    scene.failures(NEW, 1)
+    scene.settle()
+    assert said(scene) == ("wait", "open"), scene.experiment()["reason"]
+    for arm in scene.experiment()["evidence"]["arms"]:
+        seen = arm["traffic"]
+        assert (seen["batches"], seen["slow"], arm["decisions"] - seen["answered"]) == (1, 0, 49)
+    scene.give(OrderKind.PROMOTE, LIVE, policy={"kind": "shadow", "live": LIVE, "shadows": [NEW]})
+    scene.build()
+    scene.answers(range(400, 450), LIVE, shadows={NEW: 0.9})
+    scene.batch("day", range(500, 600), LIVE, shadows=lambda order: {NEW: 0.9} if order % 3 else {})
+    scene.settle()
+    assert said(scene) == ("wait", "open"), scene.experiment()["reason"]
+    (_, scoring) = scene.experiment()["evidence"]["arms"]
+    assert (scoring["traffic"]["answered"], scoring["traffic"]["failed"], scoring["decisions"]) == (50, 1, 117)
+
+
 def test_failures_of_the_version_that_would_answer_then_end_nothing(ordered: Ordered) -> None:
     scene = ordered(AB)
     ask(scene, range(100))

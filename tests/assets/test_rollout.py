@@ -13,7 +13,7 @@ from assets._chain import _retention
 from assets._chain._failures import failures_asset
 from assets._chain._predictions import predictions_asset
 from assets._chain._rollout import rollout_assets
-from assets._chain._rollout_page import PAGE_FILE
+from assets._chain._rollout_page import PAGE_FILE, write_page
 from headwater.cli._decisions import recorded_decisions
 from headwater.decisions import OrderKind, Rollout, RolloutKind, StepAction
 from headwater.materialize import Run, Status, materialize
@@ -115,6 +115,77 @@ def test_a_slow_candidate_goes_back_and_stays_out_of_the_next_builds(begun: Begu
     assert scene.statement() == before
     scene.version("1.2.0")
     assert scene.statement()["policy"]["candidate"] == "1.2.0", "a later version comes in as usual"
+
+
+def test_a_slow_batch_sends_nobody_back_and_as_many_slow_requests_do(begun: Begun) -> None:
+    """Its hundred instances, each with the time of all, counted as a hundred slow requests: one nightly batch barred a good version."""
+    scene = begun(before=500)
+    orders, singles = range(100), range(100, 120)
+    scene.answers(singles, halves(singles), propensity=0.5)
+    scene.batch("night", orders, halves(orders), propensity=0.5, latency=30_000_000)
+    scene.settle()
+    assert said(scene)[0] == "wait", scene.decision()["reason"]
+    found = scene.decision()["evidence"]
+    sides = [found[side] for side in ("candidate", "other")]
+    assert [(side["answered"], side["batches"], side["slow"]) for side in sides] == [(11, 1, 0)] * 2, (
+        "one request, of which each version answered a part"
+    )
+    assert found["seen"] == 22
+    assert f"11 of 100 requests reached {NEW}" in scene.decision()["reason"]
+    slow = range(200, 300)
+    scene.answers(slow, halves(slow), propensity=0.5, latency=30_000_000)
+    scene.settle()
+    assert said(scene) == ("abort", "latency"), scene.decision()["reason"]
+    assert f"50 of 60 requests to {NEW} took longer than promised" in scene.decision()["reason"]
+
+
+def test_a_batch_of_which_a_part_is_compacted_later_is_one_request(begun: Begun) -> None:
+    scene = begun(before=500)
+    received = microseconds(datetime.now(UTC))
+    for part, slow in ((range(1), 1), (range(1, 40), 0), (range(40, 80), 0)):
+        batch = {"request_id": lambda order: f"night#{order}", "received": received, "latency": 30_000_000}
+        scene.answers(part, NEW, propensity=0.5, **batch)
+        scene.settle()
+        found = scene.decision()["evidence"]["candidate"]
+        assert (said(scene)[0], found["answered"], found["batches"], found["slow"]) == ("wait", 1, 1 - slow, slow)
+
+
+def test_a_decision_of_before_batches_were_told_apart_stands_and_is_shown(begun: Begun, tmp_path: Path) -> None:
+    """What says the same stays as it was put on record: without this a rollout in progress would have ended with the update."""
+    scene = begun(before=500)
+    orders = range(100)
+    scene.answers(orders, halves(orders), propensity=0.5)
+    scene.settle()
+    document = scene.decision()
+    for side in ("candidate", "other", "before"):
+        del document["evidence"][side]["batches"]
+    page = scene.decided_file(PAGE_FILE).read_text()
+    write_page(tmp_path / PAGE_FILE, "Is it late?", document)
+    assert (tmp_path / PAGE_FILE).read_text() == page
+
+
+def test_a_list_of_one_instance_is_a_request_as_every_other(begun: Begun) -> None:
+    """As all of `/v2` are: left out with the batches, a caller who speaks it would never be promised anything."""
+    scene = begun(before=500)
+    slow = range(100)
+    scene.answers(slow, halves(slow), propensity=0.5, latency=30_000_000, request_id=lambda order: f"r{order}#0")
+    scene.settle()
+    assert said(scene) == ("abort", "latency"), scene.decision()["reason"]
+
+
+def test_in_the_shadow_a_batch_that_could_not_be_scored_is_one_failure(begun: Begun) -> None:
+    scene = begun(Rollout(kind=RolloutKind.CANARY, shadow_first=True, rules=RULES), before=500)
+    assert scene.statement()["policy"]["kind"] == "shadow"
+    scored = {"shadows": lambda order: {NEW: 0.9}}
+    scene.answers(range(20), LIVE, **scored)
+    # Of a batch that the live version answered whole the candidate could not score every third.
+    scene.batch("night", range(100, 190), LIVE, shadows=lambda order: {NEW: 0.9} if order % 3 else {})
+    scene.settle()
+    found = scene.decision()["evidence"]["candidate"]
+    assert (said(scene)[0], found["answered"], found["failed"]) == ("wait", 20, 1), scene.decision()["reason"]
+    scene.answers(range(200, 230), LIVE)
+    scene.settle()
+    assert said(scene) == ("abort", "errors"), scene.decision()["reason"]
 
 
 def test_a_service_that_was_as_slow_before_sends_nobody_back(tmp_path: Path) -> None:

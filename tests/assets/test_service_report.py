@@ -262,3 +262,37 @@ def test_a_feature_view_without_a_row_is_stale(tmp_path: Path, rows: list[None])
     assert (document["views"][0]["newest"], document["views"][0]["stale"]) == (None, True)
     never, problems = told(tmp_path / "never", answers(truth(16)), product=product)
     assert (never["views"], problems["features_are_fresh"]) == ([], [])
+
+
+def test_a_slow_batch_breaks_no_promise_and_as_many_slow_requests_do(tmp_path: Path) -> None:
+    """A hundred instances, each with the time of all, were a hundred slow answers: a day's promise broke by one request."""
+    rows = answers(truth(16))
+    many = pl.concat([rows.tail(1)] * 100).with_columns(latency_us=pl.lit(200_000, pl.Int64))
+    numbers = pl.int_range(100).cast(pl.String)
+    batch = many.with_columns(request_id=pl.lit("night#") + numbers)
+    document, problems = told(tmp_path / "batch", pl.concat([rows, batch]))
+    day = document["windows"][-1]
+    assert (day["answered"], day["slow"]["requests"], day["slow"]["bad"], day["latency"]) == (11, 10, 0, 0.0005)
+    assert not any(problems.values())
+    assert "<td>11</td><td>1</td>" in (tmp_path / "batch" / "service" / PAGE_FILE).read_text().replace(' class="n"', "")
+    single = many.with_columns(request_id=pl.lit("r") + numbers + pl.lit("#0"))
+    document, problems = told(tmp_path / "single", pl.concat([rows, single]))
+    assert document["windows"][-1]["slow"]["bad"] == 100
+    assert document["burning"]
+
+
+def test_a_day_of_batches_alone_is_judged_by_what_failed(tmp_path: Path) -> None:
+    rows = pl.concat([answers(truth(2))] * 3).with_columns(latency_us=pl.lit(200_000, pl.Int64))
+    batches = rows.with_columns(
+        request_id=pl.lit("b")
+        + (pl.int_range(60) % 20).cast(pl.String)
+        + "#"
+        + (pl.int_range(60) // 20).cast(pl.String)
+    )
+    document, problems = told(tmp_path, batches, failed(1, 1))
+    assert [(day["answered"], day["failed"], day["latency"], day["judged"]) for day in document["windows"]] == [
+        (10, 0, None, True), (10, 1, None, True),
+    ]  # fmt: skip
+    assert {one["budget"] for one in document["burning"]} == {"errors"}
+    assert not problems["promises_were_kept"], "that took 200 ms, which was promised of no batch"
+    assert "Only batches were answered yet" in (tmp_path / "service" / PAGE_FILE).read_text()

@@ -69,6 +69,7 @@ def test_the_public_names_are_these() -> None:
             "calibration_drift",
             "changed_labels",
             "concept_alarms",
+            "count_requests",
             "drift_windows",
             "experiment_counts",
             "experiment_report",
@@ -88,6 +89,7 @@ def test_the_public_names_are_these() -> None:
             "stage_counts",
             "traffic_before",
             "upstream_changes",
+            "with_batches",
             "wrong_by_window",
         ]
     )

@@ -30,9 +30,9 @@ def frames(rows: list[dict[str, Any]]) -> tuple[pl.DataFrame, pl.DataFrame]:
     units = [row["unit"] or one for row, one in zip(full, ids, strict=True)]
     shadows = [f'{{"{NEW if row["variant"] == LIVE else LIVE}": {0.9 if row["other_wrong"] else 0.1}}}' for row in full]
     answers = pl.DataFrame(
-        {"request_id": ids, "at": at, "latency_us": [900] * count, "variant": [row["variant"] for row in full],
+        {"request_id": ids, "at": at, "received": at, "latency_us": [900] * count, "variant": [row["variant"] for row in full],
          "decision": [row["wrong"] for row in full], "shadows": shadows, "drawn_unit": units},
-        schema_overrides={"at": UTC_TIME, "latency_us": pl.Int64},
+        schema_overrides={"at": UTC_TIME, "received": UTC_TIME, "latency_us": pl.Int64},
     )  # fmt: skip
     outcomes = pl.DataFrame(
         {"request_id": ids, "at": at, "label": [0 if row["known"] else None for row in full],

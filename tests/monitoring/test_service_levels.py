@@ -40,7 +40,9 @@ def answers(
     """Answers with these latencies, one after the other."""
     times = pl.Series([start + n * every for n in range(len(milliseconds))], dtype=UTC_TIME)
     micros = pl.Series([round(one * 1_000) for one in milliseconds], dtype=pl.Int64)
-    return pl.DataFrame({"received": times, "latency_us": micros})
+    ids = [f"r{number}" for number in range(len(milliseconds))]
+    frame = pl.DataFrame({"request_id": pl.Series(ids, dtype=pl.String), "received": times, "latency_us": micros})
+    return frame.with_columns(variant=pl.lit("1.0.0"))
 
 
 def failures(*counts: tuple[datetime, int]) -> pl.DataFrame:

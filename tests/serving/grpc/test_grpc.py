@@ -150,6 +150,18 @@ def test_a_call_is_counted_however_it_ends(service: Service, client: Client) -> 
     assert {status: counted(status) - before[status] for status in before} == {200: 1, 400: 1, 404: 1}
 
 
+def test_the_time_of_a_batch_is_told_apart_here_too(service: Service, client: Client) -> None:
+    def counted(name: str) -> float:
+        lines = service.get("/metrics").body.decode().splitlines()
+        return float(next(line for line in lines if line.startswith(f"{name}_count{{")).rpartition(" ")[2])
+
+    names = ("headwater_request_seconds", "headwater_batch_seconds")
+    before = [counted(name) for name in names]
+    client.call("ModelInfer", request(PRODUCT, ONE))
+    client.call("ModelInfer", request(PRODUCT, COLUMNS))
+    assert [counted(name) - then for name, then in zip(names, before, strict=True)] == [1, 1]
+
+
 def mixed() -> Any:
     given = request(PRODUCT, ONE, raw=True)
     given.inputs[1].contents.int64_contents.append(3)

@@ -39,18 +39,21 @@ def written(folder: Path) -> list[FailureRecord]:
     return [decode_failure(data) for frame in frames for data in frame.records]
 
 
-def note(failures: Failures, *requests: Asked, code: str = "failed") -> None:
+def note(failures: Failures, *instances: Asked, code: str = "failed") -> None:
+    """One request that got no answer."""
     engine: Any = Drawn()
-    failures.note(engine, requests, code)
+    failures.note(engine, instances, code)
 
 
 def test_failures_are_counted_by_version_and_kind_and_written_once(tmp_path: Path) -> None:
     failures = Failures(lambda product: LogWriter(tmp_path / product, segment_bytes=2**14))
     failures.prepare(["toy"])
-    note(failures, asked(1), asked(2), asked(3))
+    for order in (1, 2, 3):
+        note(failures, asked(order))
     note(failures, asked(5), code="deadline")
     note(failures, asked(7, version="2.0.0"))
-    note(failures, asked(2), asked(5), code="log_full")
+    for order in (2, 5):
+        note(failures, asked(order), code="log_full")
     failures.write()
     failures.write()
     found = {(one.version, one.code): one.count for one in written(tmp_path / "toy")}
@@ -61,6 +64,21 @@ def test_failures_are_counted_by_version_and_kind_and_written_once(tmp_path: Pat
     note(failures, asked(4))
     failures.close()
     assert sum(one.count for one in written(tmp_path / "toy")) == 8, "what is left is written at the end"
+
+
+def test_a_batch_that_got_no_answer_is_one_failure_of_each_version_that_was_drawn_for_part_of_it(
+    tmp_path: Path,
+) -> None:
+    """Thirty instances counted as thirty requests that failed each by itself: one batch sent a version back."""
+    failures = Failures(lambda product: LogWriter(tmp_path / product, segment_bytes=2**14))
+    note(failures, *(asked(order) for order in range(30)))
+    note(failures, *(asked(order) for order in range(1, 30, 2)), code="deadline")
+    note(failures, *(asked(order) for order in range(30)), code="log_full")
+    note(failures, *(asked(order, version="2.0.0") for order in range(30)))
+    failures.close()
+    found = {(one.version, one.code): one.count for one in written(tmp_path / "toy")}
+    drawn = {("1.0.0", "failed"): 1, ("2.0.0", "failed"): 1, ("2.0.0", "deadline"): 1}
+    assert found == {**drawn, (NO_VERSION, "log_full"): 1, (NO_VERSION, "failed"): 1}
 
 
 def test_what_cannot_be_written_now_is_written_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -181,7 +199,9 @@ def test_a_time_that_no_version_can_be_asked_about_is_no_failure_of_the_one_that
     assert service.ask("POST", PREDICT, {"instances": [past, present, unlucky, unlucky]}).status == 422
     service.stop()
     (counted,) = written(service.state / "serving" / "failures" / PRODUCT)
-    assert (counted.code, counted.count) == ("invalid", 2), "what the model itself could not take is its own"
+    assert (counted.code, counted.count) == ("invalid", 1), (
+        "what the model itself could not take is its own, once a batch"
+    )
 
 
 def counted(service: Service, product: str = PRODUCT) -> Counter[tuple[str, str]]:
@@ -236,7 +256,7 @@ def test_values_that_another_version_takes_are_a_failure_of_the_one_that_refuses
     orders = [{**one, "entity": {**one["entity"], "order": order}} for order in range(40)]
     assert service.ask("POST", PREDICT, {"instances": orders}).status == 422
     service.stop()
-    assert counted(service) == {("1.0.0", "invalid"): 2 * statuses[422]}
+    assert counted(service) == {("1.0.0", "invalid"): statuses[422] + 1}
 
 
 def test_an_explanation_that_nobody_gives_is_no_failure(released: Released, start: Callable[..., Service]) -> None:
@@ -266,8 +286,11 @@ def test_a_deadline_of_the_callers_own_is_no_failure_and_that_of_the_service_is(
         late(1)
     late(1_200)  # longer than the product promises
     late(60_000)
+    body = {"instances": [body, body]}
+    late(1_200)  # two would have that long one after the other
+    late(60_000)
     service.stop()
-    assert counted(service) == {("1.0.0", "deadline"): 2}
+    assert counted(service) == {("1.0.0", "deadline"): 3}
 
 
 def test_what_is_not_taken_on_is_a_failure_of_no_version(

@@ -530,3 +530,60 @@ def test_what_takes_longer_than_the_product_promises_is_counted(start: Start, re
     for _ in range(3):
         assert service.predict().status == 200
     assert counted() == before + 3
+
+
+def value_of(service: Service, name: str) -> float:
+    """A metric of the product."""
+    lines = service.get("/metrics").body.decode().splitlines()
+    said = next((line for line in lines if line.startswith(f'{name}{{product="{PRODUCT}"}}')), "0")
+    return float(said.rpartition(" ")[2])
+
+
+def test_who_sends_the_body_slowly_makes_no_version_slow(start: Start, released: Released) -> None:
+    """The clock ran from the headers on: whoever dribbled his body made the version slow that was drawn for him, and sent it back."""
+    released.release("all-at-once", "1.0.0", latency_seconds=1)
+    service = start()
+    body = json.dumps({"entity": ENTITY, "time": TIME}).encode()
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
+        connection.sendall(head + body[:10])
+        time.sleep(1.5)
+        last = time.time_ns() // 1_000
+        connection.sendall(body[10:])
+        assert connection.recv(10_000).startswith(b"HTTP/1.1 200 ")
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
+        connection.sendall(head + body[:10])
+        time.sleep(1.5)  # and never sends the rest
+    (found,) = service.logged()
+    assert found.received >= last
+    assert found.latency < 1_000_000
+    service.until(lambda: value_of(service, "headwater_request_seconds_count") == 2)
+    assert value_of(service, "headwater_slow_requests_total") == 0
+    assert value_of(service, "headwater_request_seconds_sum") < 1
+    gone = f'headwater_requests_total{{code="499",product="{PRODUCT}",version=""}} 1.0'
+    assert gone in service.get("/metrics").body.decode(), (
+        "who went away was failed by nobody: it was a 500, which burns the budget"
+    )
+
+
+def test_the_time_of_a_batch_is_told_apart_and_never_slow(start: Start, released: Released) -> None:
+    """A batch takes as long as it is large: the budget of slow answers burned by it."""
+    released.release("all-at-once", "1.0.0", latency_seconds=1e-6)
+    service = start()
+    service.until(lambda: service.predict().status == 200 and value_of(service, "headwater_slow_requests_total") > 0)
+    names = ("headwater_slow_requests_total", "headwater_request_seconds_count", "headwater_batch_seconds_count")
+    before = [value_of(service, name) for name in names]
+    one = {"entity": ENTITY, "time": TIME}
+    tensors = [
+        {"name": name, "shape": [3], "datatype": "INT64" if isinstance(value, int) else "BYTES", "data": [value] * 3}
+        for name, value in {**ENTITY, "time": TIME}.items()
+    ]
+    named = {"instances": [one, one], "id": "twice"}
+    for path, asked in ((PREDICT, named), (PREDICT, named), (f"/v2/models/{PRODUCT}/infer", {"inputs": tensors})):
+        assert service.ask("POST", path, asked).status == 200
+    assert service.ask("POST", PREDICT, {"instances": [one, {}]}).status == 422
+    after = [value_of(service, name) for name in names]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [0, 0, 4], "also one that is remembered"
+    for asked in ({"instances": [one]}, one):
+        assert service.ask("POST", PREDICT, asked).status == 200
+    assert [value_of(service, name) - then for name, then in zip(names, before, strict=True)] == [2, 2, 4]
