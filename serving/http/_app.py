@@ -20,6 +20,7 @@ from serving.http._keys import Keys, Role
 from serving.http._memory import digest_of
 from serving.http._metrics import Metrics, show
 from serving.http._openapi import describe, page, page_file
+from serving.http._origin import check_page
 from serving.http._v1 import LONGEST_ID, Caller, caller_of, read_request, write_answers
 from serving.http._v2 import model_metadata, read_instances, server_metadata, wanted_outputs, write_response
 from serving.http._wire import (
@@ -96,7 +97,7 @@ class App:
         self._retired = retired
         self._live, self._desk, self._front, self._metrics, self._keys = live, desk, front, metrics, keys
         self._body_limit, self._most, self._follow, self._exposition = body_limit, most_instances, follow, exposition
-        self._grpc, self._failures = grpc, failures
+        self._grpc, self._failures, self._is_open = grpc, failures, keys.are_none
         self._looks: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Future[bool]]] = SimpleQueue()
         self._looker = threading.Thread()
         self._looking: asyncio.Future[bool] | None = None
@@ -125,6 +126,8 @@ class App:
         path: str = scope["path"]
         headers = dict(scope["headers"])
         try:
+            if self._is_open:
+                check_page(scope["method"], headers)
             if path.startswith("/v1/") and path.endswith(":predict"):
                 await self._predict(scope, path[4:-8], headers, receive, send)
             elif path.startswith("/v2/models/"):

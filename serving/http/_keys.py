@@ -76,6 +76,11 @@ class Keys:
             raise KeysError(file=str(file), problem="are none")
         return cls(keys)
 
+    @property
+    def are_none(self) -> bool:
+        """Whether everybody is let in."""
+        return self._keys is None
+
     def caller(self, headers: Mapping[bytes, bytes], role: Role, product: str | None = None) -> str:
         """The name of a request's key, empty where none is needed.
 

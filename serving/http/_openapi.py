@@ -23,7 +23,7 @@ _TYPES: Final[Mapping[FieldType, dict[str, Any]]] = {
 _ERRORS: Final[Mapping[str, str]] = {
     "400": "The body cannot be read, or its tensors are not what the metadata says.",
     "401": "An API key is needed, or nobody knows the one given.",
-    "403": "The API key is not good for this.",
+    "403": "The API key is not good for this; without keys, the host is not loopback, or another site's page asks.",
     "404": "No such product or version is served here.",
     "410": "The version is retired.",
     "405": "The path takes another method; `Allow` says which.",

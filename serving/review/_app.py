@@ -12,11 +12,12 @@ from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode
 
 from headwater.errors import HeadwaterError
 from headwater.review import AnswerError, Explainer, NotAskedError, ReviewDesk, ReviewError, UnknownRequestError
 from serving.http._keys import Keys, Role
+from serving.http._origin import host_of
 from serving.http._server import is_loopback
 from serving.http._wire import Disconnected, Headers, Problem, Receive, Scope, Send, read_body, respond
 from serving.review._page import STYLE, shown_answer, shown_detail, shown_list, shown_problem
@@ -147,7 +148,7 @@ class ReviewApp:
 
     def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
         """Without keys, a page of somebody else whose name was made to mean this machine gets nothing."""
-        if self._keys is None and not is_loopback(_host(f"//{_text(headers, b'host')}")[0]):
+        if self._keys is None and not is_loopback(host_of(f"//{_text(headers, b'host')}")[0]):
             raise Problem(421, "host", "This page answers as localhost or 127.0.0.1 only.")
 
     async def _work(self, do: Callable[[], _T]) -> _T:
@@ -159,18 +160,9 @@ class ReviewApp:
 
 def _check_origin(headers: Mapping[bytes, bytes]) -> None:
     site, origin = _text(headers, b"sec-fetch-site"), _text(headers, b"origin")
-    foreign = origin and _host(origin)[1] != _text(headers, b"host")
+    foreign = origin and host_of(origin)[1] != _text(headers, b"host")
     if foreign or site not in ("", "same-origin"):
         raise Problem(403, "origin", "An answer has to come from this page.")
-
-
-def _host(url: str) -> tuple[str, str]:
-    """The host of a URL without and with its port; empty for one that is none."""
-    try:
-        found = urlsplit(url)
-        return found.hostname or "", found.netloc
-    except ValueError:
-        return "", ""
 
 
 def _with_key(headers: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:

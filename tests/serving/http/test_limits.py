@@ -29,7 +29,7 @@ def raw(service: Service, data: bytes, *, answers: int = 1) -> bytes:
 
 
 def post(*headers: str, body: bytes = BODY, length: bool = True) -> bytes:
-    lines = [f"POST {PREDICT} HTTP/1.1", "Host: x", "Content-Type: application/json", *headers]
+    lines = [f"POST {PREDICT} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers]
     if length:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
@@ -42,7 +42,7 @@ def test_requests_sent_at_once_are_answered_in_their_order(service: Service) -> 
 
 
 def test_a_head_alone_and_a_connection_that_ends_are_answered_whole(service: Service) -> None:
-    head = raw(service, b"HEAD /v2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    head = raw(service, b"HEAD /v2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200")
     assert head.endswith((b"\r\n\r\n", b"\r\n\r\n<closed>"))
     assert b'"score"' in raw(service, post("Connection: close"))
@@ -60,7 +60,7 @@ def test_who_waits_for_leave_to_send_gets_it_or_the_connection_ends(service: Ser
     huge = (
         b"POST "
         + PREDICT.encode()
-        + b" HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n"
+        + b" HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n"
     )
     found = raw(service, huge)
     assert found.startswith(b"HTTP/1.1 413")
@@ -94,8 +94,8 @@ def test_a_body_in_chunks_is_read_and_limited(service: Service, size: int) -> No
 @pytest.mark.parametrize(
     "data",
     [
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n",
-        b"GET /v2 HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"GET /v2 HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", b"GET /v2 HTTP/9.9\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
 )  # fmt: skip
