@@ -11,7 +11,7 @@ import polars as pl
 
 from assets._chain._prediction_rows import typed_column
 from headwater.features import FeatureTable, OnDemandFeatures, add_on_demand, fill_defaults, point_in_time_join
-from headwater.features.errors import OnDemandValueError
+from headwater.features.errors import OnDemandFaultError, OnDemandValueError
 
 SAMPLE: Final = 500
 """Predictions compared of each view: evenly spread over the newest window that its table covers."""
@@ -158,7 +158,7 @@ def compare_computed(
     joined = point_in_time_join(asked, tables, time=time).collect()
     try:
         offline = add_on_demand(fill_defaults(joined, [table.view for table in tables]), declared)
-    except OnDemandValueError:  # what differs so much shows in the views
+    except (OnDemandFaultError, OnDemandValueError):  # what differs so much shows in the views
         return Compared(absent=tuple(name for one in declared for name in one.outputs))
     found = _against(rows, offline, [name for one in declared for name in one.outputs], known=offline)
     return replace(found, not_whole=sample.rows.height - rows.height)

@@ -14,6 +14,7 @@ from headwater.features.errors import (
     FeatureViewError,
     MissingColumnError,
     OnDemandError,
+    OnDemandFaultError,
     OnDemandValueError,
 )
 
@@ -46,7 +47,9 @@ class OnDemandFeatures:
         name: Names it in errors and reports.
         function: From the inputs, by position, to a tuple of the outputs. A named function of a module, and pure: the service
             imports it by its name and refuses one whose code is not that of the training. It raises ValueError on values that
-            it cannot use.
+            it cannot use (also TypeError, ArithmeticError, LookupError, AttributeError): then the request is its caller's to
+            mend. Anything else is a fault of the function: that request is answered with 500, and counts as a failure of the
+            version.
         inputs: Columns of the labels, outputs of views, or of features declared before.
         outputs: Feature to its dtype, in the order of the tuple.
     """
@@ -107,6 +110,7 @@ def add_on_demand(frame: pl.DataFrame, declared: Sequence[OnDemandFeatures]) -> 
         MissingColumnError: An input is no column.
         ColumnClashError: An output is a column already.
         OnDemandValueError: The function refused a row's values, or gave what the declaration does not say.
+        OnDemandFaultError: The function failed otherwise; the row's values are named too.
     """
     for one in declared:
         if missing := [name for name in one.inputs if name not in frame.columns]:
@@ -126,12 +130,13 @@ def computed(
     row: Sequence[Any],
     inputs: Sequence[str],
 ) -> tuple[Any, ...]:
-    """What a function makes of one row, as it gives it. Raises OnDemandValueError."""
+    """What a function makes of one row, as it gives it. Raises OnDemandValueError, OnDemandFaultError."""
     try:
         found = function(*row)
-    except BAD_INPUT as error:
+    except Exception as error:
+        kind = OnDemandValueError if isinstance(error, BAD_INPUT) else OnDemandFaultError
         said = f"{type(error).__name__}: {error}"
-        raise OnDemandValueError(name=name, values=dict(zip(inputs, row, strict=True)), problem=said) from error
+        raise kind(name=name, values=dict(zip(inputs, row, strict=True)), problem=said) from error
     if not isinstance(found, tuple) or len(found) != len(outputs):
         raise OnDemandValueError(
             name=name,

@@ -174,3 +174,18 @@ class OnDemandValueError(FeatureError):
         self.name, self.values, self.problem = name, dict(values), problem
         of = f" of {', '.join(f'{key}={value!r}' for key, value in values.items())}" if values else ""
         super().__init__(f"On-demand features {name!r} cannot be computed{of}: {problem}.")
+
+
+class OnDemandFaultError(FeatureError):
+    """The function of on-demand features ended with what says nothing of a row's values: an assertion, a RuntimeError.
+
+    Its `__cause__` is what the function raised.
+    """
+
+    def __init__(self, *, name: str, values: Mapping[str, object], problem: str) -> None:
+        self.name, self.values, self.problem = name, dict(values), problem
+        given = ", ".join(f"{key}={value!r}" for key, value in values.items())
+        super().__init__(
+            f"The function of the on-demand features {name!r} failed at {given}: {problem}. Mend it, or let it raise a ValueError "
+            "where it cannot use the values."
+        )

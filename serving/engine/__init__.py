@@ -14,6 +14,7 @@ from serving.engine.errors import (
     RequestTimeError,
     UnfitModelError,
     UnknownFieldsError,
+    VersionFaultError,
     VersionNotServedError,
     VersionRetiredError,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "Step",
     "UnfitModelError",
     "UnknownFieldsError",
+    "VersionFaultError",
     "VersionNotServedError",
     "VersionRetiredError",
     "load_model",

@@ -1,12 +1,26 @@
-"""Answers requests to one product, many at a time: one lookup, one matrix and one score for all that came together."""
+"""Answers requests to one product, many at a time: one lookup, one matrix and one score for all that came together.
 
+What a version fails on is a matter of the requests that it fails on: others of the same turn are answered, and a version that only
+watches fails nobody.
+"""
+
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from math import isfinite
 from time import perf_counter_ns
 from typing import Any, Final, NamedTuple
 
-from headwater.features.errors import EntityValueError, NotPublishedError, TimeBeforeWindowError, TimeValueError
+import numpy as np
+
+from headwater.features.errors import (
+    EntityValueError,
+    NotPublishedError,
+    OnDemandFaultError,
+    TimeBeforeWindowError,
+    TimeValueError,
+)
 from headwater.features.online import Lookup, OnlineRow, OnlineStore, OnlineVersion
 from headwater.features.online._rows import microseconds
 from serving.deployment import Deployment
@@ -18,6 +32,7 @@ from serving.engine.errors import (
     RefusedLookupError,
     RequestError,
     RequestTimeError,
+    VersionFaultError,
     VersionNotServedError,
     VersionRetiredError,
 )
@@ -25,6 +40,7 @@ from serving.errors import ServingError
 from serving.policies import Assignment, assign, draws
 from serving.prediction_log import PredictionRecord, encode_record
 
+_LOG: Final = logging.getLogger("headwater.serving")
 _MICROSECONDS: Final = timedelta(microseconds=1)
 _TIMES: Final = frozenset((datetime, date))
 _lookup: Any = tuple.__new__
@@ -79,6 +95,7 @@ class Engine:
         self._redacted = frozenset(deployment.redacted)
         self._undrawn = None if draws(deployment.policy) else assign(deployment.policy, "")
         self._uses: dict[tuple[str, ...], tuple[tuple[str, Take], ...]] = {}
+        self._told: set[tuple[str, type[Exception]]] = set()
 
     @property
     def product(self) -> str:
@@ -148,7 +165,7 @@ class Engine:
         source = version.source if version is not None else None
         for row in rows:
             if answers[row.place] is None:
-                answers[row.place] = self._answer(row, scores[row.place], source)
+                answers[row.place] = self._answer_or_fault(row, scores[row.place], source)
         return answers  # type: ignore[return-value]
 
     def others_take(self, asked: Sequence[Asked]) -> list[bool]:
@@ -175,24 +192,31 @@ class Engine:
         for place, (one, who) in enumerate(zip(asked, drawn, strict=True)):
             if answers[place] is not None:
                 continue
-            inputs: dict[str, tuple[Any, ...]] = {}
-            reasons: dict[str, str] = {}
-            try:
-                if one.explain and len(who.weights) > 1:
-                    raise ExplanationError(product=self.product, version=who.variant, kind="combined")
-                for name in who.weights:
-                    inputs[name], why = self.models[name].inputs(one.fields, one.at, found[place])
-                    reasons.update(why)
-            except RequestError as error:
-                answers[place] = error
-                continue
-            for name in who.shadows:
-                try:
-                    inputs[name], _ = self.models[name].inputs(one.fields, one.at, found[place])
-                except RequestError:  # who only watches never fails a request
-                    continue
-            rows.append(_Row(place, one, who, inputs, reasons))
+            read = self._read(place, one, who, found[place])
+            if isinstance(read, _Row):
+                rows.append(read)
+            else:
+                answers[place] = read
         return rows, version
+
+    def _read(self, place: int, one: Asked, who: Assignment, found: dict[str, OnlineRow]) -> "_Row | ServingError":
+        """What each version reads of a request, or why one that answers it cannot; who only watches never fails a request."""
+        if one.explain and len(who.weights) > 1:
+            return ExplanationError(product=self.product, version=who.variant, kind="combined")
+        inputs: dict[str, tuple[Any, ...]] = {}
+        reasons: dict[str, str] = {}
+        for name in who.weights:
+            try:
+                inputs[name], why = self.models[name].inputs(one.fields, one.at, found)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
+                return self._error_of(name, error)
+            reasons.update(why)
+        for name in who.shadows:
+            try:
+                inputs[name], _ = self.models[name].inputs(one.fields, one.at, found)
+            except Exception as error:  # noqa: BLE001
+                self._error_of(name, error)
+        return _Row(place, one, who, inputs, reasons)
 
     def _drawn(self, one: Asked) -> Assignment:
         if one.version:
@@ -228,6 +252,8 @@ class Engine:
         except (TimeBeforeWindowError, TimeValueError, EntityValueError) as error:
             if len(asked) > 1:
                 return self._one_by_one(asked, drawn, answers)
+            if drawn[0].shadows:  # what only they look up is theirs to lack
+                return self._looked_up(asked, [replace(drawn[0], shadows=())], answers)
             answers[0] = RefusedLookupError(str(error))
             return found, None
         for place, question, row in zip(places, questions, rows, strict=True):
@@ -274,28 +300,63 @@ class Engine:
     ) -> None:
         try:
             matrix = model.matrix([row.inputs[model.version] for row in rows])
-        except RequestError as error:
-            if len(rows) > 1:  # whose it is shows one by one
+            found = list(zip(rows, model.bundle.scorer.score(matrix).tolist(), strict=True))
+            explained = self._explained(model, rows, matrix, answers)
+        except Exception as error:  # noqa: BLE001 - whatever it is, whose it is shows one by one
+            if len(rows) > 1:
                 for row in rows:
                     self._score(model, [row], scores, answers)
-            elif model.version in rows[0].drawn.weights:
-                answers[rows[0].place] = error
+                return
+            problem = self._error_of(model.version, error)
+            if model.version in rows[0].drawn.weights:
+                answers[rows[0].place] = problem
             return
-        explained: dict[int, Explanation] = {}
-        if wanted := [
-            place for place, row in enumerate(rows) if row.asked.explain and model.version in row.drawn.weights
-        ]:
-            try:
-                explained = dict(zip(wanted, model.explain(matrix[wanted]), strict=True))
-            except RequestError as error:
-                for place in wanted:
-                    answers[rows[place].place] = error
-        for place, (row, score) in enumerate(zip(rows, model.bundle.scorer.score(matrix).tolist(), strict=True)):
+        for place, (row, score) in enumerate(found):
             if isfinite(score):
                 scores[row.place][model.version] = _Score(score, explained.get(place))
             elif model.version in row.drawn.weights:
                 said = f"{self.product}@{model.version} has no score for these values: a number among them is too large"
                 answers[row.place] = RequestError(f"{said}.")
+
+    def _explained(
+        self,
+        model: LoadedModel,
+        rows: Sequence[_Row],
+        matrix: np.ndarray,
+        answers: list[Answer | ServingError | None],
+    ) -> dict[int, Explanation]:
+        """By place among the rows the explanations that somebody wants; who cannot have one is told so."""
+        wanted = [place for place, row in enumerate(rows) if row.asked.explain and model.version in row.drawn.weights]
+        if not wanted:
+            return {}
+        try:
+            return dict(zip(wanted, model.explain(matrix[wanted]), strict=True))
+        except RequestError as error:
+            for place in wanted:
+                answers[rows[place].place] = error
+            return {}
+
+    def _error_of(self, version: str, error: Exception) -> ServingError:
+        """What a request is told that a version failed on: what is wrong with it, or that it is the version's fault.
+
+        A fault is in the log once for each engine, version and kind, however many meet it.
+        """
+        if isinstance(error, RequestError):
+            return error
+        # The function's own error: the one around it names values, which may be none for the log.
+        cause = error.__cause__ if isinstance(error, OnDemandFaultError) else error
+        assert isinstance(cause, Exception)
+        if (version, type(cause)) not in self._told:
+            self._told.add((version, type(cause)))
+            said = {"product": self.product, "version": version, "commit": self.deployment.commit}
+            _LOG.error("a version fails on requests by a fault of its own", exc_info=cause, extra=said)
+        return VersionFaultError(product=self.product, version=version, error=cause)
+
+    def _answer_or_fault(self, row: _Row, scores: Mapping[str, "_Score"], online: str | None) -> Answer | ServingError:
+        try:
+            return self._answer(row, scores, online)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
+            return self._error_of(row.drawn.variant, error)
 
     def _answer(self, row: _Row, scores: Mapping[str, "_Score"], online: str | None) -> Answer:
         """The answer and its record; `online` says where the features came from."""

@@ -124,6 +124,7 @@ class LoadedModel:
         Raises:
             RefusedValuesError: A function cannot use the values.
             FieldsError: Another version read the request, and a field of this one's is missing.
+            OnDemandFaultError: A function failed, whatever the values.
         """
         plan = self.plan
         reasons: dict[str, str] = {}

@@ -47,6 +47,17 @@ class ExplanationError(RequestError):
         super().__init__(f"{product}@{version} is a {kind} model, which explains nothing. Ask without 'explain'.")
 
 
+class VersionFaultError(ServingError):
+    """A version that failed on a request by no doing of its caller: its function, its model or its record of the answer."""
+
+    def __init__(self, *, product: str, version: str, error: Exception) -> None:
+        self.product, self.version = product, version
+        super().__init__(
+            f"{product}@{version} failed on this request ({type(error).__name__}), by a fault of its own and none of the request. The "
+            "service's log says where."
+        )
+
+
 class VersionNotServedError(ServingError):
     """A version that this service has not loaded.
 

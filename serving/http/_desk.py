@@ -2,10 +2,13 @@
 sync of the log.
 
 Nothing waits longer for it: a turn ends as soon as everything that has arrived is read. A sync takes a fraction of a millisecond and
-is done in the loop; on a disk that takes longer it goes to a thread, so that health, metrics and deadlines go on.
+is done in the loop; on a disk that takes longer it goes to a thread, so that health, metrics and deadlines go on. Which it will be shows
+by the syncs before it: one that hangs after quick ones is waited for by everything, once. Segments of the log are made in the thread,
+before they are needed.
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +18,20 @@ from typing import Final
 
 from headwater.features.errors import FeatureError
 from headwater.product import LogFull
-from serving.engine import Answer, Asked, Engine, Step
+from serving.engine import Answer, Asked, Engine, RequestError, Step
 from serving.errors import ServingError
 from serving.http._metrics import Metrics
 from serving.http._wire import Problem
 from serving.prediction_log import LogError, LogFullError, LogWriter
 
+_LOG: Final = logging.getLogger("headwater.serving")
 _SLOW: Final = 0.02
 """Seconds of a sync from which on the next ones are done in a thread, until one is quick again."""
 _QUICK: Final = 0.005
+_STALL: Final = 1.0
+"""Seconds of a sync after which the disk is not trusted: where it hung once it may again."""
+_WARY: Final = 600.0
+"""Seconds for which syncs are done in a thread then, however quick they are."""
 _FULL: Final = 1.0
 """Seconds for which a full log counts as full before room is looked for again, where answers go on without it."""
 _ROUNDS: Final = 8
@@ -123,9 +131,11 @@ class Desk:
         self._writing: list[_Waiting] = []
         self._count = self._explained = 0
         self._is_called = self._in_thread = False
-        self._is_slow = True  # the first turn makes a segment
+        self._is_slow = True
+        self._wary_until = 0.0
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
         self._full: dict[str, tuple[float, LogError]] = {}
+        self._tended: set[str] = set()
         self._shown_full: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prediction-log")
@@ -235,7 +245,7 @@ class Desk:
         finally:  # nobody waits for ever for a fault of ours, which the loop reports
             for one in waiting:
                 if not one.at_log:
-                    one.fail(_failed())
+                    one.fail(_failed(is_versions=False))
 
     def _work(self, waiting: list[_Waiting]) -> None:
         assert self._loop is not None
@@ -245,6 +255,7 @@ class Desk:
         for one in alive:
             by_engine.setdefault(id(one.engine), []).append(one)
         for group in by_engine.values():
+            self._metrics.batch.observe(sum(len(one.asked) for one in group))
             self._answer(group)
         ready: dict[str, list[_Waiting]] = {}
         for one in alive:
@@ -252,7 +263,7 @@ class Desk:
                 ready.setdefault(one.engine.product, []).append(one)
         if not ready:
             return
-        if self._is_slow:
+        if self._is_slow or not self._fits(ready):
             self._log_in_thread(ready)
         else:
             self._finish(ready, self._log(ready))
@@ -260,7 +271,6 @@ class Desk:
     def _answer(self, group: list[_Waiting]) -> None:
         """Works out the answers of requests to one engine; what goes wrong goes to whose it is."""
         asked = [item for one in group for item in one.asked]
-        self._metrics.batch.observe(len(asked))
         steps: list[Step] | None = [] if any(one.steps is not None for one in group) else None
         try:
             answers = group[0].engine.answer(asked, steps)
@@ -268,6 +278,14 @@ class Desk:
             for one in group:
                 said = f"Features cannot be looked up: {error}"
                 one.fail(Problem(503, FEATURES_AWAY, said, retry_after=1))
+            return
+        except Exception as error:  # noqa: BLE001 - a fault that nobody foresaw: whose it is shows one by one
+            if len(group) > 1:
+                for one in group:
+                    self._answer([one])
+            else:
+                self._report("a request could not be worked out", error)
+                group[0].fail(_failed())
             return
         start = 0
         for one in group:
@@ -297,9 +315,17 @@ class Desk:
                 log = self._logs[product] = self._open_log(product)
             return log
 
-    def _log(self, ready: dict[str, list[_Waiting]]) -> dict[str, LogError]:
+    def _fits(self, ready: dict[str, list[_Waiting]]) -> bool:
+        """Whether the records can be written without a segment that has to be made first, which takes as long as many syncs."""
+        for product, group in ready.items():
+            log = self._logs.get(product)
+            if log is None or not log.fits(_records(group)):
+                return False
+        return True
+
+    def _log(self, ready: dict[str, list[_Waiting]]) -> dict[str, Exception]:
         """Writes the records of each product with one sync; what failed, by product."""
-        failed: dict[str, LogError] = {}
+        failed: dict[str, Exception] = {}
         begun = perf_counter()
         for product, group in ready.items():
             known = self._full.get(product)
@@ -309,14 +335,19 @@ class Desk:
             traced = [one.steps for one in group if one.steps is not None]
             first = perf_counter_ns() if traced else 0
             try:
-                self._log_of(product).append([answer.record for one in group for answer in one.records])
+                self._log_of(product).append(_records(group))
             except LogError as error:
                 failed[product] = error
                 self._full[product] = (begun + _FULL, error)
+            except Exception as error:  # noqa: BLE001 - a fault of ours at one product's log is none at another's
+                failed[product] = error
             for steps in traced:
                 steps.append(Step("log", first, perf_counter_ns(), {"headwater.turn_requests": len(group)}))
-        taken = perf_counter() - begun
-        self._is_slow = taken > (_QUICK if self._is_slow else _SLOW)
+        ended = perf_counter()
+        taken = ended - begun
+        if taken > _STALL:
+            self._wary_until = ended + _WARY
+        self._is_slow = taken > (_QUICK if self._is_slow else _SLOW) or ended < self._wary_until
         self._metrics.sync.observe(taken)
         return failed
 
@@ -331,7 +362,7 @@ class Desk:
         self._watch(min(one.deadline for one in self._writing))
         work.add_done_callback(lambda done: self._written(ready, done))
 
-    def _written(self, ready: dict[str, list[_Waiting]], done: "asyncio.Future[dict[str, LogError]]") -> None:
+    def _written(self, ready: dict[str, list[_Waiting]], done: "asyncio.Future[dict[str, Exception]]") -> None:
         """The thread is back."""
         self._in_thread, writing, self._writing = False, self._writing, []
         if self._timer is not None:
@@ -345,7 +376,7 @@ class Desk:
             self._finish(ready, done.result())
         finally:
             for one in writing:
-                one.fail(_failed())
+                one.fail(_failed(is_versions=False))
 
     def _watch(self, deadline: float) -> None:
         """Sees to deadlines while a thread writes; one timer for all."""
@@ -373,20 +404,56 @@ class Desk:
         (one.tell if one.at_log else one.fail)(problem)
         return True
 
-    def _finish(self, ready: dict[str, list[_Waiting]], failed: dict[str, LogError]) -> None:
+    def _finish(self, ready: dict[str, list[_Waiting]], failed: dict[str, Exception]) -> None:
         for product, group in ready.items():
             error = failed.get(product)
             self._show_full(product, error)
+            if error is not None and not isinstance(error, LogError):
+                self._report(f"answers of {product!r} could not be recorded", error)
             for one in group:
                 if error is None:
-                    one.answer()
+                    self._give(one)
+                elif not isinstance(error, LogError):
+                    one.fail(_failed(is_versions=False))
                 elif _may_go_unlogged(one.engine, error):
                     one.records = [answer._replace(logged=False) for answer in one.records]
-                    one.answer()
+                    self._give(one)
                 else:
                     one.fail(_unlogged(error))
+            self._tend(product)
 
-    def _show_full(self, product: str, error: LogError | None) -> None:
+    def _tend(self, product: str) -> None:
+        """Has the thread see to a log's segments where that is due; the loop never makes or ends one."""
+        log = self._logs.get(product)
+        if log is None or product in self._tended or not log.wants_tending:
+            return
+        assert self._loop is not None
+        self._tended.add(product)
+        work = self._loop.run_in_executor(self._thread, log.tend)
+        work.add_done_callback(lambda done: self._was_tended(product, done))
+
+    def _was_tended(self, product: str, done: "asyncio.Future[None]") -> None:
+        self._tended.discard(product)
+        error = done.exception()
+        if isinstance(error, LogError):
+            said = {"product": product, "reason": str(error)}
+            _LOG.warning("the next segment of the prediction log could not be made beforehand", extra=said)
+        elif isinstance(error, Exception):
+            self._report(f"the log of {product!r} could not be tended", error)
+
+    def _give(self, one: _Waiting) -> None:
+        try:
+            one.answer()
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one answer's bytes is none in the others'
+            self._report("an answer could not be handed out", error)
+            one.fail(_failed(is_versions=False))
+
+    def _report(self, said: str, error: Exception) -> None:
+        """A fault of ours, with its traceback, to whoever reports those of the loop."""
+        assert self._loop is not None
+        self._loop.call_exception_handler({"message": said, "exception": error})
+
+    def _show_full(self, product: str, error: Exception | None) -> None:
         is_full = isinstance(error, LogFullError)
         if is_full is (product in self._shown_full):
             return
@@ -394,15 +461,18 @@ class Desk:
         (self._shown_full.add if is_full else self._shown_full.discard)(product)
 
 
-def _may_go_unlogged(engine: Engine, error: LogError) -> bool:
+def _records(group: Sequence[_Waiting]) -> list[bytes]:
+    return [answer.record for one in group for answer in one.records]
+
+
+def _may_go_unlogged(engine: Engine, error: Exception) -> bool:
     """Whether a product declares that it answers all the same: without room, and for nothing else that is wrong with the log."""
     return isinstance(error, LogFullError) and engine.deployment.log_full is LogFull.ANSWER
 
 
-def _failed() -> Problem:
-    return Problem(
-        500, "failed", "Something went wrong here that is not the request's fault. The service's log says what."
-    )
+def _failed(*, is_versions: bool = True) -> Problem:
+    said = "Something went wrong here that is not the request's fault. The service's log says what."
+    return Problem(500, "failed", said, is_versions=is_versions)
 
 
 def _unlogged(error: LogError) -> Problem:
@@ -417,9 +487,9 @@ def _combined(wrong: list[tuple[int, ServingError]], count: int) -> BaseExceptio
     if count == 1:
         return first
     fields = {f"instances[{place}]": str(error) for place, error in wrong[:20]}
+    is_callers_to_mend = all(isinstance(error, RequestError) for _, error in wrong)
     return Problem(
-        422,
-        "invalid",
+        *((422, "invalid") if is_callers_to_mend else (500, "failed")),
         f"{len(wrong)} of {count} instances cannot be answered, so none is. The first: {first}",
         fields=fields,
         causes=dict(wrong),

@@ -72,17 +72,19 @@ class Failures:
         self._writing = threading.Lock()
         """One at a time opens, writes and ends logs: at the end a thread may still be about it."""
 
-    def note(self, engine: Engine, asked: Sequence[Asked], code: str) -> None:
+    def note(self, engine: Engine, asked: Sequence[Asked], code: str, *, is_versions: bool = True) -> None:
         """Counts a request that got no answer: once for each version that was drawn for part of it, unless none had a part in it.
 
         What named its version was drawn for none.
 
         Args:
             engine: Who was asked.
-            asked: Its instances, but those that their caller asked wrongly.
+            asked: Its instances that got none, but those that their caller asked wrongly.
             code: What became of it.
+            is_versions: Whether a version may have had a part in it, as far as it was seen; some codes say that none had.
         """
-        drawn = (NO_VERSION if one.version or code in _OF_NO_VERSION else engine.variant(one) for one in asked)
+        is_nobodys = not is_versions or code in _OF_NO_VERSION
+        drawn = (NO_VERSION if one.version or is_nobodys else engine.variant(one) for one in asked)
         for version in dict.fromkeys(drawn):
             self._count((engine.product, version, code, engine.deployment.commit))
 

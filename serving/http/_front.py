@@ -204,8 +204,9 @@ class Front:
         try:
             return await self._desk.ask(engine, asked, deadline, settled, steps)
         except (Problem, ServingError) as error:
-            code = error.code if isinstance(error, Problem) else problem_of(error).code
-            self._failures.note(engine, failures_among(engine, asked, error), code)
+            problem = error if isinstance(error, Problem) else problem_of(error)
+            failed = failures_among(engine, asked, error)
+            self._failures.note(engine, failed, problem.code, is_versions=problem.is_versions)
             raise
 
     def _engine_to_ask(self, product: str) -> Engine:

@@ -31,6 +31,7 @@ class Problem(Exception):  # noqa: N818 - a word of HTTP's own (RFC 9457)
         retry_after: Seconds after which to try again.
         causes: By place why each instance that cannot be answered cannot; None where one cause is that of all.
         is_callers: Whether it is its caller's doing: more at once than is ever taken on, or a deadline before the answer was promised.
+        is_versions: Whether a version may have had a part in it; not in what went wrong where answers are recorded and handed out.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class Problem(Exception):  # noqa: N818 - a word of HTTP's own (RFC 9457)
         allow: str = "",
         causes: Mapping[int, Exception] | None = None,
         is_callers: bool = False,
+        is_versions: bool = True,
     ) -> None:
         self.status, self.code, self.message, self.retry_after, self.allow = status, code, message, retry_after, allow
-        self.causes, self.is_callers = causes, is_callers
+        self.causes, self.is_callers, self.is_versions = causes, is_callers, is_versions
         self.fields = dict(fields or {})
         super().__init__(message)
 

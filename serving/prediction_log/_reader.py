@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from headwater.frames import MARK_BYTES, Frame, decode, next_whole
-from serving.prediction_log._writer import SUFFIX
+from serving.prediction_log._segment import SUFFIX
 from serving.prediction_log.errors import DamagedLogError, LogError
 
 _NAME: Final = re.compile(rf"\d+-[0-9a-f]{{{2 * MARK_BYTES}}}")

@@ -17,7 +17,7 @@ from headwater.frames import Frame
 from headwater.lake._files import sync as sync_to_disk
 from serving.prediction_log._reader import Segment, read_frames, segments
 from serving.prediction_log._record import decode_record
-from serving.prediction_log._writer import PART, SUFFIX
+from serving.prediction_log._segment import PART, SUFFIX
 from serving.prediction_log.errors import DamagedLogError, LogError, RecordFormatError
 
 DAMAGED: Final = ".damaged"

@@ -1,24 +1,22 @@
-"""Writes records durably, many with one sync: who appends waits for the disk, and others join the next batch meanwhile."""
+"""Writes records durably, many with one sync: who appends waits for the disk, and others join the next batch meanwhile.
+
+Who must not wait for a whole segment to be made has it made beforehand: `tend` in a thread of its own, whenever `wants_tending` says so,
+and `fits` tells whether `append` can do without.
+"""
 
 import errno
-import fcntl
 import os
-import secrets
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from headwater.frames import MARK_BYTES, encode, frame_size
-from headwater.lake._files import sync as sync_to_disk
+from headwater.frames import frame_size
+from serving.prediction_log._segment import OpenSegment, seal
 from serving.prediction_log.errors import LogError, LogFullError
 
-SUFFIX: Final = ".log"
-PART: Final = ".part"
-"""Of a segment that is being made; what a killed writer left of one has no records."""
-_ZEROS: Final = b"\0" * 2**20
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -45,10 +43,17 @@ class LogWriter:
         self._lock, self._gate = threading.Lock(), threading.Lock()
         self._batch = _Batch()
         self._wanted = 0
-        self._segment: _Opened | None = None
+        self._segment: OpenSegment | None = None
+        self._tending = threading.Lock()
+        self._next: OpenSegment | None = None
+        """Made beforehand; behind the segment by its name, and without records."""
+        self._prepared_for: OpenSegment | None = None
+        """The segment for which the next one was made, or found no room: that is tried once."""
+        self._ended: list[OpenSegment] = []
+        """Full ones, not yet cut off at their last record."""
         with self._errors():
             folder.mkdir(parents=True, exist_ok=True)
-            self._segment = _Opened.make(folder, segment_bytes)
+            self._segment = OpenSegment.make(folder, segment_bytes)
         _WRITERS.add(self)
 
     def append(self, records: Sequence[bytes]) -> None:
@@ -76,6 +81,44 @@ class LogWriter:
             reason = "another thread's write of the same frame did not end"
             raise batch.error or LogError(path=str(self._folder), action="written", reason=reason)
 
+    def fits(self, records: Sequence[bytes]) -> bool:
+        """Whether these records can be appended without making a segment; not after a write that found no room or failed.
+
+        It holds until somebody else appends.
+        """
+        size = frame_size(records)
+        there = (self._segment, self._next)
+        return not self._wanted and any(segment is not None and segment.free >= size for segment in there)
+
+    @property
+    def wants_tending(self) -> bool:
+        """Whether `tend` has something to do: the segment is half full, or one is full."""
+        return bool(self._ended) or self._wants_next()
+
+    def tend(self) -> None:
+        """Makes the next segment before this one is full, and ends those that are. Appends go on meanwhile.
+
+        Raises:
+            LogFullError: The disk has no room for the next segment. Nothing is lost: `append` makes it, or says so, when this one is
+                full.
+            LogError: The disk refuses otherwise; likewise.
+        """
+        with self._tending, self._errors(), ExitStack() as last:
+            with self._lock:
+                ended, self._ended = self._ended, []
+                current = self._segment if self._wants_next() else None
+                if current is not None:
+                    self._prepared_for = current
+            last.callback(seal, *ended)
+            if current is None:
+                return
+            made = OpenSegment.make(self._folder, self._size)
+            with self._lock:
+                if self._segment is current:
+                    self._next = made
+                    return
+            made.seal()  # who could not wait made another one, which stands behind it or beside it
+
     def make_room(self) -> None:
         """Looks for room where the last write found none; else does nothing.
 
@@ -89,11 +132,11 @@ class LogWriter:
                 self._wanted = 0
 
     def close(self) -> None:
-        """Ends the segment."""
-        with self._lock, self._errors():
-            segment, self._segment = self._segment, None
-            if segment is not None:
-                segment.seal()
+        """Ends the segment; one that was made beforehand goes."""
+        with self._tending, self._lock, self._errors():
+            ended, self._ended = [*self._ended, self._segment, self._next], []
+            self._segment = self._next = None
+            seal(*ended)
 
     def _commit(self, batch: "_Batch") -> None:
         """Who came first writes for all who came until the disk was free."""
@@ -119,21 +162,36 @@ class LogWriter:
             self._reserve(size).write(records, sync=self._sync)
         self._wanted = 0
 
-    def _reserve(self, size: int) -> "_Opened":
+    def _reserve(self, size: int) -> "OpenSegment":
         """The segment, a new one where it has no room for so many bytes."""
-        if self._segment is None or self._segment.free < size:
-            before, self._segment = self._segment, _Opened.make(self._folder, max(self._size, size))
-            if before is not None:
-                before.seal()
-        return self._segment
+        before, following = self._segment, self._next
+        if before is not None and before.free >= size:
+            return before
+        if following is not None and following.free >= size:
+            self._segment, self._next = following, None
+            self._ended += [] if before is None else [before]
+            return following
+        made = self._segment = OpenSegment.make(self._folder, max(self._size, size))
+        self._next = None  # one that is too small would stand before what is written now
+        seal(before, following)
+        return made
+
+    def _wants_next(self) -> bool:
+        segment = self._segment
+        if segment is None or self._next is not None or segment is self._prepared_for:
+            return False
+        return segment.free < self._size // 2
 
     def _after_fork(self) -> None:
-        """In a forked process, whose parent writes on in the segment: without one, until there is something to write."""
-        segment, self._segment = self._segment, None
-        self._lock, self._gate = threading.Lock(), threading.Lock()
+        """In a forked process, whose parent writes on in its segments: without any, until there is something to write."""
+        inherited = [*self._ended, self._segment, self._next]
+        self._segment = self._next = self._prepared_for = None
+        self._ended = []
+        self._lock, self._gate, self._tending = threading.Lock(), threading.Lock(), threading.Lock()
         self._batch = _Batch()
-        if segment is not None:
-            segment.let_go()
+        for segment in inherited:
+            if segment is not None:
+                segment.let_go()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -154,78 +212,6 @@ class _Batch:
         """Made by who first joins: most batches have nobody to tell."""
         self.is_durable = False
         self.error: LogError | None = None
-
-
-class _Opened:
-    """A segment with its file."""
-
-    def __init__(self, path: Path, file: int, size: int, mark: bytes) -> None:
-        self.path, self._file, self._size, self._mark, self._end = path, file, size, mark, 0
-        self._failed = False
-
-    @classmethod
-    def make(cls, folder: Path, size: int) -> "_Opened":
-        """A new segment behind all there are. It has its name only once it is locked: nobody may take it for a dead one's."""
-        # The number is for people; two workers may take the same one.
-        mark = secrets.token_bytes(MARK_BYTES)
-        path = folder / f"{_next_number(folder):012d}-{mark.hex()}{SUFFIX}"
-        part = path.with_suffix(PART)
-        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            for start in range(0, size, len(_ZEROS)):
-                _write_all(file, _ZEROS[: min(len(_ZEROS), size - start)], start)
-            os.fsync(file)
-            part.rename(path)
-            sync_to_disk(folder)
-        except OSError:
-            os.close(file)
-            part.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-            raise
-        return cls(path, file, size, mark)
-
-    @property
-    def free(self) -> int:
-        """Bytes left; none after an error, when nobody knows what of the frame the disk has."""
-        return 0 if self._failed else self._size - self._end
-
-    def write(self, records: Sequence[bytes], *, sync: bool) -> None:
-        frame = encode(records, self._mark)
-        self._failed = True
-        _write_all(self._file, frame, self._end)
-        if sync:
-            os.fdatasync(self._file)
-        self._end += len(frame)
-        self._failed = False
-
-    def seal(self) -> None:
-        """Cuts off the unused room and lets go of the segment; one without records goes."""
-        try:
-            if self._end:
-                os.ftruncate(self._file, self._end)
-                os.fsync(self._file)
-            else:
-                self.path.unlink(missing_ok=True)
-                sync_to_disk(self.path.parent)
-        finally:
-            self.let_go()
-
-    def let_go(self) -> None:
-        """Closes the file as it is; the lock goes with the last process that has it open."""
-        os.close(self._file)
-
-
-def _next_number(folder: Path) -> int:
-    found = (file.name.partition("-")[0] for file in folder.glob(f"*{SUFFIX}"))
-    return max((int(number) for number in found if number.isdigit()), default=0) + 1
-
-
-def _write_all(file: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        count = os.pwrite(file, view, offset)
-        view, offset = view[count:], offset + count
 
 
 _WRITERS: Final["weakref.WeakSet[LogWriter]"] = weakref.WeakSet()

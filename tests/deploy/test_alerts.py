@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import polars as pl
@@ -36,7 +37,7 @@ from tests.release_scene import Scene
 from tests.sensors import toy_location
 from tests.sensors.daemon import STATE, Daemon, running
 from tests.serving.conftest import PRODUCT, Released
-from tests.serving.http.campaign import with_disk
+from tests.serving.http.campaign import HANGS, with_disk
 from tests.serving.http.conftest import ENTITY, PREDICT, TIME, Service
 from tests.small_disk import small_disk
 
@@ -133,6 +134,25 @@ def test_slow_answers_and_refused_requests(released: Released, start: Start, tmp
     lenient = firing(tmp_path, *((minutes, {**found, **declared}) for minutes, found in frames))
     assert "HeadwaterOverloaded" in lenient
     assert "HeadwaterLatencyBudgetBurning" not in lenient, "nobody promised to be quick"
+
+
+def test_a_disk_that_hung_for_some_seconds(released: Released, start: Start, tmp_path: Path) -> None:
+    """Everything waited for one sync, and no alert said afterwards why."""
+    released.release("all-at-once", "1.0.0", latency_seconds=60)
+    flag = tmp_path / "hangs"
+    service = start(program=with_disk(tmp_path, HANGS.format(flag=str(flag))))
+    ask(service, 20)
+    before = scrape(service)
+    assert firing(tmp_path, (10, before)) == set()
+    flag.touch()
+    hung = threading.Thread(target=ask, args=(service, 1))
+    hung.start()
+    sleep(3)
+    flag.unlink()
+    hung.join()
+    after = scrape(service)
+    assert firing(tmp_path, (10, before), (5, after)) == {"HeadwaterLogStalled"}
+    assert firing(tmp_path, (10, before), (30, after)) == set()
 
 
 def crowd(service: Service) -> None:

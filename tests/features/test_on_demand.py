@@ -17,6 +17,7 @@ from headwater.features.errors import (
     FeatureViewError,
     MissingColumnError,
     OnDemandError,
+    OnDemandFaultError,
     OnDemandValueError,
 )
 
@@ -124,6 +125,18 @@ def test_values_that_the_function_refuses_are_named() -> None:
         add_on_demand(pl.DataFrame({"distance": [-1.0], "minutes": [3]}), [PACE])
     with pytest.raises(OnDemandValueError, match="ZeroDivisionError"):
         add_on_demand(pl.DataFrame({"distance": [1.0], "minutes": [0]}), [PACE])
+
+
+def test_a_fault_of_the_function_names_the_row_and_is_none_of_its_values() -> None:
+    def unsure(distance: float) -> tuple[float]:
+        assert distance < 2, "too far"
+        return (distance,)
+
+    unsure.__qualname__ = "unsure"  # as if it stood at the top of a module
+    one = OnDemandFeatures(name="pace", function=unsure, inputs=("distance",), outputs={"pace": pl.Float64})
+    with pytest.raises(OnDemandFaultError, match=r"'pace' failed at distance=7.0: AssertionError: too far") as found:
+        add_on_demand(pl.DataFrame({"distance": [1.0, 7.0]}), [one])
+    assert isinstance(found.value.__cause__, AssertionError)
 
 
 @pytest.mark.parametrize(("function", "said"), [(wrong_count, "not a tuple of pace"), (no_number, "is Float64")])

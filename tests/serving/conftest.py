@@ -33,6 +33,7 @@ TRAINING = pl.DataFrame(
         "kind": ["a", "b", None] * 20,
         "h_value": [None, 10, 20] * 20,
         "h_double": [None, 20, 40] * 20,
+        "o_value": [None, 30, 60] * 20,
     }
 )
 SERVED = replace(VIEW, defaults={"value": -1})

@@ -16,14 +16,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.frames import decode, encode, next_whole
-from serving.prediction_log import DamagedLogError, LogError, LogFullError, LogWriter, read_frames, segments
+from serving.prediction_log import (
+    DamagedLogError,
+    LogError,
+    LogFullError,
+    LogWriter,
+    damaged_segments,
+    read_frames,
+    segments,
+    settle,
+    take,
+)
 
 WRITER = """
-import sys
+import sys, threading
 from pathlib import Path
 from serving.prediction_log import LogWriter
 
 log, number = LogWriter(Path(sys.argv[1]), segment_bytes=20_000), 0
+
+def tend():
+    while True:
+        if log.wants_tending:
+            log.tend()
+
+if sys.argv[3] == "tended":
+    threading.Thread(target=tend, daemon=True).start()
 while True:
     batch = [f"{sys.argv[2]}:{number + k}".encode() * 3 for k in range(1 + number % 7)]
     log.append(batch)
@@ -89,13 +107,14 @@ def test_reading_goes_on_where_it_ended(tmp_path: Path) -> None:
     assert [frame.records for frame in read_frames(segment, start=first.end)] == [(b"c",)]
 
 
+@pytest.mark.parametrize("tended", ["tended", "alone"])
 @pytest.mark.parametrize("seed", range(4))
-def test_what_was_appended_before_a_kill_is_there_once(tmp_path: Path, seed: int) -> None:
-    """Two processes on one folder, both killed at a random instant."""
+def test_what_was_appended_before_a_kill_is_there_once(tmp_path: Path, seed: int, tended: str) -> None:
+    """Two processes on one folder, both killed at a random instant; segments made beforehand may be there."""
     draw = random.Random(seed)
     names = ("left", "right")
     command = [sys.executable, "-c", WRITER, str(tmp_path)]
-    writers = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names]
+    writers = [subprocess.Popen([*command, name, tended], stdout=subprocess.PIPE, text=True) for name in names]
     outs = [writer.stdout for writer in writers]
     assert outs[0] is not None
     assert outs[1] is not None
@@ -114,6 +133,105 @@ def test_what_was_appended_before_a_kill_is_there_once(tmp_path: Path, seed: int
         assert mine == [f"{name}:{number}".encode() * 3 for number in range(len(mine))]
         assert count <= len(mine) <= count + 7  # one batch may be on disk without its promise
     assert all(segment.is_final for segment in segments(tmp_path))
+    taken = take(tmp_path, {}, most=10**9)
+    assert [placed.data for placed in taken.records] == found
+    settle(tmp_path, taken.positions)
+    assert (segments(tmp_path), damaged_segments(tmp_path)) == ((), ())
+
+
+def test_the_next_segment_is_there_before_the_one_that_is_written_is_full(tmp_path: Path) -> None:
+    log, record = LogWriter(tmp_path, segment_bytes=1_000), b"x" * 100
+    made = []
+    for number in range(60):
+        if log.wants_tending:
+            log.tend()
+        assert not log.wants_tending
+        assert log.fits([record]), f"record {number} has to wait for a segment"
+        made.append(len(segments(tmp_path)))
+        log.append([record])
+    assert set(made) == {*range(1, max(made) + 1)}
+    log.tend()
+    assert [segment.is_final for segment in segments(tmp_path)].count(False) <= 2
+    log.close()
+    assert everything(tmp_path) == [record] * 60
+    assert all(segment.is_final and any(read_frames(segment)) for segment in segments(tmp_path)), "an unused one goes"
+
+
+def test_records_stay_in_order_where_the_segment_made_beforehand_is_too_small(tmp_path: Path) -> None:
+    log = LogWriter(tmp_path, segment_bytes=1_000)
+    log.append([b"first" * 120])
+    log.tend()
+    big = [b"big" * 1_000]
+    assert not log.fits(big)
+    log.append(big)
+    log.append([b"last"])
+    log.close()
+    assert everything(tmp_path) == [b"first" * 120, *big, b"last"]
+    assert len(segments(tmp_path)) == 3
+
+
+def test_a_segment_that_finds_no_room_beforehand_refuses_nothing_until_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = LogWriter(tmp_path, segment_bytes=1_000)
+    log.append([b"x" * 600])
+    with monkeypatch.context() as full:
+        full.setattr(os, "ftruncate", None)  # nothing is ended here
+        full.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(LogFullError, match="disk is full"):
+            log.tend()
+        assert not log.wants_tending, "it is tried once for each segment"
+        assert log.fits([b"y" * 100])
+        log.append([b"y" * 100])
+        assert not log.fits([b"z" * 600])
+        with pytest.raises(LogFullError):
+            log.append([b"z" * 600])
+        assert not log.fits([b"y"]), "who finds room is the thread"
+    log.make_room()
+    assert log.fits([b"z" * 600])
+    log.append([b"z" * 600])
+    log.close()
+    assert everything(tmp_path) == [b"x" * 600, b"y" * 100, b"z" * 600]
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_a_forked_worker_leaves_the_segment_made_beforehand_to_its_parent(tmp_path: Path) -> None:
+    log = LogWriter(tmp_path, segment_bytes=1_000)
+    log.append([b"x" * 600])
+    log.tend()
+    child = os.fork()
+    if not child:
+        log.append([b"child" * 100])
+        log.tend()
+        log.close()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    log.append([b"parent" * 100])
+    log.close()
+    assert sorted(everything(tmp_path)) == [b"child" * 100, b"parent" * 100, b"x" * 600]
+    assert all(segment.is_final for segment in segments(tmp_path))
+
+
+def test_appends_go_on_while_a_segment_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = LogWriter(tmp_path, segment_bytes=1_000)
+    log.append([b"x" * 600])
+    begun, gate, sync = threading.Event(), threading.Event(), os.fsync
+
+    def slow(file: int) -> None:
+        begun.set()
+        assert gate.wait(20)
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    tending = threading.Thread(target=log.tend)
+    tending.start()
+    assert begun.wait(20)
+    log.append([b"meanwhile"])
+    gate.set()
+    tending.join()
+    assert log.fits([b"y" * 600])
+    log.close()
+    assert everything(tmp_path) == [b"x" * 600, b"meanwhile"]
 
 
 def test_a_reader_beside_writers_sees_whole_records_alone(tmp_path: Path) -> None:

@@ -31,3 +31,12 @@ TENTH = OnDemandFeatures(name="tenth", function=tenth, inputs=("fee",), outputs=
 IS_ABOVE = OnDemandFeatures(
     name="is_above", function=is_above, inputs=("tenth", "h_rate"), outputs={"is_above": pl.Boolean, "three": pl.Float64}
 )  # fmt: skip
+
+
+def touchy(x: int | None, value: int | None) -> tuple[int, bool]:
+    """The same as `twice`, with an assertion that some requests do not meet and no row of the training breaks."""
+    assert x is None or x < 1_000, f"nobody thought of {x}"
+    return twice(x, value)
+
+
+TOUCHY = OnDemandFeatures(name="touchy", function=touchy, inputs=TWICE.inputs, outputs=TWICE.outputs)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headwater.features.online import OnlineStore
-from headwater.features.online._content import read_content
+from headwater.features import FeatureTable, FeatureView
+from headwater.features.online import OnlineStore, prepare
+from headwater.features.online._content import read_content, write_content
 from headwater.features.online._memory_store import MemoryOnlineStore
 from headwater.models import LogisticBaseline, read_bundle, request_schema, train_model, write_bundle
-from headwater.testing.online_suite import VIEW, at, hour
+from headwater.testing.online_suite import VIEW, at, hour, rows
 from serving.deployment import Deployment, DeploymentCache, read_deployment
 from serving.engine import (
     Answer,
@@ -31,13 +33,14 @@ from serving.engine import (
     RequestError,
     UnfitModelError,
     UnknownFieldsError,
+    VersionFaultError,
     VersionNotServedError,
     load_model,
 )
 from serving.errors import ServingError
 from serving.policies import ABTest, Canary, Ensemble, Shadow
 from serving.prediction_log import PredictionRecord, decode_record
-from tests.serving.conftest import PRODUCT, WIDER, Released
+from tests.serving.conftest import PRODUCT, SERVED, WIDER, Released
 
 ENTITY = {"who": "ann", "x": 3, "kind": "a", "order": 5}
 
@@ -435,3 +438,67 @@ def test_values_too_large_for_a_score_are_refused_and_those_beside_them_answered
     assert isinstance(right, Answer)
     assert 0 < right.score < 1
     assert list(record(right).shadows) == ["1.1.0"]
+
+
+class Failing:
+    """A version's scorer that fails on rows in which one number is there, beside its own."""
+
+    def __init__(self, scorer: Any, number: float) -> None:
+        self.scorer, self.number = scorer, number
+
+    def score(self, matrix: np.ndarray) -> np.ndarray:
+        if (matrix == self.number).any():
+            raise RuntimeError(f"planted at {self.number}")
+        found: np.ndarray = self.scorer.score(matrix)
+        return found
+
+
+def test_a_score_that_fails_is_one_requests_alone_and_a_shadows_is_nobodys(
+    released: Released, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    released.release(Shadow(live="1.0.0", shadows=("1.1.0",)), "1.0.0")
+    engine = engine_of(released, tmp_path)
+    for version, number in (("1.0.0", 11), ("1.1.0", 22)):
+        model = engine.models[version]
+        engine.models[version] = replace(
+            model, bundle=replace(model.bundle, scorer=Failing(model.bundle.scorer, number))
+        )
+    for _ in range(2):
+        found = engine.answer([asked(engine, {"x": x}, id=str(x)) for x in (3, 11, 4, 22)])
+        assert [type(one) for one in found] == [Answer, VersionFaultError, Answer, Answer]
+        watched = [set(record(one).shadows) for one in found if isinstance(one, Answer)]
+        assert watched == [{"1.1.0"}, {"1.1.0"}, set()]
+    assert "toy@1.0.0 failed on this request (RuntimeError)" in str(found[1])
+    told = [str(line.exc_info[1]) for line in caplog.records if line.exc_info]
+    assert told == ["planted at 11", "planted at 22"], "once for each version, not each time"
+
+
+def test_a_record_that_cannot_be_written_is_one_requests_alone(engine: Engine) -> None:
+    odd = asked(engine, id="odd")
+    odd = odd._replace(fields={**odd.fields, "order": object()})
+    found = engine.answer([asked(engine, id="before"), odd, asked(engine, id="after")])
+    assert [type(one) for one in found] == [Answer, VersionFaultError, Answer]
+
+
+def test_what_a_shadow_alone_looks_up_fails_no_request(released: Released, tmp_path: Path) -> None:
+    """The live version reads a field as a text that the shadow looks up by as a number."""
+    by_order = FeatureView(
+        name="by_order", path="toy/by_order", entity=("order",), features=("value",), ttl=timedelta(hours=6), prefix="o_",
+        defaults={"value": -1},
+    )  # fmt: skip
+    frame = rows(("ann", 1, 1, 10))
+    source = tmp_path / "both"
+    source.mkdir()
+    ordered = frame.with_columns(pl.lit(5).alias("order"))
+    tables = [FeatureTable(view=VIEW, rows=frame), FeatureTable(view=by_order, rows=ordered.drop("who"))]
+    write_content(prepare([(table, "1") for table in tables], since=hour(0)), source)
+    path = f"{PRODUCT}/online_features"
+    released.publish(path, lambda tx: tx.write_folder(path, source).data_version, {})
+    released.model("2.0.0", slope=7, views=(SERVED, by_order))
+    released.release(Shadow(live="1.0.0", shadows=("2.0.0",)), "1.0.0")
+    engine = engine_of(released, tmp_path)
+    good, odd = asked(engine, id="good"), asked(engine, id="odd")
+    odd = odd._replace(fields={**odd.fields, "order": "five"})
+    found = answered(engine, good, odd)
+    assert [set(record(one).shadows) for one in found] == [{"2.0.0"}, set()]
+    assert found[0].score == found[1].score

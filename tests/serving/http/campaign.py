@@ -36,6 +36,18 @@ SLOW = """
     os.fdatasync = lambda file: (time.sleep({seconds}), sync(file))[1]
 """
 """A disk that takes some seconds for each sync."""
+HANGS = """
+    import os, pathlib, time
+    sync, flag = os.fdatasync, pathlib.Path({flag!r})
+
+    def fdatasync(file):
+        while flag.exists():
+            time.sleep(0.01)
+        sync(file)
+
+    os.fdatasync = fdatasync
+"""
+"""A disk that hangs while a file is there."""
 
 
 @dataclass

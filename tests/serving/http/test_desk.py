@@ -1,7 +1,10 @@
 """Requests that wait for each other, on a disk that is slow or full: real engines and logs, in the test's own loop."""
 
 import asyncio
+import os
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,6 +172,52 @@ def test_a_fault_of_ours_is_an_answer_and_nobody_waits_for_ever(scene: Scene, is
     play(scene, story)
 
 
+def test_a_fault_that_nobody_foresaw_is_told_to_whose_it_is(
+    scene: Scene, beside: Released, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody in the turn got 500, those of other products too."""
+    other, answer = engine_of(beside, tmp_path / OTHER, scene.store), scene.engine.answer
+    told: list[Any] = []
+
+    def planted(many: Any, steps: Any = None) -> Any:
+        if any(one.id == "poison" for one in many):
+            raise ZeroDivisionError("nobody thought of it")
+        return answer(many, steps)
+
+    monkeypatch.setattr(scene.engine, "answer", planted)
+
+    async def story(desk: Desk) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        asks = [scene.ask(desk, name) for name in ("before", "poison", "after")]
+        asks.append(desk.ask(other, [asked(other, id="other")]))
+        before, poison, after, theirs = await asyncio.gather(*asks, return_exceptions=True)
+        assert [answer[0].id for answer in (before, after, theirs)] == ["before", "after", "other"]  # type: ignore[index]
+        assert code(poison) == "failed"
+
+    play(scene, story)
+    assert sorted(scene.logged()) == ["after", "before", "other"]
+    assert sorted(scene.settled) == [("after", True), ("before", True), ("poison", False)]
+    assert [type(error) for error in told] == [ZeroDivisionError]
+
+
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_an_answer_that_cannot_be_handed_out_is_one_callers_alone(scene: Scene, is_slow: bool) -> None:
+    """What of the turn came behind it was durable and told to nobody."""
+
+    def settled(found: Any) -> None:
+        raise ZeroDivisionError("nobody thought of it")
+
+    async def story(desk: Desk) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        desk._is_slow = is_slow
+        odd = desk.ask(scene.engine, [asked(scene.engine, id="odd")], None, settled)
+        found, after = await asyncio.gather(odd, scene.ask(desk, "after"), return_exceptions=True)
+        assert code(found) == "failed"
+        assert [answer.id for answer in after] == ["after"]  # type: ignore[union-attr]
+
+    play(scene, story)
+
+
 def test_who_comes_in_the_next_round_of_the_loop_shares_the_sync(scene: Scene) -> None:
     """A turn that began with the first who came made everybody behind wait for a sync of one record."""
 
@@ -198,6 +247,73 @@ def test_a_turn_begins_however_many_go_on_coming(scene: Scene) -> None:
 
     play(scene, story)
     assert sum(map(len, scene.frames())) == len(set(scene.logged())) > 2
+
+
+def test_the_loop_makes_and_ends_no_segment_however_many_are_filled(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen megabytes of zeros, and their sync, in the midst of everybody's requests."""
+    log = LogWriter(tmp_path / "log", segment_bytes=8_000)
+    made, synced = Counter[str](), Counter[str]()
+    plain_open, plain_truncate, plain_sync = os.open, os.ftruncate, os.fdatasync
+
+    def open_(path: Any, flags: int, *more: Any, **other: Any) -> int:
+        if str(path).endswith(".part"):
+            made[threading.current_thread().name] += 1
+        return plain_open(path, flags, *more, **other)
+
+    def truncate(file: int, size: int) -> None:
+        made[threading.current_thread().name] += 1
+        plain_truncate(file, size)
+
+    def sync(file: int) -> None:
+        synced[threading.current_thread().name] += 1
+        plain_sync(file)
+
+    async def story() -> None:
+        for name, spy in (("open", open_), ("ftruncate", truncate), ("fdatasync", sync)):
+            monkeypatch.setattr(os, name, spy)
+        desk = Desk(open_log=lambda product: log, limits=Limits(), metrics=Metrics(CollectorRegistry()))
+        try:
+            for number in range(200):
+                await scene.ask(desk, str(number))
+                desk._is_slow = False  # also on a slow disk: what is not for the loop is not by its own size
+        finally:
+            await asyncio.to_thread(desk.close)
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+    assert scene.logged() == [str(number) for number in range(200)]
+    assert made.total() > 10
+    assert set(made) == {"prediction-log_0", "asyncio_0"}, "the latter at the end"
+    assert synced["MainThread"] > 100
+
+
+def test_a_disk_that_hung_once_holds_the_loop_up_no_second_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After quick syncs the next one was done in the loop again, and again it hung."""
+    plain_sync, hangs, threads = os.fdatasync, [False], list[str]()
+
+    def sync(file: int) -> None:
+        threads.append(threading.current_thread().name.partition("_")[0])
+        if hangs[0]:
+            time.sleep(1.2)
+        plain_sync(file)
+
+    async def story(desk: Desk) -> None:
+        await scene.ask(desk, "first")
+        monkeypatch.setattr(os, "fdatasync", sync)
+        desk._is_slow = False
+        hangs[0] = True
+        await scene.ask(desk, "hung")
+        hangs[0] = False
+        for number in range(5):
+            await scene.ask(desk, f"quick {number}")
+        hangs[0] = True
+        (late,) = await asyncio.gather(scene.ask(desk, "late", 0.2), return_exceptions=True)
+        assert code(late) == "deadline", "told at its deadline, while the disk hangs"
+        hangs[0] = False
+
+    play(scene, story)
+    assert threads == ["MainThread", *["prediction-log"] * 6]
 
 
 def test_features_that_somebody_withdrew_are_a_503(scene: Scene) -> None:
