@@ -22,7 +22,8 @@ Outage = Callable[[bool], None]
 """Begins and ends one."""
 Away = Callable[[Path, pytest.MonkeyPatch], AbstractContextManager[tuple[list[str], Outage]]]
 """What of a service may be away: the program that it then is, and what takes it away."""
-BATCH = {"instances": [{"entity": {**ENTITY, "order": order}, "time": TIME} for order in range(100)]}
+FAILED = 300
+"""Requests during an outage."""
 
 
 @contextmanager
@@ -55,7 +56,8 @@ def test_an_outage_breaks_a_promise_and_sends_no_version_back(
             ask(service, range(300))
             outage(True)
             service.until(lambda: service.predict().status == 503)
-            replies = [service.ask("POST", PREDICT, BATCH) for _ in range(3)]
+            bodies = [{"entity": {**ENTITY, "order": order}, "time": TIME} for order in range(FAILED)]
+            replies = [service.ask("POST", PREDICT, body) for body in bodies]
             assert {(reply.status, reply.json["code"]) for reply in replies} == {(503, code)}
             outage(False)
             service.until(lambda: service.predict().status == 200)
@@ -67,7 +69,7 @@ def test_an_outage_breaks_a_promise_and_sends_no_version_back(
     assert failures.select(pl.struct("version", "code").unique()).to_series().to_list() == [
         {"version": NO_VERSION, "code": code}
     ]
-    assert failures["count"].sum() > 300
+    assert failures["count"].sum() > FAILED
     product = replace(BUSY, service_levels=ServiceLevels(min_requests=5))
     document, problems = told(tmp_path / "report", answers, failures, product=product)
     assert sum(window["failed"] for window in document["windows"]) == failures["count"].sum()

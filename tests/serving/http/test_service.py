@@ -544,7 +544,7 @@ def test_who_sends_the_body_slowly_makes_no_version_slow(start: Start, released:
     released.release("all-at-once", "1.0.0", latency_seconds=1)
     service = start()
     body = json.dumps({"entity": ENTITY, "time": TIME}).encode()
-    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
         connection.sendall(head + body[:10])
         time.sleep(1.5)
