@@ -253,20 +253,26 @@ def test_two_lakes_that_share_a_name_do_not_take_turns(
     assert seen == [50] * 6
 
 
+class Unsteady:
+    """A lake that is away while the list has something in it."""
+
+    def __init__(self, lake: Any, away: list[bool]) -> None:
+        self._lake, self._away = lake, away
+
+    def resolve(self, ref: str) -> Commit:
+        if self._away:
+            raise LakeUnavailableError(location="lake", action="read", reason="its disk is gone")
+        found: Commit = self._lake.resolve(ref)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lake, name)
+
+
 def test_a_lake_that_comes_back_as_it_was_is_there_again(released: Released, embedded: OnlineStore) -> None:
     """With the commit that was seen before, the look ended before the trouble was taken back."""
     away: list[bool] = []
-
-    class Unsteady:
-        def resolve(self, ref: str) -> Commit:
-            if away:
-                raise LakeUnavailableError(location="lake", action="read", reason="its disk is gone")
-            return released.lake.resolve(ref)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(released.lake, name)
-
-    lake: Any = Unsteady()
+    lake: Any = Unsteady(released.lake, away)
     cache = DeploymentCache(released.folder / "service")
     live = LiveProducts(open_lake=lambda: lake, cache=cache, store=embedded)
     live.refresh()
@@ -559,17 +565,7 @@ def test_what_one_product_cannot_restore_keeps_no_other_from_its_features(
 ) -> None:
     """The first error ended the look at all products behind it, for as long as it stayed."""
     away: list[bool] = []
-
-    class Unsteady:
-        def resolve(self, ref: str) -> Commit:
-            if away:
-                raise LakeUnavailableError(location="lake", action="read", reason="its disk is gone")
-            return released.lake.resolve(ref)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(released.lake, name)
-
-    lake: Any = Unsteady()
+    lake: Any = Unsteady(released.lake, away)
     live = follow(lake=lake)
     live.refresh()
     away.append(True)

@@ -16,7 +16,7 @@ import pytest
 
 from serving.policies import Canary
 from tests.serving.conftest import PRODUCT, Released
-from tests.serving.http.campaign import with_disk
+from tests.serving.http.campaign import HANGS, with_disk
 from tests.serving.http.conftest import ENTITY, PREDICT, TIME, Reply, Service, is_refused, versions
 
 Start = Callable[..., Service]
@@ -364,26 +364,12 @@ def test_a_service_that_is_asked_to_end_answers_what_it_has_and_closes_its_log(s
     assert [one.request_id for one in service.logged()] == ["last"]
 
 
-WAITING = """
-    import os, pathlib, time
-    sync, flag = os.fdatasync, pathlib.Path({flag!r})
-
-    def fdatasync(file):
-        while flag.exists():
-            time.sleep(0.01)
-        sync(file)
-
-    os.fdatasync = fdatasync
-"""
-"""A disk that waits for the test."""
-
-
 def test_a_service_that_is_asked_to_end_answers_what_is_under_way_and_takes_nothing_new(
     released: Released, start: Start, tmp_path: Path
 ) -> None:
     """What its end was tried on was a service that nobody was asking: one that dropped every request would have passed."""
     flag, ids = tmp_path / "wait", [f"last {number}" for number in range(4)]
-    service = start(program=with_disk(tmp_path, WAITING.format(flag=str(flag))))
+    service = start(program=with_disk(tmp_path, HANGS.format(flag=str(flag))))
     flag.touch()
     asking = [service.connect() for _ in ids]
     for connection, id in zip(asking, ids, strict=True):
