@@ -24,7 +24,7 @@ from headwater.monitoring._service_levels import DEFAULT_BURN_RULES
 from headwater.watching import CATALOGUE
 from tests.deploy.prometheus import FOLDER, ROOT, RULES, program
 from tests.ports import free_port
-from tests.serving.conftest import Released
+from tests.serving.conftest import PRODUCT, Released
 from tests.serving.http.conftest import Service
 
 DASHBOARDS = sorted((FOLDER / "grafana").glob("*.json"))
@@ -60,11 +60,14 @@ def read(expression: str) -> list[tuple[str, set[str]]]:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, int]]:
     """A service and a watch, each a process of its own."""
     folder = tmp_path_factory.mktemp("served")
-    released = Released(folder)
-    released.model("1.0.0", slope=1)
+    released, gone = Released(folder), ("0.8.0", "0.9.0")
     released.online(10)
-    released.release("all-at-once", "1.0.0")
+    for slope, version in enumerate((*gone, "1.0.0"), 1):
+        released.model(version, slope=slope)
+        released.release("all-at-once", version, retired=gone[:1])
     service = Service(folder)
+    for version in gone:  # the one is retired, the other replaced
+        service.ask("POST", f"/v1/{PRODUCT}/versions/{version}:predict", {"entity": {}})
     for _ in range(5):
         service.predict()
     service.predict({"who": "nobody"})

@@ -98,12 +98,20 @@ class Released:
         facts = {VERSION_FACT: version, SIGNATURE_FACT: ""}
         self.publish(path, lambda tx: tx.write_folder(path, source, identity=IDENTITY).data_version, facts)
 
-    def release(self, policy: Policy | str, version: str, *, deprecated: Sequence[str] = (), **serving: Any) -> str:
+    def release(
+        self,
+        policy: Policy | str,
+        version: str,
+        *,
+        deprecated: Sequence[str] = (),
+        retired: Sequence[str] = (),
+        **serving: Any,
+    ) -> str:
         source = self.folder / f"release-{secrets.token_hex(4)}"
         source.mkdir()
         said = policy if isinstance(policy, str) else to_json(policy)
         statement = {"product": self.product, "version": version, "policy": said, "serving": serving}
-        statement["deprecated"] = list(deprecated)
+        statement |= {"deprecated": list(deprecated), "retired": list(retired)}
         (source / "release.json").write_text(json.dumps(statement))
         path = f"{self.product}/release"
         facts = {RELEASED_FACT: version}
