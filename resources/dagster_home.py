@@ -17,6 +17,7 @@ from resources.settings import POSTGRES, Settings, SettingsError
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
+    from dagster._core.instance.ref import InstanceRef
 
 CONFIG: Final = """\
 # Written by Headwater when missing; change it as Dagster's documentation says.
@@ -61,6 +62,8 @@ storage:
 """
 """Where runs, events and ticks are when the setting names a PostgreSQL. The URL, with its password, is in no file."""
 
+_STORAGES: Final = {"storage", "run_storage", "event_log_storage", "schedule_storage", "instance_class"}
+"""Words of `dagster.yaml` by which somebody says where runs and events are."""
 _FILES: Final = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 _BEGUN: Final = ".storage"
 """Says that all tables are made, and of which storage: SQLite's files are there before their tables."""
@@ -141,8 +144,13 @@ class StorageAwayError(HeadwaterError):
 
 
 @contextmanager
-def dagster_instance(settings: Settings) -> Iterator["DagsterInstance"]:
+def dagster_instance(settings: Settings, *, for_runs: bool = False) -> Iterator["DagsterInstance"]:
     """The Dagster instance whose storage lies in the state folder, or in the PostgreSQL of the settings.
+
+    Args:
+        settings: Where it is.
+        for_runs: Whether runs are done in this process, one after another, so that its connections to their events are kept. Who looks
+            on for days opens the files anew each time, and sees also those that took the place of others.
 
     Raises:
         SettingsError: See `prepare_dagster_home`.
@@ -159,15 +167,32 @@ def dagster_instance(settings: Settings) -> Iterator["DagsterInstance"]:
 
     event.listen(Engine, "connect", relax)
     try:
-        config = str(prepare_dagster_home(home, postgres=settings.postgres))
+        prepare_dagster_home(home, postgres=settings.postgres)
         if settings.postgres:
             _check_answers(settings.postgres)
         with _begun_once(home, postgres=settings.postgres):
-            opened = DagsterInstance.from_config(config)
+            opened = DagsterInstance.from_ref(_reference(home, is_kept=for_runs))
         with opened as instance:
             yield instance
     finally:
         event.remove(Engine, "connect", relax)
+
+
+def _reference(home: Path, *, is_kept: bool) -> "InstanceRef":
+    """What Dagster's configuration says; with connections that are kept where that is wanted, and the storage left to Dagster."""
+    import yaml
+    from dagster._core.instance.ref import InstanceRef
+
+    found = InstanceRef.from_dir(str(home))
+    if not is_kept or _STORAGES & (yaml.safe_load((home / "dagster.yaml").read_text()) or {}).keys():
+        return found
+    assert found.event_storage_data is not None
+    kept = {
+        "module": "resources.event_storage",
+        "class": "KeptEventLog",
+        "config": found.event_storage_data.config_dict,
+    }
+    return InstanceRef.from_dir(str(home), overrides={"event_log_storage": kept})
 
 
 def has_storage(home: Path, *, postgres: str = "") -> bool:

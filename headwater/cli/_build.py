@@ -155,7 +155,7 @@ def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
     listener = Listener(started=progress.started, ended=progress.ended)
     assets = declared(product)
     errors: list[str] = []
-    with dagster_instance(settings) as instance, listening(listener), logged(settings.state):
+    with dagster_instance(settings, for_runs=True) as instance, listening(listener), logged(settings.state):
         unbuilt: frozenset[str] = frozenset()
         for key, paths in waves(stale, assets):
             wanted = paths - below(unbuilt, assets)

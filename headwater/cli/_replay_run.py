@@ -196,7 +196,7 @@ def _build(product: "Product", settings: "Settings", *, is_whole: bool) -> Seque
     lake = open_lake(settings)
     errors: list[str] = []
     quiet = Listener(started=lambda path, partition: None, ended=lambda outcome: None)
-    with dagster_instance(settings) as instance, listening(quiet), logged(settings.state):
+    with dagster_instance(settings, for_runs=True) as instance, listening(quiet), logged(settings.state):
         # As the compaction's sensor does all day: what was answered is in the lake before labels are joined to it.
         answered = frozenset({paths.predictions, paths.service_failures})
         errors += run_assets(defs, instance, answered, partition=None, actor=user(), only_stale=False).errors
