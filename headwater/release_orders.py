@@ -11,6 +11,7 @@ import polars as pl
 from headwater.decisions import Order, OrderKind
 from headwater.lake import Lake, Snapshot
 from headwater.product import Asset
+from headwater.registry import release_statement
 from headwater.written_rows import TRIES, WrittenRow, write_row
 
 ORDERED: Final = "order"
@@ -53,6 +54,15 @@ def write_orders(*orders: Order) -> pl.DataFrame:
         for order in orders
     ]
     return pl.DataFrame(rows, schema=dict(SCHEMA))
+
+
+def unheard_orders(lake: Lake, product: str, *, ref: str) -> tuple[Order, ...]:
+    """Orders about a product's release that the release which stands does not follow from yet, oldest first."""
+    snapshot, path = lake.at(ref), f"{product}/release_orders"
+    if not snapshot.has(path):
+        return ()
+    heard = frozenset(release_statement(lake, product, ref=snapshot.commit.id).get("heard", ()))
+    return tuple(order for order in read_orders(snapshot.table(path)) if order.id not in heard)
 
 
 def _behind_others(snapshot: Snapshot, path: str, order: Order) -> Order:

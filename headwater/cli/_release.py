@@ -1,7 +1,7 @@
 """`headwater release`: what is live, and steering it. An order is written, and the release is built from it, at once."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +26,20 @@ _STATUS: Final = (
 )  # fmt: skip
 _HISTORY: Final = ("from", "until", "version", "policy", "what", "actor", "reason", "commit")
 _CALLERS: Final = ("version", "state", "caller", "answered", "refused", "not_served", "first", "last")
+_SAID: Final = (
+    "version", "policy", "traffic", "reason", "actor", "order", "rollout", "waits", "waits_for", "held", "before", "barred",
+    "deprecated", "retired", "refused",
+)  # fmt: skip
+"""What a release says of itself."""
+_KNOWN: Final = ("since", "since_commit", "stage", "stage_waits_for", "ordered")
+"""What else is known of it. `ordered` are the orders that it has not heard yet."""
+_STEERED: Final = {
+    OrderKind.HOLD: ("held",),
+    OrderKind.RESUME: ("held",),
+    OrderKind.DEPRECATE: ("retired",),
+    OrderKind.RETIRE: ("retired",),
+}
+"""What an order of a kind changes in a release; any other one what answers."""
 _Option = Callable[[Callable[..., None]], Callable[..., None]]
 
 _reason: Final = click.option("--reason", required=True, help="Why; kept with the order.")
@@ -109,6 +123,10 @@ def status(product: str | None, as_json: bool) -> None:
     rows = [_status_row(lake, one.name, settings.branch) for one in chosen if one.model is not None]
     shown = [{**row, "policy": _kind(row["policy"])} for row in rows]
     show_rows(rows if as_json else shown, _STATUS, as_json=as_json, empty="No product has a model.")
+    for row in rows:
+        for order in row["ordered"] or ():
+            told = f"{row['product']}: {_what(order)} was ordered by {order['actor']} at {order['time']}, and nobody has followed it yet."
+            click.echo(f"{told} A build does: `headwater build {row['product']}`.", err=True)
 
 
 @release.command()
@@ -192,9 +210,9 @@ def _order(
     """Gives an order and builds the release from it."""
     from assets._chain._ordering import NoVersionError, chosen_once
     from assets._products import product as find
-    from headwater.decisions import OrderRefusedError
+    from headwater.decisions import CHANGES_NOTHING, OrderRefusedError
     from headwater.materialize import RecordingInputs, Status
-    from headwater.release_orders import give_order
+    from headwater.release_orders import give_order, unheard_orders
     from headwater.runtime import user
 
     settings, lake = _opened()
@@ -218,15 +236,35 @@ def _order(
 
         return choose(inputs, make)
 
+    def build(heard: Sequence[Order]) -> "Outcome":
+        wanted = {one.id for one in heard}
+        return built_until_heard(
+            lake, released, settings, lambda: wanted <= set(_heard(lake, product.name, settings.branch))
+        )
+
+    before, given_before = (
+        _steered(lake, product.name, settings.branch, kind),
+        unheard_orders(lake, product.name, ref=settings.branch),
+    )
     try:
         order = give_order(lake, orders, made, into=settings.branch, now=lambda: datetime.now(UTC))
     except (OrderRefusedError, NoVersionError) as error:
-        asked = {"order": kind.value, "version": version, "policy": policy, "reason": reason}
-        _keep_refused(lake, product, settings.branch, asked, error)
-        raise
-    outcome = built_until_heard(
-        lake, released, settings, lambda: order.id in _heard(lake, product.name, settings.branch)
-    )
+        # What is asked for may be ordered already, by somebody who was interrupted before it was followed.
+        outcome = build(given_before) if given_before and error.rule == CHANGES_NOTHING else None
+        if outcome is None or _steered(lake, product.name, settings.branch, kind) == before:
+            asked = {"order": kind.value, "version": version, "policy": policy, "reason": reason}
+            _keep_refused(lake, product, settings.branch, asked, error)
+            raise
+        order = given_before[-1]
+        told = ", ".join(f"{_what(one.to_json())} by {one.actor} ({one.reason})" for one in given_before)
+        click.echo(f"headwater: ordered before, and followed now: {told}. No other order was needed.", err=True)
+    else:
+        try:
+            outcome = build((order,))
+        except KeyboardInterrupt:
+            told = f"The order is written: {_what(order.to_json())}. `headwater release status {name}` says whether it is followed."
+            click.echo(told, err=True)
+            raise
     row = _status_row(lake, product.name, settings.branch)
     said = _unfollowed(outcome, row, order)
     if as_json:
@@ -268,6 +306,14 @@ def _keep_refused(
     write_refusal(lake, release_refusals_asset(product), made, into=branch, now=lambda: datetime.now(UTC))
 
 
+def _steered(lake: "Lake", product: str, branch: str, kind: OrderKind) -> Mapping[str, Any]:
+    """What orders of a kind steer, as the release that stands has it."""
+    from headwater.registry import release_statement
+
+    statement = release_statement(lake, product, ref=branch)
+    return {name: statement.get(name) for name in _STEERED.get(kind, ("version", "policy"))}
+
+
 def _heard(lake: "Lake", product: str, branch: str) -> tuple[str, ...]:
     """Ids of the orders that the release that stands follows from."""
     from headwater.registry import release_statement
@@ -288,18 +334,20 @@ def _unfollowed(outcome: "Outcome", row: Mapping[str, Any], order: Order) -> str
 
 
 def _status_row(lake: "Lake", product: str, branch: str) -> dict[str, Any]:
+    """What a release says of itself and what is known of it; the same names, with nothing in them, before the first one."""
     from headwater.registry import release_statement
     from headwater.release_history import live_since, release_history
+    from headwater.release_orders import unheard_orders
 
     statement = release_statement(lake, product, ref=branch)
     since = live_since(release_history(lake, product, ref=branch))
+    row: dict[str, Any] = {"product": product, **dict.fromkeys((*_SAID, *_KNOWN))}
     if not statement or since is None:
-        return {"product": product, "version": None, "policy": None, "reason": "Nothing is released yet."}
-    told = ("version", "policy", "traffic", "reason", "actor", "order", "rollout", "waits", "waits_for", "held")
-    more = ("before", "barred", "deprecated", "retired", "refused")
-    row = {"product": product, **{name: statement.get(name) for name in (*told, *more)}}
+        return {**row, "reason": "Nothing is released yet."}
+    row |= {name: statement.get(name) for name in _SAID}
     row |= {"since": since.start.isoformat(timespec="seconds"), "since_commit": since.commit}
     row["actor"] = statement.get("actor") or since.actor
+    row["ordered"] = [order.to_json() for order in unheard_orders(lake, product, ref=branch)]
     return {**row, **_stage(lake, product, branch, statement)}
 
 

@@ -15,6 +15,7 @@ from headwater.decisions._learning import chances_of_best, learned_policy, polic
 from headwater.decisions._orders import Order, OrderError, OrderKind
 from headwater.decisions._policies import TrafficError, policy_traffic, policy_versions
 from headwater.decisions._release import (
+    CHANGES_NOTHING,
     NextRelease,
     NothingToReleaseError,
     OrderRefusedError,
@@ -47,6 +48,7 @@ from headwater.decisions._windows import WindowEffect
 
 __all__ = [
     "BEFORE",
+    "CHANGES_NOTHING",
     "LONG_BEFORE",
     "Action",
     "Arm",

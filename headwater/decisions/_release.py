@@ -26,6 +26,8 @@ from headwater.errors import HeadwaterError
 
 ROLLOUT: Final = "rollout"
 """The actor of what a step of a rollout changed."""
+CHANGES_NOTHING: Final = "changes_nothing"
+"""The rule by which an order is refused that asks for what is so already."""
 
 
 class OrderRefusedError(HeadwaterError):
@@ -188,7 +190,7 @@ def _promote(now: Release, order: Order, candidate: Judged | None, judged: Mappi
     names = _checked(now, order, policy, judged)
     if (now.version, now.policy) == (version, policy):
         raise OrderRefusedError(
-            order=order, rule="changes_nothing", problem="it is live so already", remedy="Nothing needs to be done."
+            order=order, rule=CHANGES_NOTHING, problem="it is live so already", remedy="Nothing needs to be done."
         )
     newest = () if candidate is None else (candidate.version,)
     beside = {now.version, *now.before}  # what scores beside the live one in its watch answered everything before
@@ -246,7 +248,7 @@ def _roll_back(now: Release, order: Order, candidate: Judged | None, judged: Map
     version = str(order.version)
     if now.is_whole and version == now.version:
         raise OrderRefusedError(
-            order=order, rule="changes_nothing", problem="it is live already", remedy="Nothing needs to be done."
+            order=order, rule=CHANGES_NOTHING, problem="it is live already", remedy="Nothing needs to be done."
         )
     for what, said in (("retired", now.retired), ("barred", now.barred)):
         if version in said:
@@ -281,7 +283,7 @@ def _hold(now: Release, order: Order, candidate: Judged | None, judged: Mapping[
 def _resume(now: Release, order: Order, candidate: Judged | None, judged: Mapping[str, Judged]) -> Release:
     if not now.held:
         raise OrderRefusedError(
-            order=order, rule="changes_nothing", problem="nothing is held", remedy="Nothing needs to be done."
+            order=order, rule=CHANGES_NOTHING, problem="nothing is held", remedy="Nothing needs to be done."
         )
     return replace(now, held="")
 
@@ -290,7 +292,7 @@ def _deprecate(now: Release, order: Order, candidate: Judged | None, judged: Map
     version = str(order.version)
     if version in now.retired:
         raise OrderRefusedError(
-            order=order, rule="changes_nothing", problem="it is retired already", remedy="Nothing needs to be done."
+            order=order, rule=CHANGES_NOTHING, problem="it is retired already", remedy="Nothing needs to be done."
         )
     return replace(now, deprecated={**now.deprecated, version: f"{order.actor}: {order.reason}"})
 
@@ -299,7 +301,7 @@ def _retire(now: Release, order: Order, candidate: Judged | None, judged: Mappin
     version = str(order.version)
     if version in now.retired:
         raise OrderRefusedError(
-            order=order, rule="changes_nothing", problem="it is retired already", remedy="Nothing needs to be done."
+            order=order, rule=CHANGES_NOTHING, problem="it is retired already", remedy="Nothing needs to be done."
         )
     if version in now.versions:
         problem = f"it is in service ({now.policy['kind']})"

@@ -359,12 +359,51 @@ def test_orders_of_several_people_at_once_are_all_kept(scene: Scene) -> None:
     assert (again.returncode, "nothing was live before 1.0.0" in again.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("rollback",), ("rollback", "--to", "1.0.0"), ("promote", "--to", "1.0.0")],
+    ids=lambda words: " ".join(words),
+)
+def test_what_was_ordered_and_interrupted_is_followed_when_it_is_ordered_again(
+    scene: Scene, words: tuple[str, ...]
+) -> None:
+    """It was refused as live already, while the version that was to go answered on."""
+    given = scene.give(OrderKind.ROLLBACK)
+    (row,) = said("release", "status", PRODUCT)
+    assert (row["version"], [one["id"] for one in row["ordered"]]) == ("1.1.0", [given.id])
+    assert "rollback 1.0.0 was ordered by" in call("release", "status", PRODUCT).stderr
+    row = order(*words)
+    assert (row["version"], row["ordered"], row["order"]["id"], row["problem"]) == ("1.0.0", [], given.id, "")
+    assert scene.statement()["heard"] == [given.id], "nothing was ordered twice"
+    assert said("decisions", "--product", PRODUCT)[0]["action"] != "refused"
+
+
+def test_an_order_that_waits_excuses_no_other_one(scene: Scene) -> None:
+    scene.give(OrderKind.RETIRE, "1.0.0")
+    assert "it is live already" in refusal("rollback", "--to", "1.1.0", "--reason", "x")
+    scene.build()
+    assert "it is live already" in refusal("rollback", "--to", "1.1.0", "--reason", "x")
+
+
+def test_who_stops_the_command_learns_that_the_order_stands(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("headwater.cli._release.built_until_heard", stopped)
+        done = call("release", "rollback", PRODUCT, "--reason", "it errs")
+    assert done.exit_code != 0
+    assert "The order is written: rollback 1.0.0." in done.stderr
+    assert order("rollback")["version"] == "1.0.0"
+
+
 def test_before_the_first_release_nothing_can_be_ordered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADWATER_STATE", str(tmp_path))
     Scene(tmp_path).version("1.0.0", build=False)
     assert "Build it first: `headwater build flights`" in refusal("hold", "--reason", "x")
     (row,) = said("release", "status", PRODUCT)
     assert row["version"] is None
+    assert {"held", "barred", "since", "stage", "ordered"} <= row.keys(), "the same names as after it"
     assert said("release", "history", PRODUCT) == []
 
 
