@@ -58,6 +58,7 @@ STREAMS_FOLDER: Final = "streams"
 TARIFF_FILE: Final = "tariff.toml"
 """The prices of what is used, in the checkout."""
 
+PRODUCT_NAME: Final = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
 _SEGMENT = re.compile(r"^[a-z0-9][a-z0-9_.=-]{0,99}$")
 _COMMIT_ID = re.compile(r"^[0-9a-f]{64}$")
 COMMIT_PREFIX: Final = re.compile(r"^[0-9a-f]{6,64}$")

@@ -23,7 +23,7 @@ from headwater.errors import HeadwaterError
 from headwater.feeds import Feed, Positions
 from headwater.lake import Commit, Entry, Kind, Snapshot, TableData
 from headwater.look_back import kept_too_short
-from headwater.names import check_path
+from headwater.names import PRODUCT_NAME, check_path
 from headwater.provenance import Provenance
 from headwater.request_names import request_names
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _ROWS_HELD: Final = 3_000_000
 _CHECK_NAME = re.compile(r"^[A-Za-z0-9_]+$")
-_PRODUCT_NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
 
 
 class DeclarationError(HeadwaterError):
@@ -660,7 +659,7 @@ class Product:
     licence: str = ""
 
     def __post_init__(self) -> None:
-        if not _PRODUCT_NAME.fullmatch(self.name) or keyword.iskeyword(self.name):
+        if not PRODUCT_NAME.fullmatch(self.name) or keyword.iskeyword(self.name):
             raise DeclarationError(
                 what="Product",
                 name=self.name,

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import secrets
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -95,11 +96,14 @@ def _origin(product: Product, source: Source) -> Path:
 
 
 def land_bytes(content: bytes, target: Path) -> None:
-    """Writes a landed file whole or not at all: a sensor never sees half of it."""
+    """Writes a landed file whole or not at all: a sensor never sees half of it. Of several at once the last one stands."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    half = target.with_name(f".{target.name}.part")
-    half.write_bytes(content)
-    half.replace(target)
+    half = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+    try:
+        half.write_bytes(content)
+        half.replace(target)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> pl.DataFrame:

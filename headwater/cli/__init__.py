@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from headwater.cli._explain import explain
+from headwater.cli._options import check_text
 from headwater.errors import HeadwaterError
 
 # Command to the module below this package and the object in it: a command loads only what it needs.
@@ -56,6 +57,10 @@ class _Late(click.Group):
     def make_context(self, *args: Any, **more: Any) -> click.Context:
         with _broken_pipes_told():
             return super().make_context(*args, **more)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        check_text(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         with _broken_pipes_told():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from headwater.cli._options import FiniteRange
 from headwater.cli._output import json_option, show_facts, show_json, show_rows
 from headwater.errors import HeadwaterError
 from headwater.lake import Commit, Diff, Entry, Lake, Retention
@@ -194,11 +195,9 @@ def verify(deep: bool, as_json: bool) -> None:
 
 
 @lake.command()
-@click.option(
-    "--grace-hours", type=click.FloatRange(min=0), default=24.0, show_default=True, help="Keep what is younger."
-)
+@click.option("--grace-hours", type=FiniteRange(min=0), default=24.0, show_default=True, help="Keep what is younger.")
 @click.option("--keep-commits", type=click.IntRange(min=1), help="Commits to keep on each branch; default all.")
-@click.option("--keep-days", type=click.FloatRange(min=0), help="Keep commits younger than this; default all.")
+@click.option("--keep-days", type=FiniteRange(min=0), help="Keep commits younger than this; default all.")
 @click.option("--dry-run", is_flag=True, help="Say what would go, remove nothing.")
 @json_option
 def gc(grace_hours: float, keep_commits: int | None, keep_days: float | None, dry_run: bool, as_json: bool) -> None:

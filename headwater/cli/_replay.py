@@ -1,6 +1,7 @@
 """`headwater replay`: a past time played again through the real parts, and its story."""
 
 import calendar
+import re
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from headwater.cli._options import FiniteRange
 from headwater.cli._output import console, json_option, show_json
 from headwater.errors import HeadwaterError
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from headwater.product import Product
     from headwater.replay import ReplaySource
 
+_DAY_OR_MONTH: Final = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?")
 _MONTH: Final = 7
 """Characters of `YYYY-MM`."""
 
@@ -32,9 +35,7 @@ class NoReplayError(HeadwaterError):
 @click.argument("name", metavar="PRODUCT")
 @click.option("--from", "first", required=True, help="First day or month: 2013-07-01 or 2013-07.")
 @click.option("--to", "last", required=True, help="Last day or month, inclusive.")
-@click.option(
-    "--speed", type=click.FloatRange(0, min_open=True), help="Days a minute at most. Default: as fast as it goes."
-)
+@click.option("--speed", type=FiniteRange(0, min_open=True), help="Days a minute at most. Default: as fast as it goes.")
 @click.option(
     "--every-table", is_flag=True, help="Build every table every day, also those that nothing reads before a training."
 )
@@ -70,7 +71,7 @@ def replay(
     from assets._products import product as find
 
     product = find(name)
-    begin, end = _day(first, is_last=False), _day(last, is_last=True)
+    begin, end = _day(first, "--from", is_last=False), _day(last, "--to", is_last=True)
     if end < begin:
         raise click.BadParameter(f"{last} is before {first}.", param_hint="--to")
     source = _source(product)
@@ -151,15 +152,16 @@ def _tell_plan(
         raise click.exceptions.Exit(1)
 
 
-def _day(text: str, *, is_last: bool) -> date:
+def _day(text: str, option: str, *, is_last: bool) -> date:
     try:
+        if not _DAY_OR_MONTH.fullmatch(text):  # Python reads weeks too
+            raise ValueError(text)
         if len(text) != _MONTH:
             return date.fromisoformat(text)
         month = date.fromisoformat(f"{text}-01")
     except ValueError as error:
-        raise click.BadParameter(
-            f"{text!r} is neither a day such as 2013-07-01 nor a month such as 2013-07."
-        ) from error
+        said = f"{text!r} is neither a day such as 2013-07-01 nor a month such as 2013-07."
+        raise click.BadParameter(said, param_hint=option) from error
     return month.replace(day=calendar.monthrange(month.year, month.month)[1]) if is_last else month
 
 

@@ -64,17 +64,20 @@ def play(
     require_something(product.name, source, first, last)
     if product.streams:
         check_branch(product, settings)
-    progress = begun(product, lake, settings, folder, first, last, restart=restart)
-    if (begin := next_day(progress)) <= last:
-        for day in source.days(begin, begin):
-            refuse_cuts(product, settings.landing, day, progress)
-    if not progress.days:
-        write_progress(progress, folder)  # a kill in the first day forgets neither which play it is nor what it allows
     told = (lambda line: None) if quiet else (lambda line: out.print(line, soft_wrap=True, markup=False))
-    told(f"{product.name}  {first} to {last}; {len(progress.days)} days were played before.")
     with ExitStack() as stack:
         for context in (heeding_signals(), only_one_build(settings.state), kept_dbt()):
             stack.enter_context(context)
+        # Only now: what was waited for may have been another replay.
+        progress = begun(product, lake, settings, folder, first, last, restart=restart)
+        if (begin := next_day(progress)) <= last:
+            for day in source.days(begin, begin):
+                refuse_cuts(product, settings.landing, day, progress)
+        if not progress.days:
+            write_progress(
+                progress, folder
+            )  # a kill in the first day forgets neither which play it is nor what it allows
+        told(f"{product.name}  {first} to {last}; {len(progress.days)} days were played before.")
         service = stack.enter_context(service_of(settings, product.name))
         is_alive = stack.enter_context(daemon_of(settings, told)) if by_sensors else None
         try:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from headwater.cli._options import FiniteRange, ProductName
+
 if TYPE_CHECKING:
     from headwater.features.online import OnlineStore
     from resources.settings import Settings
@@ -27,7 +29,11 @@ redis_option = click.option(
 @click.option("--grpc-port", type=click.IntRange(0, 65535), help="Port for gRPC too; 0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address. Other than loopback it needs --keys.")
 @click.option(
-    "--product", "products", multiple=True, help="Serve this product; may be repeated. Default: all released."
+    "--product",
+    "products",
+    multiple=True,
+    type=ProductName(),
+    help="Serve this product; may be repeated. Default: all released.",
 )
 @click.option(
     "--workers", default=1, type=click.IntRange(1, 64), show_default=True, help="Processes that share the port."
@@ -35,13 +41,13 @@ redis_option = click.option(
 @click.option("--keys", type=click.Path(path_type=Path), help="JSON file of API keys.")
 @redis_option
 @click.option(
-    "--follow", default=1.0, type=click.FloatRange(0.05), show_default=True, help="Seconds between looks at the lake."
+    "--follow", default=1.0, type=FiniteRange(0.05), show_default=True, help="Seconds between looks at the lake."
 )
 @click.option(
     "--waiting", default=2_000, type=click.IntRange(1), show_default=True, help="Instances that may wait; more get 429."
 )
 @click.option(
-    "--deadline", default=10.0, type=click.FloatRange(0.001), show_default=True, help="Seconds to answer in; then 504."
+    "--deadline", default=10.0, type=FiniteRange(0.001), show_default=True, help="Seconds to answer in; then 504."
 )
 @click.option("--no-sync", is_flag=True, help="Answer before the disk has the record: a power cut may lose some.")
 @click.option("--parent", default=0, type=int, hidden=True)

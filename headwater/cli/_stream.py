@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from headwater.cli._options import FiniteRange
 from headwater.cli._output import json_option, show_json
 from headwater.cli._serve import open_store, redis_option
 from headwater.cli._signals import ended
@@ -97,7 +98,7 @@ def refresh(name: str, redis: str | None, as_json: bool) -> None:
 
 @stream.command()
 @click.argument("name", metavar="PRODUCT")
-@click.option("--every", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds between two rounds.")
+@click.option("--every", type=FiniteRange(1), default=60.0, show_default=True, help="Seconds between two rounds.")
 @redis_option
 def follow(name: str, every: float, redis: str | None) -> None:
     """Ingests and refreshes PRODUCT's streams round by round, until Ctrl-C or SIGTERM stops it.

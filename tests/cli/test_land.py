@@ -1,12 +1,14 @@
 """`headwater land`: what it refuses before a file is written."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
 import pytest
 
 from headwater.cli._land import LandingError, land
+from resources.packaged import land_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +51,18 @@ def test_a_landed_file_with_its_checksum_may_be_landed_in_its_own_place(state: P
     file.with_name("2013-06.csv.sha256").write_text(digest)
     run("flights", "flights", str(file), "--partition", "2013-06")
     assert (file.read_bytes(), file.with_name("2013-06.csv.sha256").read_text()) == (b"year\n", digest)
+
+
+def test_files_that_land_at_once_are_whole_whenever_they_are_read(tmp_path: Path) -> None:
+    """They shared a half-written file: one was refused, and the other's bytes stood there in part."""
+    target, contents = tmp_path / "landing" / "june.csv", [bytes([letter]) * 2_000_000 for letter in b"ab"]
+    read: list[bytes] = []
+    with ThreadPoolExecutor(2) as pool:
+        landings = [pool.submit(land_bytes, contents[number % 2], target) for number in range(40)]
+        while not all(landing.done() for landing in landings):
+            if target.is_file():
+                read.append(target.read_bytes())
+    assert [landing.result() for landing in landings] == [None] * 40
+    assert len(read) > 1
+    assert set(read) <= set(contents)
+    assert [file.name for file in target.parent.iterdir()] == ["june.csv"]

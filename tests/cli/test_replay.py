@@ -2,7 +2,10 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import repeat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +14,7 @@ import click
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from assets.flights.product import PRODUCT
 from headwater.cli import _replay, _replay_run
@@ -19,6 +23,7 @@ from headwater.cli._replay_landed import CutLandedError, NothingToPlayError, nex
 from headwater.cli._replay_play import begun
 from headwater.errors import HeadwaterError
 from headwater.replay import ReplayDay, ReplayError, ReplayEvent, ReplayProgress, ReplayRequest, write_progress
+from tests.release_scene import Scene
 
 JULY = date(2013, 7, 1)
 
@@ -62,6 +67,7 @@ def run(monkeypatch: pytest.MonkeyPatch, state: Path, *words: str) -> tuple[int,
 @pytest.mark.parametrize(
     "words",
     [
+        ("--from", "2013-W27", "--to", "2013-08"), ("--from", "20130701", "--to", "2013-08"),
         ("--from", "July", "--to", "2013-08"), ("--from", "2013-07", "--to", "2013-13-01"),
         ("--from", "+013-07", "--to", "2013-07"), ("--from", "2013-07", "--to", "2013 -7"),
     ],
@@ -107,8 +113,61 @@ def test_a_shorter_replay_of_days_that_were_played_further_is_told_to_its_last_d
         assert found.last == date(2013, 7, told)
 
 
+def test_a_replay_that_waited_for_another_one_goes_on_where_that_one_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It went on where the other one stood when it began to wait: days were asked twice, and landed files were cut."""
+    Scene(tmp_path).version("1.0.0")
+    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path))
+    product, folder, played = replace(PRODUCT, streams=(), events=()), tmp_path / "replay" / "flights", list[str]()
+
+    @contextmanager
+    def service(settings: Any, name: str) -> Iterator[None]:
+        yield
+
+    @contextmanager
+    def waited(state: Path) -> Iterator[None]:
+        days: dict[str, dict[str, str]] = {f"2013-07-{day:02}": {} for day in range(1, 4)}
+        write_progress(
+            ReplayProgress(
+                product="flights", first=JULY, last=date(2013, 7, 3), commit="c", version="1.0.0", days=days, play=1
+            ),
+            folder,
+        )
+        yield
+
+    def played_day(
+        product: Any, lake: Any, settings: Any, service: Any, source: Any, day: ReplayDay, build: Any
+    ) -> dict[str, Any]:
+        played.append(day.requests[0].id)
+        return {
+            "asked": 1,
+            "day": str(day.day),
+            "p50_ms": 1.0,
+            "live": "1.0.0",
+            "decision": "",
+            "seconds": 1.0,
+            "refused": [],
+        }
+
+    monkeypatch.setattr(_replay_run, "service_of", service)
+    monkeypatch.setattr("resources.lock.only_one_build", waited)
+    monkeypatch.setattr(_replay_run, "_play_day", played_day)
+    monkeypatch.setattr("headwater.cli._replay_story.tell", lambda *_: ("page", "story"))
+    monkeypatch.setattr("headwater.cli._replay_story.catch_up", lambda *_: None)
+    done = _replay_run.play(
+        product, Past(), JULY, date(2013, 7, 5), restart=False, every_table=False, by_sensors=False, pace=repeat(None),
+        out=Console(), quiet=True,
+    )  # fmt: skip
+    assert played == ["replay-1/2013-07-04", "replay-1/2013-07-05"]
+    assert done["days"] == 5
+
+
 def test_a_month_is_its_first_and_its_last_day() -> None:
-    assert (_day("2013-02", is_last=False), _day("2013-02", is_last=True)) == (date(2013, 2, 1), date(2013, 2, 28))
+    assert (_day("2013-02", "--from", is_last=False), _day("2013-02", "--to", is_last=True)) == (
+        date(2013, 2, 1),
+        date(2013, 2, 28),
+    )
 
 
 @pytest.mark.parametrize(
