@@ -436,7 +436,7 @@ def _policy(said: str | None) -> dict[str, Any] | None:
             ) from error
     try:
         raw = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise click.UsageError(f"--policy is no JSON: {error}.") from error
     if not isinstance(raw, dict):
         raise click.UsageError("--policy is JSON, but no object such as {'kind': 'canary', ...}.")

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from headwater.features.errors import FeatureError
 from headwater.names import NO_VERSION
 from serving.engine import Asked, Engine, ExplanationError, RefusedLookupError, RefusedValuesError
 from serving.errors import ServingError
@@ -40,7 +39,7 @@ def failures_among(engine: Engine, asked: Sequence[Asked], error: Problem | Serv
     refused = [place for place, cause in found.items() if isinstance(cause, RefusedValuesError)]
     try:
         taken = engine.others_take([asked[place] for place in refused]) if refused else []
-    except FeatureError:  # nobody can say, and nobody is blamed
+    except Exception:  # noqa: BLE001 - nobody can say, nobody is blamed, and what the request failed on is told
         taken = [False] * len(refused)
     callers = {place for place, is_taken in zip(refused, taken, strict=True) if not is_taken}
     return [asked[place] for place in found if place not in callers]
@@ -75,7 +74,7 @@ class Failures:
     def note(self, engine: Engine, asked: Sequence[Asked], code: str, *, is_versions: bool = True) -> None:
         """Counts a request that got no answer: once for each version that was drawn for part of it, unless none had a part in it.
 
-        What named its version was drawn for none.
+        What named its version was drawn for none, and so was what a draw fails on: that counts for no version.
 
         Args:
             engine: Who was asked.
@@ -84,7 +83,7 @@ class Failures:
             is_versions: Whether a version may have had a part in it, as far as it was seen; some codes say that none had.
         """
         is_nobodys = not is_versions or code in _OF_NO_VERSION
-        drawn = (NO_VERSION if one.version or is_nobodys else engine.variant(one) for one in asked)
+        drawn = (NO_VERSION if one.version or is_nobodys else _variant(engine, one) for one in asked)
         for version in dict.fromkeys(drawn):
             self._count((engine.product, version, code, engine.deployment.commit))
 
@@ -159,6 +158,13 @@ class Failures:
         if product not in self._told:
             self._told.add(product)
             _LOG.error("failures cannot be written", extra={"product": product, "reason": str(error)})
+
+
+def _variant(engine: Engine, one: Asked) -> str:
+    try:
+        return engine.variant(one)
+    except Exception:  # noqa: BLE001 - the draw is what the request failed on, and its caller is still to be told
+        return NO_VERSION
 
 
 def _record(key: _Key, count: int, at: int) -> bytes:

@@ -68,6 +68,7 @@ class Canary:
             raise PolicyError(
                 policy=self.kind, problem=f"the candidate's share is {self.share}", remedy="Give one from 0 to 1."
             )
+        _check_salt(self.kind, self.salt)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,7 @@ class ABTest:
     def __post_init__(self) -> None:
         _check_names(self.kind, tuple(self.shares))
         _check_shares(self.kind, self.shares)
+        _check_salt(self.kind, self.salt)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,7 @@ class EpsilonGreedy:
             raise PolicyError(policy=self.kind, problem=f"epsilon is {self.epsilon}", remedy="Give one from 0 to 1.")
         if bad := [name for name, mean in self.means.items() if not math.isfinite(mean)]:
             raise PolicyError(policy=self.kind, problem=f"the mean of {bad[0]} is no number", remedy="Give a number.")
+        _check_salt(self.kind, self.salt)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +136,7 @@ class Thompson:
                     problem=f"the belief in {name} is Beta({a}, {b})",
                     remedy=f"Give two numbers above 0, {_MOST:g} at most.",
                 )
+        _check_salt(self.kind, self.salt)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +205,7 @@ def from_json(raw: Mapping[str, Any]) -> Policy:
     fields = {name: _read(value) for name, value in raw.items() if name != "kind"}
     try:
         return kind(**fields)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise PolicyError(policy=kind.kind, problem=str(error), remedy="Write it as the release does.") from error
 
 
@@ -222,6 +226,11 @@ def _check_names(kind: str, names: tuple[str, ...]) -> None:
         raise PolicyError(policy=kind, problem="it names no version", remedy="Name versions such as 1.2.0.")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise PolicyError(policy=kind, problem=f"it names {', '.join(twice)} twice", remedy="Name each version once.")
+
+
+def _check_salt(kind: str, salt: Any) -> None:
+    if not isinstance(salt, str):
+        raise PolicyError(policy=kind, problem=f"its salt is {salt!r}, no text", remedy="Write it in quotes.")
 
 
 def _check_shares(kind: str, shares: Mapping[str, float]) -> None:

@@ -313,10 +313,12 @@ def test_what_cannot_be_is_refused_with_a_remedy_and_changes_nothing(scene: Scen
     before = scene.lake.resolve("main").id
     shares = '{"kind": "ab-test", "salt": "s", "shares": {"1.0.0": 0.5, "1.1.0": 0.6}}'
     assert "together 1.1. Let them add up to 1." in refusal("promote", "--policy", shares, "--reason", "x")
+    salted = '{"kind": "ab-test", "shares": {"1.0.0": 1.0}, "salt": 2026}'
+    assert "its salt is 2026, no text" in refusal("promote", "--policy", salted, "--reason", "x")
     assert "`headwater model list` shows all" in refusal("promote", "--to", "9.9.9", "--reason", "x")
     assert "has no reason" in refusal("hold", "--reason", " ")
     assert "in service" in refusal("retire", "--version", "1.1.0", "--reason", "x")
-    for policy in ("{", "nowhere.json", "[1]"):
+    for policy in ("{", "nowhere.json", "[1]", '{"a":' * 20_000, f'{{"a": {"9" * 5_000}}}'):
         assert call("release", "promote", PRODUCT, "--policy", policy, "--reason", "x").exit_code == 2
     assert call("release", "promote", PRODUCT).exit_code == 2, "a reason is needed"
     assert call("release", "retire", PRODUCT, "--reason", "x").exit_code == 2, "a version is needed"

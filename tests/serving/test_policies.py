@@ -20,6 +20,7 @@ from serving.policies import (
     Shadow,
     Thompson,
     assign,
+    draws,
     from_json,
     to_json,
     uniform,
@@ -138,8 +139,17 @@ def test_an_ensemble_asks_all_members() -> None:
         ({"kind": "thompson", "beliefs": {"a": [0, 1]}}, r"Beta\(0, 1\)"),
         ({"kind": "thompson", "beliefs": {"a": [1]}}, "thompson"),
         ({"kind": "ensemble", "weights": {"a": 0.9}}, "together 0.9"),
+        ({"kind": "epsilon-greedy", "means": {"a": 10**400}, "epsilon": 0.1}, "epsilon-greedy"),
     ],
 )
 def test_a_policy_that_cannot_be_says_what_is_wrong(raw: dict[str, Any], said: str) -> None:
     with pytest.raises(PolicyError, match=said):
         from_json(raw)
+
+
+@pytest.mark.parametrize("salt", [2026, 1.5, None, True, ["x"], {"x": 1}], ids=repr)
+@pytest.mark.parametrize("policy", [policy for policy in ALL if draws(policy)], ids=lambda policy: policy.kind)
+def test_a_salt_that_is_no_text_is_refused_before_anybody_is_drawn(policy: Policy, salt: object) -> None:
+    """It was taken, and the draw of every request raised."""
+    with pytest.raises(PolicyError, match=f"{policy.kind}.*no text"):
+        from_json({**to_json(policy), "salt": salt})

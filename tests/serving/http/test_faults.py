@@ -100,6 +100,35 @@ def test_a_fault_counts_for_the_version_that_has_it(released: Released, start: C
     assert counted(service) == {("2.0.0", "failed"): statuses[500]}
 
 
+UNDRAWN = """
+    from serving.engine import _engine
+    plain = _engine.assign
+    def assign(policy, key):
+        if policy.kind == "canary":
+            raise TypeError("planted")
+        return plain(policy, key)
+    _engine.assign = assign
+"""
+"""A draw that fails, whoever is drawn for."""
+
+
+def test_a_draw_that_fails_is_answered_as_json_and_counted_for_no_version(
+    released: Released, start: Callable[..., Service], tmp_path: Path
+) -> None:
+    """Counting drew again, and failed again: callers got a bare 500 of the server's own, and nothing was counted."""
+    released.release(Canary(live="1.0.0", candidate="1.1.0", share=0.5), "1.0.0")
+    service = start(program=with_disk(tmp_path, UNDRAWN))
+    replies = [
+        service.predict(id="one"),
+        service.ask("POST", PREDICT, {"instances": [{"entity": ENTITY, "time": TIME}] * 2}),
+    ]
+    assert [(reply.status, reply.json["code"]) for reply in replies] == [(500, "failed")] * 2
+    named = service.ask("POST", f"/v1/{PRODUCT}/versions/1.1.0:predict", {"entity": ENTITY, "time": TIME})
+    assert named.status == 200, "nobody is drawn for who names a version"
+    service.stop()
+    assert counted(service) == {(NO_VERSION, "failed"): 2}
+
+
 UNWRITTEN = """
     from serving.prediction_log import LogWriter
     plain = LogWriter.append
