@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from serving.errors import ProductNotServedError, ServingError
 from serving.http._wire import Problem
+
+_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
+_PARTS: Final = ("name", "sha256", "roles", "products")
 
 
 class Role(StrEnum):
@@ -67,13 +71,22 @@ class Keys:
         """The keys in a file. Raises KeysError."""
         try:
             raw = json.loads(file.read_text(encoding="utf-8"))
-            keys = {_digest(item): _key(item) for item in raw}
         except OSError as error:
             raise KeysError(file=str(file), problem=f"cannot be read ({error.strerror})") from error
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, RecursionError) as error:
             raise KeysError(file=str(file), problem=f"cannot be read ({type(error).__name__}: {error})") from error
-        if not keys:
-            raise KeysError(file=str(file), problem="are none")
+        if not isinstance(raw, list) or not raw:
+            raise KeysError(file=str(file), problem="are no list, or an empty one")
+        keys: dict[str, Key] = {}
+        for place, item in enumerate(raw, start=1):
+            try:
+                digest, key = _digest(item), _key(item)
+                if digest in keys:
+                    raise ValueError(f"has the sha256 of {keys[digest].name!r} again")
+            except ValueError as error:
+                said = f"cannot be used: {_shown(place, item)} {error}"
+                raise KeysError(file=str(file), problem=said) from error
+            keys[digest] = key
         return cls(keys)
 
     @property
@@ -133,19 +146,40 @@ def _bearer(header: bytes) -> bytes:
     return key.strip() if scheme.lower() == b"bearer" else b""  # the scheme's case says nothing (RFC 9110, 11.1)
 
 
-def _digest(item: Mapping[str, Any]) -> str:
-    digest = item["sha256"]
-    if not isinstance(digest, str) or len(digest) != 64 or int(digest, 16) < 0:
-        raise ValueError(f"{digest!r} is no sha256")
+def _shown(place: int, item: Any) -> str:
+    name = item.get("name") if isinstance(item, dict) else None
+    return f"entry {place} ({name!r})" if isinstance(name, str) and name else f"entry {place}"
+
+
+def _digest(item: Any) -> str:
+    if not isinstance(item, dict):
+        raise ValueError("is no object")
+    digest = item.get("sha256")
+    if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+        raise ValueError("has no sha256, 64 hexadecimal digits")
     return digest.lower()
 
 
 def _key(item: Mapping[str, Any]) -> Key:
-    if not isinstance(item["name"], str) or not item["name"]:
-        raise ValueError("a key has no name")
-    products = item.get("products")
+    if strange := sorted(item.keys() - _PARTS):
+        raise ValueError(f"has {', '.join(map(repr, strange))}, which nobody knows; known are {', '.join(_PARTS)}")
+    if not isinstance(item.get("name"), str) or not item["name"]:
+        raise ValueError("has no name")
+    roles = _texts(item, "roles")
+    if unknown := sorted(roles - set(Role)):
+        raise ValueError(f"has the role {unknown[0]!r}; known are {', '.join(Role)}")
+    if not roles:
+        raise ValueError("has no role, so it is good for nothing")
     return Key(
         name=item["name"],
-        roles=frozenset(Role(role) for role in item["roles"]),
-        products=None if products is None else frozenset(products),
+        roles=frozenset(map(Role, roles)),
+        products=_texts(item, "products") if "products" in item else None,
     )
+
+
+def _texts(item: Mapping[str, Any], part: str) -> frozenset[str]:
+    """A part of an entry that is a list of texts: of a text alone, a set would hold its letters."""
+    found = item.get(part)
+    if not isinstance(found, list) or not all(isinstance(one, str) and one for one in found):
+        raise ValueError(f"has {part} that are no list of texts")
+    return frozenset(found)

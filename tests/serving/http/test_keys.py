@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import grpc
 import pytest
 
 from serving.grpc._proto import open_inference_pb2 as pb
+from serving.http._keys import Keys, KeysError, Role
 from tests.serving.conftest import PRODUCT
 from tests.serving.grpc_client import Client
 from tests.serving.http.conftest import ENTITY, PREDICT, Reply, Service
@@ -28,6 +30,44 @@ def write_keys(folder: Path) -> Path:
     ]
     file.write_text(json.dumps(keys))
     return file
+
+
+ENTRY = {"name": "partner", "sha256": "a" * 64, "roles": ["predict"], "products": ["other"]}
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([{**ENTRY, "product": ["other"]}], "entry 1 ('partner') has 'product', which nobody knows"),
+        ([ENTRY, {**ENTRY, "sha256": "A" * 64}], "entry 2 ('partner') has the sha256 of 'partner' again"),
+        *(([{**ENTRY, "products": odd}], "('partner') has products that are no list of texts")
+          for odd in ("toy", None, {"toy": 1}, ["toy", 5], [""])),
+        ([{**ENTRY, "roles": "predict"}], "has roles that are no list of texts"),
+        ([{**ENTRY, "roles": ["predict", ["x"]]}], "has roles that are no list of texts"),
+        ([{**ENTRY, "roles": []}], "has no role"),
+        ([{**ENTRY, "roles": ["ask"]}], "has the role 'ask'; known are predict, metrics, review"),
+        ([{**ENTRY, "name": 5}], "entry 1 has no name"),
+        ([{**ENTRY, "sha256": "0x" + "a" * 62}], "has no sha256"),
+        (["partner"], "entry 1 is no object"),
+        (ENTRY, "no list"),
+    ],
+)  # fmt: skip
+def test_an_entry_that_says_something_else_than_was_meant_is_refused_by_name(
+    tmp_path: Path, entries: Any, said: str
+) -> None:
+    """A misspelt `products` opened every product, a text was taken as its letters, and of two equal digests the last one held."""
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps(entries))
+    with pytest.raises(KeysError, match=re.escape(said)):
+        Keys.read(file)
+
+
+def test_one_caller_may_have_a_key_and_its_successor(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    keys = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("old", "new")}
+    file.write_text(json.dumps([{**ENTRY, "sha256": digest} for digest in keys.values()]))
+    read = Keys.read(file)
+    assert {read.caller({b"x-api-key": key.encode()}, Role.PREDICT, "other") for key in keys} == {"partner"}
 
 
 @pytest.fixture(scope="module")
