@@ -171,12 +171,14 @@ def _with_nulls(tensor: ModelInferRequest.InferInputTensor, values: list[Any]) -
     if NULLS not in tensor.parameters:
         return values
     said = _parameter(tensor.parameters[NULLS])
-    if said is True:
-        return [None] * len(values)
-    places = said.split(",") if isinstance(said, str) else []
+    if isinstance(said, bool):
+        return [None] * len(values) if said else values
+    places = said.split(",") if isinstance(said, str) else [""]
     if not all(place.isascii() and place.isdigit() and len(place) < 8 for place in places):
         raise _wrong(tensor.name, f"has a parameter {NULLS!r} that is neither true nor places such as '0,3'")
     nulls = {int(place) for place in places}
+    if (last := max(nulls)) >= len(values):
+        raise _wrong(tensor.name, f"has a parameter {NULLS!r} that names place {last} of {len(values)} elements")
     return [None if place in nulls else value for place, value in enumerate(values)]
 
 
