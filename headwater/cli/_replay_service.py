@@ -102,7 +102,8 @@ class Service:
 def service_of(settings: "Settings", product: str) -> Iterator[Service]:
     logs = settings.state / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "headwater.cli", "serve", "--port", "0", "--product", product, "--follow", "0.2"]
+    options = ["--port", "0", "--product", product, "--follow", "0.2", "--plays"]
+    command = [sys.executable, "-m", "headwater.cli", "serve", *options]
     environment = {**os.environ, "HEADWATER_STATE": str(settings.state), "PYTHONUNBUFFERED": "1"}
     with guarded() as guard, (logs / "replay-service.log").open("a", encoding="utf-8") as log:
         process = subprocess.Popen(

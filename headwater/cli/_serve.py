@@ -50,6 +50,7 @@ redis_option = click.option(
     "--deadline", default=10.0, type=FiniteRange(0.001), show_default=True, help="Seconds to answer in; then 504."
 )
 @click.option("--no-sync", is_flag=True, help="Answer before the disk has the record: a power cut may lose some.")
+@click.option("--plays", is_flag=True, hidden=True)
 @click.option("--parent", default=0, type=int, hidden=True)
 @click.option("--socket-fd", type=int, hidden=True)
 def serve(
@@ -64,6 +65,7 @@ def serve(
     waiting: int,
     deadline: float,
     no_sync: bool,
+    plays: bool,
     parent: int,
     socket_fd: int | None,
 ) -> None:
@@ -93,6 +95,7 @@ def serve(
         follow=follow,
         sync=not no_sync,
         traces=settings.traces,
+        plays=plays,
     )
     if socket_fd is None and workers > 1:
         command = [sys.executable, "-m", "headwater.cli", *sys.argv[1:], "--parent", str(os.getpid())]

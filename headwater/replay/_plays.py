@@ -1,11 +1,13 @@
 """The plays of a lake: whose answer a prediction is, and which answers a later play took the place of."""
 
+import re
 from typing import Final
 
 import polars as pl
 
-_NAMED: Final = r"^replay-(\d{1,9})/"
+_NAMED: Final = r"^replay-([0-9]{1,9})/"
 """How a request id of a replay begins: with the number of its play."""
+_IN_PLAY: Final = re.compile(_NAMED)
 _ID, _AT, _PLAY = "request_id", "at", "__play"
 
 
@@ -17,6 +19,15 @@ def asked_in(play: int, id: str) -> str:
         id: The request's own.
     """
     return f"replay-{play}/{id}" if play else id
+
+
+def is_in_play(id: str) -> bool:
+    """Whether a request id is one under which some play asks.
+
+    Args:
+        id: The request's.
+    """
+    return _IN_PLAY.match(id) is not None
 
 
 def play_of(id: str = _ID) -> pl.Expr:

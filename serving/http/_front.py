@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from headwater.replay import is_in_play
 from headwater.tracing import Tracer
 from serving.engine import (
     Answer,
@@ -70,6 +71,7 @@ class Front:
         deadline: float,
         retired: RetiredCalls | None = None,
         tracer: Tracer | None = None,
+        plays: bool = False,
     ) -> None:
         """Prepares.
 
@@ -81,7 +83,9 @@ class Front:
             deadline: Seconds within which a request is answered.
             retired: Where calls of versions that answer nobody any more are counted durably; None counts them in the metrics alone.
             tracer: Where traces go, None for nowhere.
+            plays: Whether a replay asks: nobody else may take a request's name from one.
         """
+        self._plays = plays
         self._retired, self._tracer = retired, tracer
         self._live, self._desk, self._metrics, self._deadline = live, desk, metrics, deadline
         self._failures = failures
@@ -130,6 +134,8 @@ class Front:
             ServingError: The request is wrong.
         """
         engine = self._engine_to_ask(product)
+        if not self._plays and is_in_play(id):
+            raise _of_replays(id)
         steps = trace.steps if trace is not None else None
         if not id or len(id) > LONGEST_ID:  # the latter is refused where it is read
             answers = await self._ask(engine, read(engine), deadline, steps=steps)
@@ -227,6 +233,12 @@ class Front:
                 self._metrics.of_positives(engine.product, answer.version).inc()
             if not answer.logged:
                 self._metrics.unlogged.labels(engine.product).inc()
+
+
+def _of_replays(id: str) -> Problem:
+    """A stranger's request in a play would take the place of what earlier plays answered."""
+    said = f"'id' {id[:LONGEST_ID]!r} begins like those of a replay, 'replay-', a number and '/'. Take another."
+    return Problem(422, "invalid", said, fields={"id": "begins with 'replay-', a number and '/'"})
 
 
 def _said(engine: Engine, answers: Sequence[Answer]) -> tuple[str, bool]:

@@ -55,7 +55,7 @@ _TOLD: Final[Mapping[str, Any]] = {
 _ID: Final[Mapping[str, Any]] = {
     "type": "string",
     "maxLength": LONGEST_ID,
-    "not": {"pattern": "#[0-9]+$"},
+    "not": {"pattern": "#[0-9]+$|^replay-[0-9]{1,9}/"},
     "description": "Names the request: asked again with the same one, the service gives the same answer. Printable.",
 }
 _HEADERS: Final = [

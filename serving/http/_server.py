@@ -59,6 +59,7 @@ class ServerSettings:
         drain: Seconds that requests have to end in after SIGTERM.
         sync: Whether an answer waits for the disk itself.
         traces: Where traces go (OTLP over HTTP), empty for nowhere.
+        plays: Whether a replay started it, which asks under names that nobody else may.
     """
 
     cache: Path
@@ -75,6 +76,7 @@ class ServerSettings:
     drain: float = 10.0
     sync: bool = True
     traces: str = ""
+    plays: bool = False
 
 
 def run(
@@ -153,6 +155,7 @@ def run(
         deadline=settings.limits.deadline,
         retired=retired,
         tracer=tracer,
+        plays=settings.plays,
     )
     grpc_port = reserved.getsockname()[1] if reserved else settings.grpc_port
     server = _grpc_server(settings, front, keys, grpc_port, is_ready=lambda: app.is_ready)

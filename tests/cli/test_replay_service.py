@@ -11,8 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from headwater.cli._replay_service import Service
-from headwater.replay import ReplayDay, ReplayRequest
+from headwater.cli._replay_service import Service, service_of
+from headwater.replay import ReplayDay, ReplayRequest, asked_in
+from resources.settings import load_settings
+from tests.serving.conftest import PRODUCT, Released
+from tests.serving.conftest import released as released
+from tests.serving.http.conftest import ENTITY, logged
 
 BEGIN = datetime(2013, 7, 1, tzinfo=UTC)
 
@@ -59,3 +63,15 @@ def test_the_first_request_of_a_day_comes_in_first_and_each_once(server: Threadi
     assert len(taken) == count
     assert Slow.answered[:1] == [request.id for request in requests[:1]]
     assert sorted(Slow.answered) == sorted(request.id for request in requests)
+
+
+def test_the_service_of_a_replay_is_asked_under_the_ids_of_a_play(
+    released: Released, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any other service refuses them."""
+    monkeypatch.setenv("HEADWATER_STATE", str(released.folder))
+    request = ReplayRequest(id=asked_in(1, "a"), at=datetime(2013, 3, 10, 7, tzinfo=UTC), entity=ENTITY)
+    day = ReplayDay(day=date(2013, 3, 10), begin=request.at, end=request.at, requests=(request,), files={})
+    with service_of(load_settings(), PRODUCT) as service:
+        assert len(service.ask(day)) == 1
+    assert [one.request_id for one in logged(released.folder)] == ["replay-1/a"]

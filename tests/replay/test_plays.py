@@ -22,6 +22,7 @@ from headwater.replay import (
     ReplayProgress,
     ReplayRequest,
     asked_in,
+    is_in_play,
     newest_play,
     own_id,
     play_of,
@@ -59,11 +60,14 @@ def in_play(play: int, rows: pl.DataFrame, **columns: Any) -> pl.DataFrame:
 
 
 def test_the_id_of_a_play_is_another_one_in_each_and_the_same_in_each_try() -> None:
-    ids = ["r", asked_in(1, "r"), asked_in(12, "r"), asked_in(0, "r"), "replay-x/r", "my replay-1/r"]
+    """A digit of another script was taken for one, and no table with it could be read."""
+    others = ["replay-x/r", "my replay-1/r", "replay-\u0663/r", "replay-1234567890/r"]
+    ids = ["r", asked_in(1, "r"), asked_in(12, "r"), asked_in(0, "r"), *others]
     rows = pl.DataFrame({"request_id": ids})
-    assert len(set(ids)) == 5
-    assert rows.select(play_of())["request_id"].to_list() == [0, 1, 12, 0, 0, 0]
-    assert rows.select(own_id())["request_id"].to_list() == ["r", "r", "r", "r", "replay-x/r", "my replay-1/r"]
+    assert len(set(ids)) == len(ids) - 1
+    assert rows.select(play_of())["request_id"].to_list() == [0, 1, 12, *[0] * 5]
+    assert rows.select(own_id())["request_id"].to_list() == ["r"] * 4 + others
+    assert [is_in_play(id) for id in ids] == [False, True, True, *[False] * 5]
     assert newest_play(rows.lazy()) == 12
     assert newest_play(rows.lazy().clear()) == 0
 

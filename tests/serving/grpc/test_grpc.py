@@ -105,6 +105,11 @@ def test_the_same_id_gets_the_same_answer_and_stands_in_the_log_once(service: Se
     assert refused(client, other).code() is CODE.ALREADY_EXISTS
 
 
+def test_an_id_that_looks_like_that_of_a_replay_is_refused(client: Client) -> None:
+    error = refused(client, request(PRODUCT, ONE, id="replay-1/x"))
+    assert (error.code(), "like those of a replay" in error.details()) == (CODE.INVALID_ARGUMENT, True)
+
+
 def test_outputs_that_are_asked_for_come_alone(client: Client) -> None:
     given = request(PRODUCT, ONE)
     given.outputs.add(name="decision")

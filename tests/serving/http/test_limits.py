@@ -10,6 +10,7 @@ import pytest
 from tests.serving.conftest import PRODUCT
 from tests.serving.http.conftest import ENTITY, PREDICT, TIME, Service
 
+V2 = f"/v2/models/{PRODUCT}/infer"
 BODY = json.dumps({"entity": ENTITY, "time": TIME}).encode()
 
 
@@ -139,6 +140,15 @@ def test_an_id_that_looks_like_that_of_a_batch_is_refused(service: Service) -> N
     """`b#0` and the first instance of the batch `b` were one in the log, and compaction kept one answer of the two."""
     assert service.predict(id="b#0").status == 422
     assert service.predict(id="b#x").status == 200
+
+
+def test_an_id_that_looks_like_that_of_a_replay_is_refused(service: Service) -> None:
+    """One such request took the place of every play's predictions from its time on."""
+    v2 = {"inputs": [{"name": "who", "datatype": "BYTES", "shape": [1], "data": ["ann"]}], "id": "replay-1/x"}
+    header = service.ask("POST", PREDICT, {"entity": ENTITY, "time": TIME}, {"x-request-id": "replay-1/x"})
+    for reply in (service.predict(id="replay-999999999/x"), header, service.ask("POST", V2, v2)):
+        assert (reply.status, reply.json["code"], set(reply.json["fields"])) == (422, "invalid", {"id"})
+    assert service.predict(id="my replay-1/x").status == 200
 
 
 def test_the_same_request_at_once_is_recorded_once(service: Service) -> None:
