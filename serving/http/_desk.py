@@ -490,7 +490,7 @@ def _combined(wrong: list[tuple[int, ServingError]], count: int) -> BaseExceptio
     is_callers_to_mend = all(isinstance(error, RequestError) for _, error in wrong)
     return Problem(
         *((422, "invalid") if is_callers_to_mend else (500, "failed")),
-        f"{len(wrong)} of {count} instances cannot be answered, so none is. The first: {first}",
+        f"{len(wrong)} of {count} instances cannot be answered, so none is. The first, instance {wrong[0][0]}: {first}",
         fields=fields,
         causes=dict(wrong),
     )

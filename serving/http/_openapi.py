@@ -30,7 +30,7 @@ _ERRORS: Final[Mapping[str, str]] = {
     "409": "The id was used for another request.",
     "413": "The body or the number of instances is too large.",
     "415": "The body is of another content type than JSON.",
-    "422": "A field, the time or the id has a value that it cannot have; `fields` says which.",
+    "422": "A field, the time or the id has a value that it cannot have; `fields` says which, of several instances as `instances[2].x`.",
     "429": "Too many requests wait. `Retry-After` says when to ask again.",
     "503": "It cannot be answered now: nothing is live, the log is full, or the online features are away.",
     "504": "It was not answered in time.",

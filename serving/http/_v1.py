@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Final
 
-from serving.engine import Answer, Asked, Engine, Explanation, shown
+from serving.engine import Answer, Asked, Engine, Explanation, RequestError, shown
 from serving.http._wire import MOST_NAMED, Problem, listed
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -88,10 +88,19 @@ def read_request(body: Mapping[str, Any], engine: Engine, caller: Caller, versio
         )
     if len(instances) > most:
         raise Problem(413, "too_many_instances", f"There are {len(instances)} instances; {most} are taken at once.")
-    for one in instances:
-        if type(one) is dict:  # what is none is refused below
+    found: list[Asked] = []
+    for place, one in enumerate(instances):
+        if type(one) is not dict:
+            said = f"Instance {place} is no object."
+            raise Problem(422, "invalid", said, fields={f"instances[{place}]": "is no object"})
+        try:
             _only(one, _INSTANCE)
-    return [_asked(one, f"{given}#{place}", engine, caller, version, explain) for place, one in enumerate(instances)]
+            found.append(_asked(one, f"{given}#{place}", engine, caller, version, explain))
+        except (Problem, RequestError) as error:
+            if len(instances) == 1:
+                raise
+            raise _at(place, error) from error
+    return found
 
 
 def is_batch(body: Mapping[str, Any]) -> bool:
@@ -149,9 +158,7 @@ def iso(at: int) -> str:
     return (_EPOCH + timedelta(microseconds=at)).isoformat().replace("+00:00", "Z")
 
 
-def _asked(raw: Any, id: str, engine: Engine, caller: Caller, version: str, explain: bool) -> Asked:
-    if type(raw) is not dict:
-        raise Problem(422, "invalid", "An instance is no object.", fields={"instances": "is no list of objects"})
+def _asked(raw: Mapping[str, Any], id: str, engine: Engine, caller: Caller, version: str, explain: bool) -> Asked:
     if "entity" not in raw:
         raise Problem(
             422, "invalid", "'entity' is missing: the fields of what is asked about.", fields={"entity": "is missing"}
@@ -171,6 +178,15 @@ def _asked(raw: Any, id: str, engine: Engine, caller: Caller, version: str, expl
         caller=caller.name,
         trace=caller.trace,
     )
+
+
+def _at(place: int, error: Problem | RequestError) -> Problem | RequestError:
+    """What is wrong with one of several instances, with its place."""
+    said = f"Instance {place}: {error}"
+    fields = {f"instances[{place}].{name}": problem for name, problem in error.fields.items()}
+    if isinstance(error, Problem):
+        return Problem(error.status, error.code, said, fields=fields)
+    return RequestError(said, fields=fields)
 
 
 def _only(body: Mapping[str, Any], known: frozenset[str]) -> None:

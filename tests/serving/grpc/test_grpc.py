@@ -110,6 +110,14 @@ def test_an_id_that_looks_like_that_of_a_replay_is_refused(client: Client) -> No
     assert (error.code(), "like those of a replay" in error.details()) == (CODE.INVALID_ARGUMENT, True)
 
 
+def test_what_is_wrong_in_a_batch_is_said_with_its_place(client: Client) -> None:
+    late = {**COLUMNS, "time": ("BYTES", [TIME, TIME, "1900"])}
+    assert "Instance 2: The prediction time" in refused(client, request(PRODUCT, late)).details()
+    refused_values = {**COLUMNS, "x": ("INT64", [3, -1, -1])}
+    said = refused(client, request(PRODUCT, refused_values)).details()
+    assert "2 of 3 instances cannot be answered, so none is. The first, instance 1: " in said
+
+
 def test_outputs_that_are_asked_for_come_alone(client: Client) -> None:
     given = request(PRODUCT, ONE)
     given.outputs.add(name="decision")

@@ -151,6 +151,37 @@ def test_an_id_that_looks_like_that_of_a_replay_is_refused(service: Service) -> 
     assert service.predict(id="my replay-1/x").status == 200
 
 
+ODD_INSTANCES: list[tuple[Any, str]] = [
+    ({"entity": {**ENTITY, "x": "three"}, "time": TIME}, ".x"),
+    ({"entity": ENTITY, "time": "1900"}, ".time"),
+    ({"entity": ENTITY, "time": "2199-01-01T00:00:00Z"}, ".time"),
+    ({"time": TIME}, ".entity"),
+    ({"entity": ENTITY, "id": "own"}, ".id"),
+    (5, ""),
+]
+
+
+@pytest.mark.parametrize(("odd", "field"), ODD_INSTANCES)
+def test_what_is_wrong_in_a_batch_is_said_with_its_place(service: Service, odd: Any, field: str) -> None:
+    """A caller of a thousand instances was told of a field, and not whose."""
+    good = {"entity": ENTITY, "time": TIME}
+    reply = service.ask("POST", PREDICT, {"instances": [good, good, odd, good]})
+    assert (reply.status, list(reply.json["fields"])) == (422, [f"instances[2]{field}"])
+    assert reply.json["error"].startswith("Instance 2")
+
+
+def test_what_is_wrong_with_the_only_instance_needs_no_place(service: Service) -> None:
+    odd, _ = ODD_INSTANCES[0]
+    assert list(service.ask("POST", PREDICT, {"instances": [odd]}).json["fields"]) == ["x"]
+
+
+def test_tensors_are_told_the_place_too(service: Service) -> None:
+    columns = {"who": ("BYTES", ["ann"] * 2), "x": ("INT64", [3, "q"]), "kind": ("BYTES", ["a"] * 2)}
+    inputs = [{"name": name, "datatype": of, "shape": [2], "data": data} for name, (of, data) in columns.items()]
+    reply = service.ask("POST", V2, {"inputs": inputs})
+    assert (reply.status, list(reply.json["fields"])) == (422, ["instances[1].x"])
+
+
 def test_the_same_request_at_once_is_recorded_once(service: Service) -> None:
     """Two that came in one turn were both answered, and stood in the log twice."""
     with (
