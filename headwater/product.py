@@ -25,7 +25,7 @@ from headwater.lake import Commit, Entry, Kind, Snapshot, TableData
 from headwater.look_back import kept_too_short
 from headwater.names import PRODUCT_NAME, check_path
 from headwater.provenance import Provenance
-from headwater.request_names import request_names
+from headwater.request_names import TIME_NAME, request_names
 
 if TYPE_CHECKING:
     from headwater.decisions import Retraining
@@ -728,6 +728,13 @@ class Product:
         if self.model is None or self.labels is None:
             return
         fields = request_names(self)
+        if TIME_NAME in fields:
+            raise DeclarationError(
+                what="Product",
+                name=self.name,
+                problem=f"requests to it would have a field {TIME_NAME!r}, and call their prediction time so.",
+                remedy="Rename that column.",
+            )
         known = {"assign_by": fields | {self.labels.time}, "redacted": fields | {*self.model.features}}
         for what, names in known.items():
             if strange := [name for name in getattr(self.serving, what) if name not in names]:

@@ -1,11 +1,14 @@
 """The names that a request may hold, as far as a declaration says them: before anything is trained, and without any dtype."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from headwater.features import FeatureView, OnDemandFeatures
     from headwater.product import Product
+
+TIME_NAME: Final = "time"
+"""How requests call their prediction time. As tensors it stands among the fields, so none of them may have this name."""
 
 
 def functions_read(

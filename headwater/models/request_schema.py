@@ -12,7 +12,7 @@ from headwater.features import FeatureView, OnDemandFeatures
 from headwater.features._on_demand import default_as
 from headwater.models._json import digest
 from headwater.models.errors import RecordError, RequestSchemaError
-from headwater.request_names import functions_read, given_names
+from headwater.request_names import TIME_NAME, functions_read, given_names
 
 FORMAT: Final = 1
 
@@ -179,6 +179,9 @@ def request_schema(
         raise RequestSchemaError(columns=lacking, problem="are no columns of the training set")
     required = [name for name in dict.fromkeys(asked) if name != time]
     optional = [name for name in key if name not in required and name != time]
+    if TIME_NAME in {*required, *optional}:
+        said = "would be a field of requests, which call their prediction time so. Rename it"
+        raise RequestSchemaError(columns=[TIME_NAME], problem=said)
     defaults = {
         name: default_as(view, name, value, schema[name]) if name in schema else value
         for view in used

@@ -10,12 +10,12 @@ from importlib.metadata import version as installed
 from typing import Any, Final
 
 from headwater.models import FieldType
+from headwater.request_names import TIME_NAME
 from serving.engine import Answer, Engine, LoadedModel
 from serving.http._v1 import write_explanation
 from serving.http._wire import Problem, listed
 
 PLATFORM: Final = "headwater"
-TIME: Final = "time"
 _DATATYPES: Final[Mapping[FieldType, str]] = {
     FieldType.INT64: "INT64",
     FieldType.FLOAT64: "FP64",
@@ -46,7 +46,7 @@ def server_metadata() -> dict[str, Any]:
 def tensors_of(model: LoadedModel) -> list[dict[str, Any]]:
     """The inputs of a model: its request fields and the time."""
     fields = [(field.name, _DATATYPES[field.dtype]) for field in model.schema.fields]
-    return [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in (*fields, (TIME, "BYTES"))]
+    return [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in (*fields, (TIME_NAME, "BYTES"))]
 
 
 def model_metadata(engine: Engine, model: LoadedModel) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Columns:
             most: Instances of a request.
         """
         self._wanted = {field.name: _DATATYPES[field.dtype] for field in model.schema.fields}
-        self._wanted[TIME] = "BYTES"
+        self._wanted[TIME_NAME] = "BYTES"
         self._most, self._columns = most, dict[str, list[Any]]()
         self.count = 0
 
@@ -145,7 +145,7 @@ class Columns:
         for name, values in columns.items():
             if len(values) != rows:
                 raise _wrong(name, f"has {len(values)} elements where {first!r} has {rows}")
-        times = columns.pop(TIME, None) or [None] * rows
+        times = columns.pop(TIME_NAME, None) or [None] * rows
         names = tuple(columns)
         if not names:
             return {"instances": [{"entity": {}, "time": time} for time in times]}

@@ -113,6 +113,16 @@ def test_the_prediction_time_is_no_field() -> None:
     assert "at" not in {field.name for field in made("plan", key=("customer", "at")).fields}
 
 
+@pytest.mark.parametrize("use", [{"features": ["time"]}, {"features": ["plan"], "key": ("customer", "time")}])
+def test_no_field_may_be_called_as_the_prediction_time(use: dict[str, Any]) -> None:
+    """As tensors the time wrote over the field, and nobody could ask."""
+    schema = {**SCHEMA, "time": pl.Datetime("us", "UTC")}
+    with pytest.raises(RequestSchemaError, match=r"'time'.*Rename it"):
+        request_schema(schema, **{"time": "at", **use})
+    itself = request_schema(schema, **{**use, "time": "time"})
+    assert "time" not in {field.name for field in itself.fields}
+
+
 def test_each_dtype_has_its_family() -> None:
     found = made("plan", "fee", "since", "is_new", "renewed", "customer")
     assert {field.name: (field.dtype, field.zone) for field in found.fields} == {

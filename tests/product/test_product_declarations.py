@@ -89,6 +89,17 @@ def test_a_name_that_no_request_has_is_refused(serving: dict[str, Any], said: st
         served(**serving)
 
 
+def test_no_field_of_a_request_may_be_called_as_the_prediction_time() -> None:
+    """Over tensors nobody could ask: the time wrote over the field."""
+    with pytest.raises(DeclarationError, match=r"a field 'time'.*Rename that column"):
+        replace(served(), model=Model(features=("time", "speed")))
+    replace(
+        served(),
+        model=Model(features=("time", "speed")),
+        labels=Labels(path="toy/labels", key=("flight",), time="time", label="late"),
+    )
+
+
 UNWATCHED = RolloutRules(watch=timedelta(0))
 
 
