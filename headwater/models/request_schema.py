@@ -15,6 +15,16 @@ from headwater.models.errors import RecordError, RequestSchemaError
 from headwater.request_names import TIME_NAME, functions_read, given_names
 
 FORMAT: Final = 1
+_SINGLE: Final = (2 - 2**-23) * 2.0**127
+"""The largest number of 32 bits."""
+_WHOLE: Final = (-(2**63), 2**63 - 1)
+"""Whole numbers that a request may hold, whatever their column does."""
+_NARROWER: Final[Mapping[str, tuple[float, float]]] = {
+    **{f"Int{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (8, 16, 32)},
+    **{f"UInt{bits}": (0, 2**bits - 1) for bits in (8, 16, 32)},
+    "UInt64": (0, _WHOLE[1]),
+    "Float32": (-_SINGLE, _SINGLE),
+}
 
 
 class FieldType(StrEnum):
@@ -38,12 +48,19 @@ class RequestField:
         required: Whether a request must have it. What only names the labelled event need not be there; without it nobody
             will know whether the prediction was right.
         zone: For `Time`: the zone that its plain values have in training, None for times without a zone.
+        column: The dtype of its column in the training set, as Polars writes it; empty in bundles of before it was kept.
     """
 
     name: str
     dtype: FieldType
     required: bool = True
     zone: str | None = None
+    column: str = ""
+
+    @property
+    def within(self) -> tuple[float, float] | None:
+        """The smallest and the largest number that it can have; None where it has no such."""
+        return _NARROWER.get(self.column, _WHOLE if self.dtype is FieldType.INT64 else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +131,8 @@ class RequestSchema:
     defaulted: Mapping[str, float] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """Sha256 that changes exactly when a caller has to send something else."""
-        return digest({"fields": [asdict(item) for item in self.fields]})
+        """Sha256 that changes exactly when a caller has to send something else: of dtypes, when a field's family does."""
+        return digest({"fields": [_without_column(item) for item in self.fields]})
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads back."""
@@ -243,7 +260,12 @@ def _use(one: OnDemandFeatures) -> FunctionUse:
 
 
 def _field(name: str, dtype: pl.DataType, *, required: bool) -> RequestField:
-    return RequestField(name=name, dtype=_field_type(name, dtype), required=required, zone=_zone(dtype))
+    family, column = _field_type(name, dtype), str(dtype.base_type())
+    return RequestField(name=name, dtype=family, required=required, zone=_zone(dtype), column=column)
+
+
+def _without_column(field: RequestField) -> dict[str, Any]:
+    return {name: value for name, value in asdict(field).items() if name != "column"}
 
 
 def _field_type(name: str, dtype: pl.DataType) -> FieldType:

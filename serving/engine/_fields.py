@@ -91,9 +91,9 @@ class RequestFields:
 def _reader(field: RequestField) -> _Read:
     match field.dtype:
         case FieldType.INT64:
-            return _whole
+            return _whole_within(field)
         case FieldType.FLOAT64:
-            return _number
+            return _number if field.within is None else _number_within(*field.within)
         case FieldType.STRING:
             return _text
         case FieldType.BOOLEAN:
@@ -105,14 +105,21 @@ def _reader(field: RequestField) -> _Read:
             return lambda raw: None if raw is None else _instant(raw, zone)
 
 
-def _whole(raw: Any) -> int | None:
-    if type(raw) is int and raw in _WHOLE:
-        return raw
-    if raw is None:
-        return None
-    if type(raw) is float and raw.is_integer() and int(raw) in _WHOLE:  # JSON has one kind of number
-        return int(raw)
-    raise _WrongError(f"is {shown(raw)}, not a whole number of 64 bits")
+def _whole_within(field: RequestField) -> _Read:
+    low, high = map(int, field.within or ())
+    held = range(low, high + 1)
+    wanted = "a whole number of 64 bits" if held == _WHOLE else f"a whole number from {low} to {high}"
+
+    def whole(raw: Any) -> int | None:
+        if type(raw) is int and raw in held:
+            return raw
+        if raw is None:
+            return None
+        if type(raw) is float and raw.is_integer() and int(raw) in held:  # JSON has one kind of number
+            return int(raw)
+        raise _WrongError(f"is {shown(raw)}, not {wanted}")
+
+    return whole
 
 
 def _number(raw: Any) -> float | None:
@@ -124,6 +131,16 @@ def _number(raw: Any) -> float | None:
     if kind is int and raw in _WHOLE:
         return float(raw)
     raise _WrongError(f"is {shown(raw)}, not a finite number")
+
+
+def _number_within(low: float, high: float) -> _Read:
+    def number(raw: Any) -> float | None:
+        found = _number(raw)
+        if found is None or low <= found <= high:
+            return found
+        raise _WrongError(f"is {shown(raw)}, not a number from {low:g} to {high:g}")
+
+    return number
 
 
 def _text(raw: Any) -> str | None:

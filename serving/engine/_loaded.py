@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from operator import itemgetter
 from typing import Any, Final
 
@@ -122,7 +123,7 @@ class LoadedModel:
             found: What was looked up, by view.
 
         Raises:
-            RefusedValuesError: A function cannot use the values.
+            RefusedValuesError: A function cannot use the values, or a number has no value of 32 bits.
             FieldsError: Another version read the request, and a field of this one's is missing.
             OnDemandFaultError: A function failed, whatever the values.
         """
@@ -133,8 +134,10 @@ class LoadedModel:
         except KeyError as error:
             raise self._lacks(str(error.args[0])) from error
         for place in plan.singles:
-            if values[place] is not None:
-                values[place] = single(values[place])
+            if (value := values[place]) is not None:
+                values[place] = found_single = single(value)
+                if not isfinite(found_single):
+                    raise self._too_large(plan.fields[place], value)
         values.append(self.fields.moment(at) if plan.needs_time else None)
         for view, take in self.reads:
             row = found.get(view.name)
@@ -155,6 +158,11 @@ class LoadedModel:
             except OnDemandValueError as error:
                 raise RefusedValuesError(str(error)) from error
         return plan.inputs(values), reasons
+
+    def _too_large(self, field: str, value: float) -> RequestError:
+        """Of a field that another version, or a bundle that does not say its column's dtype, read."""
+        said = f"is {value}, more than {self.product}@{self.version} has bits for"
+        return RefusedValuesError(f"A request to {self.product!r}: {field!r} {said}.", fields={field: said})
 
     def _lacks(self, field: str) -> RequestError:
         said = f"is missing, which {self.product}@{self.version} needs"

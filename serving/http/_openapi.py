@@ -13,7 +13,7 @@ from serving.http._v1 import LONGEST_ID
 from serving.http._v2 import ACCEPTED, OUTPUTS, tensors_of
 
 _TYPES: Final[Mapping[FieldType, dict[str, Any]]] = {
-    FieldType.INT64: {"type": ["integer", "null"], "minimum": -(2**63), "maximum": 2**63 - 1},
+    FieldType.INT64: {"type": ["integer", "null"]},
     FieldType.FLOAT64: {"type": ["number", "null"]},
     FieldType.STRING: {"type": ["string", "null"]},
     FieldType.BOOLEAN: {"type": ["boolean", "null"]},
@@ -313,4 +313,7 @@ def _infer(product: str, version: str, model: LoadedModel) -> dict[str, Any]:
 
 
 def _field(field: RequestField) -> dict[str, Any]:
-    return dict(_TYPES[field.dtype])
+    found = dict(_TYPES[field.dtype])
+    if field.within is not None:
+        found["minimum"], found["maximum"] = field.within
+    return found

@@ -136,6 +136,28 @@ def test_each_dtype_has_its_family() -> None:
     assert found.zone == "UTC"
 
 
+def test_a_field_holds_what_its_column_holds() -> None:
+    found = {field.name: field for field in made("fee", "left", "c_spent", views=[]).fields}
+    assert {name: field.column for name, field in found.items()} == {
+        "fee": "Float32", "left": "Int8", "c_spent": "Float64", "customer": "Int64",
+    }  # fmt: skip
+    assert (found["left"].within, found["customer"].within) == ((-128, 127), (-(2**63), 2**63 - 1))
+    low, high = found["fee"].within or (0, 0)
+    assert (low, pl.Series([high], dtype=pl.Float32).item()) == (-high, high)
+    assert found["c_spent"].within is None
+    unsigned = request_schema({"n": pl.UInt64(), "at": SCHEMA["at"]}, features=["n"], time="at").fields
+    assert unsigned[0].within == (0, 2**63 - 1)
+
+
+def test_a_bundle_of_before_columns_were_kept_holds_what_it_held() -> None:
+    raw = made("fee", "left").to_json()
+    for field in raw["fields"]:
+        field.pop("column")
+    assert {field.name: field.within for field in RequestSchema.from_json(raw).fields} == {
+        "fee": None, "left": (-(2**63), 2**63 - 1), "customer": (-(2**63), 2**63 - 1),
+    }  # fmt: skip
+
+
 def test_a_column_that_no_request_can_hold_is_named() -> None:
     with pytest.raises(RequestSchemaError, match=r"'tags'.*List"):
         made("tags")
@@ -161,6 +183,17 @@ def test_the_digest_changes_exactly_when_a_caller_has_to_send_something_else() -
     assert made("plan", "c_calls", views=[replace(CALLS, defaults={})]).digest() == before
     assert made("plan", "c_calls", "c_spent").digest() == before
     assert made("plan", "c_calls", "fee").digest() != before
+    wider = request_schema(
+        {**SCHEMA, "customer": pl.Int32()},
+        features=["plan", "c_calls"],
+        time="at",
+        key=("customer", "at"),
+        views=[CALLS],
+    )
+    assert wider.digest() == before, "its family is the same"
+    assert before == "e6ef1fcf7838afa75008d641e1b2084ddab08e47fb988289fc175ecd48e490e2", (
+        "what bundles of before columns were kept have"
+    )
 
 
 def test_another_code_of_a_function_shows_in_its_digest() -> None:

@@ -70,6 +70,35 @@ def test_a_value_that_a_field_cannot_have_is_refused_by_name(field: str, value: 
     assert said in caught.value.fields[field]
 
 
+NARROW = RequestFields(
+    "shop",
+    RequestSchema(
+        time="at", zone="UTC", key=(), views=(),
+        fields=tuple(
+            RequestField(name=column, dtype=FieldType.FLOAT64 if column == "Float32" else FieldType.INT64, column=column)
+            for column in ("Int8", "Int32", "UInt16", "UInt64", "Float32")
+        ),
+    ),
+)  # fmt: skip
+HELD = {"Int8": (-128, 127), "Int32": (-(2**31), 2**31 - 1), "UInt16": (0, 65_535), "UInt64": (0, 2**63 - 1)}
+
+
+def test_a_field_takes_what_its_column_holds_and_nothing_beyond() -> None:
+    """Key 2**40 of an Int32 was answered and null in the predictions, so that it never met its label; of a Float32 a model read inf."""
+    zero = dict.fromkeys([*HELD, "Float32"], 0)
+    for column, (low, high) in HELD.items():
+        for most in (low, high):
+            assert NARROW.read({**zero, column: most})[column] == most
+        for beyond in (low - 1, high + 1, float(2 * high + 2)):
+            with pytest.raises(RequestError, match=f"'{column}' is .*, not a whole number from {low} to {high}"):
+                NARROW.read({**zero, column: beyond})
+    assert NARROW.read({**zero, "Float32": 3.4e38})["Float32"] == 3.4e38
+    for beyond in (3.5e38, -1e300):
+        with pytest.raises(RequestError, match=r"'Float32' is .*, not a number from -3.40282e\+38 to 3.40282e\+38"):
+            NARROW.read({**zero, "Float32": beyond})
+    assert set(NARROW.read(dict.fromkeys(zero)).values()) == {None}
+
+
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     bad = {**GOOD, "count": "x", "plann": "basic"}
     del bad["plan"]

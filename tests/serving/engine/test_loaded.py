@@ -11,7 +11,7 @@ from headwater.features import FeatureView, add_on_demand, fill_defaults
 from headwater.features.online import Answer, OnlineRow
 from headwater.models import LogisticBaseline, read_bundle, request_schema, train_model, write_bundle
 from headwater.testing.online_suite import at, hour
-from serving.engine import RequestError, load_model
+from serving.engine import RefusedValuesError, RequestError, load_model
 from serving.engine._loaded import LoadedModel
 from tests.serving.toy import IS_ABOVE, TENTH
 
@@ -61,6 +61,13 @@ def test_a_field_that_is_null_stays_null(model: LoadedModel) -> None:
     row = OnlineRow(Answer.UNKNOWN, (None,), None)
     values, _ = model.inputs(model.fields.read({"who": "x", "fee": None}), at(1), {"rates": row})
     assert dict(zip(model.encoder.names, values, strict=True))["tenth"] is None
+
+
+def test_a_number_that_32_bits_cannot_hold_is_refused_whoever_read_it(model: LoadedModel) -> None:
+    """Another version's fields, or an older bundle's, take it; the model read inf."""
+    row = OnlineRow(Answer.UNKNOWN, (None,), None)
+    with pytest.raises(RefusedValuesError, match=r"'fee' is 1e\+300, more than toy@1.0.0 has bits for"):
+        model.inputs({"who": "x", "fee": 1e300}, at(1), {"rates": row})
 
 
 def test_a_computed_value_that_its_column_could_not_hold_is_refused(model: LoadedModel) -> None:
