@@ -116,8 +116,9 @@ class Copy:
                 raise
         sync(self.folder.parent)
 
-    def _digest(self, folder: Path) -> str:
+    def _digest(self, folder: Path) -> str | None:
+        """The data version of a folder, None where none of the files is there that it is of."""
         try:
             return digest_folder(folder, self.identity)
         except IdentityError:
-            return "none, as none of its files is there"
+            return None

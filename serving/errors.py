@@ -1,8 +1,13 @@
 """Errors of the prediction service. Each names the product or version and the next step."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from headwater.errors import HeadwaterError
+
+_LONGEST: Final = 60
+"""Characters of a name that somebody sent: an answer must not grow with it."""
+_NONE: Final = "none, as none of its files is there"
 
 
 class ServingError(HeadwaterError):
@@ -92,10 +97,10 @@ class NotRememberedError(ServingError):
 class TamperedError(ServingError):
     """Content whose data version is not the one that the lake recorded."""
 
-    def __init__(self, *, what: str, folder: str, wanted: str, found: str) -> None:
+    def __init__(self, *, what: str, folder: str, wanted: str, found: str | None) -> None:
         self.what, self.wanted, self.found = what, wanted, found
         super().__init__(
-            f"{what} in {folder} has data version {found[:12]}, and the lake recorded {wanted[:12]}: something changed it. It is not "
+            f"{what} in {folder} has data version {_shown(found)}, and the lake recorded {wanted[:12]}: something changed it. It is not "
             "served. The next look at the lake fetches it again."
         )
 
@@ -103,10 +108,10 @@ class TamperedError(ServingError):
 class DamagedSourceError(ServingError):
     """Content whose data version is not the recorded one as it comes from the lake."""
 
-    def __init__(self, *, what: str, wanted: str, found: str) -> None:
+    def __init__(self, *, what: str, wanted: str, found: str | None) -> None:
         self.what, self.wanted, self.found = what, wanted, found
         super().__init__(
-            f"{what} has data version {found[:12]} as the lake gives it, and the lake recorded {wanted[:12]}: it is damaged there, or on "
+            f"{what} has data version {_shown(found)} as the lake gives it, and the lake recorded {wanted[:12]}: it is damaged there, or on "
             "the way. What was served before goes on. `headwater lake verify` names what is damaged; the service fetches it again within "
             "a minute."
         )
@@ -122,17 +127,25 @@ class ProductNotServedError(ServingError):
     def __init__(self, *, product: str, served: Sequence[str], reason: str = "", is_expected: bool = False) -> None:
         self.product, self.served, self.reason, self.is_expected = product, tuple(served), reason, is_expected
         there = f"served are {', '.join(sorted(served))}" if served else "nothing is served yet"
-        super().__init__(f"{product!r} is not served here; {there}.{f' {reason}' if reason else ''}")
+        super().__init__(f"{shortened(product)!r} is not served here; {there}.{f' {reason}' if reason else ''}")
 
     def told_to(self, products: frozenset[str] | None) -> str:
         """What it says to who may ask for these products alone, None for all: no other one is named."""
         if products is None:
             return str(self)
         there = ", ".join(sorted(products.intersection(self.served)))
-        said = (
-            f"{self.product!r} is not served here; this API key may ask for {there or 'nothing else that is served'}."
-        )
+        asked = shortened(self.product)
+        said = f"{asked!r} is not served here; this API key may ask for {there or 'nothing else that is served'}."
         return f"{said} {self.reason}" if self.reason else said
+
+
+def shortened(name: str) -> str:
+    """A name that somebody sent, for an error."""
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
+
+
+def _shown(data_version: str | None) -> str:
+    return _NONE if data_version is None else data_version[:12]
 
 
 def name_of(error: BaseException) -> str:

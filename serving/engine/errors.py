@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from serving.errors import ServingError
+from serving.errors import ServingError, shortened
 
 
 class RequestError(ServingError):
@@ -69,7 +69,7 @@ class VersionNotServedError(ServingError):
     def __init__(self, *, product: str, version: str, served: Sequence[str], is_known: bool = False) -> None:
         self.product, self.version, self.is_known = product, version, is_known
         super().__init__(
-            f"{product}@{version} is not served here; served are {', '.join(sorted(served))}. `headwater release status {product}` "
+            f"{product}@{shortened(version)} is not served here; served are {', '.join(sorted(served))}. `headwater release status {product}` "
             "says what is live."
         )
 

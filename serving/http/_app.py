@@ -454,7 +454,7 @@ def _deadline(headers: Mapping[bytes, bytes]) -> float | None:
 def _only(scope: Scope, method: str) -> None:
     said = scope["method"]
     if said != method and not (method == "GET" and said == "HEAD"):
-        raise Problem(405, "method", f"{scope['path']} takes {method}, not {said}.", allow=method)
+        raise Problem(405, "method", f"{scope['path'][:200]} takes {method}, not {said[:20]}.", allow=method)
 
 
 def _named(scope: Scope, product: str) -> None:

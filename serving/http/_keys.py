@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from serving.errors import ProductNotServedError, ServingError
+from serving.errors import ProductNotServedError, ServingError, shortened
 from serving.http._wire import Problem
 
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
@@ -109,7 +109,7 @@ class Keys:
         if key is None:
             return ""
         if role not in key.roles or (product is not None and key.products is not None and product not in key.products):
-            of = f" of {product!r}" if product else ""
+            of = f" of {shortened(product)!r}" if product else ""
             raise Problem(403, "forbidden", f"The API key {key.name!r} is not good for {role.value}{of}.")
         return key.name
 

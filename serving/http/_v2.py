@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from headwater.models import FieldType
 from headwater.request_names import TIME_NAME
-from serving.engine import Answer, Engine, LoadedModel
+from serving.engine import Answer, Engine, LoadedModel, shown
 from serving.http._v1 import write_explanation
 from serving.http._wire import Problem, listed
 
@@ -32,7 +32,13 @@ ACCEPTED: Final[Mapping[str, frozenset[str]]] = {
     "BYTES": frozenset(("BYTES",)),
     "BOOL": frozenset(("BOOL",)),
 }
+_HELD: Final[Mapping[str, tuple[int, int]]] = {
+    **{f"INT{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (8, 16, 32)},
+    **{f"UINT{bits}": (0, 2**bits - 1) for bits in (8, 16, 32, 64)},
+}
+"""Smallest and largest elements of datatypes; those of INT64 are refused where the fields are read."""
 _PARTS: Final = frozenset(("name", "shape", "datatype", "parameters", "data"))
+_NUMBERS: Final = frozenset((int, float))
 _KNOWN: Final = frozenset(("id", "parameters", "inputs", "outputs"))
 OUTPUTS: Final = (("score", "FP64"), ("decision", "BOOL"), ("version", "BYTES"))
 _OUTPUTS: Final = frozenset(name for name, _ in OUTPUTS)
@@ -133,6 +139,8 @@ class Columns:
         flat = [item[0] if type(item) is list and len(item) == 1 else item for item in data]
         if len(flat) != size:
             raise _wrong(name, f"has {len(flat)} elements and shape {shape}")
+        if (held := _HELD.get(datatype)) is not None:
+            _check_held(name, datatype, flat, *held)
         if name in self._columns:
             raise _wrong(name, "is there twice")
         self._columns[name] = flat
@@ -238,6 +246,12 @@ def _size(name: str, shape: Any) -> int:
     if size == 0:
         raise _wrong(name, "is empty")
     return size
+
+
+def _check_held(name: str, datatype: str, elements: Sequence[Any], low: int, high: int) -> None:
+    for place, value in enumerate(elements):
+        if type(value) in _NUMBERS and not low <= value <= high:
+            raise _wrong(name, f"has element {place}, {shown(value)}, which is no {datatype}")
 
 
 def wanted_outputs(body: Mapping[str, Any]) -> frozenset[str]:

@@ -119,6 +119,20 @@ def test_what_the_lake_gives_changed_is_not_kept(
     assert cache.online(deployment) is not None
 
 
+def test_a_copy_of_which_no_file_is_there_is_told_so(
+    released: Released, cache: DeploymentCache, tmp_path: Path
+) -> None:
+    """The sentence was cut like a digest: 'has data version none, as non'."""
+    deployment = read_deployment(released.lake, PRODUCT)
+    cache.take(released.lake, deployment)
+    folder = tmp_path / "serving" / PRODUCT / "models" / deployment.models["1.0.0"]
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "left.txt").write_text("left")
+    with pytest.raises(TamperedError, match="has data version none, as none of its files is there, and the lake"):
+        cache.bundle(deployment, "1.0.0")
+
+
 def test_a_half_copied_bundle_and_a_file_that_nobody_listed_are_not_served(
     released: Released, cache: DeploymentCache, tmp_path: Path
 ) -> None:

@@ -14,7 +14,8 @@ from serving.http._wire import Problem
 from tests.serving.grpc_client import request
 
 NAMES = ("score", "decision", "version")
-MODEL: Any = SimpleNamespace(schema=SimpleNamespace(fields=[RequestField(name="kind", dtype=FieldType.STRING)]))
+FIELDS = [RequestField(name="kind", dtype=FieldType.STRING), RequestField(name="order", dtype=FieldType.INT64)]
+MODEL: Any = SimpleNamespace(schema=SimpleNamespace(fields=FIELDS))
 ENGINE: Any = SimpleNamespace(product="flüge")
 ONE = Answer(
     id="", version="1.2.0", variant="1.2.0", score=0.5, decision=True, threshold=0.5, at=0, reasons={}, explanation=None, record=b""
@@ -67,3 +68,15 @@ def test_a_null_at_a_place_that_the_tensor_lacks_is_refused(raw: bool, said: str
 def test_a_null_that_is_no_place_is_refused(null: dict[str, Any]) -> None:
     with pytest.raises(Problem, match="neither true nor places"):
         kinds(False, **null)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "contents", "value"), [("INT8", "int_contents", 300), ("UINT16", "uint_contents", 70_000)]
+)
+def test_an_element_that_its_datatype_cannot_have_is_refused(datatype: str, contents: str, value: int) -> None:
+    asked = request("toy", {"order": ("INT64", [3])})
+    asked.inputs[0].datatype = datatype
+    asked.inputs[0].ClearField("contents")
+    getattr(asked.inputs[0].contents, contents).append(value)
+    with pytest.raises(Problem, match=f"has element 0, {value}, which is no {datatype}"):
+        read_instances(asked, MODEL, 10)

@@ -182,6 +182,23 @@ def test_tensors_are_told_the_place_too(service: Service) -> None:
     assert (reply.status, list(reply.json["fields"])) == (422, ["instances[1].x"])
 
 
+@pytest.mark.parametrize(("datatype", "value"), [("INT8", 300), ("INT16", -40_000), ("UINT32", 2**32), ("UINT64", -1)])
+def test_an_element_that_its_datatype_cannot_have_is_refused(service: Service, datatype: str, value: int) -> None:
+    inputs = [{"name": "x", "datatype": datatype, "shape": [2], "data": [3, value]}]
+    reply = service.ask("POST", V2, {"inputs": inputs})
+    assert (reply.status, reply.json["fields"]) == (400, {"x": f"has element 1, {value}, which is no {datatype}"})
+
+
+def test_a_path_is_not_repeated_at_any_length(service: Service) -> None:
+    long = "a" * 50_000
+    paths = [f"/v1/{long}:predict", f"/v1/{PRODUCT}/versions/{long}:predict", f"/v2/models/{long}/infer"]
+    for path in paths:
+        reply = service.ask("POST", path, {"entity": ENTITY, "time": TIME})
+        assert (reply.status, len(reply.body) < 1_000) == (404, True)
+    wrong = service.ask("GET", paths[0])
+    assert (wrong.status, len(wrong.body) < 1_000) == (405, True)
+
+
 def test_the_same_request_at_once_is_recorded_once(service: Service) -> None:
     """Two that came in one turn were both answered, and stood in the log twice."""
     with (
