@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 AT: Final = "at"
 UTC_TIME: Final = pl.Datetime("us", "UTC")
 COLUMNS: Final[Mapping[str, pl.DataType]] = {
-    "request_id": pl.String(), AT: UTC_TIME, "received": UTC_TIME, "latency_us": pl.Int64(), "version": pl.String(),
-    "variant": pl.String(), "propensity": pl.Float64(), "score": pl.Float64(), "decision": pl.Boolean(),
+    "request_id": pl.String(), AT: UTC_TIME, "received": UTC_TIME, "latency_us": pl.Int64(), "log_us": pl.Int64(),
+    "version": pl.String(), "variant": pl.String(), "propensity": pl.Float64(), "score": pl.Float64(), "decision": pl.Boolean(),
     "shadows": pl.String(), "request": pl.String(), "features": pl.String(), "reasons": pl.String(),
     "online": pl.String(), "commit": pl.String(), "caller": pl.String(), "trace": pl.String(),
 }  # fmt: skip
@@ -23,7 +23,7 @@ REJECTED: Final[Mapping[str, pl.DataType]] = {
 }  # fmt: skip
 """What is no row: where it stood in the log, why, its bytes, and when it came in, or was set aside where they do not say that."""
 PLACE: Final = "__place"
-_WHEN: Final = frozenset({"received", "latency_us", "trace"})
+_WHEN: Final = frozenset({"received", "latency_us", "log_us", "trace"})
 """What a second answer to one request may have otherwise without saying anything else."""
 _FIRST_TIME: Final = -62_135_596_800_000_000
 _LAST_TIME: Final = 253_402_300_799_999_999
@@ -72,12 +72,15 @@ def sort_out(records: "Sequence[Placed]", product: str, key: Mapping[str, pl.Dat
 
 
 def from_requests(rows: pl.LazyFrame, key: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-    """Rows that stand with the key columns of other dtypes, read from their requests again."""
-    own = (
+    """Rows that stand in other columns: keys of other dtypes are read from the requests again; those of an older Headwater have no `log_us`."""
+    there = rows.collect_schema()
+    own = [
         _from_text(pl.col("request").str.json_path_match(f"$['{name}']"), dtype).alias(name)
         for name, dtype in key.items()
-    )
-    return rows.select(*COLUMNS).with_columns(*own)
+        if there.get(name) != dtype
+    ]
+    later = [] if "log_us" in there else [pl.lit(0, pl.Int64()).alias("log_us")]
+    return rows.with_columns(*own, *later).select(*COLUMNS, *key)
 
 
 def first_answers(rows: pl.DataFrame, standing: pl.LazyFrame | None) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -122,8 +125,9 @@ def _cells(record: "PredictionRecord", product: str) -> dict[str, Any]:
     for name in ("at", "received"):
         if not _FIRST_TIME <= getattr(record, name) <= _LAST_TIME:
             raise _NoRowError(f"Its {name!r} lies outside the years 1 to 9999.")
-    if not -_LARGEST <= record.latency < _LARGEST:
-        raise _NoRowError("Its latency is no 64-bit number.")
+    times = {"latency_us": record.latency, "log_us": record.log}
+    if not all(-_LARGEST <= time < _LARGEST for time in times.values()):
+        raise _NoRowError("Its latency, or the time of the log, is no 64-bit number.")
     if not all(0 <= score <= 1 + _HAIR for score in (record.score, *record.shadows.values())):  # so is NaN none
         raise _NoRowError("A score in it is no number from 0 to 1.")
     encode = msgspec.json.Encoder(order="deterministic").encode
@@ -131,8 +135,8 @@ def _cells(record: "PredictionRecord", product: str) -> dict[str, Any]:
         texts = {name: encode(getattr(record, name)).decode() for name in ("shadows", "request", "features", "reasons")}
     except (TypeError, ValueError, OverflowError) as error:
         raise _NoRowError(f"It holds what JSON cannot: {error}") from error
-    plain = {name: getattr(record, name) for name in COLUMNS if name != "latency_us" and name not in texts}
-    return {**plain, **texts, "score": min(record.score, 1.0), "latency_us": record.latency}
+    plain = {name: getattr(record, name) for name in COLUMNS if name not in times and name not in texts}
+    return {**plain, **texts, **times, "score": min(record.score, 1.0)}
 
 
 def typed_column(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:

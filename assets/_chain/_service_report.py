@@ -27,6 +27,8 @@ FORMAT: Final = 1
 BUDGET: Final = timedelta(days=30)
 """The time for which a budget is given; days before it stay as they were reported."""
 RECEIVED: Final = "received"
+_ANSWERS: Final = ("request_id", RECEIVED, "latency_us", "log_us", "variant")
+"""What is read of the predictions; a table of an older Headwater has no `log_us`."""
 _DAY: Final = timedelta(days=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEPT: Final = 366
@@ -82,7 +84,8 @@ def _report(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     # A rule may look further back than the days that are told.
     reach = min(since, now - max(BUDGET, *(rule.long for rule in levels.rules)))
     seen = pl.col(RECEIVED).is_between(reach, now)
-    rows = answers.filter(seen).select("request_id", RECEIVED, "latency_us", "variant").collect()
+    there = answers.collect_schema()
+    rows = answers.filter(seen).select(name for name in _ANSWERS if name in there).collect()
     failed = failures.filter(seen).select(RECEIVED, "count").collect()
     found = service_windows(
         *(frame.filter(pl.col(RECEIVED) >= since) for frame in (rows, failed)),

@@ -15,6 +15,7 @@ REQUEST_ID: Final = "request_id"
 AT: Final = "at"
 RECEIVED: Final = "received"
 LATENCY: Final = "latency_us"
+LOG: Final = "log_us"
 VERSION: Final = "version"
 VARIANT: Final = "variant"
 SCORE: Final = "score"
@@ -31,6 +32,7 @@ _WANTED: Final[Mapping[str, tuple[type[pl.DataType], str]]] = {
     AT: (pl.Datetime, "a Datetime with a time zone"),
     RECEIVED: (pl.Datetime, "a Datetime with a time zone"),
     LATENCY: (pl.Int64, "Int64 (microseconds)"),
+    LOG: (pl.Int64, "Int64 (microseconds)"),
     VARIANT: (pl.String, "String"),
     SCORE: (pl.Float64, "Float64"),
     DECISION: (pl.Boolean, "Boolean"),

@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from headwater.models import Metric, MetricName
-from headwater.monitoring._frames import LATENCY, PREDICTIONS, RECEIVED, check_columns, check_no_nulls
+from headwater.monitoring._frames import LATENCY, LOG, PREDICTIONS, RECEIVED, check_columns, check_no_nulls
 from headwater.monitoring._performance import WindowPerformance
 from headwater.monitoring._requests import BATCH, one_each
 from headwater.monitoring._service_levels import Budget, Burning, Freshness, ServiceLevels, ServiceWindow
@@ -32,9 +32,10 @@ def service_windows(
     """Latency and errors of each window of the service's clock, oldest first, empty windows too.
 
     Requests count once for each version that answered, or was to answer, part of them; a batch is one, and its latency counts nowhere.
+    A caller waits for the log too: latency here is `latency_us` and `log_us` together.
 
     Args:
-        predictions: Answers: `request_id`, `received`, `latency_us` and `variant`.
+        predictions: Answers: `request_id`, `received`, `latency_us` and `variant`; and `log_us`, which answers of older services lack.
         failures: Requests that got no answer: `received` (an instant near them) and `count`. A log of answers does not hold
             them; counters of the service do. None means that there were none.
         levels: The promises.
@@ -171,13 +172,15 @@ def _budgets(rows: pl.DataFrame, levels: ServiceLevels) -> dict[str, Budget]:
 
 def _events(predictions: pl.DataFrame, failures: pl.DataFrame | None, levels: ServiceLevels) -> pl.DataFrame:
     """Requests in one frame: `received`, latency (null for failures and batches), whether slow, how many were answered, and failed."""
-    check_columns(predictions, PREDICTIONS, [RECEIVED, LATENCY])
-    check_no_nulls(predictions, PREDICTIONS, [RECEIVED, LATENCY])
-    if negative := predictions.select((pl.col(LATENCY) < 0).sum()).item():
-        raise BadValuesError(frame=PREDICTIONS, column=LATENCY, rows=negative, problem="is negative")
+    times = [LATENCY, LOG] if LOG in predictions.columns else [LATENCY]
+    check_columns(predictions, PREDICTIONS, [RECEIVED, *times])
+    check_no_nulls(predictions, PREDICTIONS, [RECEIVED, *times])
+    for column in times:
+        if negative := predictions.select((pl.col(column) < 0).sum()).item():
+            raise BadValuesError(frame=PREDICTIONS, column=column, rows=negative, problem="is negative")
     instant = pl.col(RECEIVED).dt.convert_time_zone("UTC").dt.cast_time_unit("us")
     limit = levels.latency // timedelta(microseconds=1)
-    timed = pl.when(pl.col(BATCH).is_null()).then(LATENCY)
+    timed = pl.when(pl.col(BATCH).is_null()).then(pl.sum_horizontal(times))
     answers = one_each(predictions).select(
         instant,
         timed.alias(LATENCY),

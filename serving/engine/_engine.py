@@ -143,12 +143,15 @@ class Engine:
             said = f"is more than {self.deployment.ahead} ahead of the service's clock"
             raise RequestTimeError(time=_iso(at), problem=said)
 
-    def answer(self, asked: Sequence[Asked], steps: list[Step] | None = None) -> list[Answer | ServingError]:
+    def answer(
+        self, asked: Sequence[Asked], steps: list[Step] | None = None, log: int = 0
+    ) -> list[Answer | ServingError]:
         """An answer, or what is wrong with the request, for each in its place.
 
         Args:
             asked: The requests.
             steps: Gets what was done, for who wants to know.
+            log: Microseconds that the log took for the turn before, for the records.
 
         Raises:
             OnlineStoreError: The online features are away.
@@ -165,7 +168,7 @@ class Engine:
         source = version.source if version is not None else None
         for row in rows:
             if answers[row.place] is None:
-                answers[row.place] = self._answer_or_fault(row, scores[row.place], source)
+                answers[row.place] = self._answer_or_fault(row, scores[row.place], source, log)
         return answers  # type: ignore[return-value]
 
     def others_take(self, asked: Sequence[Asked]) -> list[bool]:
@@ -352,14 +355,16 @@ class Engine:
             _LOG.error("a version fails on requests by a fault of its own", exc_info=cause, extra=said)
         return VersionFaultError(product=self.product, version=version, error=cause)
 
-    def _answer_or_fault(self, row: _Row, scores: Mapping[str, "_Score"], online: str | None) -> Answer | ServingError:
+    def _answer_or_fault(
+        self, row: _Row, scores: Mapping[str, "_Score"], online: str | None, log: int
+    ) -> Answer | ServingError:
         try:
-            return self._answer(row, scores, online)
+            return self._answer(row, scores, online, log)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
             return self._error_of(row.drawn.variant, error)
 
-    def _answer(self, row: _Row, scores: Mapping[str, "_Score"], online: str | None) -> Answer:
-        """The answer and its record; `online` says where the features came from."""
+    def _answer(self, row: _Row, scores: Mapping[str, "_Score"], online: str | None, log: int) -> Answer:
+        """The answer and its record; `online` says where the features came from, `log` how long the turn before took there."""
         asked, drawn = row.asked, row.drawn
         score = _mean([(weight, scores[name].value) for name, weight in drawn.weights.items()])
         threshold = _mean([(weight, self.models[name].bundle.threshold) for name, weight in drawn.weights.items()])
@@ -384,6 +389,7 @@ class Engine:
             commit=self.deployment.commit,
             caller=asked.caller,
             trace=asked.trace,
+            log=log,
         )
         return Answer(
             id=asked.id,

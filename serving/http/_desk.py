@@ -133,6 +133,7 @@ class Desk:
         self._is_called = self._in_thread = False
         self._is_slow = True
         self._wary_until = 0.0
+        self._handed = self._log_time = 0
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
         self._full: dict[str, tuple[float, LogError]] = {}
         self._tended: set[str] = set()
@@ -263,6 +264,7 @@ class Desk:
                 ready.setdefault(one.engine.product, []).append(one)
         if not ready:
             return
+        self._handed = perf_counter_ns()
         if self._is_slow or not self._fits(ready):
             self._log_in_thread(ready)
         else:
@@ -273,7 +275,7 @@ class Desk:
         asked = [item for one in group for item in one.asked]
         steps: list[Step] | None = [] if any(one.steps is not None for one in group) else None
         try:
-            answers = group[0].engine.answer(asked, steps)
+            answers = group[0].engine.answer(asked, steps, self._log_time)
         except FeatureError as error:  # the store is away, or somebody emptied it
             for one in group:
                 said = f"Features cannot be looked up: {error}"
@@ -405,6 +407,7 @@ class Desk:
         return True
 
     def _finish(self, ready: dict[str, list[_Waiting]], failed: dict[str, Exception]) -> None:
+        self._log_time = (perf_counter_ns() - self._handed) // 1_000
         for product, group in ready.items():
             error = failed.get(product)
             self._show_full(product, error)

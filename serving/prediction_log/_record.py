@@ -31,6 +31,9 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         commit: The lake commit whose release was served.
         caller: Name of the caller's API key, empty without.
         trace: W3C trace id, empty without.
+        log: Microseconds that the log took for the turn before, from its records until they were durable. No record can hold its own:
+            over many, these are the times that callers waited for the log, each told one turn late. 0 where none was before, and in
+            records of older services.
     """
 
     request_id: str
@@ -51,6 +54,7 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     commit: str = ""
     caller: str = ""
     trace: str = ""
+    log: int = 0
 
 
 _DECODER: Final = msgspec.msgpack.Decoder(PredictionRecord)

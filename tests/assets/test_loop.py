@@ -71,8 +71,8 @@ def answers(labels: pl.DataFrame, *, skill: float = 0.4) -> pl.DataFrame:
     """A prediction for each label, better than chance by `skill`."""
     rows = [
         {
-            "request_id": f"r{row['customer']}", "at": row["at"], "received": row["at"], "latency_us": 500, "version": "1.0.0",
-            "variant": "1.0.0", "propensity": 1.0, "score": 0.3 + skill * row["left"] + 0.001 * (row["customer"] % 7),
+            "request_id": f"r{row['customer']}", "at": row["at"], "received": row["at"], "latency_us": 500, "log_us": 0,
+            "version": "1.0.0", "variant": "1.0.0", "propensity": 1.0, "score": 0.3 + skill * row["left"] + 0.001 * (row["customer"] % 7),
             "decision": row["left"] == 1, "shadows": "{}", "request": "{}", "reasons": "{}", "online": "c", "commit": "c",
             "features": json.dumps({"plan": row["plan"], "calls": float(row["customer"] % 5)}), "caller": "", "trace": "",
             "customer": row["customer"],

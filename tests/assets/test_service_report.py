@@ -78,6 +78,19 @@ def test_slow_answers_and_failures_break_the_promises_of_their_day_and_burn_the_
     assert len(problems["no_budget_burns"]) == len(document["burning"])
 
 
+def test_the_time_of_the_log_counts_and_rows_of_before_have_none(tmp_path: Path) -> None:
+    """All waited 150 ms for a disk, and the report told of half a millisecond."""
+    rows = answers(truth(16))
+    waited = rows.with_columns(log_us=pl.lit(150_000, pl.Int64))
+    document, problems = made(tmp_path / "waited", waited)
+    assert document["windows"][-1]["latency"] == 0.1505
+    assert "took up to 150.5 ms, 100 are promised" in problems["promises_were_kept"][0]
+    assert {one["budget"] for one in document["burning"]} == {"latency"}
+    document, problems = made(tmp_path / "before", rows.drop("log_us"))
+    assert document["windows"][-1]["latency"] == 0.0005
+    assert not any(problems.values())
+
+
 def test_wrong_answers_and_old_features_are_told(tmp_path: Path) -> None:
     rows = answers(truth(16)).with_columns(decision=~pl.col("decision"))
     view = FeatureView(name="calls", path="shop/features/calls", entity=("customer",), features=("calls",))

@@ -42,12 +42,13 @@ def test_before_anything_was_answered_there_is_an_empty_table_with_its_columns(s
 
 
 def test_a_record_becomes_a_row_with_its_key_in_the_labels_types(scene: Scene) -> None:
-    scene.answer([record("ann:1", shadows={"b": 0.5, "a": 0.1}, reasons={"h": "stale"}, online="o1", caller="k")])
+    told = record("ann:1", shadows={"b": 0.5, "a": 0.1}, reasons={"h": "stale"}, online="o1", caller="k", log=150)
+    scene.answer([told])
     outcome = scene.compact()
     assert verdicts(outcome) == dict.fromkeys(verdicts(outcome), True)
     (row,) = scene.rows().to_dicts()
     assert (row["who"], row["hour"], row["number"]) == ("ann", START, 7)
-    assert (row["at"], row["received"], row["latency_us"]) == (START, START, 900)
+    assert (row["at"], row["received"], row["latency_us"], row["log_us"]) == (START, START, 900, 150)
     assert (row["score"], row["decision"], row["propensity"], row["version"]) == (0.25, False, 1.0, "1.0.0")
     assert row["shadows"] == '{"a":0.1,"b":0.5}'
     assert json.loads(row["request"])["hour"] == microseconds(START)
@@ -220,7 +221,9 @@ def test_a_damaged_log_of_failures_is_told_until_somebody_has_looked(scene: Scen
 
 
 def test_a_repeated_answer_is_kept_out_and_one_that_says_something_else_is_shown(scene: Scene) -> None:
-    scene.answer([record("a:0"), record("a:1"), record("a:0", received=microseconds(START) + 5, latency=1, trace="t")])
+    scene.answer(
+        [record("a:0"), record("a:1"), record("a:0", received=microseconds(START) + 5, latency=1, log=1, trace="t")]
+    )
     first = scene.compact()
     assert (first.facts["appended"], first.facts["repeated"], first.facts["contrary"]) == (2, 1, 0)
     assert verdicts(first)["repeated_ids_agree"]
@@ -444,6 +447,21 @@ def test_a_changed_type_of_the_labels_key_reads_the_key_again_from_the_requests(
     scene.answer([record("a:2")])
     scene.compact()
     assert scene.ids() == ["a:0", "a:1", "a:2"]
+
+
+def test_rows_of_an_older_table_say_that_no_log_was_waited_for(scene: Scene) -> None:
+    """The time of the log is on record since services tell it."""
+    scene.answer([record("a:0"), record("a:1", request={"who": "b"})])
+    scene.compact()
+    stood = scene.rows()
+    with scene.lake.transaction() as tx:
+        tx.write_table(PATH, stood.drop("log_us"))
+        tx.publish(message="As an older Headwater left it", provenance=None)
+    scene.answer([record("a:2", log=150)])
+    assert scene.compact().facts["more"]
+    assert scene.rows().sort("request_id").equals(stood.sort("request_id"))
+    assert scene.compact().facts["appended"] == 1
+    assert scene.rows().sort("request_id")["log_us"].to_list() == [0, 0, 150]
 
 
 def test_a_key_called_like_a_column_of_the_predictions_is_refused() -> None:

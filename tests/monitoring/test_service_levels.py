@@ -158,6 +158,17 @@ def test_what_is_old_or_absent_is_stale_and_a_clock_that_is_ahead_is_not() -> No
     json.dumps([one.to_json() for one in found.values()], allow_nan=False)
 
 
+def test_a_caller_waits_for_the_log_too() -> None:
+    """Of a disk that took 150 ms for each answer the report said that it took 1 ms."""
+    quick = answers([1.0] * 100)
+    slow = quick.with_columns(log_us=pl.lit(150_000, pl.Int64))
+    assert (only(quick).latency, only(quick).slow.bad) == (timedelta(milliseconds=1), 0)
+    assert (only(slow).latency, only(slow).slow.bad) == (timedelta(milliseconds=151), 100)
+    assert {one.budget for one in burning(slow, levels=LEVELS, now=START + timedelta(minutes=2))} == {"latency"}
+    batch = slow.with_columns(request_id=pl.lit("night#") + pl.int_range(100).cast(pl.String), received=pl.lit(START))
+    assert (only(batch).latency, only(batch).slow.requests) == (None, 0)
+
+
 @pytest.mark.parametrize(("accuracy", "dropped"), [(0.80, False), (0.74, False), (0.70, True)])
 def test_the_accuracy_dropped_when_its_whole_interval_did(accuracy: float, dropped: bool) -> None:
     """Five percent below 0.8 are 0.76; 0.74 of 1,000 rows may still be that."""
@@ -178,6 +189,8 @@ def test_the_accuracy_dropped_when_its_whole_interval_did(accuracy: float, dropp
         (answers([-5.0]), None, BadValuesError, "is negative"),
         (answers([5.0]).with_columns(latency_us=pl.lit(None, pl.Int64)), None, BadValuesError, "is null"),
         (answers([5.0]).with_columns(pl.col("latency_us").cast(pl.Float64)), None, ColumnTypeError, "Int64"),
+        (answers([5.0]).with_columns(log_us=pl.lit(-1, pl.Int64)), None, BadValuesError, "'log_us' .* is negative"),
+        (answers([5.0]).with_columns(log_us=pl.lit(None, pl.Int64)), None, BadValuesError, "'log_us' .* is null"),
         (answers([5.0]), failures((START, -1)), BadValuesError, "'count' of the failures is negative"),
         (answers([5.0]), failures((START, 1)).cast({"count": pl.Float64}), ColumnTypeError, "whole number"),
     ],

@@ -26,8 +26,8 @@ LABELS = FLIGHTS.labels
 def prediction(id: str, score: float, *, flight: int = 1, **more: Any) -> dict[str, Any]:
     """One row of the predictions; another flight is another event."""
     row = {
-        "request_id": id, "at": AT, "received": RECEIVED, "latency_us": 900, "version": "1.0.0", "variant": "1.0.0",
-        "propensity": None, "score": score, "decision": score >= 0.31, "shadows": "{}", "request": "{}",
+        "request_id": id, "at": AT, "received": RECEIVED, "latency_us": 900, "log_us": 0, "version": "1.0.0",
+        "variant": "1.0.0", "propensity": None, "score": score, "decision": score >= 0.31, "shadows": "{}", "request": "{}",
         "features": json.dumps({"distance": 1089, "carrier": "DL"}), "reasons": "{}", "online": None, "commit": "", "caller": "",
         "trace": "", "flight": flight,
     }  # fmt: skip

@@ -9,7 +9,7 @@ VALUES = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.float
 RECORDS = st.builds(
     PredictionRecord,
     request_id=st.text(), product=st.text(), at=st.integers(-(2**53), 2**53), received=st.integers(0, 2**53),
-    latency=st.integers(0, 2**40), version=st.text(), variant=st.text(), score=st.floats(0, 1), decision=st.booleans(),
+    latency=st.integers(0, 2**40), log=st.integers(0, 2**40), version=st.text(), variant=st.text(), score=st.floats(0, 1), decision=st.booleans(),
     propensity=st.none() | st.floats(0, 1), shadows=st.dictionaries(st.text(), st.floats(0, 1)),
     request=st.dictionaries(st.text(), VALUES), features=st.dictionaries(st.text(), VALUES),
     reasons=st.dictionaries(st.text(), st.sampled_from(["unknown", "stale", "missing"])), online=st.none() | st.text(),

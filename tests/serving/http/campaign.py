@@ -13,7 +13,7 @@ from tests.serving.http.conftest import ENTITY, PREDICT, TIME, Service
 
 BROKEN = """
     from serving.engine import Engine
-    def answer(self, asked, steps=None):
+    def answer(self, asked, steps=None, log=0):
         raise ZeroDivisionError("planted")
     Engine.answer = answer
 """

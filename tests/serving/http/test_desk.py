@@ -179,10 +179,10 @@ def test_a_fault_that_nobody_foresaw_is_told_to_whose_it_is(
     other, answer = engine_of(beside, tmp_path / OTHER, scene.store), scene.engine.answer
     told: list[Any] = []
 
-    def planted(many: Any, steps: Any = None) -> Any:
+    def planted(many: Any, *more: Any) -> Any:
         if any(one.id == "poison" for one in many):
             raise ZeroDivisionError("nobody thought of it")
-        return answer(many, steps)
+        return answer(many, *more)
 
     monkeypatch.setattr(scene.engine, "answer", planted)
 
