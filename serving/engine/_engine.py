@@ -37,7 +37,7 @@ from serving.engine.errors import (
     VersionRetiredError,
 )
 from serving.errors import ServingError
-from serving.policies import Assignment, assign, draws
+from serving.policies import Assignment, Ensemble, assign, draws
 from serving.prediction_log import PredictionRecord, encode_record
 
 _LOG: Final = logging.getLogger("headwater.serving")
@@ -106,6 +106,12 @@ class Engine:
     def live(self) -> LoadedModel:
         """The first version of the policy: whose schema reads requests that name no version."""
         return self.models[self.deployment.live]
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """What its answers may be by: its versions, and all of them together where they are one ensemble."""
+        kind = self.deployment.policy.kind
+        return (*self.models, kind) if kind == Ensemble.kind else tuple(self.models)
 
     @property
     def online_name(self) -> str:

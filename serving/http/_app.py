@@ -432,7 +432,7 @@ class App:
             promised = engine.deployment.latency.total_seconds()
             schema = engine.live.schema
             views = {view.name: schema.defaulted.get(view.name, 0.0) for view in schema.views}
-            metrics.begin(product, engine.models, views, promised=promised)
+            metrics.begin(product, engine.variants, views, promised=promised)
         show(metrics.deployed, {**dict.fromkeys(self._shown, 0), **dict.fromkeys(deployed, 1)})
         self._shown = deployed
         in_trouble = {one.product for one in live.troubles if not one.is_served}

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 PROCESSES: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where workers share their metrics, as prometheus_client names it."""
+_ANSWERED: Final = 200
 _FAILURES: Final = (429, 500, 503, 504)
 _SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -114,7 +115,7 @@ class Metrics:
 
         Args:
             product: The product.
-            versions: What may answer.
+            versions: What may answer, as answers name it.
             views: What is looked up, with the share of the training's rows that read nothing but its defaults.
             promised: Seconds within which an answer is promised.
         """
@@ -125,6 +126,7 @@ class Metrics:
             self.defaulted.labels(product, view, "stale")
             self.trained_default.labels(product, view).set(share)
         for version in versions:
+            self.of_request(product, version, _ANSWERED)
             self.positives.labels(product, version)
         self.unlogged.labels(product)
         self.of_answers(product)

@@ -35,22 +35,33 @@ def firing(folder: Path, *frames: tuple[int, Scrape]) -> set[str]:
         folder: For promtool's files.
         frames: Scrapes, each with the minutes for which that is what is scraped.
     """
+    return firing_at(folder, sum(length for length, _ in frames) - 1, _lines(frames))
+
+
+def firing_at(folder: Path, minute: int, series: Mapping[str, str], *, interval: str = "1m") -> set[str]:
+    """The alerts that fire at a minute.
+
+    Args:
+        folder: For promtool's files.
+        minute: That minute.
+        series: By name what is scraped, as promtool writes it: `0x40` is a zero and forty more, `_` a scrape without it.
+        interval: Between two scrapes, and two evaluations of the rules.
+    """
     tool = program("promtool")
-    minutes = sum(length for length, _ in frames)
     test = {
-        "interval": "1m",
-        "input_series": [{"series": name, "values": values} for name, values in _lines(frames).items()],
+        "interval": interval,
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
         # Nothing is expected, so that what there is stands in the answer.
         "promql_expr_test": [
             {
                 "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
-                "eval_time": f"{minutes - 1}m",
+                "eval_time": f"{minute}m",
                 "exp_samples": [],
             }
         ],
     }
     file = folder / "alerts.test.yml"
-    document = {"rule_files": [str(rule) for rule in RULES], "evaluation_interval": "1m", "tests": [test]}
+    document = {"rule_files": [str(rule) for rule in RULES], "evaluation_interval": interval, "tests": [test]}
     file.write_text(json.dumps(document))  # JSON is YAML
     done = subprocess.run([tool, "test", "rules", str(file)], capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr

@@ -248,6 +248,7 @@ def test_an_ensemble_answers_with_the_weighted_mean(released: Released, tmp_path
     members = {version: batch_score(engine, version, found.features)[0] for version in engine.models}
     assert answer.score == pytest.approx(0.25 * members["1.0.0"] + 0.75 * members["1.1.0"])
     assert (answer.version, found.shadows) == ("ensemble", members)
+    assert engine.variants == (*members, "ensemble")
     (refused,) = engine.answer([asked(engine, explain=True)])
     assert isinstance(refused, ExplanationError)
 
