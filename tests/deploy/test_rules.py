@@ -31,3 +31,23 @@ def test_the_first_answers_of_a_version_count_although_no_scrape_saw_it_at_zero(
     assert firing(tmp_path, 11, batches) == set()
     bad = {**young, ended(503): "0x40 200x300", SINGLE: "0x40 1200x300"}
     assert firing(tmp_path, 11, bad) == FAILING
+
+
+def promised(name: str, values: str) -> dict[str, str]:
+    """What the watch says that the product declares."""
+    return {f"headwater_promised_{name}{{{PRODUCT}}}": values}
+
+
+def test_a_product_keeps_its_promises_while_the_watch_is_away(tmp_path: Path) -> None:
+    """One of whose requests half may fail was held to the usual promise, and woke somebody a minute after the watch was gone."""
+    failing = {SINGLE: "0+10x600", ended(200, "1.0.0"): "0+8x600", ended(503): "0+2x600", SLOW: "0+8x600"}
+    watch = 'up{job="headwater-watch"}'
+    lenient = {**promised("errors", "0.5x600"), **promised("latency_share", "0.1x600")}
+    assert firing(tmp_path, 59, {**failing, **lenient}) == set()
+    forgotten = {**promised("errors", "0.5x240 stale"), **promised("latency_share", "0.1x240 stale")}
+    gone = {**failing, **forgotten, watch: "1x240 0x300"}
+    assert firing(tmp_path, 61, gone) == set()
+    assert firing(tmp_path, 75, gone) == {"HeadwaterWatchAway"}
+    assert firing(tmp_path, 75, {**failing, watch: "1x240 0x300"}) == {"HeadwaterWatchAway", *FAILING, *SLOWED}
+    stricter = {**lenient, **promised("errors", "0.5x240 0.01x300")}
+    assert firing(tmp_path, 62, {**failing, **stricter}) == FAILING, "what is declared now counts at once"
