@@ -147,7 +147,7 @@ def _promises(lake: Lake, now: Snapshot, path: str, product: str) -> Iterator[Sa
     """What the product declares, and how each version did beside its own evaluation; an older Headwater's report says less."""
     report, labels = _json(now, path, REPORT_FILE), {"product": product}
     levels = report.get("declaration", {}).get("levels", {})
-    for name in ("errors", "latency_share", "accuracy_drop"):
+    for name in ("errors", "latency_share", "accuracy_drop", "min_requests"):
         if name in levels:
             yield Sample(name=f"promised_{name}", value=levels[name], labels=labels)
     for one in (report.get("accuracy") or {}).get("versions", ()):

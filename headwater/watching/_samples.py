@@ -59,6 +59,7 @@ CATALOGUE: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "Drop of the accuracy, relative to the version's evaluation, that is too much.",
         ("product",),
     ),
+    "promised_min_requests": ("Requests below which no budget is judged, as declared.", ("product",)),
     "windows_judged": ("Windows with enough labels to be judged.", ("product",)),
     "release_info": ("1 for the live version.", ("product", "version", "policy")),
     "release_timestamp_seconds": ("When the release was last changed.", ("product",)),

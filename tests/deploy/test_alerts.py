@@ -63,9 +63,13 @@ LENIENT = Sample(name="promised_latency_share", value=0.01, labels={"product": P
 """A promise that a service keeps however busy the machine is: ten slow answers burn the usual one's budget."""
 
 
+FEW = Sample(name="promised_min_requests", value=1, labels={"product": PRODUCT})
+"""A product of which few requests say enough: tests ask few."""
+
+
 def scrape(service: Service) -> dict[str, str | None]:
     """What a service serves, and the watch of its product's promise."""
-    return {**metrics(service), **watched([LENIENT])}
+    return {**metrics(service), **watched([FEW, LENIENT])}
 
 
 def fill(folder: Path) -> None:
@@ -96,7 +100,7 @@ def test_a_healthy_service_and_lake_alarm_nobody(released: Released, start: Star
     frames = []
     for _ in range(4):
         ask(service, 10)
-        frames.append((10, {**metrics(service), **watched(reader.read(), (*HALF_FREE, LENIENT))}))
+        frames.append((10, {**metrics(service), **watched(reader.read(), (*HALF_FREE, FEW, LENIENT))}))
     assert firing(tmp_path, *frames) == set()
 
 
@@ -109,11 +113,11 @@ def test_a_full_log(released: Released, start: Start, tmp_path: Path, policy: st
         fill(folder)
         service = start(wait=False)
         service.until(lambda: any(PRODUCT in one.values() for one in service.get("/v1/products").json["products"]))
-        before = metrics(service)
+        before = {**metrics(service), **watched([FEW])}
         frames = []
         for _ in range(3):
             ask(service, 10)
-            frames.append((3, metrics(service)))
+            frames.append((3, {**metrics(service), **watched([FEW])}))
         expected = {alert, "HeadwaterLogFull"} | ({"HeadwaterNotReady"} if policy == "refuse" else set())
         found = firing(tmp_path, (10, before), *frames)
         assert found >= expected
@@ -128,9 +132,9 @@ def test_slow_answers_and_refused_requests(released: Released, start: Start, tmp
         for _ in range(6):
             service.predict()  # one by one: nobody promises how long a batch takes
         crowd(service)
-        frames.append((3, metrics(service)))
+        frames.append((3, {**metrics(service), **watched([FEW])}))
     assert firing(tmp_path, *frames) >= {"HeadwaterLatencyBudgetBurning", "HeadwaterOverloaded"}
-    declared = watched([LENIENT])
+    declared = watched([FEW, LENIENT])
     lenient = firing(tmp_path, *((minutes, {**found, **declared}) for minutes, found in frames))
     assert "HeadwaterOverloaded" in lenient
     assert "HeadwaterLatencyBudgetBurning" not in lenient, "nobody promised to be quick"
@@ -225,6 +229,7 @@ def test_drift_and_a_worse_model_in_service(tmp_path: Path) -> None:
     scraped = watched(ProductReader(scene.lake, [scene.product.name], branch="main").read())
     assert firing(tmp_path, (5, scraped)) == {"HeadwaterDrift", "HeadwaterAccuracyDropped"}
     assert '{metric="auc",product="flights"}' in str(scraped[WATCH])
+    assert 'headwater_promised_min_requests{product="flights"} 50.0' in str(scraped[WATCH])
     promise(scene, 0.2)
     lenient = watched(ProductReader(scene.lake, [scene.product.name], branch="main").read())
     assert firing(tmp_path, (5, lenient)) == {"HeadwaterDrift"}, "perhaps no larger a drop than was declared"
@@ -232,7 +237,7 @@ def test_drift_and_a_worse_model_in_service(tmp_path: Path) -> None:
 
 def promise(scene: Scene, drop: float) -> None:
     """A service report of a product that declares its limits, one of whose versions is at 0.67 to 0.75 of accuracy and was evaluated at 0.9."""
-    levels = {"errors": 0.5, "latency_share": 0.4, "accuracy_drop": drop}
+    levels = {"errors": 0.5, "latency_share": 0.4, "accuracy_drop": drop, "min_requests": 50}
     fell = {"version": "1.0.0", "value": 0.67, "high": 0.75, "reference": 0.9}
     holds = {"version": "0.9.0", "value": 0.6, "high": 0.7, "reference": 0.6}
     unknown = {"version": "0.8.0", "value": 0.1, "high": 0.2, "reference": None}

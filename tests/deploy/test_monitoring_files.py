@@ -164,7 +164,7 @@ def test_budgets_burn_as_the_promises_say() -> None:
     levels, text = ServiceLevels(), (FOLDER / "recording.rules.yml").read_text()
     assert text.count("/ on (product) headwater:promised_errors\n") == 5
     assert text.count("/ on (product) (1 - headwater:promised_latency_share)\n") == 5
-    for usual in (levels.errors, levels.latency_share):
+    for usual in (levels.errors, levels.latency_share, levels.min_requests):
         assert f"or {usual} + 0 * " in text, "where the watch does not say what is declared"
     assert text.count("rate(headwater_slow_requests_total{") == 5
     for budget, kind in (("error", "Error"), ("latency", "Latency")):
@@ -175,6 +175,8 @@ def test_budgets_burn_as_the_promises_say() -> None:
             rf"{budget}_budget:burn(\w+) >= ([\d.]+) and headwater:{budget}_budget:burn(\w+) >= ([\d.]+)",
             " ".join(both.values()),
         )
+        floors = re.findall(r"requests:increase(\w+) >= headwater:promised_min_requests", " ".join(both.values()))
+        assert floors == [short(rule.long) for rule in DEFAULT_BURN_RULES]
         wanted = [(short(rule.long), rule.burn, short(rule.short), rule.burn) for rule in DEFAULT_BURN_RULES]
         assert [(long, float(one), brief, float(two)) for long, one, brief, two in told] == wanted
 

@@ -51,3 +51,17 @@ def test_a_product_keeps_its_promises_while_the_watch_is_away(tmp_path: Path) ->
     assert firing(tmp_path, 75, {**failing, watch: "1x240 0x300"}) == {"HeadwaterWatchAway", *FAILING, *SLOWED}
     stricter = {**lenient, **promised("errors", "0.5x240 0.01x300")}
     assert firing(tmp_path, 62, {**failing, **stricter}) == FAILING, "what is declared now counts at once"
+
+
+def test_a_budget_is_judged_from_as_many_requests_on_as_the_product_declares(tmp_path: Path) -> None:
+    """One of four requests failed in the night, and somebody got up for it."""
+    few = {SINGLE: "0x40 3x60 4x300", ended(200, "1.0.0"): "0x40 3x360", ended(503): "0x100 1x300", SLOW: "0x100 4x300"}
+    assert firing(tmp_path, 27, few) == set()
+    assert firing(tmp_path, 27, {**few, **promised("min_requests", "3x400")}) == {*FAILING, *SLOWED}
+    many = {
+        name: values.replace("1x", "30x").replace("3x", "90x").replace("4x", "120x") for name, values in few.items()
+    }
+    assert firing(tmp_path, 27, many) == {*FAILING, *SLOWED}
+    batches = {**few, BATCH: "0x40 100x400"}
+    assert firing(tmp_path, 27, {**batches, SINGLE: "0x400", SLOW: "0x400", ended(503): "0x100 25x300"}) == FAILING
+    assert firing(tmp_path, 27, {**batches, ended(503): "0x400"}) == set(), "a batch says nothing of latency"
