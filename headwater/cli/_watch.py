@@ -219,6 +219,7 @@ def _logs(settings: "Settings") -> Iterator[Sample]:
         age = max((datetime.now(UTC) - waits.oldest).total_seconds(), 0) if waits.oldest is not None else 0
         yield Sample(name="log_waiting_records", value=waits.records, labels=labels)
         yield Sample(name="log_oldest_seconds", value=age, labels=labels)
+        yield Sample(name="log_longest_wait_seconds", value=asset.feed.longest_wait.total_seconds(), labels=labels)
         yield Sample(name="log_bytes", value=log_bytes(folder), labels=labels)
         yield Sample(name="log_damaged_segments", value=len(damaged_segments(folder)), labels=labels)
 

@@ -74,6 +74,7 @@ CATALOGUE: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         ("product", "log"),
     ),
     "log_oldest_seconds": ("Age of the oldest of them.", ("product", "log")),
+    "log_longest_wait_seconds": ("So long one of them may wait for others, as declared.", ("product", "log")),
     "log_bytes": ("Bytes of the log.", ("product", "log")),
     "log_damaged_segments": ("Segments that were changed after they were written.", ("product", "log")),
     "disk_free_bytes": ("Bytes that can be written on the disk of the state folder.", ()),

@@ -65,3 +65,15 @@ def test_a_budget_is_judged_from_as_many_requests_on_as_the_product_declares(tmp
     batches = {**few, BATCH: "0x40 100x400"}
     assert firing(tmp_path, 27, {**batches, SINGLE: "0x400", SLOW: "0x400", ended(503): "0x100 25x300"}) == FAILING
     assert firing(tmp_path, 27, {**batches, ended(503): "0x400"}) == set(), "a batch says nothing of latency"
+
+
+def test_a_compaction_is_late_beside_what_the_product_declares(tmp_path: Path) -> None:
+    """What may wait a quarter of an hour was told to be late in each one."""
+    log = f'{PRODUCT},log="service_failures"'
+    oldest, declared = (f"headwater_log_{name}_seconds{{{log}}}" for name in ("oldest", "longest_wait"))
+    rhythm = {oldest: " ".join(["0+15x60"] * 12), declared: "900x800"}
+    for minute in (14, 29, 44):
+        assert firing(tmp_path, minute, rhythm) == set()
+    dead = {oldest: "0+15x200", declared: "900x800"}
+    assert firing(tmp_path, 24, dead) == set()
+    assert firing(tmp_path, 28, dead) == {"HeadwaterCompactionLate"}
