@@ -21,7 +21,7 @@ class Assignment:
         weights: Versions whose scores make the answer, with their weights.
         shadows: Versions that only score.
         propensity: Probability with which this variant was drawn, for estimates from logged traffic; of Thompson sampling to about
-            0.001. None where nobody drew it: the caller named the version.
+            0.0001. None where nobody drew it: the caller named the version.
     """
 
     variant: str

@@ -1,12 +1,14 @@
 """What is decided about a test of versions: each rule alone, and over whole simulated tests how often it is wrong."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special
 
 from headwater.decisions import (
     Arm,
@@ -33,6 +35,7 @@ from headwater.decisions import (
     same_experiment,
 )
 from headwater.decisions._release import _step
+from headwater.monitoring import sample_ratio
 from serving.policies import assign, from_json
 
 LIVE, NEW = "1.0.0", "1.1.0"
@@ -230,6 +233,41 @@ def test_the_chance_to_be_best_is_known_where_it_has_a_closed_form() -> None:
     assert chances_of_best(dict.fromkeys("abc", (4.0, 2.0))) == pytest.approx(dict.fromkeys("abc", 1 / 3))
     assert chances_of_best({"a": (5e6, 4e6), "b": (1, 1)}) == pytest.approx({"a": 5 / 9, "b": 4 / 9}, abs=1e-3)
     assert chances_of_best({"a": (3, 2)}) == {"a": 1}
+
+
+SHARP_BESIDE_FRESH = {"a": (400_000.0, 100_000.0), "b": (400_500.0, 99_500.0), "c": (1.0, 1.0)}
+
+
+@pytest.mark.parametrize(
+    "beliefs",
+    [
+        SHARP_BESIDE_FRESH,
+        {"a": (0.1, 0.1), "b": (8.0, 2.0)},
+        {"a": (0.1, 0.1), "b": (0.1, 0.2), "c": (1.0, 1.0)},
+        {"a": (0.1, 1_000.0), "b": (0.2, 1_000.0), "c": (0.1, 0.1)},
+        {"a": (30.0, 99_970.0), "b": (50.0, 99_950.0), "c": (1.0, 1.0)},
+    ],
+)
+def test_the_chance_to_be_best_is_known_for_sharp_beliefs_beside_fresh_ones_and_for_beliefs_below_one(
+    beliefs: dict[str, tuple[float, float]],
+) -> None:
+    """A thousand even cells over all of them told 0.116 where 0.084 were drawn, and a fair split was called broken."""
+    draws = np.linspace(-36, 36, 1_441)
+    low, high = special.expit(draws[:-1, None]), special.expit(draws[1:, None])
+    at, weights = np.polynomial.legendre.leggauss(20)
+    ranks = (low + high) / 2 + (high - low) / 2 * at
+    told = chances_of_best(beliefs)
+    for name, (a, b) in beliefs.items():
+        values = special.betaincinv(a, b, ranks)
+        rest = [special.betainc(*other, values) for others, other in beliefs.items() if others != name]
+        expected = float((np.prod(rest, axis=0) * weights * (high - low) / 2).sum())
+        assert told[name] == pytest.approx(expected, abs=2e-4), name
+
+
+def test_a_bandit_that_knows_two_versions_well_and_one_not_splits_as_it_says() -> None:
+    policy = {"kind": "thompson", "beliefs": SHARP_BESIDE_FRESH, "salt": "s"}
+    drawn = Counter(assign(from_json(policy), f"key {number}").variant for number in range(6_000))
+    assert not sample_ratio(drawn, policy_shares(policy)).mismatch
 
 
 @pytest.mark.parametrize(
