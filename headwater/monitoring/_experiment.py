@@ -59,10 +59,11 @@ class VariantResult(Recorded):
         events: Events that it judged.
         labelled: Of them with a known label.
         coverage: Share of the events that will have a label whose label is known; None when there are none.
-        decided: Share of events with a positive decision (Wilson); None without events.
-        correct: Share of right decisions among the labelled (Wilson); None unless enough labels are known.
-        cost: Mean cost of a decision among the labelled (Student); None unless enough labels are known, or without costs.
-        design_effect: By how much fewer rows the labelled ones count, because rows of a unit are alike.
+        decided: Share of events with a positive decision (Wilson); None of fewer than two units.
+        correct: Share of right decisions among the labelled (Wilson); None unless enough labels are known, of more than two units.
+        cost: Mean cost of a decision among the labelled (Student); None as `correct`, or without costs.
+        design_effect: By how much fewer rows the labelled ones count, because rows of a unit are alike. The intervals are wider still
+            where units are few.
     """
 
     variant: str
@@ -88,7 +89,7 @@ class VariantDifference(Recorded):
             difference seen, which only says again what the p-value does (Hoenig and Heisey 2001).
         needed: Labelled rows of control and variant for the wanted power, at the control's rate and with rows of a unit as
             alike as they were; None where undefined.
-        judged: Whether both sides have enough labels, and the split was fair.
+        judged: Whether both sides have enough labels, of more than two units, and the split was fair.
         reason: Why not, or what was seen, in one sentence.
     """
 

@@ -29,11 +29,13 @@ from headwater.monitoring._intervals import (
     Estimate,
     Mean,
     design_effect,
+    effective_rows,
     mean_of,
     newcombe,
     power_of_proportions,
     rows_for_proportions,
     student,
+    units_of_one_size,
     welch,
     wilson,
 )
@@ -42,6 +44,8 @@ from headwater.monitoring._sample_ratio import SampleRatio, sample_ratio
 
 _EXAMPLES: Final = 20
 _UNIT: Final = "assigned unit"
+_FEW_UNITS: Final = 2
+"""Of one size. As many or fewer on a side tell nothing of others."""
 _BETWEEN: Final = "\x1f"
 
 
@@ -51,6 +55,8 @@ class _Side:
     rows: float
     """Labelled rows, as many independent ones as they count for."""
     cost: Mean | None
+    lacking: str
+    """Why there is too little to judge; empty where there is enough."""
 
 
 def experiment_report(outcomes: pl.DataFrame, *, experiment: Experiment) -> ExperimentReport:
@@ -97,33 +103,45 @@ def _side(name: str, events: pl.DataFrame, units: int, experiment: Experiment, l
     known = events.filter(pl.col(TRUTH) == Truth.KNOWN.value)
     awaited = events.height - events.filter(pl.col(TRUTH) == Truth.NONE.value).height
     coverage = known.height / awaited if awaited else None
-    enough = coverage is not None and coverage >= experiment.min_coverage and known.height > 0
+    covered = coverage is not None and coverage >= experiment.min_coverage and known.height > 0
     labels, decisions = known[LABEL].to_numpy(), known[DECISION].to_numpy().astype(bool)
     right, groups = ((labels == 1) == decisions).astype(np.float64), _groups(known)
-    alike = design_effect(right, groups)
-    rows = known.height / alike
+    counted = units_of_one_size(groups)
+    enough = covered and counted > _FEW_UNITS
     cost = None
     if experiment.costs is not None and enough:
-        costs = experiment.costs.of(labels, decisions)
-        cost = mean_of(costs, effect=design_effect(costs, groups))
-    decided = events[DECISION].to_numpy().astype(np.float64)
+        cost = mean_of(experiment.costs.of(labels, decisions), units=groups)
     result = VariantResult(
         variant=name,
         units=units,
         events=events.height,
         labelled=known.height,
         coverage=coverage,
-        decided=_share(decided, design_effect(decided, _groups(events)), level),
-        correct=_share(right, alike, level) if enough else None,
+        decided=_share(events[DECISION].to_numpy().astype(np.float64), _groups(events), level),
+        correct=_share(right, groups, level) if enough else None,
         cost=student(cost, level=level) if cost else None,
-        design_effect=alike,
+        design_effect=design_effect(right, groups),
     )
-    return _Side(result=result, rows=rows, cost=cost)
+    return _Side(
+        result=result,
+        rows=effective_rows(right, groups, level=level),
+        cost=cost,
+        lacking="" if enough else _lacking(name, coverage, experiment) if not covered else _few(name, counted),
+    )
 
 
-def _share(values: np.ndarray, effect: float, level: float) -> Estimate | None:
-    rows = len(values) / effect
-    return wilson(float(values.mean()) * rows, rows, level=level) if len(values) else None
+def _lacking(name: str, coverage: float | None, experiment: Experiment) -> str:
+    known = f"{coverage:.1%}" if coverage is not None else "none"
+    return f"{known} of the labels of {name} are known, {experiment.min_coverage:.1%} are needed"
+
+
+def _few(name: str, counted: float) -> str:
+    return f"the labels of {name} count as those of {counted:.1f} units of one size, more than {_FEW_UNITS} are needed"
+
+
+def _share(values: np.ndarray, groups: np.ndarray, level: float) -> Estimate | None:
+    rows = effective_rows(values, groups, level=level)
+    return wilson(float(values.mean()) * rows, rows, level=level) if rows else None
 
 
 def _groups(rows: pl.DataFrame) -> np.ndarray:
@@ -144,12 +162,7 @@ def _difference(
             f"units were not split as declared (p {ratio.p_value:.2g}), so that no difference can be trusted",
         )
     elif correct is None:
-        few = next(result for result in (ours, theirs) if result.correct is None)
-        known = f"{few.coverage:.1%}" if few.coverage is not None else "none"
-        judged, reason = (
-            False,
-            f"{known} of the labels of {few.variant} are known, {experiment.min_coverage:.1%} are needed",
-        )
+        judged, reason = False, side.lacking or control.lacking
     else:
         sure = correct.low > 0 or correct.high < 0
         found = f"right decisions differ by {correct.value:+.4f} [{correct.low:+.4f}, {correct.high:+.4f}]"

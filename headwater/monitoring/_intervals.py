@@ -87,28 +87,44 @@ class Mean:
         value: The mean.
         variance: With one degree of freedom less than rows.
         count: Rows; a fraction where rows count for less than one.
+        freedom: Degrees of freedom of the mean's variance; None takes one less than rows.
     """
 
     value: float
     variance: float
     count: float
+    freedom: float | None = None
+
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom of the mean's variance."""
+        return self.count - 1 if self.freedom is None else self.freedom
 
 
-def mean_of(values: np.ndarray, *, effect: float = 1.0) -> Mean | None:
-    """The mean of a sample whose rows count for `1 / effect` of a row; None of fewer than two rows."""
+def mean_of(values: np.ndarray, *, units: np.ndarray | None = None) -> Mean | None:
+    """The mean of a sample; None of fewer than two rows.
+
+    Args:
+        values: `[rows]`.
+        units: Unit number of each row (0, 1, ...) where rows of one unit are alike; None takes rows as independent.
+    """
     if len(values) < 2:
         return None
-    return Mean(value=float(values.mean()), variance=float(values.var(ddof=1)), count=len(values) / effect)
+    value, variance = float(values.mean()), float(values.var(ddof=1))
+    if units is None:
+        return Mean(value=value, variance=variance, count=len(values))
+    count = len(values) / design_effect(values, units)
+    return Mean(value=value, variance=variance, count=count, freedom=units_of_one_size(units) - 1)
 
 
 def student(mean: Mean, *, level: float = 0.95) -> Estimate | None:
-    """A mean with Student's interval; None where it counts for fewer than two rows."""
+    """A mean with Student's interval; None where it counts for fewer than two rows or units."""
     from scipy.special import stdtrit
 
     check_level(level)
-    if mean.count < 2:
+    if min(mean.count - 1, mean.degrees) < 1:
         return None
-    half = float(stdtrit(mean.count - 1, 0.5 + level / 2)) * math.sqrt(mean.variance / mean.count)
+    half = float(stdtrit(mean.degrees, 0.5 + level / 2)) * math.sqrt(mean.variance / mean.count)
     return Estimate(value=mean.value, low=mean.value - half, high=mean.value + half)
 
 
@@ -116,12 +132,12 @@ def welch(first: Mean, second: Mean, *, level: float = 0.95) -> Estimate | None:
     """The difference of two means, first less second, of samples of unequal variance (Welch 1947, Biometrika 34, 28-35).
 
     Returns:
-        None when a sample has fewer than two rows. Samples without any spread give an interval without width.
+        None when a sample counts for fewer than two rows or units. Samples without any spread give an interval without width.
     """
     from scipy.special import stdtrit
 
     check_level(level)
-    if min(first.count, second.count) < 2:
+    if min(first.count - 1, second.count - 1, first.degrees, second.degrees) < 1:
         return None
     difference = first.value - second.value
     parts = [side.variance / side.count for side in (first, second)]
@@ -130,7 +146,7 @@ def welch(first: Mean, second: Mean, *, level: float = 0.95) -> Estimate | None:
         return Estimate(value=difference, low=difference, high=difference)
     # By shares of the sum, because the squares of very small variances are 0.
     sides = zip(parts, (first, second), strict=True)
-    freedom = 1 / sum((part / total) ** 2 / (side.count - 1) for part, side in sides)
+    freedom = 1 / sum((part / total) ** 2 / side.degrees for part, side in sides)
     half = float(stdtrit(freedom, 0.5 + level / 2)) * math.sqrt(total)
     return Estimate(value=difference, low=difference - half, high=difference + half)
 
@@ -162,7 +178,8 @@ def mean_interval(values: np.ndarray, plan: Bootstrap, *, clusters: np.ndarray |
 def design_effect(values: np.ndarray, units: np.ndarray) -> float:
     """By how much the variance of the mean grows because rows of one unit are alike; 1 at least.
 
-    Variance of the ratio of unit totals to unit sizes over that of as many independent rows (Kish 1965, Survey Sampling).
+    Variance of the mean, by leaving out one unit at a time (Wolter 1985, Introduction to Variance Estimation, chapter 4), over that of as
+    many independent rows (Kish 1965, Survey Sampling).
     Dividing the number of rows by it gives intervals that hold (Korn and Graubard 1998, Survey Methodology 24, 193-201).
 
     Args:
@@ -175,8 +192,45 @@ def design_effect(values: np.ndarray, units: np.ndarray) -> float:
     spread = float(values.var(ddof=1)) / rows
     if spread == 0:
         return 1.0
-    off = np.bincount(units, values - values.mean(), groups)
-    return max(1.0, groups / (groups - 1) * float((off**2).sum()) / rows**2 / spread)
+    # How far the mean moves when a unit is left out: of a unit with most of the rows its distance from the mean says little.
+    moved = np.bincount(units, values - values.mean(), groups) / (rows - np.bincount(units, minlength=groups))
+    return max(1.0, (groups - 1) / groups * float((moved**2).sum()) / spread)
+
+
+def units_of_one_size(units: np.ndarray) -> float:
+    """As how many units some count whose sizes differ: the square of the sum of sizes over the sum of squares (Kish 1965).
+
+    Args:
+        units: Unit number of each row (0, 1, ...).
+    """
+    sizes = np.bincount(units).astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(units) else 0.0
+
+
+def effective_rows(values: np.ndarray, units: np.ndarray, *, level: float) -> float:
+    """As how many independent rows some of units count in an interval of a proportion.
+
+    Rows over the design effect, and over the square of Student's quantile over the normal one, because few units say little of how
+    alike their rows are (Korn and Graubard 1998, Survey Methodology 24, 193-201). Units of one row each are independent rows.
+
+    Args:
+        values: `[rows]`.
+        units: Unit number of each row (0, 1, ...).
+        level: Of the interval.
+
+    Returns:
+        0 where they count as fewer than two units of one size: then nothing is known of others.
+    """
+    from scipy.special import stdtrit
+
+    check_level(level)
+    rows, freedom = len(values), units_of_one_size(units) - 1
+    if freedom == rows - 1:
+        return float(rows)
+    if freedom < 1:
+        return 0.0
+    stretch = float(stdtrit(freedom, 0.5 + level / 2)) / quantile_of_normal(0.5 + level / 2)
+    return rows / design_effect(values, units) / stretch**2
 
 
 def power_of_proportions(base: float, effect: float, counts: tuple[float, float], *, alpha: float = 0.05) -> float:

@@ -13,10 +13,12 @@ from headwater.monitoring import MonitoringRuleError, power_of_proportions, rows
 from headwater.monitoring._intervals import (
     Mean,
     design_effect,
+    effective_rows,
     mean_interval,
     mean_of,
     newcombe,
     student,
+    units_of_one_size,
     welch,
     wilson,
 )
@@ -168,6 +170,30 @@ def test_rows_that_repeat_count_once() -> None:
     assert design_effect((draw.random(10_000) < 0.3).astype(np.float64), units) == pytest.approx(1.0, abs=0.1)
     assert design_effect(np.ones(10), np.repeat([0, 1], 5)) == 1.0
     assert design_effect(np.empty(0), np.empty(0, dtype=np.int64)) == 1.0
+
+
+def test_a_unit_with_most_of_the_rows_does_not_hide_how_unlike_units_are() -> None:
+    """Its own distance from a mean that it makes is small: the effect is that of leaving it out."""
+    values, units = np.repeat([1.0, 0.0, 0.0], [98, 1, 1]), np.repeat([0, 1, 2], [98, 1, 1])
+    left_out = np.array([0.0, 98 / 99, 98 / 99]) - 0.98
+    expected = 2 / 3 * float((left_out**2).sum()) / (float(values.var(ddof=1)) / 100)
+    assert design_effect(values, units) == pytest.approx(expected)
+    assert units_of_one_size(units) == pytest.approx(100**2 / (98**2 + 2))
+    assert units_of_one_size(np.repeat(np.arange(7), 3)) == pytest.approx(7)
+
+
+def test_few_units_count_as_fewer_rows() -> None:
+    values, units = np.tile([0.0, 1.0], 50), np.repeat(np.arange(5), 20)
+    stretch = stats.t.ppf(0.975, 4) / stats.norm.ppf(0.975)
+    assert effective_rows(values, units, level=0.95) == pytest.approx(100 / stretch**2)
+    assert effective_rows(values, np.arange(100), level=0.95) == 100
+    assert effective_rows(values, np.zeros(100, np.int64), level=0.95) == 0
+    mean = mean_of(values, units=units)
+    assert mean is not None
+    found = student(mean)
+    assert found is not None
+    half = stats.t.ppf(0.975, 4) * math.sqrt(values.var(ddof=1) / 100)
+    assert (found.low, found.high) == (pytest.approx(0.5 - half), pytest.approx(0.5 + half))
 
 
 def test_intervals_divided_by_the_design_effect_hold_where_plain_ones_do_not() -> None:
