@@ -127,8 +127,6 @@ def _accuracy(
     levels = levels_of(product)
     if not standing.is_watch:
         return {}
-    if standing.is_compared:
-        return {"accuracy_drop": levels.accuracy_drop, "versus_wrong": versus_wrong}
     how: dict[str, Any] = {
         "windowing": windowing_of(product),
         "min_coverage": product.rollout.rules.min_coverage,

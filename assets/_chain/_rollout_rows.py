@@ -38,7 +38,7 @@ class StageRows:
         failed: Requests that got no answer under its policy.
         failures: Requests that got no answer since, under whatever policy.
         before: Answers of the time before the rollout, none under its releases.
-        long_before: Of a longer time before, what was decided.
+        long_before: Of a longer time before, what was decided; of the same time where both versions score in the watch.
         told_before: The outcomes of those.
         failures_before: Requests that got none then.
         outcomes: Of the answers since.
@@ -77,7 +77,10 @@ def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | No
     answers = with_batches(answers)  # of a watch that is over some instances may be left out
     failed = failures.filter(is_seen).collect()
     told = inputs.table(paths.outcomes)
-    is_long_before = _is_before(served, begun, LONG_BEFORE)
+    long = (
+        BEFORE if stood.standing.is_compared else LONG_BEFORE
+    )  # `Serving.keep` has to hold no more than a product declares
+    is_long_before = _is_before(served, begun, long)
     long_before = table.filter(is_long_before).select("request_id", "at", "variant", "decision").collect()
     outcomes = told.filter(pl.col("received") >= since - SLACK).collect()
     outcomes = outcomes.join(answers.select("request_id"), on="request_id", how="semi")
@@ -88,7 +91,7 @@ def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | No
         failed=failed.filter(_is_of_stage(served, since)),
         failures=failed,
         long_before=long_before,
-        told_before=told.filter(pl.col("received") >= begun - LONG_BEFORE).collect(),
+        told_before=told.filter(pl.col("received") >= begun - long).collect(),
         before=answered.filter(is_before).select(*_COUNTED).collect(),
         failures_before=failures.filter(is_before).collect(),
         outcomes=outcomes,

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Traffic
+from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Traffic, Versus
 from headwater.decisions._comparison import Comparison, alarm_level, is_above, over_windows, shown, window_level
 from headwater.decisions._rollout import RolloutRules, RolloutStep, StepAction
 from headwater.decisions._sequential import FLOOR, TESTED_PART, Effect, RunningMean, exceeds, highest
@@ -172,20 +172,32 @@ def _alarms(
 def _inaccurate(rules: RolloutRules, evidence: RolloutEvidence, standing: Standing, level: float) -> str:
     """Why the accuracy of a version that got everything is certainly too far below that of the one before; empty when it is not.
 
-    On the same requests where both scored them; else by windows, which differ anyway; else, where nothing of the version before
-    is known, against the share that was promised. That is one of labels, so that it says nothing of units.
+    On the same requests where both scored most of them. Else as where nobody scores beside it: a version that can't be compared is no
+    better for that. What is compared now by one and now by the other has half of the chance of a false alarm for each.
+    """
+    paired = evidence.versus_wrong if standing.is_compared else None
+    part = level / 2 if standing.is_compared else level
+    if paired is not None and paired.labels >= max(FLOOR, paired.candidate.count / 2):
+        return _inaccurate_beside(rules, evidence.accuracy_drop, standing, paired, part)
+    return _inaccurate_alone(rules, evidence, part)
+
+
+def _inaccurate_beside(rules: RolloutRules, drop: float, standing: Standing, paired: Versus, level: float) -> str:
+    """The same, on requests that both scored."""
+    effect, allowed = paired.effect(alpha=level), drop * (1 - paired.other.mean)
+    windows = paired.by_window(alpha=window_level(rules, standing))
+    if not is_above(allowed, effect, windows, gross=rules.canary_margin):
+        return ""
+    said = f"it decides wrongly more often on the same requests, by {shown(effect)}{over_windows(windows)}"
+    return f"{said}, certainly by more than {allowed:.4f}"
+
+
+def _inaccurate_alone(rules: RolloutRules, evidence: RolloutEvidence, level: float) -> str:
+    """The same, by windows, which differ anyway; where nothing of the version before is known, against the share that was promised.
+
+    That is one of labels, so that it says nothing of units.
     """
     drop, found = evidence.accuracy_drop, evidence.candidate.wrong
-    if standing.is_compared:
-        paired = evidence.versus_wrong
-        if paired is None or not paired.other.count:
-            return ""
-        effect, allowed = paired.effect(alpha=level), drop * (1 - paired.other.mean)
-        windows = paired.by_window(alpha=window_level(rules, standing))
-        if not is_above(allowed, effect, windows, gross=rules.canary_margin):
-            return ""
-        said = f"it decides wrongly more often on the same requests, by {shown(effect)}{over_windows(windows)}"
-        return f"{said}, certainly by more than {allowed:.4f}"
     if len(evidence.wrong_before) >= LEAST_WINDOWS:
         allowed = allowed_share(evidence.wrong_before, drop=drop)
         looks = math.ceil(rules.watch / max(rules.window, SHORTEST_WINDOW)) + 1

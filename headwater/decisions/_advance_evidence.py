@@ -203,8 +203,9 @@ class RolloutEvidence:
         slow_allowed: Share of answers to a single instance that may take longer than promised.
         accuracy_drop: Drop of the accuracy, relative to that of the version before, that is too much.
         wrong_now: Share of wrong decisions of the candidate in each settled window of a watch.
-        wrong_before: The same of the version that it replaced, in the windows before it came in.
-        versus_wrong: How the shares of wrong decisions compare on the same requests; None where nothing is compared.
+        wrong_before: The same of the version that it replaced, in the windows before it came in: four weeks, or one where that one goes on
+            scoring.
+        versus_wrong: How the shares of wrong decisions compare, in a watch in which both score on the same requests; None before it.
         wrong_allowed: Share of wrong decisions that is too much where nothing of the version before is known; None without.
         received: When the first request since the stage began came in, by the service's clock, as far as any decision about it saw.
         dropped_until: When the newest of the stage's requests came in whose rows are no longer kept; None where all are there.

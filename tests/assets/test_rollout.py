@@ -446,9 +446,11 @@ def five_days_and_three(scene: RolloutScene) -> None:
         scene.answers(range(day * 100, day * 100 + 100), NEW, at=AT + day * DAY)
 
 
-def test_a_product_that_declares_nothing_goes_back_for_its_accuracy(tmp_path: Path) -> None:
-    """Nobody had declared service levels, so that a version that was always wrong stayed."""
-    scene = RolloutScene(tmp_path, Rollout(rules=RULES), replace(TOY, service_levels=None, performance=None))
+@pytest.mark.parametrize("keep_replaced", [False, True])
+def test_a_product_that_declares_nothing_goes_back_for_its_accuracy(tmp_path: Path, keep_replaced: bool) -> None:
+    """Nobody had declared service levels, so that a version that was always wrong stayed; so too where the replaced one can't score."""
+    rollout = Rollout(rules=RULES, keep_replaced=keep_replaced)
+    scene = RolloutScene(tmp_path, rollout, replace(TOY, service_levels=None, performance=None))
     five_days_and_three(scene)
 
     def label(wrong: Callable[[int], bool]) -> None:
@@ -460,6 +462,7 @@ def test_a_product_that_declares_nothing_goes_back_for_its_accuracy(tmp_path: Pa
     assert said(scene) == ("wait", "watch"), scene.decision()["reason"]
     found = scene.decision()["evidence"]
     assert (len(found["wrong_before"]), found["wrong_now"]) == (3, [0.1, 0.1]), "pieces of days left out"
+    assert found["versus"]["differences"]["count"] == 0, "nobody scores beside it, or can"
     label(lambda order: order % 10 == order // 100 % 3 if order < 500 else order % 2 == 0)
     scene.settle()
     assert said(scene) == ("abort", "accuracy"), scene.decision()["reason"]

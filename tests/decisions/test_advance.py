@@ -55,6 +55,12 @@ def apart(count: int, *, live: float = 0.2, candidate: float = 0.2) -> Versus:
     return Versus(is_paired=False, candidate=mean(count, candidate), other=mean(count, live))
 
 
+def pairs_of_watch(count: int, *, scored: float = 1.0) -> Versus:
+    """Of so many decisions of the candidate those that the replaced version scored too: equally often wrong."""
+    other = mean(round(count * scored), 0.4)
+    return replace(pairs(other.count), candidate=mean(count, 0.4), other=other)
+
+
 def evidence(standing: Standing | None = CANARY, **more: Any) -> RolloutEvidence:
     """A candidate as good, with enough of everything."""
     usual: dict[str, Any] = {
@@ -188,7 +194,10 @@ def test_a_promise_of_accuracy_counts_where_nothing_is_compared() -> None:
     given = {"candidate": wrong, "versus": Versus(is_paired=False)}
     assert decided(alone, **given) == ("wait", "watch"), "nothing was promised"
     assert decided(alone, **given, wrong_allowed=0.25) == ("abort", "accuracy")
-    assert decided(WATCH, candidate=wrong, wrong_allowed=0.25) == ("wait", "watch"), "weather makes both wrong"
+    scored = pairs_of_watch(1_000)
+    assert decided(WATCH, candidate=wrong, wrong_allowed=0.25, versus_wrong=scored) == ("wait", "watch"), (
+        "weather makes both wrong"
+    )
 
 
 def test_customers_are_not_held_to_a_share_of_wrong_labels() -> None:
@@ -224,6 +233,19 @@ def test_a_paired_watch_goes_back_for_its_accuracy_on_the_same_requests() -> Non
     assert decided(WATCH, versus=alike, versus_wrong=one_day) == ("wait", "watch"), "one day's weather"
     nonsense = replace(pairs(800, worse=0.3, different=0.5, days=()), other=other)
     assert decided(WATCH, versus=alike, versus_wrong=nonsense) == ("abort", "accuracy")
+
+
+@pytest.mark.parametrize("scored", [0.0, 0.09, 0.4])
+def test_a_replaced_version_that_cannot_score_hides_nothing(scored: float) -> None:
+    """With `keep_replaced` a version whose decisions were all wrong stayed, because nothing was compared."""
+    wrong = Traffic(version="2.0.0", answered=1_000, wrong=mean(1_000, 1.0))
+    given = {"candidate": wrong, "versus_wrong": pairs_of_watch(1_000, scored=scored), "versus": Versus(is_paired=True)}
+    by_days = {"wrong_now": (1.0, 1.0), "wrong_before": (0.2, 0.21, 0.19, 0.2, 0.2)}
+    assert decided(WATCH, **given, **by_days) == ("abort", "accuracy")
+    assert decided(WATCH, **given, wrong_allowed=0.25) == ("abort", "accuracy")
+    assert decided(WATCH, **given) == ("wait", "watch"), "nothing is known of the version before"
+    given["versus_wrong"] = pairs_of_watch(1_000, scored=0.6)
+    assert decided(WATCH, **given, **by_days) == ("wait", "watch"), "on most requests both are known"
 
 
 def test_without_a_stage_there_is_nothing_to_decide_and_nothing_that_changes() -> None:
