@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Traffic, Versus
+from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Versus
 from headwater.decisions._comparison import Comparison, alarm_level, is_above, over_windows, shown, window_level
+from headwater.decisions._promises import Promise, promises_of
 from headwater.decisions._rollout import RolloutRules, RolloutStep, StepAction
-from headwater.decisions._sequential import FLOOR, TESTED_PART, Effect, RunningMean, exceeds, highest
+from headwater.decisions._sequential import FLOOR, Effect, exceeds
 from headwater.decisions._windows import LEAST_WINDOWS, SHORTEST_WINDOW, WindowEffect, allowed_share, wrong_more_often
 
 
@@ -46,7 +47,6 @@ class RolloutRule(StrEnum):
 
 _MORE_LABELS: Final = (RolloutRule.LABELS, RolloutRule.NOT_WORSE, RolloutRule.OVERDUE)
 """What more labels may help."""
-_WENT: Final = {RolloutRule.ERRORS: "failed", RolloutRule.LATENCY: "took longer than promised"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,13 +151,9 @@ def _alarms(
 ) -> Iterator[tuple[RolloutRule, str]]:
     """Why it goes back, the gravest first."""
     level = alarm_level(rules, standing)
-    for asked, rule, found, allowed, before in _promises(evidence):
-        part = level * TESTED_PART
-        limit = max(allowed, highest(before, alpha=part) if before.count >= FLOOR else 0.0)
-        bad = round(found.total)
-        if exceeds(bad, found.count, limit=limit, alpha=part):
-            said = f"{bad} of {found.count} requests to {asked.version} {_WENT[rule]}"
-            yield rule, f"{said}, certainly more than {limit:.2%}"
+    for promise in _promises(evidence, standing):
+        if reason := promise.broken(level=level):
+            yield RolloutRule(promise.kind), reason
     if not evidence.mismatch and compared.is_worse:
         how = "on the same requests" if compared.versus.is_paired else "beside it"
         yield (
@@ -214,11 +210,14 @@ def _inaccurate_alone(rules: RolloutRules, evidence: RolloutEvidence, level: flo
     return ""
 
 
-def _promises(evidence: RolloutEvidence) -> Iterator[tuple[Traffic, RolloutRule, RunningMean, float, RunningMean]]:
-    """Each promise of each version that counts: how often it was broken, how often it may be, how often it was before."""
+def _promises(evidence: RolloutEvidence, standing: Standing) -> Iterator[Promise]:
+    """Each promise of each version that counts."""
+    others = (evidence.other,) if 0 < standing.share < 1 else ()
     for asked in evidence.asked:
-        yield asked, RolloutRule.ERRORS, asked.failures, evidence.errors_allowed, evidence.before.failures
-        yield asked, RolloutRule.LATENCY, asked.slowness, evidence.slow_allowed, evidence.before.slowness
+        yield from promises_of(
+            asked, evidence.before, errors_allowed=evidence.errors_allowed, slow_allowed=evidence.slow_allowed,
+            others=others, share=standing.share,
+        )  # fmt: skip
 
 
 def _hindrances(
@@ -238,10 +237,9 @@ def _hindrances(
             RolloutRule.REQUESTS,
             f"{found.requests} of {rules.min_requests} requests reached {standing.candidate} in {standing.where}{missed}",
         )
-    for asked, rule, seen, allowed, before in _promises(evidence):
-        usual = highest(before, alpha=rules.alpha) if before.count >= FLOOR else 0.0
-        if seen.mean > max(allowed, usual):
-            said = f"{seen.mean:.2%} of the requests to {asked.version} {_WENT[rule]}, {allowed:.2%} may"
+    for promise in _promises(evidence, standing):
+        if promise.found.mean > promise.limit(alpha=rules.alpha):
+            said = f"{promise.found.mean:.2%} of the {promise.went}, {promise.allowed:.2%} may"
             yield RolloutRule.PROMISES, said
     if compared.versus.labels < rules.min_labels:
         yield (

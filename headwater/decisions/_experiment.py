@@ -7,18 +7,19 @@ hold where a bandit chooses how many requests each gets.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from headwater.decisions._advance_evidence import Versus
+from headwater.decisions._advance_evidence import Traffic, Versus
 from headwater.decisions._comparison import over_windows, shown
 from headwater.decisions._experiment_evidence import Duel, ExperimentEvidence, ExperimentStanding
-from headwater.decisions._learning import LEARNED, learned_policy
+from headwater.decisions._learning import LEARNED, learned_policy, policy_shares
 from headwater.decisions._policies import AB_TEST, SHADOW, in_order
+from headwater.decisions._promises import promises_of
 from headwater.decisions._rollout import RolloutRules, RolloutStep, StepAction
-from headwater.decisions._sequential import FLOOR, TESTED_PART, Effect, exceeds, highest
+from headwater.decisions._sequential import FLOOR, Effect
 from headwater.decisions._windows import WindowEffect
 
 _MOST: Final = 10_000_000
@@ -47,9 +48,6 @@ class ExperimentRule(StrEnum):
     OVERDUE = "overdue"
     INCOMPLETE = "incomplete"
     OPEN = "open"
-
-
-_WENT: Final = {ExperimentRule.ERRORS: "failed", ExperimentRule.LATENCY: "took longer than promised"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,19 +169,34 @@ def _findings(
 def _broken(
     evidence: ExperimentEvidence, standing: ExperimentStanding, level: float
 ) -> Iterator[tuple[ExperimentRule, str, str]]:
-    """Versions that certainly break a promise, and more than the week before may have."""
+    """Versions that certainly break a promise."""
     for version in standing.tested:
-        traffic = evidence.arm(version).traffic
-        for rule, seen, allowed, usual in (
-            (ExperimentRule.ERRORS, traffic.failures, evidence.errors_allowed, evidence.before.failures),
-            (ExperimentRule.LATENCY, traffic.slowness, evidence.slow_allowed, evidence.before.slowness),
-        ):
-            part = level * TESTED_PART
-            limit = max(allowed, highest(usual, alpha=part) if usual.count >= FLOOR else 0.0)
-            bad = round(seen.total)
-            if exceeds(bad, seen.count, limit=limit, alpha=part):
-                said = f"{bad} of {seen.count} requests to {version} {_WENT[rule]}, certainly more than {limit:.2%}"
-                yield rule, version, said
+        others = _others(evidence, standing, version)
+        promises = promises_of(
+            evidence.arm(version).traffic, evidence.before, errors_allowed=evidence.errors_allowed,
+            slow_allowed=evidence.slow_allowed, others=others, share=_share(standing, version, others),
+        )  # fmt: skip
+        for promise in promises:
+            if reason := promise.broken(level=level):
+                yield ExperimentRule(promise.kind), version, reason
+
+
+def _others(evidence: ExperimentEvidence, standing: ExperimentStanding, version: str) -> tuple[Traffic, ...]:
+    """Who answers beside a version: the control; beside the control all others."""
+    answering = standing.answering
+    if version not in answering:
+        return ()
+    others = (standing.control,) if version != standing.control and standing.control in answering else answering
+    return tuple(evidence.arm(name).traffic for name in others if name != version)
+
+
+def _share(standing: ExperimentStanding, version: str, others: Sequence[Traffic]) -> float:
+    """Share of the requests to a version and to others that the policy draws it for."""
+    if not others:
+        return 0.0
+    shares = policy_shares(standing.policy)
+    own = shares[version]
+    return own / (own + sum(shares[one.version] for one in others)) if own else 0.0
 
 
 def _concluded(

@@ -133,10 +133,24 @@ def test_a_slow_batch_sends_nobody_back_and_as_many_slow_requests_do(begun: Begu
     assert found["seen"] == 22
     assert f"11 of 100 requests reached {NEW}" in scene.decision()["reason"]
     slow = range(200, 300)
-    scene.answers(slow, halves(slow), propensity=0.5, latency=30_000_000)
+    scene.answers(slow, halves(slow), propensity=0.5, latency=lambda order: 30_000_000 if order % 2 else 900)
     scene.settle()
     assert said(scene) == ("abort", "latency"), scene.decision()["reason"]
     assert f"50 of 60 requests to {NEW} took longer than promised" in scene.decision()["reason"]
+
+
+def test_a_disk_that_stalls_for_everybody_sends_no_canary_back(begun: Begun) -> None:
+    """20 of 50 requests to each version were slow at the same time: the new one went back for it, and was barred."""
+    scene = begun(before=500)
+    orders = range(100)
+    scene.answers(
+        orders, halves(orders), propensity=0.5, latency=lambda order: 30_000_000 if order // 2 % 5 < 2 else 900
+    )
+    scene.settle()
+    found = scene.decision()["evidence"]
+    assert (found["candidate"]["slow"], found["other"]["slow"]) == (20, 20)
+    assert said(scene)[0] == "wait", scene.decision()["reason"]
+    assert scene.statement()["barred"] == {}
 
 
 def test_a_batch_of_which_a_part_is_compacted_later_is_one_request(begun: Begun) -> None:
@@ -167,8 +181,8 @@ def test_a_decision_of_before_batches_were_told_apart_stands_and_is_shown(begun:
 def test_a_list_of_one_instance_is_a_request_as_every_other(begun: Begun) -> None:
     """As all of `/v2` are: left out with the batches, a caller who speaks it would never be promised anything."""
     scene = begun(before=500)
-    slow = range(100)
-    scene.answers(slow, halves(slow), propensity=0.5, latency=30_000_000, request_id=lambda order: f"r{order}#0")
+    slow, late = range(100), lambda order: 30_000_000 if order % 2 else 900
+    scene.answers(slow, halves(slow), propensity=0.5, latency=late, request_id=lambda order: f"r{order}#0")
     scene.settle()
     assert said(scene) == ("abort", "latency"), scene.decision()["reason"]
 

@@ -122,6 +122,43 @@ def test_a_slow_version_goes_back_unless_everything_was_as_slow_before() -> None
     assert decided(candidate=slow, before=Traffic(answered=10_000, slow=1_500)) == ("advance", "not_worse")
 
 
+@pytest.mark.parametrize(("share", "asked"), [(0.05, (40, 760)), (0.25, (500, 1_500)), (0.5, (50, 50)), (0.5, (6, 4))])
+@pytest.mark.parametrize("bad", ["slow", "failed"])
+def test_what_is_bad_for_everybody_at_the_same_time_sends_nobody_back(
+    share: float, asked: tuple[int, int], bad: str
+) -> None:
+    """A disk that stalled for twenty seconds sent a healthy canary back and barred it, though the live version was as slow."""
+    standing = replace(CANARY, share=share)
+
+    def sides(*shares: float) -> dict[str, Traffic]:
+        return {
+            name: Traffic(
+                version=version, answered=count - round(count * part) * (bad == "failed"), **{bad: round(count * part)}
+            )
+            for name, version, count, part in zip(
+                ("candidate", "other"), ("2.0.0", "1.0.0"), asked, shares, strict=True
+            )
+        }
+
+    assert decided(standing, **sides(0.5, 0.5))[0] == "wait"
+    rule = {"slow": "latency", "failed": "errors"}[bad]
+    alone = decide_rollout(RolloutRules(), evidence(standing, **sides(1.0, 0.0)))
+    if asked == (6, 4):
+        assert alone.action is RolloutAction.WAIT, "of so few it may be chance"
+        return
+    assert (alone.action.value, alone.rule.value) == ("abort", rule)
+    assert f", and more often than 0 of {asked[1]} to 1.0.0 at the same time." in alone.reason
+    assert decided(standing, **sides(1.0, 0.2)) == ("abort", rule), "a live version that is bad itself hides nothing"
+
+
+def test_a_candidate_that_gets_nearly_all_requests_against_the_draw_is_held_to_the_promise_alone() -> None:
+    """One customer asks, and is drawn for the candidate: that nobody else was asked excuses nothing for long."""
+    for failed, action in ((3, "wait"), (30, "abort")):
+        for others in (0, 1):
+            given = {"candidate": Traffic(version="2.0.0", failed=failed), "other": Traffic(answered=others)}
+            assert decided(CANARY, **given)[0] == action
+
+
 def test_a_promise_and_the_week_before_it_share_one_chance_of_a_false_alarm() -> None:
     """The whole chance was spent on the promise, and half of it once more on the limit that the week before set."""
     level, bad = alarm_level(RolloutRules(), CANARY), 30

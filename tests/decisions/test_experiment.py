@@ -151,6 +151,20 @@ def test_failures_end_it_only_when_the_service_was_not_so_before() -> None:
     assert "somebody has to promote" in nowhere.reason
 
 
+@pytest.mark.parametrize("policy", [AB, THOMPSON, GREEDY])
+@pytest.mark.parametrize(("bad", "rule"), [("slow", "latency"), ("failed", "errors")])
+def test_what_is_bad_for_everybody_at_the_same_time_ends_no_test(policy: dict[str, Any], bad: str, rule: str) -> None:
+    """Compared with the promise and the week before alone, a disk that stalled ended it."""
+    every = {name: {bad: 400} for name in (LIVE, NEW)}
+    assert decided(evidence(EVEN, of=standing(policy), traffic=every)).rule.value != rule
+    of_nobody = standing(policy, back="0.9.0", control=LIVE)
+    assert decided(evidence(EVEN, of=of_nobody, traffic=every)).rule.value != rule, "the control least of all"
+    for culprit in (LIVE, NEW):
+        more = {**every, culprit: {bad: 700}}
+        found = decided(evidence(EVEN, of=of_nobody, traffic=more))
+        assert (found.action, found.rule.value, found.culprit) == (ExperimentAction.ABORT, rule, culprit)
+
+
 def test_labels_that_are_still_needed_make_the_interval_as_narrow_as_the_margin() -> None:
     needed = decided(evidence({LIVE: seen(150, 30), NEW: seen(150, 30)})).compared[0].labels_needed
     assert needed is not None

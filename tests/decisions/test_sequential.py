@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.decisions import RunningMean, effect
-from headwater.decisions._sequential import FLOOR, EffectError, radius
+from headwater.decisions._sequential import FLOOR, EffectError, is_more_often, radius
 
 BATCH, LOOKS = 100, 60
 
@@ -96,3 +96,32 @@ def test_too_few_requests_say_nothing() -> None:
 def test_an_outcome_out_of_range_is_refused(outcome: float) -> None:
     with pytest.raises(EffectError, match="from 0 to 1"):
         RunningMean().with_outcome(outcome)
+
+
+def bad_of(count: int, bad: int) -> RunningMean:
+    return RunningMean(count=count, total=bad, squares=bad)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("moments", ["none", "the first hundred", "one in ten"])
+def test_what_is_bad_for_both_sides_alike_is_certainly_more_often_so_of_neither(share: float, moments: str) -> None:
+    """Each request is drawn for a side; how often it is bad is steady, or has moments in which nearly everything is."""
+    draw, place = np.random.default_rng(7), np.arange(600)
+    stalls = {"none": place < 0, "the first hundred": place < 100, "one in ten": place % 200 < 20}[moments]
+    alarms = 0
+    for _ in range(200):
+        ours, bad = draw.random(600) < share, draw.random(600) < np.where(stalls, 0.9, 0.02)
+        counts = [np.cumsum(some) for some in (ours, ours & bad, ~ours, ~ours & bad)]
+        looks = [(bad_of(int(n), int(b)), bad_of(int(m), int(c))) for n, b, m, c in zip(*counts, strict=True)][4::5]
+        alarms += any(is_more_often(*one, alpha=0.05) for one in looks)
+    assert alarms <= 10
+
+
+def test_few_outcomes_are_enough_where_one_side_is_bad_alone() -> None:
+    level = 0.05 / 12
+    assert is_more_often(bad_of(5, 5), bad_of(15, 0), alpha=level)
+    assert is_more_often(bad_of(3, 3), bad_of(57, 0), alpha=level)
+    assert not is_more_often(bad_of(15, 0), bad_of(5, 5), alpha=level), "the other one is"
+    assert not is_more_often(bad_of(1_000, 1_000), bad_of(0, 0), alpha=level), "nobody to compare with"
+    with pytest.raises(EffectError, match="alpha"):
+        is_more_often(bad_of(1, 1), bad_of(1, 0), alpha=1)
