@@ -42,6 +42,7 @@ from assets._bridge import dagster_asset
 from assets._chain._experiment import experiment_asset
 from assets._chain._failures import failures_asset
 from assets._chain._outcomes import outcomes_asset
+from assets._chain._prediction_day import prediction_day_asset
 from assets._chain._predictions import predictions_asset
 from assets._chain._release import release_asset
 from assets._chain._release_orders import release_orders_asset
@@ -53,7 +54,8 @@ from tests.rollout_scene import TOY
 
 PRODUCT = replace(TOY, rollout=ROLLOUT)
 ASSETS = [
-    predictions_asset(PRODUCT), failures_asset(PRODUCT), outcomes_asset(PRODUCT), experiment_asset(PRODUCT),
+    predictions_asset(PRODUCT), failures_asset(PRODUCT), prediction_day_asset(PRODUCT), outcomes_asset(PRODUCT),
+    experiment_asset(PRODUCT),
     *rollout_assets(PRODUCT), release_orders_asset(PRODUCT), release_asset(PRODUCT),
 ]
 defs = dg.Definitions(

@@ -12,6 +12,7 @@ import polars as pl
 from assets._chain._experiment import experiment_asset
 from assets._chain._failures import failures_asset
 from assets._chain._outcomes import outcomes_asset
+from assets._chain._prediction_day import prediction_day_asset
 from assets._chain._predictions import predictions_asset
 from assets._chain._rollout import DECISION_FILE, rollout_assets
 from headwater.decisions import Rollout, RolloutRules
@@ -63,7 +64,8 @@ class RolloutScene(Scene):
         super().declare(rollout)
         self.fed = (predictions_asset(self.product), failures_asset(self.product))
         self.decided = (
-            outcomes_asset(self.product), experiment_asset(self.product), *rollout_assets(self.product)
+            prediction_day_asset(self.product), outcomes_asset(self.product), experiment_asset(self.product),
+            *rollout_assets(self.product),
         )  # fmt: skip
 
     def label(self, rows: Iterable[tuple[int, datetime, int | None, datetime]]) -> None:

@@ -15,6 +15,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
     from assets._chain._online import online_asset
     from assets._chain._outcomes import outcomes_asset
     from assets._chain._performance import performance_asset
+    from assets._chain._prediction_day import prediction_day_asset
     from assets._chain._predictions import predictions_asset
     from assets._chain._release import release_asset
     from assets._chain._release_orders import release_orders_asset, release_refusals_asset
@@ -46,6 +47,7 @@ def model_chain(product: Product) -> tuple[Asset, ...]:
         *rollout_assets(product),
         release_asset(product),
         predictions_asset(product),
+        prediction_day_asset(product),
         *((served_parity_asset(product),) if product.features else ()),
         *((review_answers_asset(product),) if product.review is not None else ()),
         outcomes_asset(product),

@@ -25,14 +25,18 @@ _JOINED: Final = ("label", "label_known_at", "truth", "judged")
 
 
 def outcomes_asset(product: Product) -> Asset:
-    """The outcomes of a product with a model. New labels and answers make them anew; predictions alone do not."""
+    """The outcomes of a product with a model. New labels and answers make them anew, and each new day of predictions; every prediction does not."""
     assert product.labels is not None
     paths = ChainPaths(product=product.name)
     return Asset(
         path=paths.outcomes,
         kind=Kind.TABLE,
         compute=partial(_outcomes, product=product),
-        inputs=(product.labels.path, *((paths.review_answers,) if product.review is not None else ())),
+        inputs=(
+            product.labels.path,
+            paths.prediction_day,
+            *((paths.review_answers,) if product.review is not None else ()),
+        ),
         previous=(paths.predictions, paths.outcomes),
         checks=(
             labels_are_final(),
@@ -77,6 +81,7 @@ def _outcomes(inputs: Inputs, *, product: Product) -> Result:
 
     labels, paths = product.labels, ChainPaths(product=product.name)
     assert labels is not None
+    inputs.entry(paths.prediction_day)  # says that there is more to look at; what, the predictions say
     truth = inputs.table(labels.path).collect()
     before = inputs.previous(paths.predictions)
     table = _none(labels, truth).lazy() if before is None else counted(product, before.table(paths.predictions))

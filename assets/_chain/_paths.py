@@ -25,6 +25,11 @@ class ChainPaths:
         return f"{self.product}/served_parity"
 
     @property
+    def prediction_day(self) -> str:
+        """The day of the newest prediction."""
+        return f"{self.product}/prediction_day"
+
+    @property
     def outcomes(self) -> str:
         """Predictions beside the labels that came in since."""
         return f"{self.product}/outcomes"

@@ -40,6 +40,8 @@ START = datetime(2013, 1, 7, tzinfo=UTC)  # a Monday
 DAY = timedelta(days=1)
 PATHS = ChainPaths(product="shop")
 LABELS = "shop/datasets/labels"
+NEW_DAY = {PATHS.prediction_day: pl.DataFrame()}
+"""What makes the outcomes anew, beside labels: only that it changed counts."""
 UNWATCHED = Rollout(rules=RolloutRules(watch=timedelta(0)))
 """For answers that are kept shorter than a watch looks back."""
 RULES = PerformanceRules(
@@ -84,7 +86,7 @@ def answers(labels: pl.DataFrame, *, skill: float = 0.4) -> pl.DataFrame:
 
 def outcomes(labels: pl.DataFrame, predictions: pl.DataFrame | None, product: Product = PRODUCT) -> Any:
     past = {PATHS.predictions: HeldSnapshot({PATHS.predictions: predictions})} if predictions is not None else {}
-    return outcomes_asset(product)(HeldInputs({LABELS: labels}, previous=past))
+    return outcomes_asset(product)(HeldInputs({LABELS: labels, **NEW_DAY}, previous=past))
 
 
 def learned() -> pl.DataFrame:
@@ -194,7 +196,7 @@ def test_a_label_that_changes_after_it_was_known_is_told_and_stays_on_record(tmp
     def built(truths: pl.DataFrame, before: pl.DataFrame | None) -> Any:
         past = {PATHS.predictions: HeldSnapshot({PATHS.predictions: rows})}
         past |= {} if before is None else {PATHS.outcomes: HeldSnapshot({PATHS.outcomes: before})}
-        return asset(HeldInputs({LABELS: truths}, previous=past))
+        return asset(HeldInputs({LABELS: truths, **NEW_DAY}, previous=past))
 
     def final(found: Any) -> Any:
         return verdicts(asset, audit_of(asset, found.data, facts=found.facts))["labels_are_final"]
@@ -229,14 +231,14 @@ def test_a_changed_label_is_found_where_the_prediction_time_is_part_of_the_key()
     product = replace(PRODUCT, labels=replace(PRODUCT.labels, key=("customer", "at")))
     labels, asset = truth(16), outcomes_asset(product)
     past = {PATHS.predictions: HeldSnapshot({PATHS.predictions: answers(labels)})}
-    first = asset(HeldInputs({LABELS: labels}, previous=past))
+    first = asset(HeldInputs({LABELS: labels, **NEW_DAY}, previous=past))
     stood = {**past, PATHS.outcomes: HeldSnapshot({PATHS.outcomes: first.data})}
-    found = asset(HeldInputs({LABELS: corrected(labels)}, previous=stood))
+    found = asset(HeldInputs({LABELS: corrected(labels), **NEW_DAY}, previous=stood))
     assert found.facts["label_changes"]["kinds"] == {"emptied": 1, "flipped": 1, "vanished": 1}
     # Outcomes under another key, or one of another type, say nothing of these events.
     for strange in (first.data.drop("customer"), first.data.cast({"customer": pl.String})):
         stood = {**past, PATHS.outcomes: HeldSnapshot({PATHS.outcomes: strange})}
-        found = asset(HeldInputs({LABELS: corrected(labels)}, previous=stood))
+        found = asset(HeldInputs({LABELS: corrected(labels), **NEW_DAY}, previous=stood))
         assert found.facts["label_changes"]["events"] == 0
 
 
@@ -256,9 +258,9 @@ def test_a_label_that_comes_in_late_has_not_changed() -> None:
         # Without a known-at time, a null is how a label looks before it arrives.
         early = labels.with_columns(pl.when(pl.col("customer") < 20).then("left").cast(pl.Int8).alias("left"))
         early = early if product.labels.known_at is None else early.filter(pl.col("customer") < 20)
-        first = asset(HeldInputs({LABELS: early}, previous=past))
+        first = asset(HeldInputs({LABELS: early, **NEW_DAY}, previous=past))
         stood = {**past, PATHS.outcomes: HeldSnapshot({PATHS.outcomes: first.data.drop(CHANGE_COLUMNS)})}
-        found = asset(HeldInputs({LABELS: labels}, previous=stood))
+        found = asset(HeldInputs({LABELS: labels, **NEW_DAY}, previous=stood))
         assert found.facts["label_changes"]["events"] == 0
         assert found.data["label"].null_count() == 0
 

@@ -23,6 +23,7 @@ from headwater.testing.frames import HeldInputs, HeldSnapshot, audit_of, verdict
 from tests.assets.test_loop import (
     DAY,
     LABELS,
+    NEW_DAY,
     PATHS,
     PRODUCT,
     RULES,
@@ -55,7 +56,7 @@ class Reports:
     ) -> list[dict[str, Any]]:
         """The windows of one more report."""
         held = HeldInputs(
-            {LABELS: labels},
+            {LABELS: labels, **NEW_DAY},
             previous={PATHS.predictions: HeldSnapshot({PATHS.predictions: predictions})},
             started=started,
         )
@@ -190,7 +191,7 @@ def test_the_causes_leave_out_windows_whose_predictions_are_no_longer_kept(tmp_p
     labels = truth(40)
     _, found, there, kept = kept_for_two_weeks(tmp_path, labels, until=40)
     held = {PATHS.predictions: HeldSnapshot({PATHS.predictions: kept})}
-    rows = outcomes_asset(PRODUCT)(HeldInputs({LABELS: there}, previous=held)).data
+    rows = outcomes_asset(PRODUCT)(HeldInputs({LABELS: there, **NEW_DAY}, previous=held)).data
     told = causes(tmp_path / "causes", {"windows": found}, rows, held)
     assert [window["start"][:10] for window in (*told["before"], told["window"])] == ["2013-02-04"]
     assert told["reason"] == "There is no judged window before it whose predictions are kept."
@@ -278,7 +279,7 @@ def test_a_slice_has_the_name_that_the_model_or_the_request_gives_it(name: str, 
     asked = answers(labels).with_columns(pl.lit("{}").alias("features")).with_columns(pl.Series(column, said))
     product = replace(PRODUCT, performance=replace(RULES, slices=(name,)))
     held = {PATHS.predictions: HeldSnapshot({PATHS.predictions: asked})}
-    found = outcomes_asset(product)(HeldInputs({LABELS: labels}, previous=held)).data
+    found = outcomes_asset(product)(HeldInputs({LABELS: labels, **NEW_DAY}, previous=held)).data
     assert found[name].to_list()[:3] == ["0.0", "1.0", "2.0"]
 
 
@@ -286,7 +287,7 @@ def test_a_number_is_in_one_slice_whether_the_label_says_it_or_the_model() -> No
     labels = truth(4).with_columns(pl.col("customer").mod(5).alias("calls"))
     product = replace(PRODUCT, performance=replace(RULES, slices=("calls",)))
     held = {PATHS.predictions: HeldSnapshot({PATHS.predictions: answers(labels)})}
-    found = outcomes_asset(product)(HeldInputs({LABELS: labels.head(20)}, previous=held)).data
+    found = outcomes_asset(product)(HeldInputs({LABELS: labels.head(20), **NEW_DAY}, previous=held)).data
     assert found["calls"].unique().sort().to_list() == ["0", "1", "2", "3", "4"]
 
 
@@ -372,7 +373,7 @@ def test_a_feature_that_one_version_did_not_read_is_no_cause(tmp_path: Path) -> 
     reports.live = live
     windows = reports.made(labels, asked)
     held = {PATHS.predictions: HeldSnapshot({PATHS.predictions: asked})}
-    rows = outcomes_asset(PRODUCT)(HeldInputs({LABELS: labels}, previous=held)).data
+    rows = outcomes_asset(PRODUCT)(HeldInputs({LABELS: labels, **NEW_DAY}, previous=held)).data
     told = causes(tmp_path / "causes", {"windows": windows}, rows, {**held, **live})
     moved = {one["column"]: one for one in told["moved"]}
     assert moved["calls"]["against_before"] is None
@@ -387,16 +388,18 @@ def test_request_ids_that_are_used_again_are_predictions_of_their_own(tmp_path: 
     product = replace(PRODUCT, serving=Serving(unique_for=DAY / 2))
     held = {PATHS.predictions: HeldSnapshot({PATHS.predictions: asked})}
     asset = outcomes_asset(product)
-    found = asset(HeldInputs({LABELS: labels}, previous=held))
+    found = asset(HeldInputs({LABELS: labels, **NEW_DAY}, previous=held))
     assert (found.data.height, found.facts["repeated"], found.facts["reused"]) == (160, 0, 150)
     told = verdicts(asset, audit_of(asset, found.data, facts=found.facts))["request_ids_are_used_once"]
     assert "150 predictions have the id of one" in told.description
     again = asset(
-        HeldInputs({LABELS: labels}, previous={**held, PATHS.outcomes: HeldSnapshot({PATHS.outcomes: found.data})})
+        HeldInputs(
+            {LABELS: labels, **NEW_DAY}, previous={**held, PATHS.outcomes: HeldSnapshot({PATHS.outcomes: found.data})}
+        )
     )
     assert (again.data.equals(found.data), again.facts["label_changes"]["events"]) == (True, 0)
     assert judged(Reports(tmp_path, product).made(labels, asked)) == [True, True, False]
-    once = outcomes_asset(PRODUCT)(HeldInputs({LABELS: labels}, previous=held))
+    once = outcomes_asset(PRODUCT)(HeldInputs({LABELS: labels, **NEW_DAY}, previous=held))
     assert (once.data.height, once.facts["repeated"]) == (10, 150), "a day apart they repeat each other"
     verdict = verdicts(asset, audit_of(asset, once.data, facts=once.facts))["request_ids_are_used_once"]
     assert "150 predictions repeat one" in verdict.description
@@ -548,7 +551,7 @@ def test_what_changed_upstream_is_told_with_its_code_its_columns_its_commits_and
 def test_where_nobody_could_look_for_what_changed_the_page_says_so(tmp_path: Path) -> None:
     labels = truth(24)
     held = {PATHS.predictions: HeldSnapshot({PATHS.predictions: answers(labels)})}
-    rows = outcomes_asset(PRODUCT)(HeldInputs({LABELS: labels}, previous=held)).data
+    rows = outcomes_asset(PRODUCT)(HeldInputs({LABELS: labels, **NEW_DAY}, previous=held)).data
     windows = Reports(tmp_path / "reports").made(labels, answers(labels))
     told = causes(tmp_path / "causes", {"windows": windows}, rows, {})
     assert told["upstream_unknown"].startswith("Not looked at")
@@ -567,7 +570,7 @@ def test_a_label_that_came_back_has_not_changed(gone: Iterable[int]) -> None:
         past = {PATHS.predictions: asked} | (
             {} if before is None else {PATHS.outcomes: HeldSnapshot({PATHS.outcomes: before})}
         )
-        return asset(HeldInputs({LABELS: there}, previous=past))
+        return asset(HeldInputs({LABELS: there, **NEW_DAY}, previous=past))
 
     first = built(labels, None)
     vanished = built(labels.filter(~pl.col("customer").is_in(list(gone))), first.data)

@@ -18,7 +18,10 @@ def watched(found: Product) -> frozenset[str]:
 def test_what_decisions_rest_on_is_built_every_day() -> None:
     names = {path.removeprefix("flights/") for path in watched(FLIGHTS)}
     decided = {"retraining", "training_order", "rollout", "rollout_step", "performance_report", "performance_causes"}
-    assert decided | {"outcomes", "predictions", "service_report", "datasets/labels", "landing/flights"} <= names
+    assert (
+        decided | {"outcomes", "predictions", "prediction_day", "service_report", "datasets/labels", "landing/flights"}
+        <= names
+    )
 
 
 def test_what_only_a_training_reads_waits() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from assets._chain._outcomes import outcomes_asset
+from assets._chain._prediction_day import prediction_day_asset
 from assets._chain._prediction_rows import COLUMNS
 from assets._chain._review_answers import review_answers_asset
 from assets.flights.product import PRODUCT as FLIGHTS
@@ -60,9 +61,11 @@ class Scene:
         self._write(LABELS.path, pl.DataFrame(found, schema=schema, orient="row"))
 
     def outcomes(self) -> Outcome:
-        """Builds the answers, where nobody answered yet, and the outcomes."""
-        materialize(self.lake, self.answers, run=Run(actor="automation"))
-        return materialize(self.lake, outcomes_asset(FLIGHTS), run=Run(actor="automation"))
+        """Builds the answers, where nobody answered yet, the day of the predictions, and the outcomes."""
+        run = Run(actor="automation")
+        materialize(self.lake, self.answers, run=run)
+        materialize(self.lake, prediction_day_asset(FLIGHTS), run=run)
+        return materialize(self.lake, outcomes_asset(FLIGHTS), run=run)
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """The outcomes by request."""

@@ -13,6 +13,7 @@ from assets._bridge import dagster_asset
 from assets._chain._experiment import experiment_asset
 from assets._chain._failures import failures_asset
 from assets._chain._outcomes import outcomes_asset
+from assets._chain._prediction_day import prediction_day_asset
 from assets._chain._predictions import predictions_asset
 from assets._chain._release import release_asset
 from assets._chain._release_orders import release_orders_asset
@@ -26,7 +27,8 @@ OFTEN = replace(RULES, check_every=timedelta(milliseconds=1))
 """No record waits for others: the sensor counts by the real clock."""
 PRODUCT = replace(TOY, rollout=Rollout(kind=RolloutKind.CANARY, steps=(0.5, 1.0), rules=OFTEN))
 ASSETS = [
-    predictions_asset(PRODUCT), failures_asset(PRODUCT), outcomes_asset(PRODUCT), experiment_asset(PRODUCT),
+    predictions_asset(PRODUCT), failures_asset(PRODUCT), prediction_day_asset(PRODUCT), outcomes_asset(PRODUCT),
+    experiment_asset(PRODUCT),
     *rollout_assets(PRODUCT), release_orders_asset(PRODUCT), release_asset(PRODUCT),
 ]  # fmt: skip
 OUTSIDE = (LABELS, *(f"{PRODUCT.name}/{name}" for name in ("model", "evaluation", "model_card", "drift_report")))
