@@ -40,6 +40,8 @@ INTRODUCED_FACT: Final = "introduced"
 STATEMENT_FACT: Final = "release_statement"
 LINEAGE_FACT: Final = "column_lineage"
 ASSET_FACT: Final = "asset"
+REFUSED_FACT: Final = "refused"
+"""What a build that ended well did not follow, for the table of its asset's refusals: `id`, `rule`, `reason`, `evidence`."""
 
 NO_VERSION: Final = ""
 """In a failure: the service could not answer, and no version had a part in it."""

@@ -281,7 +281,8 @@ class Asset:
         packages: Installed distributions whose version belongs to its code version.
         versioned: Whether each publication gets a semantic version; its function then reports the fact `signature`.
         feed: Records from outside that a table is fed from: its function then returns what it took as `Appended`.
-        refusals: The table (see `headwater.refusals`) that keeps each refused build when its branch is gone; None keeps none.
+        refusals: The table (see `headwater.refusals`) that keeps each refused build when its branch is gone, and what a build that ended
+            well did not follow (its fact `refused`); None keeps none.
         urgent: Whether automation builds it of what stands as soon as something changed, whatever above it is on its way or was refused:
             a failing version does not wait for a training. It is built again with what comes.
     """

@@ -1,6 +1,7 @@
-"""The table of what was refused of a product's release: orders that were heard, and versions whose gates failed.
+"""Tables of what was refused: of a release orders that were heard and versions whose gates failed; of trainings decisions that no order followed.
 
-An order that is refused is none of the table of orders, and the branch that a failed gate leaves is deleted one day: here both stay.
+An order that is refused is none of the table of orders, the branch that a failed gate leaves is deleted one day, and an order of trainings that
+stays as it is publishes nothing: here all of it stays.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Any, Final
 import polars as pl
 
 from headwater.lake import Lake, Snapshot
-from headwater.names import INTRODUCED_FACT, METRICS_FACT, RELEASED_FACT
+from headwater.names import INTRODUCED_FACT, METRICS_FACT, REFUSED_FACT, RELEASED_FACT
 from headwater.product import Asset
 from headwater.provenance import Provenance
 from headwater.written_rows import WrittenRow, write_row
@@ -21,6 +22,7 @@ REFUSAL: Final = "refusal"
 """The action in the provenance of a refusal's commit."""
 ORDER: Final = "order"
 GATES: Final = "gates"
+DECISION: Final = "decision"
 SCHEMA: Final[Mapping[str, Any]] = {
     "id": pl.String(),
     "time": pl.Datetime("us", "UTC"),
@@ -40,16 +42,16 @@ class Refusal:
     """What was refused, and why.
 
     Attributes:
-        id: Its name; of a build the transaction's id.
+        id: Its name; of a build the transaction's id, of a decision its data version and the rule.
         time: When, UTC.
-        what: `order` or `gates`.
+        what: `order`, `gates` or `decision`.
         version: Which version it was about, None for none.
         order: The order as JSON values, None for a build.
         rule: What stood against it, in a word; of gates their names.
         reason: Why, as it was said then.
         evidence: What was looked at, as JSON values.
         actor: Who ordered it, or asked for the build.
-        commit: The commit at which an order was heard, or that holds the refused build as long as its branch is there.
+        commit: The commit at which an order was heard or a decision was not followed, or that holds the refused build as long as its branch is there.
     """
 
     id: str
@@ -130,12 +132,45 @@ def keep_refused_build(lake: Lake, asset: Asset, path: str, provenance: Provenan
     Raises:
         MergeConflictError: Others were quicker every time.
     """
-    there = lake.at(into)
-    if there.has(asset.path) and any(
-        one.id == provenance.transaction for one in read_refusals(there.table(asset.path))
-    ):
+    _keep(lake, asset, refused_build(provenance, path, commit, datetime.now(UTC)), into=into)
+
+
+def keep_unfollowed(lake: Lake, asset: Asset, path: str, provenance: Provenance, commit: str, *, into: str) -> None:
+    """Keeps what a build that ended well did not follow in its table of refusals, once; nothing where it followed all.
+
+    Args:
+        lake: The lake.
+        asset: The declared table of refusals.
+        path: What was built.
+        provenance: The build's record.
+        commit: The commit at which it stands.
+        into: The branch it was built for.
+
+    Raises:
+        MergeConflictError: Others were quicker every time.
+    """
+    output = provenance.output(path)
+    told: Mapping[str, Any] | None = output.facts.get(REFUSED_FACT) if output is not None else None
+    if told is None:
         return
-    refusal = refused_build(provenance, path, commit, datetime.now(UTC))
+    refusal = Refusal(
+        id=told["id"],
+        time=datetime.now(UTC),
+        what=DECISION,
+        version=None,
+        rule=told["rule"],
+        reason=told["reason"],
+        evidence={**told["evidence"], "inputs": {pin.path: pin.data_version for pin in provenance.inputs}},
+        actor=provenance.actor,
+        commit=commit,
+    )
+    _keep(lake, asset, refusal, into=into)
+
+
+def _keep(lake: Lake, asset: Asset, refusal: Refusal, *, into: str) -> None:
+    there = lake.at(into)
+    if there.has(asset.path) and any(one.id == refusal.id for one in read_refusals(there.table(asset.path))):
+        return
     write_refusal(lake, asset, lambda _, id: refusal, into=into, now=lambda: datetime.now(UTC))
 
 

@@ -120,6 +120,11 @@ class ChainPaths:
         return f"{self.product}/retraining_orders"
 
     @property
+    def training_refusals(self) -> str:
+        """The decisions to train again that no order followed."""
+        return f"{self.product}/training_refusals"
+
+    @property
     def release_refusals(self) -> str:
         """The orders and versions that were refused."""
         return f"{self.product}/release_refusals"

@@ -18,8 +18,9 @@ from assets._chain._reference import live_metric
 from assets._chain._release import RELEASE_FILE
 from assets._chain._retraining_windows import window_of
 from headwater.lake import Kind, Snapshot
-from headwater.names import DECISION_FACT
+from headwater.names import DECISION_FACT, REFUSED_FACT
 from headwater.product import Asset, Inputs, Labels, Product, Result
+from headwater.refusals import SCHEMA as REFUSALS
 from headwater.retraining_orders import SCHEMA, RetrainingOrder, read_retraining_orders, stopped_by
 
 if TYPE_CHECKING:
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
 DECISION_FILE: Final = "decision.json"
 ORDER_FILE: Final = "order.json"
 METRIC: Final = "auc"
+_OVERTAKEN: Final = "overtaken"
+_NO_NEWER: Final = "no_newer"
+_STOPPED: Final = "stopped"
 
 
 def retraining_assets(product: Product) -> tuple[Asset, ...]:
-    """The decision, the order, and what people order of both, of a product that declares when it is trained again."""
+    """Of a product that declares when it is trained again: the decision, the order, what people order of both, and what the order did not follow."""
     if product.retraining is None or product.labels is None:
         return ()
     paths = ChainPaths(product=product.name)
@@ -52,6 +56,11 @@ def retraining_assets(product: Product) -> tuple[Asset, ...]:
         kinds=("json",),
         declaration=declared_values(rules=product.retraining),
     )
+    refusals = kept_table(
+        paths.training_refusals,
+        REFUSALS,
+        "Decisions to train again that no training followed, and why.",
+    )
     order = Asset(
         path=paths.training_order,
         kind=Kind.FOLDER,
@@ -59,6 +68,7 @@ def retraining_assets(product: Product) -> tuple[Asset, ...]:
         inputs=(paths.retraining, product.labels.path),
         previous=(paths.training_order, paths.release, paths.retraining_orders),
         description="Until when labels count in a training: moved on by a decision to train again, and by nothing else.",
+        refusals=refusals,
         kinds=("json",),
     )
     orders = kept_table(
@@ -66,7 +76,7 @@ def retraining_assets(product: Product) -> tuple[Asset, ...]:
         SCHEMA,
         "Who stopped the trainings of the product, or let them begin again, and why.",
     )
-    return decision, order, orders
+    return decision, order, orders, refusals
 
 
 def as_of(order: Path) -> datetime:
@@ -198,18 +208,34 @@ def _order(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     paths, labels = ChainPaths(product=product.name), product.labels
     assert labels is not None
     decision = json.loads((inputs.folder(paths.retraining) / DECISION_FILE).read_text())
-    orders, unfollowed = _orders(inputs, paths), ""
+    orders, unfollowed = _orders(inputs, paths), ("", "")
     rows = inputs.table(labels.path)
     known = _known_until(rows, labels.known_at or labels.time, inputs.started)
     if not orders:
         orders = [_ordered(rows, labels, known, "The first training takes what is there.")]
     elif decision["action"] == "retrain" and not _is_followed(decision, orders):
-        unfollowed = _hindrance(decision, orders) or _stopped(inputs, paths)
-        if not unfollowed:
+        unfollowed = _hindrance(decision, orders) or (_STOPPED, _stopped(inputs, paths))
+        if not unfollowed[1]:
             orders = [*orders, _ordered(rows, labels, datetime.fromisoformat(decision["now"]), decision["reason"])]
     (folder / ORDER_FILE).write_text(json.dumps({"orders": orders}, indent=1, sort_keys=True))
-    facts = {"as_of": orders[-1]["as_of"], "orders": len(orders), "labels_known_until": known.isoformat()}
-    return Result(facts={**facts, "unfollowed": unfollowed})
+    facts: dict[str, Any] = {
+        "as_of": orders[-1]["as_of"],
+        "orders": len(orders),
+        "labels_known_until": known.isoformat(),
+    }
+    rule, why = unfollowed
+    if why:
+        facts[REFUSED_FACT] = _refused(inputs.entry(paths.retraining).data_version, decision, orders, rule, why)
+    return Result(facts={**facts, "unfollowed": why})
+
+
+def _refused(
+    id: str, decision: Mapping[str, Any], orders: Sequence[Mapping[str, Any]], rule: str, why: str
+) -> dict[str, Any]:
+    """What the table of refusals keeps of a decision that is not followed: once for each rule that stands against it."""
+    told = {name: decision.get(name) for name in ("now", "rule", "reason")}  # an older Headwater named no rule
+    known = {"trainings": decision["evidence"]["trainings"], "orders": [order["as_of"] for order in orders]}
+    return {"id": f"{id} {rule}", "rule": rule, "reason": why, "evidence": {"decision": told, **known}}
 
 
 def _is_followed(decision: Mapping[str, Any], orders: Sequence[Mapping[str, Any]]) -> bool:
@@ -217,17 +243,18 @@ def _is_followed(decision: Mapping[str, Any], orders: Sequence[Mapping[str, Any]
     return [*_moments(decision["evidence"]["trainings"]), datetime.fromisoformat(decision["now"])] == _given(orders)
 
 
-def _hindrance(decision: Mapping[str, Any], orders: Sequence[Mapping[str, Any]]) -> str:
-    """Why a decision gives no order after those that stand; empty when it does.
+def _hindrance(decision: Mapping[str, Any], orders: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Which rule, and why, keeps a decision from giving an order after those that stand; None when nothing does.
 
     A decision that was made while the order before it was given has looked at neither its cool-down nor its budget, nor whether it is in flight.
     """
     now, given = datetime.fromisoformat(decision["now"]), _given(orders)
     if _moments(decision["evidence"]["trainings"]) != given:
-        return f"the decision of {now.isoformat()} did not know of the order of {given[-1].isoformat()}"
+        said = f"the decision of {now.isoformat()} did not know of the order of {given[-1].isoformat()}"
+        return _OVERTAKEN, said
     if now <= given[-1]:
-        return f"the decision of {now.isoformat()} is no newer than the order of {given[-1].isoformat()}"
-    return ""
+        return _NO_NEWER, f"the decision of {now.isoformat()} is no newer than the order of {given[-1].isoformat()}"
+    return None
 
 
 def _given(orders: Sequence[Mapping[str, Any]]) -> list[datetime]:

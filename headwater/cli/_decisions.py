@@ -26,8 +26,8 @@ def decisions(name: str, limit: int | None, as_json: bool) -> None:
 
     Each names its lake commit: `headwater lake` shows what it read. A change of the release is told as `headwater release history`
     tells it: by the order that it follows, as `release` where another version or policy went live by itself, `restate` where what is
-    live stayed, `revert` where somebody undid a commit. Refused are versions whose gates failed, and orders that could not be
-    followed: each with the rule that stood against it, and what was looked at.
+    live stayed, `revert` where somebody undid a commit. Refused are versions whose gates failed, orders that could not be
+    followed, and decisions to train again that no training followed: each with the rule that stood against it, and what was looked at.
 
     The rule of a change of the release is `order` for a person's word, that of the decision whose step it took (`not_worse`, `errors`),
     `gates` for a version that came in as they held, and `revert` and the like for what somebody did to the branch.
@@ -53,6 +53,7 @@ def recorded_decisions(lake: Lake, product: str, branch: str) -> list[dict[str, 
         *recorded,
         *_released(lake, product, branch, recorded),
         *_refused(lake, product, branch),
+        *_not_followed(lake, product, branch),
         *_ordered(lake, product, branch),
     ]
     return sorted(found, key=lambda row: str(row["recorded"]))
@@ -163,15 +164,22 @@ def _refused(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
             continue
         if any(check.blocking and not check.passed for check in record.checks):
             found.append(refused_build(record, path, commit.id, commit.created))
-    return (_of_refusal(one) for one in found)
+    return (_of_refusal(one, "release") for one in found)
 
 
-def _of_refusal(refusal: Refusal) -> dict[str, Any]:
+def _not_followed(lake: Lake, product: str, branch: str) -> Iterator[dict[str, Any]]:
+    """Decisions to train again that no training followed."""
+    there, kept = lake.at(branch), f"{product}/training_refusals"
+    found = read_refusals(there.table(kept)) if there.has(kept) else ()
+    return (_of_refusal(one, "retraining") for one in found)
+
+
+def _of_refusal(refusal: Refusal, kind: str) -> dict[str, Any]:
     said = refusal.to_json()
     inputs = said["evidence"].get("inputs", {})
     told = {name: said[name] for name in ("version", "reason", "rule", "actor", "commit", "order", "evidence")}
     time = said["time"]
-    return {"kind": "release", "action": "refuse", "decided": time, "recorded": time, "inputs": inputs, **told}
+    return {"kind": kind, "action": "refuse", "decided": time, "recorded": time, "inputs": inputs, **told}
 
 
 def _row(

@@ -157,6 +157,7 @@ def finish(
     if equal and not published.replayed:
         kept = tuple(o for o in provenance.outputs if any(_is(o, item) for item in equal))
         lake.attest(replace(provenance, outputs=kept))
+    _keep_unfollowed(lake, written, provenance, published.commit, into)
     found = (
         _outcome(lake, Status.UNCHANGED if item in equal else Status.PUBLISHED, item, published.commit, provenance)
         for item in written
@@ -171,6 +172,15 @@ def _keep_refused(lake: Lake, written: Sequence[Written], provenance: Provenance
     for item in written:
         if item.asset.refusals is not None:
             keep_refused_build(lake, item.asset.refusals, item.asset.path, provenance, commit.id, into=into)
+
+
+def _keep_unfollowed(lake: Lake, written: Sequence[Written], provenance: Provenance, commit: Commit, into: str) -> None:
+    """What builds that ended well did not follow: one that comes out equal leaves but an attestation, of which a path keeps the newest few."""
+    from headwater.refusals import keep_unfollowed
+
+    for item in written:
+        if item.asset.refusals is not None:
+            keep_unfollowed(lake, item.asset.refusals, item.asset.path, provenance, commit.id, into=into)
 
 
 def _bytes_written(tx: Transaction, written: Sequence[Written]) -> int:

@@ -503,7 +503,7 @@ def decided(
     orders: tuple[str, ...] | list[str] = (),
     live: dict[str, HeldSnapshot] | None = None,
 ) -> dict[str, Any]:
-    decision, _, _ = retraining_assets(PRODUCT)
+    decision, _, _, _ = retraining_assets(PRODUCT)
     held = folder / "report"
     held.mkdir(parents=True)
     (held / REPORT_FILE).write_text(json.dumps(found))
@@ -589,7 +589,7 @@ def test_a_report_of_an_older_headwater_says_in_its_slices_who_answered(tmp_path
 
 
 def ordered(folder: Path, decision: dict[str, Any], labels: pl.DataFrame, before: Path | None) -> Path:
-    _, order, _ = retraining_assets(PRODUCT)
+    _, order, _, _ = retraining_assets(PRODUCT)
     held, made = folder / "decision", folder / "order"
     held.mkdir(parents=True)
     made.mkdir()

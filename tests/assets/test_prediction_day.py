@@ -35,10 +35,10 @@ class Weeks(RolloutScene):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, Rollout(rules=RULES), replace(TOY, retraining=Retraining()))
-        *made, stops = retraining_assets(self.product)
+        *made, stops, refusals = retraining_assets(self.product)
         self.chain = (
             *self.fed, *self.decided, performance_asset(self.product), causes_asset(self.product),
-            service_report_asset(self.product), stops, *made,
+            service_report_asset(self.product), stops, refusals, *made,
         )  # fmt: skip
         self.warned: dict[str, dict[str, bool]] = {}
         self.asked = 0

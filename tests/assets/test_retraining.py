@@ -17,9 +17,11 @@ from assets._chain._retraining import DECISION_FILE, ORDER_FILE, retraining_asse
 from headwater.cli._decisions import recorded_decisions
 from headwater.decisions import Retraining, Rollout, RolloutKind
 from headwater.lake import Kind
+from headwater.lake import _refs as refs
 from headwater.materialize import Outcome, Run, Status, materialize
 from headwater.names import DECISION_FACT
 from headwater.product import Asset, Inputs
+from headwater.refusals import read_refusals
 from headwater.retraining_orders import (
     RetrainingOrderError,
     RetrainingOrderKind,
@@ -47,7 +49,7 @@ class Training(Scene):
 
     def __init__(self, state: Path, rules: Retraining = EAGER, rollout: Rollout | None = None) -> None:
         super().__init__(state, replace(TOY, retraining=rules, rollout=rollout or Rollout()))
-        self.decision, self.order, self.stops = retraining_assets(self.product)
+        self.decision, self.order, self.stops, self.refusals = retraining_assets(self.product)
         chain = (("training_set", "training_order"), ("model", "training_set"), ("evaluation", "model"))
         self.made = {
             name: Asset(
@@ -183,8 +185,8 @@ def test_a_stop_holds_trainings_and_no_release(training: Training) -> None:
     assert training.build_one(training.stops).status is Status.UNCHANGED, "a build keeps what people wrote"
 
 
-def test_a_decision_that_did_not_know_of_the_last_order_gives_none(training: Training) -> None:
-    """Two decisions within minutes, each made without the other's order, were two trainings: no cool-down and no budget held the second."""
+def overtaken(training: Training) -> Outcome:
+    """The build of the order after a decision that was made while another one's order was given."""
     training.label()
     training.build_one(training.decision)
     training.label()
@@ -196,7 +198,18 @@ def test_a_decision_that_did_not_know_of_the_last_order_gives_none(training: Tra
 
     second = training.build_one(replace(training.decision, compute=while_the_first_is_ordered))
     assert (second.status, second.facts[DECISION_FACT]["action"]) == (Status.PUBLISHED, "retrain")
-    outcome = training.build_one(training.order)
+    return training.build_one(training.order)
+
+
+def refused(training: Training) -> list[tuple[str, str, str]]:
+    """What `headwater decisions` lists of trainings that were decided and did not follow."""
+    found = [row for row in recorded_decisions(training.lake, NAME, "main") if row["action"] == "refuse"]
+    return [(row["kind"], row["rule"], row["reason"]) for row in found]
+
+
+def test_a_decision_that_did_not_know_of_the_last_order_gives_none(training: Training) -> None:
+    """Two decisions within minutes, each made without the other's order, were two trainings: no cool-down and no budget held the second."""
+    outcome = overtaken(training)
     assert (outcome.status, training.given()) == (Status.UNCHANGED, 2)
     assert re.fullmatch(r"the decision of .*T09.* did not know of the order of .*T08.*", outcome.facts["unfollowed"])
     assert said(training.decide()) == ("hold", "in_flight")
@@ -206,6 +219,30 @@ def test_an_order_that_was_followed_is_not_told_to_be_unfollowed(training: Train
     training.decide()
     again = training.build_one(training.order)
     assert (again.status, again.facts["unfollowed"], training.given()) == (Status.UNCHANGED, "", 2)
+    assert refused(training) == []
+
+
+def test_a_decision_that_is_not_followed_stays_on_record(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`headwater decisions` listed two trainings where one followed, and why stood in an attestation that twenty builds later was gone."""
+    monkeypatch.setattr(refs, "_ATTESTATIONS_KEPT", 2)
+    why = overtaken(training).facts["unfollowed"]
+    for _ in range(3):
+        training.label()
+        training.build_one(training.order)
+    told = [
+        output.facts.get("unfollowed")
+        for one in training.lake.attestations(f"{NAME}/training_order")
+        for output in one.outputs
+    ]
+    assert len(told) == 2
+    assert refused(training) == [("retraining", "overtaken", why)], "once, however often the order is built"
+    for _ in range(3):
+        training.decide()
+    assert refused(training) == [("retraining", "overtaken", why)]
+    (kept,) = read_refusals(training.lake.at("main").table(f"{NAME}/training_refusals"))
+    assert kept.evidence["decision"]["rule"] == "new_rows"
+    assert kept.evidence["orders"][:-1] == kept.evidence["trainings"]
+    assert training.build_one(training.refusals).status is Status.UNCHANGED, "a build keeps what stands"
 
 
 def test_a_stop_is_not_overtaken_by_a_decision_from_before_it(training: Training) -> None:
@@ -215,7 +252,9 @@ def test_a_stop_is_not_overtaken_by_a_decision_from_before_it(training: Training
     training.stop(RetrainingOrderKind.STOP, "the labels are wrong")
     outcome = training.build_one(training.order)
     assert (outcome.status, training.given()) == (Status.UNCHANGED, 1)
-    assert outcome.facts["unfollowed"] == "user:ada stopped retraining: the labels are wrong"
+    why = "user:ada stopped retraining: the labels are wrong"
+    assert outcome.facts["unfollowed"] == why
+    assert refused(training) == [("retraining", "stopped", why)]
     training.stop(RetrainingOrderKind.RESUME)
     assert training.build_one(training.decision).status is Status.PUBLISHED, "the order has something new to follow"
     assert training.build_one(training.order).status is Status.PUBLISHED

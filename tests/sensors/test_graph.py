@@ -35,6 +35,7 @@ def test_every_asset_that_reads_others_has_a_condition_and_landing_assets_have_n
             "release_orders",
             "release_refusals",
             "retraining_orders",
+            "training_refusals",
             "review_answers",
         )  # commands write it; a build makes it empty
         assert bool(spec.automation_condition) == (bool(list(spec.deps)) or is_made_of_code), spec.key
