@@ -12,7 +12,7 @@ import click
 from headwater.cli._output import json_option, show_rows
 from headwater.cli._signals import ended
 from headwater.errors import HeadwaterError
-from headwater.watching import ProductReader, Sample, exposition, read_disk
+from headwater.watching import MALFORMED, ProductReader, Sample, exposition, read_disk
 
 if TYPE_CHECKING:
     from headwater.heartbeats import Heartbeat, WatchedSensor
@@ -22,8 +22,6 @@ LOOPBACK: Final = "127.0.0.1"
 _LOG: Final = logging.getLogger("headwater.watch")
 _LOOK: Final = 5.0
 _SELDOM: Final = 60.0
-_MALFORMED: Final = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What reading a file that anybody may have published can raise."""
 _Part = Callable[[], Sequence[Sample]]
 
 
@@ -127,7 +125,7 @@ def _tried(part: _Part) -> tuple[Sequence[Sample], str]:
         return part(), ""
     except known as error:
         return (), str(error) or type(error).__name__
-    except _MALFORMED as error:
+    except MALFORMED as error:
         return (), f"{type(error).__name__}: {error}"
 
 
@@ -189,17 +187,24 @@ def _pulse(beat: "Heartbeat") -> Iterator[Sample]:
 
 
 def _lake_part(settings: "Settings") -> _Part:
-    """Opens the lake when it can be, and then once."""
+    """Opens the lake when it can be, and then once. What of it cannot be read is told in the log, once."""
     from assets._products import products
     from resources.opening import open_lake
 
     readers: list[ProductReader] = []
+    told: Mapping[str, str] = {}
 
     def part() -> Sequence[Sample]:
+        nonlocal told
         if not readers:
             names = [product.name for product in products()]
             readers.append(ProductReader(open_lake(settings, create=False), names, branch=settings.branch))
-        return list(readers[0].read())
+        found, unreadable = list(readers[0].read()), readers[0].unreadable
+        for path, problem in unreadable.items():
+            if told.get(path) != problem:
+                _LOG.error("cannot see", extra={"part": path, "reason": problem})
+        told = unreadable
+        return found
 
     return part
 

@@ -16,12 +16,18 @@ ROLLED_BACK: Final = "rolled back"
 """How the reason begins for which a release bars a version that was live."""
 TEST_PART, SERVICE = "test_part", "service"
 """Whose drift a number is: that of the newest rows of the training set, frozen until the next training, or of what is served."""
+MALFORMED: Final = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading a file that anybody may have published can raise."""
 _DRIFT: Final = ("drift_shifted_columns", "drift_watched_columns")
 _Read: TypeAlias = Callable[[Lake, Snapshot, str, str], Iterator[Sample]]
 
 
 class ProductReader:
-    """Reads the newest commit; of what stands there as before, nothing is read twice."""
+    """Reads the newest commit; of what stands there as before, nothing is read twice.
+
+    Attributes:
+        unreadable: Path to the reason why what stands there cannot be read, as of the newest look: it costs its own numbers and no others.
+    """
 
     def __init__(self, lake: Lake, products: Sequence[str], *, branch: str) -> None:
         """Prepares.
@@ -34,25 +40,30 @@ class ProductReader:
         self._lake, self._products, self._branch = lake, tuple(products), branch
         self._held: dict[str, tuple[str, tuple[Sample, ...]]] = {}
         self._refusals: dict[str, str] = {}
+        self.unreadable: Mapping[str, str] = {}
 
     def read(self) -> Iterator[Sample]:
-        """Samples of every product.
+        """Samples of every product; `watch_failed` with the path as its part of what cannot be read.
 
         Raises:
             HeadwaterError: The lake cannot be read.
         """
         now = self._lake.at(self._branch)
         yield Sample(name="lake_commit_timestamp_seconds", value=now.commit.created.timestamp())
-        refused = self._refused()
+        refused, unreadable = self._refused(), dict[str, str]()
         for product in self._products:
             yield Sample(name="refused_builds", value=refused.count(product), labels={"product": product})
-            found = [
-                sample
-                for name, read in _READERS.items()
-                if now.has(path := f"{product}/{name}")
-                for sample in self._once(path, read, now, product)
-            ]
+            found: list[Sample] = []
+            for name, read in _READERS.items():
+                if not now.has(path := f"{product}/{name}"):
+                    continue
+                try:
+                    found += self._once(path, read, now, product)
+                except (*MALFORMED, FileNotFoundError) as error:
+                    unreadable[path] = f"{type(error).__name__}: {error}"
             yield from _newest_drift(found)
+        yield from (Sample(name="watch_failed", value=1, labels={"part": path}) for path in unreadable)
+        self.unreadable = unreadable
 
     def _once(self, path: str, read: _Read, now: Snapshot, product: str) -> tuple[Sample, ...]:
         version = now.entry(path).data_version

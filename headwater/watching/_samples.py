@@ -17,7 +17,7 @@ CATALOGUE: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "sensor_limit_seconds": ("Age of its newest tick from which on a sensor is dead.", ("sensor",)),
     "daemon_heartbeat_timestamp_seconds": ("When a part of Dagster's daemon was last heard of.", ("daemon",)),
     "watch_timestamp_seconds": ("When the watch last saw a part whole.", ("part",)),
-    "watch_failed": ("1 while the watch cannot see a part.", ("part",)),
+    "watch_failed": ("1 while the watch cannot see a part, or read what stands at a path.", ("part",)),
     "lake_commit_timestamp_seconds": ("When the newest commit was made.", ()),
     "refused_builds": ("Branches that refused builds left.", ("product",)),
     "stale_assets": ("Assets that are out of date.", ("product",)),

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from headwater.cli._watch import Watch, WatchPortError, _listen
+from headwater.cli._watch import Watch, WatchPortError, _lake_part, _listen
 from headwater.decisions import OrderKind
 from headwater.errors import HeadwaterError
 from headwater.names import DECISION_FACT
@@ -113,8 +114,49 @@ def test_a_release_that_somebody_published_wrongly_costs_the_watch_its_numbers_a
     watch.parts = {"lake": (0.0, lambda: list(reader.read())), "disk": (0.0, lambda: list(read_disk(tmp_path)))}
     watch.look()
     shown = exposition(watch.samples()).decode()
-    assert 'headwater_watch_failed{part="lake"} 1.0' in shown
-    assert 'headwater_watch_failed{part="disk"} 0.0' in shown
+    assert f'headwater_watch_failed{{part="{path}"}} 1.0' in shown
+    for part in ("lake", "disk"):
+        assert f'headwater_watch_failed{{part="{part}"}} 0.0' in shown
+
+
+@pytest.mark.parametrize("file", ["performance.json", "another.json"])
+def test_a_report_that_cannot_be_read_costs_no_other_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, file: str
+) -> None:
+    """One product's report took the numbers of all products, and a page said that the lake cannot be read."""
+    scene = ReleaseScene(tmp_path / "state")
+    scene.version("1.0.0")
+    good = scene.product.name
+    monkeypatch.setattr("assets._products.products", lambda: [SimpleNamespace(name=name) for name in ("other", good)])
+    monkeypatch.setattr("resources.opening.open_lake", lambda settings, create: scene.lake)
+    source, watch = tmp_path / "source", Watch()
+    source.mkdir()
+    watch.parts = {"lake": (0.0, _lake_part(Settings(state=tmp_path / "state")))}
+
+    def seen() -> tuple[int, int, set[str]]:
+        watch.look()
+        numbers = [sum(sample.labels.get("product") == name for sample in watch.samples()) for name in (good, "other")]
+        failed = {one.labels["part"] for one in watch.samples() if one.name == "watch_failed" and one.value}
+        return numbers[0], numbers[1], failed
+
+    def put(path: str, file: str, content: str) -> None:
+        (source / file).write_text(content)
+        with scene.lake.transaction() as tx:
+            tx.write_folder(path, source)
+            tx.publish(message="by hand", provenance=None)
+        (source / file).unlink()
+
+    put("other/release", "release.json", '{"policy": "all-at-once", "version": "1.0.0"}')
+    before = seen()
+    assert before[0] > 0
+    assert before[1:] == (before[1], set())
+    put("other/performance_report", file, '{"windows": [{}], "now": "2026-01-01T00:00:00+00:00"}')
+    for _ in range(2):
+        assert seen() == (before[0], before[1], {"other/performance_report"})
+    told = [record for record in caplog.records if record.message == "cannot see"]
+    assert [vars(record)["part"] for record in told] == ["other/performance_report"], "once, until it changes"
+    put("other/performance_report", "performance.json", '{"windows": [], "now": "2026-01-01T00:00:00+00:00"}')
+    assert seen() == (before[0], before[1] + 1, set())
 
 
 def test_a_view_whose_rows_always_held_has_no_newest_time(tmp_path: Path) -> None:
