@@ -127,7 +127,7 @@ def _decide(inputs: Inputs, folder: Path, *, product: Product) -> Result:
     document = {
         "kind": "retraining",
         **said,
-        "rules": declared_values(rules=rules)["rules"],
+        "rules": rules.to_json(),
         "evidence": evidence.to_json(),
         "heard": [order.id for order in _stops(inputs, paths)],
     }

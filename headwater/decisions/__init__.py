@@ -2,6 +2,7 @@
 
 from headwater.decisions._advance import RolloutAction, RolloutDecision, RolloutRule, decide_rollout
 from headwater.decisions._advance_evidence import RolloutEvidence, Standing, Traffic, Versus
+from headwater.decisions._again import UnknownDecisionError, decide_again
 from headwater.decisions._entry import joins
 from headwater.decisions._experiment import (
     Compared,
@@ -88,11 +89,13 @@ __all__ = [
     "StepAction",
     "Traffic",
     "TrafficError",
+    "UnknownDecisionError",
     "Versus",
     "Watch",
     "Window",
     "WindowEffect",
     "chances_of_best",
+    "decide_again",
     "decide_experiment",
     "decide_retraining",
     "decide_rollout",

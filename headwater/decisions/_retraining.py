@@ -1,9 +1,11 @@
 """Whether to train again: a pure function of declared rules and of evidence that is recorded with the decision."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any, Final
 
 from headwater.decisions._retraining_evidence import Evidence, Window
 from headwater.errors import HeadwaterError
@@ -39,6 +41,8 @@ class RetrainingRule(StrEnum):
 
 
 _Said = tuple[RetrainingRule, str]
+_TEXT: Final = re.compile(r"(?:(-?\d+) days?, )?(\d+):(\d+):(\d+(?:\.\d+)?)")
+"""How Python writes a duration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +95,19 @@ class Retraining:
         _check("cool_down", self.cool_down, self.cool_down >= timedelta(0), "zero or more")
         _check("give_up", self.give_up, self.give_up > timedelta(0), "above zero")
         _check("daily_budget", self.daily_budget, self.daily_budget >= 0, "0 or more")
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that `from_json` reads back: durations in seconds."""
+        raw = {one.name: getattr(self, one.name) for one in fields(self)}
+        plain = {name: value.total_seconds() for name, value in raw.items() if isinstance(value, timedelta)}
+        return {**raw, "columns": list(self.columns), **plain}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Retraining":
+        """The rules that `to_json` wrote, or that an older Headwater kept with a decision; what they do not say is as usual. Raises RuleError."""
+        read: dict[str, Any] = {name: _duration(raw[name]) for name in ("every", "cool_down", "give_up") if name in raw}
+        read |= {"columns": tuple(raw["columns"])} if "columns" in raw else {}
+        return cls(**{**raw, **read})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +277,17 @@ def _is_worse(rules: Retraining, window: Window, evidence: Evidence) -> bool:
 def _named(evidence: Evidence) -> str:
     """The live version in a sentence; nothing where nobody says which it is."""
     return f" {evidence.version}" if evidence.version else ""
+
+
+def _duration(value: float | str | None) -> timedelta | None:
+    """From seconds, or from the text that an older Headwater wrote, such as '1 day, 0:00:00'."""
+    if not isinstance(value, str):
+        return None if value is None else timedelta(seconds=value)
+    found = _TEXT.fullmatch(value)
+    if found is None:
+        raise RuleError(rule="a duration", value=value, wanted="seconds")
+    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
 def _check(rule: str, value: object, holds: bool, wanted: str) -> None:
