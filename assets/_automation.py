@@ -33,8 +33,16 @@ def with_automation(assets: Iterable[dg.AssetsDefinition]) -> Sequence[dg.Assets
     partitioned = frozenset(spec.key for item in found for spec in item.specs if spec.partitions_def is not None)
     fed = frozenset(spec.key for item in found for spec in item.specs if FED in spec.metadata)
     groups = {key: frozenset(item.keys) for item in found if len(item.keys) > 1 for key in item.keys}
-    above = ancestors({spec.key: [dep.asset_key for dep in spec.deps] for item in found for spec in item.specs})
-    given = partial(_with_condition, partitioned=partitioned, fed=fed, groups=groups, above=above)
+    specs = [spec for item in found for spec in item.specs]
+    inputs = {spec.key: [dep.asset_key for dep in spec.deps] for spec in specs}
+    given = partial(
+        _with_condition,
+        partitioned=partitioned,
+        fed=fed,
+        groups=groups,
+        above=ancestors(inputs),
+        landing=frozenset(spec.key for spec in specs if not spec.deps and MADE_OF_CODE not in spec.metadata),
+    )
     return dg.map_asset_specs(given, found)
 
 
@@ -87,6 +95,7 @@ def condition_for(
     fed: frozenset[dg.AssetKey] = frozenset(),
     together: frozenset[dg.AssetKey] = frozenset(),
     above: frozenset[dg.AssetKey] = frozenset(),
+    landing: frozenset[dg.AssetKey] = frozenset(),
     urgent: bool = False,
 ) -> dg.AutomationCondition:
     """The condition of one asset: something it is built from changed, and everything it needs is there and quiet.
@@ -101,6 +110,7 @@ def condition_for(
         fed: Every table that is fed: nobody waits until nothing is taken into it. Its readers are asked for again with what came in.
         together: What the same body builds: all of it is requested when something that one of it is built from changed.
         above: Partitioned assets that it is built from, at any depth.
+        landing: What is made of landed files: the code of its partitions is nothing to wait for.
         urgent: Whether it is built of what stands, whatever is on its way or was refused above it; not for what is built together.
     """
     some = frozenset() if is_partitioned else frozenset(deps) & partitioned
@@ -115,7 +125,7 @@ def condition_for(
         return pending & ~(_Condition.in_progress() | _Condition.any_deps_match(_Condition.missing()))
     hindered = _any_of(_hindered(some, together, fed), together)
     if not is_partitioned and above:
-        hindered = hindered | _on_its_way(above)
+        hindered = hindered | _on_its_way(above, landing)
     return pending & ~hindered
 
 
@@ -124,14 +134,20 @@ def _changed(together: frozenset[dg.AssetKey]) -> dg.AutomationCondition:
     return _Condition.code_version_changed() | _but(data, together)
 
 
-def _on_its_way(partitions: frozenset[dg.AssetKey]) -> dg.AutomationCondition:
-    """A partition of something above is being built, or changed since the last tick: what that starts is not in progress yet.
+def _on_its_way(partitions: frozenset[dg.AssetKey], landing: frozenset[dg.AssetKey]) -> dg.AutomationCondition:
+    """A partition of something above is being built, changed since the last tick, or stands as code made it that is no longer there.
 
-    Without it the whole would be built now and again after them. What has no partitions either is requested in one run
-    with what is above it, in order, and needs no such wait.
+    What changed starts something that is not in progress yet: without the wait the whole would be built now and again after it. What has
+    no partitions either is requested in one run with what is above it, in order, and needs no such wait.
+
+    Of older code a partition stands until its run comes, and for good where that run dies: the whole would be of two definitions. A file
+    in the landing folder may be gone for ever, and its cells are the same text by any code.
     """
     coming = _Condition.in_progress() | _Condition.newly_updated()
-    first, *rest = (_Condition.asset_matches(key, coming) for key in sorted(partitions))
+    older = ~_Condition.missing() & _Condition.code_version_changed().since(_Condition.newly_updated())
+    first, *rest = (
+        _Condition.asset_matches(key, coming if key in landing else coming | older) for key in sorted(partitions)
+    )
     return reduce(lambda either, other: either | other, rest, first)
 
 
@@ -170,6 +186,7 @@ def _with_condition(
     fed: frozenset[dg.AssetKey],
     groups: Mapping[dg.AssetKey, frozenset[dg.AssetKey]],
     above: Mapping[dg.AssetKey, frozenset[dg.AssetKey]],
+    landing: frozenset[dg.AssetKey],
 ) -> dg.AssetSpec:
     deps = [dep.asset_key for dep in spec.deps]
     if not deps and MADE_OF_CODE not in spec.metadata:
@@ -181,6 +198,7 @@ def _with_condition(
         fed=fed,
         together=groups.get(spec.key, frozenset()),
         above=above[spec.key] & partitioned,
+        landing=landing,
         urgent=URGENT in spec.metadata,
     )
     return spec.replace_attributes(automation_condition=condition)

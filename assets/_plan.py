@@ -89,6 +89,17 @@ def below(paths: frozenset[str], assets: Sequence[Asset]) -> frozenset[str]:
     return frozenset(reached)
 
 
+def waits_for_code(stale: Sequence[Stale], assets: Sequence[Asset]) -> frozenset[str]:
+    """Whole assets that would be of two definitions: of something above them a partition still stands as older code made it.
+
+    They wait until it is built, at any depth. What is urgent waits for nothing. Landing assets count as in the conditions: not at all.
+    """
+    older = {item.path for item in stale if item.partition is not None and any(r.what == "code" for r in item.reasons)}
+    older -= {asset.path for asset in assets if asset.landed and not asset.inputs}
+    above = ancestors({asset.path: asset.inputs for asset in assets})
+    return frozenset(a.path for a in assets if a.partitions is None and not a.urgent and above[a.path] & older)
+
+
 def waves(stale: Sequence[Stale], assets: Sequence[Asset]) -> Iterator[tuple[str | None, frozenset[str]]]:
     """The runs that make everything fresh: partition key (None for whole assets) and the assets of each, in order.
 

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import dagster as dg
 
 from assets._bridge import DATA_VERSION_TAG, asset_key, check_specs
-from assets._plan import Stale, stale_assets
+from assets._plan import Stale, stale_assets, waits_for_code
 from headwater.code_version import code_version
 from headwater.lake import EmbeddedLake, Lake, Snapshot
 from headwater.materialize import landed_sha256, record_of
@@ -189,7 +189,8 @@ class _Scene:
             refused=refused_again(tuple(attempts.values()), tuple(self._refusals())),
             together=together,
         )
-        return tuple(replace(item, key=self._key(now, item, attempts)) for item in wave)
+        held = waits_for_code(stale, self.assets)
+        return tuple(replace(item, key=self._key(now, item, attempts)) for item in wave if not item.paths & held)
 
     def _attempt(self, now: Snapshot, item: Stale) -> Attempt:
         asset = next(asset for asset in self.assets if asset.path == item.path)

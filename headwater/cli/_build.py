@@ -144,7 +144,7 @@ def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
         return ()
     from assets._build import run_assets
     from assets._declared import declared
-    from assets._plan import below, waves
+    from assets._plan import below, waits_for_code, waves
     from headwater.definitions import defs
     from headwater.runtime import user
     from resources.dagster_home import dagster_instance
@@ -157,12 +157,16 @@ def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
     errors: list[str] = []
     with dagster_instance(settings, for_runs=True) as instance, listening(listener), logged(settings.state):
         unbuilt: frozenset[str] = frozenset()
+        is_torn = False  # a partition was not built, which others go on without unless older code's stands there
         for key, paths in waves(stale, assets):
             wanted = paths - below(unbuilt, assets)
+            if is_torn and key is None:
+                wanted -= waits_for_code(_stale(product), assets)
             if wanted:
                 result = run_assets(defs, instance, wanted, partition=key, actor=user())
                 errors += result.errors
                 unbuilt |= result.unbuilt if key is None else frozenset()
+                is_torn = is_torn or (key is not None and bool(result.unbuilt))
     return errors
 
 

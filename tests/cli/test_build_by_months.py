@@ -1,0 +1,108 @@
+"""`headwater build` where a month cannot be built: the others are, and what reads all of them is not made of two codes."""
+
+import io
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+import assets._build
+import assets._declared
+from assets._build import RunResult
+from headwater.cli import _build
+from headwater.lake import EmbeddedLake, Lake
+from headwater.materialize import Run, materialize
+from headwater.product import Asset, Inputs, Partitions, Product, table
+
+MONTHS = Partitions.months("2013-01", "2013-02")
+PRODUCT = Product(name="toy", question="Of which code?", owners=("team:toy",))
+DAYS, LOAD, TOTAL = "toy/days", "toy/load", "toy/total"
+
+
+@table(DAYS, partitions=MONTHS)
+def days(inputs: Inputs, period: str) -> pl.DataFrame:
+    """One day a month."""
+    return pl.DataFrame({"x": [1]})
+
+
+@table(LOAD, inputs=[DAYS], partitions=MONTHS)
+def old_load(inputs: Inputs, period: str) -> pl.DataFrame:
+    """As many as days."""
+    return inputs.table(DAYS).filter(pl.col("period") == period).select("period", y=pl.col("x")).collect()
+
+
+@table(LOAD, inputs=[DAYS], partitions=MONTHS)
+def new_load(inputs: Inputs, period: str) -> pl.DataFrame:
+    """A hundred times as many."""
+    return inputs.table(DAYS).filter(pl.col("period") == period).select("period", y=pl.col("x") * 100).collect()
+
+
+@table(TOTAL, inputs=[LOAD])
+def total(inputs: Inputs) -> pl.DataFrame:
+    """The sum over all months."""
+    return inputs.table(LOAD).select(pl.col("y").sum()).collect()
+
+
+class Shop:
+    """A state folder whose runs are done by the library alone, and die where a test says."""
+
+    def __init__(self, lake: Lake, patch: pytest.MonkeyPatch) -> None:
+        self.lake = lake
+        self.dying: set[tuple[str, str | None]] = set()
+        self.assets: Mapping[str, Asset] = {}
+        patch.setitem(sys.modules, "headwater.definitions", SimpleNamespace(defs=None))  # of the real products
+        patch.setattr(assets._build, "run_assets", self._run)
+        patch.setattr(assets._declared, "declared", lambda product: tuple(self.assets.values()))
+
+    def build(self, *code: Asset) -> Sequence[str]:
+        """What failed."""
+        self.assets = {asset.path: asset for asset in code}
+        return _build._until_fresh(PRODUCT, _build._Progress(Console(file=io.StringIO())))
+
+    def sum(self) -> int:
+        """What stands as the total."""
+        found = self.lake.at("main").table(TOTAL).collect().item()
+        assert isinstance(found, int)
+        return found
+
+    def _run(self, _defs: object, _instance: object, paths: frozenset[str], *, partition: str | None, actor: str) -> RunResult:  # fmt: skip
+        failed = {path for path in paths if (path, partition) in self.dying}
+        for path in self.assets:
+            if path in paths - failed:
+                materialize(self.lake, self.assets[path], partition=partition, run=Run(actor=actor))
+        errors = tuple(f"{path} {partition}: killed" for path in sorted(failed))
+        return RunResult(run_id="", success=not failed, errors=errors, unbuilt=frozenset(failed))
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path))
+    return Shop(EmbeddedLake.open(tmp_path / "lake"), monkeypatch)
+
+
+@pytest.mark.parametrize("month", MONTHS.keys)
+def test_what_reads_all_months_waits_for_the_one_of_older_code(shop: Shop, month: str) -> None:
+    """The sum was built of 1 and 100."""
+    for key in MONTHS.keys:
+        materialize(shop.lake, days, partition=key, run=Run())
+    assert shop.build(days, old_load, total) == []
+    assert shop.sum() == 2
+    shop.dying = {(LOAD, month)}
+    assert shop.build(days, new_load, total) == [f"{LOAD} {month}: killed"]
+    assert shop.sum() == 2
+    shop.dying = set()
+    assert shop.build(days, new_load, total) == []
+    assert shop.sum() == 200
+
+
+def test_a_month_that_never_stood_holds_nothing_up(shop: Shop) -> None:
+    """What landed and is refused leaves the months beside it as they are, and what is made of them."""
+    for key in MONTHS.keys:
+        materialize(shop.lake, days, partition=key, run=Run())
+    shop.dying = {(LOAD, "2013-01")}
+    assert len(shop.build(days, old_load, total)) == 1
+    assert shop.sum() == 1
