@@ -22,6 +22,7 @@ from headwater.decisions import Rollout
 from headwater.errors import HeadwaterError
 from headwater.feeds import Feed, Positions
 from headwater.lake import Commit, Entry, Kind, Snapshot, TableData
+from headwater.lengths import LONGEST
 from headwater.look_back import kept_too_short
 from headwater.names import PRODUCT_NAME, check_path
 from headwater.provenance import Provenance
@@ -535,6 +536,8 @@ class LogFull(StrEnum):
 class Serving:
     """How a model answers requests.
 
+    `window`, `keep`, `unique_for` and `ahead` are a hundred years at most.
+
     Attributes:
         window: How far back from the newest feature row the online features answer as the lake would, more than zero. Rows of which a
             time lay in the future when the tables were built do not count for it.
@@ -584,6 +587,11 @@ class Serving:
             raise DeclarationError(
                 what="Serving", name="ahead", problem=f"it is {self.ahead}.", remedy="Give zero or more."
             )
+        for name in ("window", "keep", "unique_for", "ahead"):
+            length = getattr(self, name)
+            if length is not None and length > LONGEST:
+                remedy = f"Give {LONGEST} at most{', or None, which keeps all' if name == 'keep' else ''}."
+                raise DeclarationError(what="Serving", name=name, problem=f"it is {length}.", remedy=remedy)
 
 
 @dataclass(frozen=True, kw_only=True)

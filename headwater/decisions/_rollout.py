@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from headwater.decisions._sequential import FLOOR
 from headwater.errors import HeadwaterError
+from headwater.lengths import LONGEST
 
 STEPS: Final = (0.05, 0.10, 0.25, 0.50, 1.0)
 """Shares of a canary unless others are declared."""
@@ -49,7 +50,7 @@ EXPERIMENTS: Final = (
 @dataclass(frozen=True, kw_only=True)
 class RolloutRules:
     """On which evidence a rollout goes on, or back. A loss is the declared cost of a decision over the range of costs, from 0 to 1;
-    without costs 1 for a wrong decision.
+    without costs 1 for a wrong decision. Each time is a hundred years at most.
 
     Attributes:
         alpha: Chance that a candidate worse by the margin ever passes a stage, and chance that one as good is ever sent back over
@@ -99,6 +100,8 @@ class RolloutRules:
             self._check(name, getattr(self, name) > none, "more than zero")
         for name in ("watch", "recorded_every", "learn_every"):
             self._check(name, getattr(self, name) >= none, "zero or more")
+        for name in ("window", "max_wait", "watch", "check_every", "recorded_every", "learn_every"):
+            self._check(name, getattr(self, name) <= LONGEST, f"{LONGEST} at most")
 
     def _check(self, what: str, holds: bool, wanted: str) -> None:
         if not holds:

@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from headwater.features.errors import FeatureViewError
+from headwater.lengths import LONGEST
 
 _INSTANT: Final = timedelta(microseconds=1)
 """Times are whole microseconds."""
@@ -19,7 +20,7 @@ class StreamedView:
 
     A row of event time T counts events from `T - lookback` up to, but not at T. With `inclusive` it counts those at T too, as a
     row does that is one event. It is known at `T + known_after` or later, in the batch table as well: no service can have it
-    before its events have come in and a round has added it.
+    before its events have come in and a round has added it. Each time is a hundred years at most.
 
     Attributes:
         view: Name of the feature view.
@@ -55,6 +56,9 @@ class StreamedView:
         for name in ("settles", "known_after"):
             if getattr(self, name) < timedelta(0):
                 self._refuse(f"its {name} is {getattr(self, name)}.", "Give zero or more.")
+        for name in ("lookback", "settles", "known_after"):
+            if getattr(self, name) > LONGEST:
+                self._refuse(f"its {name} is {getattr(self, name)}.", f"Give {LONGEST} at most.")
 
     @property
     def after_row(self) -> timedelta:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ClassVar
 
+from headwater.lengths import LONGEST
 from headwater.monitoring._json import Recorded
 from headwater.monitoring.errors import MonitoringRuleError
 
@@ -26,7 +27,7 @@ class BurnRule:
 
     Attributes:
         name: What it is called, such as `page`.
-        long: The long time.
+        long: The long time, a hundred years at most.
         short: The short one.
         burn: Burn rate at or above which both alarm, > 0.
     """
@@ -44,6 +45,7 @@ class BurnRule:
             timedelta(0) < self.short <= self.long,
             "above zero, and no longer than `long`",
         )
+        _check("BurnRule", "long", self.long, self.long <= LONGEST, f"{LONGEST} at most")
         _check("BurnRule", "burn", self.burn, self.burn > 0, "above 0")
 
 
@@ -81,6 +83,7 @@ class ServiceLevels:
     def __post_init__(self) -> None:
         name = "ServiceLevels"
         _check(name, "latency", self.latency, self.latency > timedelta(0), "above zero")
+        _check(name, "latency", self.latency, self.latency <= LONGEST, f"{LONGEST} at most")
         _check(name, "latency_share", self.latency_share, 0 < self.latency_share < 1, "between 0 and 1")
         _check(name, "errors", self.errors, 0 < self.errors < 1, "between 0 and 1")
         _check(name, "accuracy_drop", self.accuracy_drop, 0 < self.accuracy_drop < 1, "between 0 and 1")

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 import polars as pl
 
+from headwater.lengths import LONGEST
 from headwater.monitoring.errors import MonitoringRuleError, TooManyWindowsError
 
 MOST_WINDOWS: Final = 10_000
@@ -37,7 +38,7 @@ class Windowing:
     """How time is cut into windows.
 
     Attributes:
-        length: Whole days, or a part of a day that fills it evenly, such as 6 hours. Of days: calendar days of the zone, counted
+        length: Whole days, a hundred years of them at most, or a part of a day that fills it evenly, such as 6 hours. Of days: calendar days of the zone, counted
             from a Monday, so that 7 days are a week. Parts of a day begin at its midnight; where the clocks change, the day's
             last part is longer or shorter.
         zone: Whose midnights these are.
@@ -49,6 +50,9 @@ class Windowing:
     def __post_init__(self) -> None:
         if self.length <= timedelta(0) or (self.length % _DAY and _DAY % self.length):
             wanted = "whole days, or a part of a day that fills it evenly"
+            raise MonitoringRuleError(rule="Windowing(...): length", value=str(self.length), wanted=wanted)
+        if self.length > LONGEST:
+            wanted = f"{LONGEST} at most"
             raise MonitoringRuleError(rule="Windowing(...): length", value=str(self.length), wanted=wanted)
         try:
             ZoneInfo(self.zone)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from headwater.lengths import LONGEST
 from headwater.product import DeclarationError
 
 UNSURE: Final = "unsure"
@@ -20,7 +21,7 @@ class Review:
         low, high: Scores from `low` up to, and without, `high` are uncertain; 0 <= low < high <= 1.
         share: Share of those that are asked about, more than 0 and at most 1; drawn by the request's id, so that the same are
             drawn whenever somebody looks.
-        open_for: How long after its request came in a question stays open, more than zero.
+        open_for: How long after its request came in a question stays open, more than zero and at most a hundred years.
         negative, positive: What people say for the labels 0 and 1, such as `on time` and `late`.
     """
 
@@ -36,8 +37,8 @@ class Review:
             _refuse("low and high", f"they are {self.low} and {self.high}.", "Give 0 <= low < high <= 1.")
         if not (0 < self.share <= 1):
             _refuse("share", f"it is {self.share}.", "Give more than 0 and at most 1.")
-        if self.open_for <= timedelta(0):
-            _refuse("open_for", f"it is {self.open_for}.", "Give more than zero.")
+        if not timedelta(0) < self.open_for <= LONGEST:
+            _refuse("open_for", f"it is {self.open_for}.", f"Give more than zero, {LONGEST} at most.")
         words = {_folded(word) for word in (self.negative, self.positive)}
         if len(words) < 2 or words & {"", UNSURE, "0", "1"}:
             _refuse(

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from headwater.lengths import LONGEST
 from headwater.materialize import REJECTED_SUFFIX
 from headwater.names import check_path
 from headwater.product import DeclarationError
@@ -20,7 +21,6 @@ WATERMARK: Final = "watermark"
 LATE_SUFFIX, OFFSETS_SUFFIX = ".late", ".offsets"
 _KINDS: Final = (pl.Int64(), pl.Float64(), pl.String(), pl.Boolean(), TIME)
 _NO_KEYS: Final = (pl.Float64(),)
-_LONGEST: Final = timedelta(days=36_500)
 
 
 class Late(StrEnum):
@@ -79,8 +79,8 @@ class StreamSource:
         self._check_columns()
         for name in ("allowed_lateness", "duplicate_horizon", "allowed_ahead", "idle_after", "arrives_within"):
             length = getattr(self, name)
-            if length is not None and not timedelta(0) <= length <= _LONGEST:
-                raise self._error(f"its {name} is {length}.", f"Give zero or more, {_LONGEST} at most.")
+            if length is not None and not timedelta(0) <= length <= LONGEST:
+                raise self._error(f"its {name} is {length}.", f"Give zero or more, {LONGEST} at most.")
 
     def _check_columns(self) -> None:
         for name, dtype in self.schema.items():
