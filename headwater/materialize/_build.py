@@ -128,7 +128,8 @@ def _try(
             part.inputs.check_landed()
         checks = tuple(check for part in parts for check in audited(tx, asset, part, several=len(parts) > 1))
         pins = tuple(pin for part in parts for pin in _pins(part, several=len(parts) > 1))
-        written = [Written(asset=asset, partition=part.partition, entry=entry, facts=part.facts) for part in parts]
+        adds = partition is not None or asset.feed is not None
+        written = [Written(asset=asset, partition=p.partition, entry=entry, adds=adds, facts=p.facts) for p in parts]
         try:
             return finish(lake, tx, written, checks=checks, pins=pins, run=run, watch=watch, into=branch)[0]
         except MergeConflictError as conflict:

@@ -85,11 +85,15 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """One asset as a transaction wrote it; `entry` is None when its function refused its inputs."""
+    """One asset as a transaction wrote it; `entry` is None when its function refused its inputs.
+
+    With `adds` files that stood there may stand there still: rows were added, or a partition was replaced.
+    """
 
     asset: Asset
     entry: Entry | None
     partition: str | None = None
+    adds: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -190,8 +194,7 @@ def _bytes_written(tx: Transaction, written: Sequence[Written]) -> int:
         path, entry = item.asset.path, item.entry
         if entry is None:
             continue
-        adds = item.partition is not None or item.asset.feed is not None
-        if not adds or not tx.base.has(path) or tx.base.entry(path).kind is not entry.kind:
+        if not item.adds or not tx.base.has(path) or tx.base.entry(path).kind is not entry.kind:
             found[path] = entry.bytes
             continue
         before = live_files(tx.base.delta(path))

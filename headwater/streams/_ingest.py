@@ -252,7 +252,7 @@ def _write(tx: Transaction, source: StreamSource, found: Sorted, scratch: Path |
     for path, rows in tables.items():
         if rows.height or (path == source.path and not tx.base.has(path)):
             entry = tx.write_table(path, rows, mode=WriteMode.APPEND)
-            written.append(_written(source, path, entry, {**facts, "appended": rows.height}))
+            written.append(replace(_written(source, path, entry, {**facts, "appended": rows.height}), adds=True))
     offsets = _write_offsets(tx, source, found.state, scratch)
     return [*written, _written(source, source.offsets_path, offsets, facts)]
 

@@ -115,6 +115,19 @@ def test_the_commit_says_what_was_read_by_which_code_and_what_came_of_it(lake: L
     )
 
 
+def test_a_batch_costs_what_it_wrote_and_not_its_table(lake: Lake, log: FileLog) -> None:
+    """Eight equal batches cost 22, 43, 64 and at last 169 kB: each was charged with all that stood."""
+    costs = []
+    for hour in range(4):
+        send(log, *(reading(hour * 1000 + n, hour * 60 + n / 20) for n in range(1000)), arrived=hour * 60 + 59)
+        ingest(lake, SOURCE, log, run=RUN, now=NOW)
+        provenance = lake.at("main").commit.provenance
+        assert provenance is not None
+        costs.append(provenance.cost.bytes_written)
+    assert max(costs) < 1.1 * min(costs)
+    assert sum(costs) >= lake.at("main").entry(PATH).bytes
+
+
 def test_nothing_new_makes_no_commit(lake: Lake, log: FileLog) -> None:
     before = lake.at("main").commit.id
     assert ingest(lake, SOURCE, log, run=RUN).commit is None
