@@ -1,5 +1,6 @@
 """One materialization is one lake transaction: pin, write, audit, publish. No Dagster in here."""
 
+from headwater.materialize._adding import add_rows
 from headwater.materialize._append import POSITIONS_SUFFIX, kept_beside, read_positions
 from headwater.materialize._audit import INPUTS_READ, INPUTS_USABLE, REJECTED_SUFFIX
 from headwater.materialize._build import (
@@ -60,6 +61,7 @@ __all__ = [
     "UndeclaredInputError",
     "UnknownPartitionError",
     "Written",
+    "add_rows",
     "column_lineage",
     "definition_of",
     "file_sha256",

@@ -10,18 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import polars as pl
-
 from headwater.feeds import Appended, Positions
-from headwater.lake import Entry, Lake, Snapshot, Transaction, WriteMode
+from headwater.lake import Entry, Lake, Snapshot, Transaction
+from headwater.materialize._adding import add_rows
 from headwater.materialize._audit import REJECTED_SUFFIX
 from headwater.names import MAIN
 from headwater.product import Asset
 
 POSITIONS_SUFFIX: Final = ".positions"
 _FILE: Final = "positions.json"
-_MOST_FILES: Final = 500
-_FILE_BYTES: Final = 32 * 2**20
 
 
 def read_positions(snapshot: Snapshot, path: str) -> Positions:
@@ -56,8 +53,10 @@ def append(tx: Transaction, path: str, found: Appended, *, scratch: Path | None)
     written = _write_rows(tx, path, found)
     if found.rejected is not None and (found.rejected.height or found.rejected_replaces):
         aside = path + REJECTED_SUFFIX
-        mode = WriteMode.OVERWRITE if found.rejected_replaces else _mode(tx.base, aside)
-        tx.write_table(aside, found.rejected, mode=mode)
+        if found.rejected_replaces:
+            tx.write_table(aside, found.rejected)
+        else:
+            add_rows(tx, aside, found.rejected)
         written = True
     # Before anything was taken there is nothing that two builds could both take.
     if (written and found.positions) or dict(found.positions) != dict(read_positions(tx.base, path)):
@@ -70,18 +69,9 @@ def _write_rows(tx: Transaction, path: str, found: Appended) -> bool:
         tx.write_table(path, found.data)
         return True
     rows = found.data.lazy().collect()
-    if not rows.height:
-        return False
-    entry = tx.base.entry(path)
-    if entry.files < _MOST_FILES + entry.bytes // _FILE_BYTES:
-        tx.write_table(path, rows, mode=WriteMode.APPEND)
-    else:  # Each append adds a file. Rewriting once in so many keeps readers fast, and costs an append little.
-        tx.write_table(path, pl.concat([tx.base.table(path), rows.lazy().select(list(entry.schema))]))
-    return True
-
-
-def _mode(base: Snapshot, path: str) -> WriteMode:
-    return WriteMode.APPEND if base.has(path) else WriteMode.OVERWRITE
+    if rows.height:
+        add_rows(tx, path, rows)
+    return rows.height > 0
 
 
 def _write_positions(tx: Transaction, path: str, positions: Mapping[str, Any], scratch: Path | None) -> None:

@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from headwater.lake import Entry, Lake, Snapshot, Transaction, WriteMode
+from headwater.lake import Entry, Lake, Snapshot, Transaction
 from headwater.lake._digest_schema import canonical_schema
 from headwater.lake.errors import MergeConflictError
-from headwater.materialize import Run, Stopwatch, Written, finish
+from headwater.materialize import Run, Stopwatch, Written, add_rows, finish
 from headwater.names import ASSET_FACT, MAIN
 from headwater.product import Severity
 from headwater.provenance import CheckRecord, Pin
@@ -251,7 +251,7 @@ def _write(tx: Transaction, source: StreamSource, found: Sorted, scratch: Path |
     tables = {source.path: found.rows, source.late_path: found.late, source.rejected_path: found.rejected}
     for path, rows in tables.items():
         if rows.height or (path == source.path and not tx.base.has(path)):
-            entry = tx.write_table(path, rows, mode=WriteMode.APPEND)
+            entry = add_rows(tx, path, rows)
             written.append(replace(_written(source, path, entry, {**facts, "appended": rows.height}), adds=True))
     offsets = _write_offsets(tx, source, found.state, scratch)
     return [*written, _written(source, source.offsets_path, offsets, facts)]

@@ -93,7 +93,7 @@ def test_an_append_rewrites_nothing_of_what_stands(scene: Scene) -> None:
 
 
 def test_a_table_of_very_many_files_is_written_as_a_whole_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headwater.materialize._append._MOST_FILES", 3)
+    monkeypatch.setattr("headwater.materialize._adding._MOST_FILES", 3)
     counts = []
     for number in range(6):
         scene.answer([record(f"a:{number}")])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from headwater.lake import EmbeddedLake, _steps
 from headwater.lake._steps import Step
+from headwater.materialize import _adding
 from headwater.streams import EventLog, FileLog, KafkaLog, Limits, catch_up, ingest
 from tests.streams.scenario import NOW, RUN, SOURCE
 
@@ -42,8 +43,9 @@ def consume(location: Path, place: str, ended: Path) -> None:
     log.close()
 
 
-def ingest_and_die(location: Path, place: str, step: Step) -> None:
-    """One batch, killed at a step of its publication."""
+def ingest_and_die(location: Path, place: str, step: Step, most_files: int = 500) -> None:
+    """One batch, killed at a step of its publication; tables of `most_files` are written as a whole."""
+    _adding._MOST_FILES = most_files  # type: ignore[misc]
     lake, log = EmbeddedLake.open(location), open_log(place)
     _steps.hook = lambda reached: os.kill(os.getpid(), signal.SIGKILL) if reached is step else None
     ingest(lake, SOURCE, log, run=RUN, limits=FEW, now=NOW)

@@ -73,13 +73,14 @@ def test_a_consumer_of_kafka_killed_twenty_times_gives_each_event_once(tmp_path:
     log.close()
 
 
+@pytest.mark.parametrize("most_files", [500, 1], ids=["appends", "rewrites"])
 @pytest.mark.parametrize(
     "steps",
     [(Step.STAGED, Step.OBJECTS_LINKED, Step.COMMITTED, Step.VIEWED), pytest.param(STEPS, marks=pytest.mark.heavy)],
     ids=["some", "all"],
 )
 def test_a_consumer_killed_at_steps_of_a_publication_gives_each_event_once(
-    tmp_path: Path, steps: tuple[Step, ...]
+    tmp_path: Path, steps: tuple[Step, ...], most_files: int
 ) -> None:
     log, lake = FileLog(tmp_path / "log", partitions=4), EmbeddedLake.open(tmp_path / "lake")
     feed = Feed(log, seed=9)
@@ -87,19 +88,24 @@ def test_a_consumer_killed_at_steps_of_a_publication_gives_each_event_once(
     ingest(lake, SOURCE, log, run=RUN, limits=FEW, now=NOW)
     for step in steps:
         feed.send(10)
-        process = start(ingest_and_die, tmp_path / "lake", str(tmp_path / "log"), step)
+        process = start(ingest_and_die, tmp_path / "lake", str(tmp_path / "log"), step, most_files)
         process.join(60)
         assert process.exitcode == -signal.SIGKILL
     lake = EmbeddedLake.open(tmp_path / "lake")
+    assert (lake.at("main").entry(SOURCE.path).files == 1) == (most_files == 1)
     catch_up(lake, SOURCE, log, run=RUN, now=NOW)
     check_each_once(lake, feed, log)
 
 
-@pytest.mark.parametrize("is_first", [True, False], ids=["of all events", "of later events"])
+@pytest.mark.parametrize(
+    ("is_first", "most_files"), [(True, 500), (False, 500), (False, 1)],
+    ids=["of all events", "of later events", "which both rewrite the table"],
+)  # fmt: skip
 def test_of_two_consumers_of_the_same_events_one_publishes_and_the_other_is_told(
-    tmp_path: Path, is_first: bool
+    tmp_path: Path, is_first: bool, most_files: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both append, which the lake would replay, and both write the same offsets, which it would take for agreement."""
+    monkeypatch.setattr("headwater.materialize._adding._MOST_FILES", most_files)
     log, lake = FileLog(tmp_path / "log", partitions=4), EmbeddedLake.open(tmp_path / "lake")
     feed = Feed(log, seed=3)
     if not is_first:

@@ -128,6 +128,26 @@ def test_a_batch_costs_what_it_wrote_and_not_its_table(lake: Lake, log: FileLog)
     assert sum(costs) >= lake.at("main").entry(PATH).bytes
 
 
+def test_tables_of_very_many_files_are_written_as_a_whole_once(
+    lake: Lake, log: FileLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing bounded the files: a batch of one event took 0.09 s at 50 of them, 0.26 s at 1,200, and more every day."""
+    monkeypatch.setattr("headwater.materialize._adding._MOST_FILES", 3)
+    late, rejected = SOURCE.late_path, SOURCE.rejected_path
+    files = []
+    for number in range(6):
+        send(log, reading(number, 60 * number), reading(100 + number, -60), b"{torn", arrived=60 * number)
+        ingest(lake, SOURCE, log, run=RUN, now=NOW)
+        snapshot = lake.at("main")
+        files.append([snapshot.entry(path).files if snapshot.has(path) else 0 for path in (PATH, late, rejected)])
+    assert files == [[1, 0, 1], [2, 1, 2], [3, 2, 3], [1, 3, 1], [2, 1, 2], [3, 2, 3]]
+    assert sorted(numbers(lake)) == [0, 1, 2, 3, 4, 5, 100]
+    assert sorted(numbers(lake, late)) == [101, 102, 103, 104, 105]
+    assert snapshot.table(rejected).collect().height == 6
+    send(log, reading(5, 300), reading(105, -60), arrived=360)
+    assert ingest(lake, SOURCE, log, run=RUN, now=NOW).counts.duplicates == 2
+
+
 def test_nothing_new_makes_no_commit(lake: Lake, log: FileLog) -> None:
     before = lake.at("main").commit.id
     assert ingest(lake, SOURCE, log, run=RUN).commit is None
