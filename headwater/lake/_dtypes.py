@@ -113,6 +113,19 @@ def cast(schema: Mapping[str, pl.DataType], target: Mapping[str, pl.DataType]) -
     ]
 
 
+def same_but_for_order(left: pl.Schema, right: pl.Schema) -> bool:
+    """Whether two schemas have the same names and dtypes, in any order, those within structs too."""
+    return left.keys() == right.keys() and all(_same_dtype(dtype, right[name]) for name, dtype in left.items())
+
+
+def _same_dtype(left: pl.DataType, right: pl.DataType) -> bool:
+    if isinstance(left, pl.Struct) and isinstance(right, pl.Struct):
+        return same_but_for_order(pl.Schema(left.to_schema()), pl.Schema(right.to_schema()))
+    if isinstance(left, pl.List) and isinstance(right, pl.List):
+        return _same_dtype(left.inner, right.inner)  # type: ignore[arg-type]
+    return left == right
+
+
 def check_exact(frame: pl.DataFrame, *, path: str) -> None:
     """Refuses nanoseconds that microseconds would round.
 

@@ -12,6 +12,7 @@ from deltalake import CommitProperties, DeltaTable, WriterProperties, write_delt
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from headwater.lake._digest import TableDigest
+from headwater.lake._dtypes import same_but_for_order
 from headwater.lake._interface import Entry, Kind, TableData, WriteMode
 from headwater.lake._records import Record
 from headwater.lake._rows import Rows
@@ -113,14 +114,17 @@ def write_table(
         SchemaChangedError: A partition's rows have other columns than the table; none of them was read.
     """
     rows = Rows(data, path=path, partition=partition)
+    standing = None if before is None else open_delta(location, path=path)
     if before is not None and (partition is not None or mode is WriteMode.APPEND):
         _check_fits(rows, before, path=path, partition=partition)
+    elif standing is not None:
+        _keep_order(rows, standing, path=path)
     column = partition[0] if partition else before.partition_column if before and mode is WriteMode.APPEND else None
     if column is not None:
         rows.require_key(column)
     tally = Tally(rows.schema, column=column)
     delta = _write_rows(
-        location, rows, tally, path=path, mode=mode, partition=partition, before=before, transaction=transaction
+        location, rows, tally, path=path, mode=mode, partition=partition, standing=standing, transaction=transaction
     )
     if partition is not None:
         tally.partitions.setdefault(partition[1], no_rows(rows.schema))
@@ -169,6 +173,13 @@ def _check_fits(rows: Rows, before: Record, *, path: str, partition: tuple[str, 
     )
 
 
+def _keep_order(rows: Rows, standing: DeltaTable, *, path: str) -> None:
+    """Puts the same columns in the order that the table has: delta-rs keeps it when nothing else about them changes."""
+    columns = scan(standing, path=path).collect_schema()
+    if same_but_for_order(rows.schema, columns):
+        rows.schema = columns
+
+
 def _write_rows(
     location: TableLocation,
     rows: Rows,
@@ -177,14 +188,14 @@ def _write_rows(
     path: str,
     mode: WriteMode,
     partition: tuple[str, str] | None,
-    before: Record | None,
+    standing: DeltaTable | None,
     transaction: str,
 ) -> DeltaTable:
     failures: list[Exception] = []
-    target: DeltaTable | str = location.uri if before is None else open_delta(location, path=path)
+    target: DeltaTable | str = location.uri if standing is None else standing
     data = pa.RecordBatchReader.from_batches(arrow_schema(rows.schema), _batches(rows, tally, failures))
     common: dict[str, Any] = {
-        "storage_options": location.options if before is None else None,
+        "storage_options": location.options if standing is None else None,
         "writer_properties": _WRITER,
         "commit_properties": delta_commit(transaction),
         "configuration": _CONFIGURATION,
@@ -193,7 +204,7 @@ def _write_rows(
     try:
         if mode is WriteMode.APPEND:
             write_deltalake(target, data, mode="append", partition_by=columns, **common)
-        elif partition is None or before is None:
+        elif partition is None or standing is None:
             write_deltalake(
                 target, data, mode="overwrite", schema_mode="overwrite", partition_by=columns or [], **common
             )
@@ -205,7 +216,7 @@ def _write_rows(
         if isinstance(error, DeltaError | ValueError):
             raise TableWriteError(path=path, reason=_first_line(error)) from error
         raise
-    return target if isinstance(target, DeltaTable) else open_delta(location, path=path)
+    return open_delta(location, path=path) if standing is None else standing
 
 
 def _batches(rows: Rows, tally: Tally, failures: list[Exception]) -> Iterator[pa.RecordBatch]:

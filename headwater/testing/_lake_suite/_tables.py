@@ -89,6 +89,20 @@ class TablesSuite(SuiteBase):
         assert_frame_equal(rows(lake), other)
         assert_frame_equal(rows(lake, ref=f"{MAIN}~1"), ROWS)
 
+    def test_an_overwrite_with_the_same_columns_keeps_their_order(self, lake: Lake) -> None:
+        """The data version spoke of the new order, and the table had the old one: a deep verification called it damaged."""
+        publish(lake, PATH, ROWS)
+        assert not publish(lake, PATH, ROWS.select("price", "name", "id")).changed
+        publish(lake, PATH, MORE.select("name", "price", "id"))
+        assert rows(lake).columns == list(lake.at(MAIN).entry(PATH).schema) == ROWS.columns
+        assert not publish(lake, PATH, rows(lake)).changed
+
+    def test_an_overwrite_with_the_same_structs_keeps_the_order_of_their_fields(self, lake: Lake) -> None:
+        publish(lake, PATH, pl.DataFrame({"found": [{"a": 1, "b": "x"}], "all": [[{"a": 2, "b": "y"}]]}))
+        publish(lake, PATH, pl.DataFrame({"all": [[{"b": "y", "a": 3}]], "found": [{"b": "x", "a": 1}]}))
+        assert rows(lake).to_dicts() == [{"found": {"a": 1, "b": "x"}, "all": [{"a": 3, "b": "y"}]}]
+        assert not publish(lake, PATH, rows(lake)).changed
+
     def test_an_append_has_the_version_of_the_whole(self, lake: Lake) -> None:
         publish(lake, PATH, ROWS)
         publish(lake, PATH, MORE, mode=WriteMode.APPEND)
