@@ -68,7 +68,8 @@ def _compact(
     before = inputs.previous(path)
     standing = before.table(path) if before is not None else None
     cutoff = inputs.started - keep if keep is not None else None
-    if standing is not None and standing.collect_schema() != pl.Schema({**COLUMNS, **types}):
+    # A table keeps the order of its columns, whatever order the key has by now.
+    if standing is not None and dict(standing.collect_schema()) != {**COLUMNS, **types}:
         return _all(inputs, from_requests(standing, types), {}, positions=inputs.positions)
     if standing is not None and (dropped := too_old(standing, cutoff)):
         positions = with_dropped(inputs.positions, inputs.positions, standing, cutoff)

@@ -464,6 +464,20 @@ def test_rows_of_an_older_table_say_that_no_log_was_waited_for(scene: Scene) -> 
     assert scene.rows().sort("request_id")["log_us"].to_list() == [0, 0, 150]
 
 
+def test_another_order_of_the_labels_key_stops_nothing(scene: Scene) -> None:
+    """No answer reached the lake any more: the table was written anew in each build, and never had the new order."""
+    scene.answer([record("a:0")])
+    scene.compact()
+    toy = product()
+    assert toy.labels is not None
+    scene.asset = predictions_asset(replace(toy, labels=replace(toy.labels, key=("number", "who", "hour"))))
+    scene.answer([record("b:0")])
+    assert scene.compact().facts["appended"] == 1
+    assert not scene.compact().facts["more"]
+    rows = scene.rows().sort("request_id")
+    assert rows.select("request_id", "who", "hour", "number").rows() == [("a:0", "a", START, 7), ("b:0", "b", START, 7)]
+
+
 def test_a_key_called_like_a_column_of_the_predictions_is_refused() -> None:
     toy = product()
     assert toy.labels is not None
