@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from headwater.cli._output import json_option, show_rows
+from headwater.errors import HeadwaterError
 from headwater.materialize import Outcome, Status
 
 if TYPE_CHECKING:
+    from headwater.feeds import Positions
     from headwater.lake import Lake
     from headwater.product import Asset
     from resources.settings import Settings
@@ -17,6 +19,18 @@ if TYPE_CHECKING:
 _EVERY: Final = 2**62
 COLUMNS: Final = ("product", "log", "segments", "bytes", "damaged", "waiting", "oldest_seconds")
 """What `headwater log status` shows."""
+
+
+class StandsStillError(HeadwaterError):
+    """A build left records that wait, and everything else as it was."""
+
+    def __init__(self, *, path: str, waiting: int) -> None:
+        self.path, self.waiting = path, waiting
+        super().__init__(
+            f"'{path}' stands still: {waiting:,} records wait in its log, and a build took none of them and changed nothing, as the "
+            "next one would. They are safe there, but the log grows. What its builds did stands in their runs in the UI: look there, "
+            "and compare the table's columns with what the product declares."
+        )
 
 
 @click.group()
@@ -45,11 +59,30 @@ def status(product: str | None, as_json: bool) -> None:
 @click.option("--product", help="This product's log alone.")
 @json_option
 def compact(product: str | None, as_json: bool) -> None:
-    """Takes what waits into each product's predictions, and its failures into theirs. Exit code 1 when something was refused."""
-    rows = [row for asset in fed_assets(product) for row in _compact(asset)]
-    rows += [row for asset in fed_assets(product, failures=True) for row in _compact(asset) if _is_told(row)]
+    """Takes what waits into each product's predictions, and its failures into theirs.
+
+    What keeps a product from it is told, and the others are taken all the same. Exit code 1 when something was refused, 2 when a
+    product could not be compacted.
+    """
+    from resources.opening import open_lake
+    from resources.settings import load_settings
+
+    settings = load_settings()
+    lake = open_lake(settings)
+    rows: list[dict[str, Any]] = []
+    is_whole = True
+    for failures in (False, True):
+        for asset in fed_assets(product, failures=failures):
+            try:
+                rows.extend(row for row in _compact(lake, settings, asset) if not failures or _is_told(row))
+            except HeadwaterError as error:
+                click.echo(f"headwater: {error}", err=True)
+                is_whole = False
     columns = ("path", "status", "appended", "repeated", "contrary", "unreadable", "expired", "dropped", "rows")
-    show_rows(rows, columns, as_json=as_json, empty="No product has a prediction log.")
+    empty = "No product has a prediction log." if is_whole else "Nothing was taken."
+    show_rows(rows, columns, as_json=as_json, empty=empty)
+    if not is_whole:
+        raise click.exceptions.Exit(2)
     if any(row["status"] == Status.REFUSED for row in rows):
         raise click.exceptions.Exit(1)
 
@@ -93,22 +126,35 @@ def _waiting(lake: "Lake", settings: "Settings", asset: "Asset") -> dict[str, An
     }
 
 
-def _compact(asset: "Asset") -> Iterator[dict[str, Any]]:
-    """One row for each transaction: as many as it takes until nothing waits."""
+def _compact(lake: "Lake", settings: "Settings", asset: "Asset") -> Iterator[dict[str, Any]]:
+    """One row for each transaction: as many as it takes until nothing waits.
+
+    Raises:
+        StandsStillError: One said that more waits, and changed nothing.
+    """
     from headwater.materialize import materialize
-    from resources.opening import open_lake, this_run
-    from resources.settings import load_settings
+    from resources.opening import this_run
     from resources.tracing import traced
 
-    settings = load_settings()
-    lake, run, more = open_lake(settings), this_run(), True
+    run, more = this_run(), True
 
     def build() -> Outcome:
         return materialize(lake, asset, run=run, scratch=settings.scratch, state=settings.state, branch=settings.branch)
 
     while more:
+        before = _standing(lake, settings, asset)
         outcome = traced(build, asset=asset, partition=None, run_id="", lake=lake, settings=settings)
         refused = outcome.status is Status.REFUSED
         more = not refused and bool(outcome.facts.get("more"))
         rows = outcome.entry.rows if outcome.entry and not refused else None
         yield {"path": asset.path, "status": outcome.status.value, "rows": rows, **outcome.facts}
+        if more and _standing(lake, settings, asset) == before:
+            raise StandsStillError(path=asset.path, waiting=_waiting(lake, settings, asset)["waiting"])
+
+
+def _standing(lake: "Lake", settings: "Settings", asset: "Asset") -> tuple[str, "Positions"]:
+    """What a build that gets on changes: the table, or up to where its feed was taken."""
+    from headwater.materialize import read_positions
+
+    now = lake.at(settings.branch)
+    return now.entry(asset.path).data_version if now.has(asset.path) else "", read_positions(now, asset.path)

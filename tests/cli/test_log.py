@@ -10,13 +10,15 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
+from assets._chain._failures import failures_asset
 from assets._chain._predictions import predictions_asset
 from assets.flights.labels import LABEL_COLUMNS
 from assets.flights.product import PRODUCT as FLIGHTS
 from headwater.cli import cli
+from headwater.feeds import Appended
 from headwater.lake import EmbeddedLake
 from serving.prediction_log import FailureRecord, LogWriter, encode_failure, encode_record, segments
-from tests.compaction.scene import microseconds, record
+from tests.compaction.scene import microseconds, product, record
 
 AT = datetime(2013, 7, 1, 12, tzinfo=UTC)
 
@@ -112,6 +114,39 @@ def test_what_had_waited_too_long_for_its_table_is_counted(log: Path, monkeypatc
     (row,) = said("compact")
     assert (row["appended"], row["expired"]) == (0, 2)
     assert "expired" in call("compact").output
+
+
+def test_a_product_that_is_not_built_yet_keeps_no_other_one_from_being_compacted(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second product without labels: nobody's answers were taken, and the command ended with the first error."""
+    fed = {
+        failures: [make(one) for make in makes for one in (product(), FLIGHTS)]
+        for failures, makes in {False: [predictions_asset], True: [failures_asset]}.items()
+    }
+    monkeypatch.setattr("headwater.cli._log.fed_assets", lambda name, failures=False: fed[failures])
+    answer(log, "a", "b")
+    fail(log.parents[1] / "failures" / "toy", 1)
+    done = call("compact", "--json")
+    assert done.exit_code == 2
+    assert "Nothing stands at 'toy/labels'" in done.stderr
+    taken = {row["path"]: row["appended"] for row in json.loads(done.stdout)}
+    assert taken == {"flights/predictions": 2, "toy/service_failures": 1}
+
+
+def test_a_table_that_stands_still_ends_the_command_with_what_waits(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds that took nothing and said that more waits followed each other until somebody stopped them."""
+
+    def take_nothing(inputs: Any) -> Appended:
+        rows = pl.DataFrame(schema=LABEL_COLUMNS)
+        return Appended(data=rows, positions=inputs.positions, facts={"more": True})
+
+    asset = replace(predictions_asset(FLIGHTS), compute=take_nothing, checks=())
+    monkeypatch.setattr("headwater.cli._log.fed_assets", lambda name, failures=False: [] if failures else [asset])
+    answer(log, "a", "b")
+    done = call("compact")
+    assert done.exit_code == 2
+    assert "'flights/predictions' stands still: 2 records wait" in done.stderr
 
 
 def test_an_unknown_product_is_an_error_that_names_those_there_are(log: Path) -> None:
