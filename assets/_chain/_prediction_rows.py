@@ -1,7 +1,9 @@
 """Records of the prediction log as rows: columns, key columns, what is no row, what was there before."""
 
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -23,6 +25,7 @@ REJECTED: Final[Mapping[str, pl.DataType]] = {
 }  # fmt: skip
 """What is no row: where it stood in the log, why, its bytes, and when it came in, or was set aside where they do not say that."""
 PLACE: Final = "__place"
+_ANSWER: Final = "__answer"
 _WHEN: Final = frozenset({"received", "latency_us", "log_us", "trace"})
 """What a second answer to one request may have otherwise without saying anything else."""
 _FIRST_TIME: Final = -62_135_596_800_000_000
@@ -83,34 +86,66 @@ def from_requests(rows: pl.LazyFrame, key: Mapping[str, pl.DataType]) -> pl.Lazy
     return rows.with_columns(*own, *later).select(*COLUMNS, *key)
 
 
-def first_answers(rows: pl.DataFrame, standing: pl.LazyFrame | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows whose request id is new, and those of the others that say something else than the first answer.
+def first_answers(
+    rows: pl.DataFrame, standing: pl.LazyFrame | None, unique_for: timedelta
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows that repeat no other answer, and those of the others that say something else than the answer they repeat.
+
+    A row repeats the first answer to its request id that came in at most `unique_for` before or after it.
 
     Args:
-        rows: With `PLACE`.
-        standing: Rows of the table that count as the first answer, None without a table.
+        rows: With `PLACE`, in the order in which they were answered.
+        standing: The table, None without one.
+        unique_for: For how long a request id stands for one request.
     """
-    known = _standing(rows, standing)
-    fresh = rows.join(known, on="request_id", how="anti", maintain_order="left")
-    fresh = fresh.unique("request_id", keep="first", maintain_order=True)
-    again = rows.join(fresh, on=PLACE, how="anti")
-    said = [name for name in rows.columns if name not in _WHEN and name not in ("request_id", PLACE)]
-    first = pl.concat([known, fresh.select(known.columns)]).unique("request_id", keep="first")
-    both = again.join(first, on="request_id", how="left", suffix="__first")
-    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}__first")) for name in said)
-    return fresh, both.filter(~same).select(rows.columns)
+    known = _standing(rows, standing, unique_for)
+    both = pl.concat([known, rows.select(known.columns)])
+    answers = _answers(both, known.height, unique_for)
+    again = rows.with_columns(answers).filter(pl.col(_ANSWER).is_not_null())
+    first = both[again[_ANSWER]]
+    said = [name for name in known.columns if name not in _WHEN and name != "request_id"]
+    same = [again[name].eq_missing(first[name]).alias(name) for name in said]
+    contrary = again.filter(~pl.DataFrame(same).select(pl.all_horizontal(pl.all())).to_series())
+    return rows.join(again, on=PLACE, how="anti", maintain_order="left"), contrary.drop(_ANSWER)
 
 
-def _standing(rows: pl.DataFrame, standing: pl.LazyFrame | None) -> pl.DataFrame:
-    """The rows of the table with a request id of `rows`: ids are read first, all else only of those that meet."""
-    columns = [name for name in rows.columns if name not in _WHEN and name != PLACE]
+def _answers(both: pl.DataFrame, known: int, unique_for: timedelta) -> pl.Series:
+    """Of each row behind the first `known` the place, among all, of the first answer that it repeats; null where it repeats none."""
+    span = unique_for // timedelta(microseconds=1)
+    found: list[int | None] = [None] * (both.height - known)
+    firsts: dict[str, list[tuple[int, int]]] = {}
+    asked = both.select(pl.int_range(pl.len()).alias(PLACE), "request_id", pl.col("received").dt.epoch("us"))
+    for place, name, received in asked.filter(pl.col("request_id").is_duplicated()).iter_rows():
+        times = firsts.setdefault(name, [])
+        after = bisect(times, (received, place))
+        near = [one for one in times[max(after - 1, 0) : after + 1] if abs(one[0] - received) <= span]
+        if place >= known and near:
+            found[place - known] = min(near, key=lambda one: abs(one[0] - received))[1]
+        else:
+            times.insert(after, (received, place))
+    return pl.Series(_ANSWER, found, dtype=pl.Int64)
+
+
+def _standing(rows: pl.DataFrame, standing: pl.LazyFrame | None, unique_for: timedelta) -> pl.DataFrame:
+    """The rows of the table that a row may repeat: ids are read first, all else only of those that meet."""
+    columns = [name for name in rows.columns if name == "received" or name not in (*_WHEN, PLACE)]
     if standing is None or not rows.height:
         return rows.select(columns).clear()
+    oldest, newest = rows.select(pl.col("received").min(), newest=pl.col("received").max()).row(0)
+    near = standing.filter(pl.col("received").is_between(_moved(oldest, -unique_for), _moved(newest, unique_for)))
     asked = rows.lazy().select("request_id").unique()
-    met = standing.select("request_id").join(asked, on="request_id", how="semi").collect()["request_id"]
+    met = near.select("request_id").join(asked, on="request_id", how="semi").collect()["request_id"]
     if met.is_empty():
         return rows.select(columns).clear()
-    return standing.filter(pl.col("request_id").is_in(met.implode())).select(columns).collect()
+    return near.filter(pl.col("request_id").is_in(met.unique().implode())).select(columns).collect()
+
+
+def _moved(moment: datetime, by: timedelta) -> datetime:
+    """An instant some time earlier or later, within the years that there are."""
+    try:
+        return moment + by
+    except OverflowError:
+        return (datetime.max if by > timedelta(0) else datetime.min).replace(tzinfo=UTC)
 
 
 class _NoRowError(Exception):

@@ -90,12 +90,10 @@ def _append(
 
     taken = take(inputs.feed, inputs.positions, most=MOST_RECORDS)
     found = sort_out(taken.records, path.split("/", 1)[0], types)
-    recent = None if before is None else before.table(path)
-    if recent is not None and found.rows.height:
-        since: Any = found.rows["received"].min()
-        recent = recent.filter(pl.col("received") >= since - unique_for)
-    fresh, contrary = first_answers(found.rows, recent)
-    kept = fresh if cutoff is None else fresh.filter(pl.col("received") >= cutoff)
+    standing = None if before is None else before.table(path)
+    # What is not kept is no first answer: who repeats it is another prediction.
+    rows = found.rows if cutoff is None else found.rows.filter(pl.col("received") >= cutoff)
+    fresh, contrary = first_answers(rows, standing, unique_for)
     rejected = {
         **found.rejected,
         **dict.fromkeys(contrary[PLACE], "Another record with its request id says something else."),
@@ -103,20 +101,20 @@ def _append(
     records = [(*taken.records[place][:2], why, taken.records[place].data) for place, why in sorted(rejected.items())]
     aside = set_aside(records, before, path, cutoff=cutoff, started=inputs.started, received=_received)
     facts = {
-        "appended": kept.height,
-        "repeated": found.rows.height - fresh.height - contrary.height,
+        "appended": fresh.height,
+        "repeated": rows.height - fresh.height - contrary.height,
         "contrary": contrary.height,
         "contrary_ids": contrary["request_id"].unique(maintain_order=True).head(5).to_list(),
         "unreadable": len(found.rejected),
         "unreadable_because": sorted(set(found.rejected.values()))[:5],
-        "expired": fresh.height - kept.height,
+        "expired": found.rows.height - rows.height,
         "rejected_dropped": aside.dropped,
         "more": not taken.is_all,
         "damaged": damaged(inputs, taken.positions),
     }
-    positions = with_dropped(taken.positions, inputs.positions, fresh.lazy(), cutoff)
+    positions = with_dropped(taken.positions, inputs.positions, found.rows.lazy(), cutoff)
     return Appended(
-        data=kept.drop(PLACE), positions=positions, rejected=aside.rows, rejected_replaces=aside.replaces, facts=facts
+        data=fresh.drop(PLACE), positions=positions, rejected=aside.rows, rejected_replaces=aside.replaces, facts=facts
     )  # fmt: skip
 
 

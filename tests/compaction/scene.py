@@ -59,6 +59,10 @@ def record(id: str, **changes: Any) -> PredictionRecord:
     return PredictionRecord(**{**usual, **changes})
 
 
+def verdicts(outcome: Outcome) -> dict[str, bool]:
+    return {check.name: check.passed for check in outcome.checks}
+
+
 class Scene:
     """A state folder with a lake that holds labels, and a prediction log."""
 

@@ -17,7 +17,7 @@ from assets._chain._predictions import predictions_asset
 from headwater.materialize import Run, Status, materialize
 from headwater.product import DeclarationError, Labels
 from serving.prediction_log import FailureRecord, LogWriter, PredictionRecord, encode_failure, encode_record, segments
-from tests.compaction.scene import LABEL_ROWS, LABELS, PATH, START, Scene, microseconds, product, record
+from tests.compaction.scene import LABEL_ROWS, LABELS, PATH, START, Scene, microseconds, product, record, verdicts
 
 
 @pytest.fixture
@@ -25,10 +25,6 @@ def scene(tmp_path: Path) -> Scene:
     found = Scene(tmp_path)
     found.label()
     return found
-
-
-def verdicts(outcome: Any) -> dict[str, bool]:
-    return {check.name: check.passed for check in outcome.checks}
 
 
 def test_before_anything_was_answered_there_is_an_empty_table_with_its_columns(scene: Scene) -> None:
@@ -220,42 +216,6 @@ def test_a_damaged_log_of_failures_is_told_until_somebody_has_looked(scene: Scen
     assert verdicts(compact())["log_is_whole"]
 
 
-def test_a_repeated_answer_is_kept_out_and_one_that_says_something_else_is_shown(scene: Scene) -> None:
-    scene.answer(
-        [record("a:0"), record("a:1"), record("a:0", received=microseconds(START) + 5, latency=1, log=1, trace="t")]
-    )
-    first = scene.compact()
-    assert (first.facts["appended"], first.facts["repeated"], first.facts["contrary"]) == (2, 1, 0)
-    assert verdicts(first)["repeated_ids_agree"]
-    scene.answer([record("a:1"), record("a:0", score=0.9), record("a:2"), record("a:2", decision=True)])
-    second = scene.compact()
-    assert (second.facts["appended"], second.facts["repeated"], second.facts["contrary"]) == (1, 1, 2)
-    assert not verdicts(second)["repeated_ids_agree"]
-    assert second.facts["contrary_ids"] == ["a:0", "a:2"]
-    assert scene.ids() == ["a:0", "a:1", "a:2"]
-    assert scene.rows().filter(pl.col("request_id") == "a:0")["score"].to_list() == [0.25]
-    assert scene.rejected()["problem"].unique().to_list() == ["Another record with its request id says something else."]
-
-
-def test_repetitions_alone_move_the_positions_and_not_the_data_version(scene: Scene) -> None:
-    scene.answer([record("a:0")])
-    scene.compact()
-    version = scene.lake.at("main").entry(PATH).data_version
-    scene.answer([record("a:0")])
-    assert scene.compact().status is Status.UNCHANGED
-    assert scene.lake.at("main").entry(PATH).data_version == version
-    assert scene.segments() == []
-
-
-def test_an_id_is_free_again_when_its_answer_is_older_than_declared(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, unique_for=timedelta(hours=1))
-    scene.label()
-    for hours in (0, 0.9, 3):
-        scene.answer([record("a:0", received=microseconds(START + timedelta(hours=hours)))])
-        scene.compact()
-    assert scene.ids() == ["a:0", "a:0"]
-
-
 def test_two_compactors_at_once_take_each_record_once(scene: Scene) -> None:
     """The lake replays two blind appends: without positions that conflict, both would have been kept."""
     scene.compact()
@@ -341,6 +301,16 @@ def test_what_was_too_old_when_it_was_taken_is_told_too(tmp_path: Path) -> None:
     assert keeping.positions()["dropped_until"] == datetime.fromtimestamp(late.received / 1e6, UTC).isoformat()
 
 
+def test_what_repeats_an_answer_that_is_not_kept_is_another_prediction(tmp_path: Path) -> None:
+    """Taken in one build, the later one went as a contrary repetition of an answer that never reached the table."""
+    keeping = Scene(tmp_path, keep=timedelta(days=2))
+    keeping.label()
+    keeping.answer([came_in("a:0", timedelta(days=3)), came_in("a:0", timedelta(days=1), score=0.7)])
+    outcome = keeping.compact()
+    assert (outcome.facts["appended"], outcome.facts["contrary"], outcome.facts["expired"]) == (1, 0, 1)
+    assert keeping.rows()["score"].to_list() == [0.7]
+
+
 def test_what_was_answered_today_about_an_old_time_is_kept(tmp_path: Path) -> None:
     """Retention went by the prediction time: an answer about last year was dropped as it was compacted, and only counted."""
     keeping = Scene(tmp_path, keep=timedelta(days=2))
@@ -380,7 +350,7 @@ def test_rejected_records_of_an_older_table_get_the_time_at_which_they_came_in(t
     scene = Scene(tmp_path)
     scene.label()
     old = came_in("a:0", timedelta(days=9))
-    scene.answer([old, came_in("b:0", timedelta(0)), came_in("b:0", timedelta(days=9), score=0.5), b"noise"])
+    scene.answer([old, came_in("b:0", timedelta(0)), came_in("b:0", timedelta(days=6), score=0.5), b"noise"])
     scene.compact()
     with scene.lake.transaction() as tx:
         tx.write_table(f"{PATH}.rejected", scene.rejected().drop("received"))
