@@ -141,9 +141,10 @@ def damaged(inputs: Inputs, positions: Positions) -> list[str]:
         inputs: Of a fed table.
         positions: Up to where its feed was taken.
     """
-    from serving.prediction_log import damaged_segments
+    from serving.prediction_log import damaged_segments, segments
 
-    return sorted({*damaged_segments(inputs.feed), *positions.get("damaged", ())})
+    here = {segment.name for segment in segments(inputs.feed)}
+    return sorted({*damaged_segments(inputs.feed), *here.intersection(positions.get("damaged", ()))})
 
 
 def _backlog(folder: Path, positions: Positions, most: int) -> Backlog:

@@ -1,9 +1,11 @@
 """Takes records out of the log: from remembered positions on, to new ones, and away with what nobody needs any more.
 
 Positions are JSON: `segments` has of each segment the byte behind the last frame that was taken, `damaged` the names of those in
-which bytes between frames are none.
+which bytes between frames are none. Several machines may feed one table, each from a log of its own, and the positions are those of
+all these logs. So a log forgets the names of its own segments only, and knows them by the empty file that each leaves when it goes.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -22,6 +24,8 @@ from serving.prediction_log.errors import DamagedLogError, LogError, RecordForma
 
 DAMAGED: Final = ".damaged"
 """Ending of a segment that was taken as far as it is whole, and is kept for a look."""
+TAKEN: Final = ".taken"
+"""Ending of the empty file that a segment leaves: it stays until the positions do without the segment."""
 _ABANDONED_SECONDS: Final = 3_600.0
 """A segment is made in less than a second."""
 
@@ -79,12 +83,12 @@ def take(folder: Path, positions: Positions, *, most: int) -> Taken:
     there = segments(folder)
     for segment, frame in _frames(there, positions, progress):
         if len(records) >= most:
-            return Taken(records=tuple(records), positions=_positions(there, positions, progress), is_all=False)
+            return Taken(records=tuple(records), positions=_positions(folder, there, positions, progress), is_all=False)
         records += [Placed(segment.name, frame.end, data) for data in frame.records]
         progress.ends[segment.name] = frame.end
     if not progress.ends:
         return Taken(records=(), positions=positions, is_all=True)
-    return Taken(records=tuple(records), positions=_positions(there, positions, progress), is_all=True)
+    return Taken(records=tuple(records), positions=_positions(folder, there, positions, progress), is_all=True)
 
 
 def received_of(record: bytes) -> int | None:
@@ -138,20 +142,31 @@ def settle(folder: Path, positions: Positions) -> None:
     for segment in done:
         try:
             with suppress(FileNotFoundError):  # another one settles too
-                if segment.name in damaged:
-                    segment.path.rename(segment.path.with_suffix(DAMAGED))
-                else:
-                    segment.path.unlink()
+                _put_away(segment, is_damaged=segment.name in damaged)
         except OSError as error:
             raise LogError(path=str(segment.path), action="deleted", reason=error.strerror or str(error)) from error
     if done:
         sync_to_disk(folder)
-    _sweep(folder)
+    _sweep(folder, ends)
 
 
-def _sweep(folder: Path) -> None:
-    """Removes what writers that were killed left of segments they were making: no record is in them."""
-    for part in folder.glob(f"*{PART}") if folder.is_dir() else ():
+def _put_away(segment: Segment, *, is_damaged: bool) -> None:
+    """Deletes a segment, or keeps it aside. Its mark is made of itself: a full disk may have no room for a new file."""
+    mark = segment.path.with_suffix(TAKEN)
+    if is_damaged:
+        segment.path.rename(segment.path.with_suffix(DAMAGED))
+        mark.touch()
+    else:
+        segment.path.rename(mark)
+        os.truncate(mark, 0)
+
+
+def _sweep(folder: Path, ends: Mapping[str, int]) -> None:
+    """Removes the marks that nobody needs, and what writers that were killed left of segments they were making: no record is in them."""
+    for mark in folder.glob(f"*{TAKEN}"):
+        if mark.stem not in ends:
+            mark.unlink(missing_ok=True)
+    for part in folder.glob(f"*{PART}"):
         with suppress(FileNotFoundError):
             if time.time() - part.stat().st_mtime > _ABANDONED_SECONDS:
                 part.unlink()
@@ -208,13 +223,15 @@ def _ends(positions: Positions) -> Mapping[str, int]:
     return found
 
 
-def _positions(there: tuple[Segment, ...], before: Positions, progress: _Progress) -> Positions:
-    """Those of segments that are still there: no other one ever gets the name of one that went."""
+def _positions(folder: Path, there: tuple[Segment, ...], before: Positions, progress: _Progress) -> Positions:
+    """Those before and those read, without the segments of this log that went: no other one ever gets the name of one of them."""
+    gone = {mark.stem for mark in folder.glob(f"*{TAKEN}")} - {segment.name for segment in there}
+    if gone:
+        sync_to_disk(folder)  # a segment that came back after a power cut would be taken once more
     ends: dict[str, Any] = {**_ends(before), **progress.ends}
-    names = {segment.name for segment in there}
     return {
-        "segments": {name: end for name, end in sorted(ends.items()) if name in names},
-        "damaged": sorted(progress.damaged & names),
+        "segments": {name: end for name, end in sorted(ends.items()) if name not in gone},
+        "damaged": sorted(progress.damaged - gone),
     }
 
 

@@ -102,7 +102,8 @@ class Scene:
         return len(list(self.lake.log("main")))
 
     def segments(self) -> list[str]:
-        return sorted(file.name for file in self.log.glob("*"))
+        """The files of the log, but for the marks of segments that went."""
+        return sorted(file.name for file in self.log.glob("*") if file.suffix != ".taken")
 
 
 def write(state: Path, name: str) -> None:

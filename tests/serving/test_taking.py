@@ -56,6 +56,37 @@ def test_what_no_position_covers_is_never_deleted(tmp_path: Path) -> None:
     assert segments(tmp_path) == tuple(rest)
 
 
+def test_what_another_log_has_in_the_positions_stays_until_that_one_forgets_it(tmp_path: Path) -> None:
+    """Each of two machines dropped the positions of the other one, which took its segments again from their beginning."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    positions: Any = {}
+    for folder in (ours, theirs, ours):
+        fill(folder, 3, segment_bytes=100)
+        positions = take(folder, positions, most=9).positions
+        settle(folder, positions)
+    there = set(positions["segments"])
+    assert len(there) == 6, "ours of before went"
+    assert backlog(theirs, positions, 9).records == backlog(ours, positions, 9).records == 0
+    fill(theirs, 1)
+    positions = take(theirs, positions, most=9).positions
+    settle(theirs, positions)
+    assert len(there & set(positions["segments"])) == 3, "theirs of before went"
+    assert len(list(theirs.iterdir())) == 1, "the mark of the newest"
+    assert len(list(ours.iterdir())) == 3
+
+
+def test_a_segment_that_is_there_keeps_its_position_whatever_mark_lies_beside_it(tmp_path: Path) -> None:
+    """A power cut may bring a segment back whose mark was made anew."""
+    fill(tmp_path, 3)
+    positions = take(tmp_path, {}, most=2).positions
+    (segment,) = segments(tmp_path)
+    segment.path.with_suffix(".taken").touch()
+    positions = take(tmp_path, positions, most=9).positions
+    assert list(positions["segments"]) == [segment.name]
+    settle(tmp_path, positions)
+    assert [file.suffix for file in tmp_path.iterdir()] == [".taken"]
+
+
 def test_damage_between_portions_is_remembered_until_the_segment_is_done(tmp_path: Path) -> None:
     wanted = fill(tmp_path, 6)
     (segment,) = segments(tmp_path)
