@@ -17,7 +17,8 @@ from assets._chain._performance_history import has_its_rows
 from assets._chain._plays import counted
 from assets._chain._recorded import recorded
 from assets._chain._reference import live_reference, watched_features
-from headwater.lake import Commit, Kind
+from headwater.lake import Commit, Entry, Kind
+from headwater.lake.errors import CollectedCommitError
 from headwater.product import Asset, Audit, Check, Inputs, Product, Result, Verdict
 from headwater.provenance import verdicts_on
 
@@ -212,9 +213,9 @@ def _upstream(inputs: Inputs, product: Product, newest: _Window, before: _Window
     ends = first_judged(inputs, paths, newest["start"], before["start"])
     if ends is None:
         return {"upstream": [], "upstream_unknown": _UNKNOWN}
-    asked = (*upstream_of(product), paths.model, paths.release)
-    history = {path: writings for path in asked if (writings := list(_writings(inputs, path, *ends)))}
-    return {"upstream": [change.to_json() for change in upstream_changes(history)], "upstream_unknown": ""}
+    found = {path: list(writings(inputs, path, *ends)) for path in (*upstream_of(product), paths.model, paths.release)}
+    changes = upstream_changes({path: history for path, history in found.items() if history})
+    return {"upstream": [change.to_json() for change in changes], "upstream_unknown": ""}
 
 
 def first_judged(inputs: Inputs, paths: ChainPaths, newest: str, before: str) -> tuple[datetime, datetime] | None:
@@ -237,7 +238,7 @@ def first_judged(inputs: Inputs, paths: ChainPaths, newest: str, before: str) ->
     return (first[before], first[newest]) if len(first) == 2 else None
 
 
-def _writings(inputs: Inputs, path: str, start: datetime, end: datetime) -> "Iterator[Writing]":
+def writings(inputs: Inputs, path: str, start: datetime, end: datetime) -> "Iterator[Writing]":
     """How an asset stood at one moment, and each commit that wrote it up to another, oldest first."""
     found: list[Writing] = []
     is_known = False
@@ -258,19 +259,27 @@ def _writing(inputs: Inputs, commit: Commit, path: str) -> "Writing":
 
     record = commit.provenance
     output = record.output(path) if record else None
-    there = inputs.previous(path, commit=commit.id)
-    entry = there.entry(path) if there is not None else None
+    entry, is_kept = _entry(inputs, commit, path)
     checks = verdicts_on(record.checks, path) if record else ()
     return Writing(
         commit=commit.id,
         time=commit.created,
         actor=record.actor if record else "",
-        data_version=entry.data_version if entry else "",
+        data_version=entry.data_version if entry else output.data_version if output and not is_kept else "",
         code_version=output.code_version if output else "",
-        schema=entry.schema if entry else {},
+        schema=entry.schema if entry else {} if is_kept else None,
         rows=output.rows if output else None,
         failed=tuple(check.name for check in checks if not check.passed),
     )
+
+
+def _entry(inputs: Inputs, commit: Commit, path: str) -> tuple[Entry | None, bool]:
+    """What stood at a path after a commit, None when nothing did, and whether the lake still says so: `gc` leaves the record alone."""
+    try:
+        there = inputs.previous(path, commit=commit.id)
+    except CollectedCommitError:
+        return None, False
+    return (there.entry(path) if there is not None else None), True
 
 
 def _nothing(moment: datetime) -> "Writing":

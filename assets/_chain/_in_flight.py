@@ -1,11 +1,13 @@
-"""Whether a training that was ordered still goes on, and which order the live version's followed, as the records of what it makes say."""
+"""Whether a training that was ordered still goes on, and until when labels counted in the live version's, as the records of what it makes say."""
 
 import json
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from assets._chain._paths import ChainPaths
 from assets._chain._release import RUN_FILE
+from headwater.lake.errors import CollectedCommitError
+from headwater.materialize import BY_HAND
+from headwater.names import AS_OF_FACT
 from headwater.product import Inputs
 from headwater.provenance import Provenance
 
@@ -37,8 +39,8 @@ def is_training(
     return output is None or judged != output.data_version
 
 
-def followed_order(inputs: Inputs, paths: ChainPaths) -> Path | None:
-    """The training orders as they stood when the training set of the live version was made; None where nothing is live, or nobody kept it.
+def learned_until(inputs: Inputs, paths: ChainPaths) -> datetime | None:
+    """Until when labels counted in the training of the live version; None where nothing is live, or nobody kept it.
 
     Args:
         inputs: As the decision reads them.
@@ -50,24 +52,42 @@ def followed_order(inputs: Inputs, paths: ChainPaths) -> Path | None:
     if commit is None:
         return None
     trained_on = _pinned(_newest(inputs, paths.model, commit), paths.training_set)
-    record = _made(inputs, paths, trained_on, commit)
-    if record is None or _pinned(record, paths.training_order) is None:
+    record = _made(inputs, paths.training_set, trained_on, commit)
+    order = _pinned(record, paths.training_order)
+    if record is None or order is None:
         return None
-    there = inputs.previous(paths.training_order, commit=record.input_commit)
-    return None if there is None else there.folder(paths.training_order)
+    return _as_of(inputs, paths, order, record.input_commit)
+
+
+def _as_of(inputs: Inputs, paths: ChainPaths, order: str, commit: str) -> datetime | None:
+    """Until when labels count in an order, by its data version, that stood at a commit; of one that `gc` took its record says so."""
+    from assets._chain._retraining import as_of
+
+    try:
+        there = inputs.previous(paths.training_order, commit=commit)
+    except CollectedCommitError:
+        given = _made(inputs, paths.training_order, order, commit)
+        output = given.output(paths.training_order) if given is not None else None
+        return datetime.fromisoformat(output.facts[AS_OF_FACT]) if output is not None else None
+    return None if there is None else as_of(there.folder(paths.training_order))
 
 
 def _follows(inputs: Inputs, paths: ChainPaths, training_set: str | None, order: str) -> bool:
     """Whether a training set, by its data version, was made by an order."""
-    return _pinned(_made(inputs, paths, training_set), paths.training_order) == order
+    return _pinned(_made(inputs, paths.training_set, training_set), paths.training_order) == order
 
 
-def _made(inputs: Inputs, paths: ChainPaths, training_set: str | None, commit: str | None = None) -> Provenance | None:
-    """The record of the build of a training set, by its data version."""
-    for one in inputs.history(paths.training_set, commit=commit):
+def _made(inputs: Inputs, path: str, version: str | None, commit: str | None = None) -> Provenance | None:
+    """The record of the build that made what stood at a path, by its data version."""
+    for one in inputs.history(path, commit=commit):
         record = one.provenance
-        output = record.output(paths.training_set) if record is not None else None
-        if output is not None and output.data_version == training_set:
+        output = record.output(path) if record is not None else None
+        if (
+            record is not None
+            and record.action not in BY_HAND
+            and output is not None
+            and output.data_version == version
+        ):
             return record
     return None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._declare import declared_values
-from assets._chain._in_flight import followed_order, is_training
+from assets._chain._in_flight import is_training, learned_until
 from assets._chain._kept_table import kept_table
 from assets._chain._paths import ChainPaths
 from assets._chain._performance import REPORT_FILE
@@ -18,7 +18,7 @@ from assets._chain._reference import live_metric
 from assets._chain._release import RELEASE_FILE
 from assets._chain._retraining_windows import window_of
 from headwater.lake import Kind, Snapshot
-from headwater.names import DECISION_FACT, REFUSED_FACT
+from headwater.names import AS_OF_FACT, DECISION_FACT, REFUSED_FACT
 from headwater.product import Asset, Inputs, Labels, Product, Result
 from headwater.refusals import SCHEMA as REFUSALS
 from headwater.retraining_orders import SCHEMA, RetrainingOrder, read_retraining_orders, stopped_by
@@ -152,8 +152,8 @@ def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Lab
     rows = inputs.table(labels.path).filter(pl.col(labels.label).is_not_null())
     now = max(datetime.fromisoformat(report["now"]), _known_until(rows, column, inputs.started))
     rows = rows.filter(up_to(rows, column, now))
-    statement, learned = _statement(inputs, paths), followed_order(inputs, paths)
-    orders, live = _orders(inputs, paths), statement.get("version", "")
+    statement, orders = _statement(inputs, paths), _orders(inputs, paths)
+    live = statement.get("version", "")
     trained = datetime.fromisoformat(orders[-1]["as_of"]) if orders else None
     since = 0 if trained is None else int(rows.filter(~up_to(rows, column, trained)).select(pl.len()).collect().item())
     windows = [window_of(raw, live, METRIC) for raw in report["windows"]]
@@ -161,7 +161,7 @@ def _evidence(inputs: Inputs, product: Product, rules: "Retraining", labels: Lab
         now=now,
         windows=looked_at(rules, windows, now=now, version=live),
         version=live,
-        learned_until=None if learned is None else as_of(learned),
+        learned_until=learned_until(inputs, paths),
         reference=live_metric(inputs, paths, METRIC),
         trained=trained,
         trainings=tuple(_given(orders)),
@@ -219,7 +219,7 @@ def _order(inputs: Inputs, folder: Path, *, product: Product) -> Result:
             orders = [*orders, _ordered(rows, labels, datetime.fromisoformat(decision["now"]), decision["reason"])]
     (folder / ORDER_FILE).write_text(json.dumps({"orders": orders}, indent=1, sort_keys=True))
     facts: dict[str, Any] = {
-        "as_of": orders[-1]["as_of"],
+        AS_OF_FACT: orders[-1]["as_of"],
         "orders": len(orders),
         "labels_known_until": known.isoformat(),
     }

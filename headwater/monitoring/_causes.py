@@ -26,7 +26,7 @@ class Writing:
         actor: Who asked for it.
         data_version: Of the asset after it.
         code_version: Of the code that made it.
-        schema: Column to dtype; empty for a folder.
+        schema: Column to dtype; empty for a folder, None where nobody kept it.
         rows: Of a table.
         failed: Names of checks that warned.
     """
@@ -36,7 +36,7 @@ class Writing:
     actor: str
     data_version: str
     code_version: str
-    schema: Mapping[str, str]
+    schema: Mapping[str, str] | None
     rows: int | None = None
     failed: tuple[str, ...] = ()
 
@@ -84,7 +84,7 @@ def _change(path: str, writings: Sequence[Writing]) -> UpstreamChange | None:
         return None
     before, after = writings[0], writings[-1]
     pairs = {
-        ChangeKind.SCHEMA: bool(before.commit) and dict(before.schema) != dict(after.schema),
+        ChangeKind.SCHEMA: bool(before.commit and _columns(before.schema, after.schema)),
         ChangeKind.CODE: bool(before.commit) and before.code_version != after.code_version,
         ChangeKind.DATA: before.data_version != after.data_version,
     }
@@ -97,12 +97,15 @@ def _change(path: str, writings: Sequence[Writing]) -> UpstreamChange | None:
         commits=tuple(writing.commit for writing in writings[1:]),
         actors=tuple(dict.fromkeys(writing.actor for writing in writings[1:])),
         rows=(before.rows, after.rows),
-        columns=_columns(before.schema, after.schema) if ChangeKind.SCHEMA in kinds else (),
+        columns=_columns(before.schema, after.schema) if before.commit else (),
         failed=tuple(dict.fromkeys(name for writing in writings[1:] for name in writing.failed)),
     )
 
 
-def _columns(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
+def _columns(before: Mapping[str, str] | None, after: Mapping[str, str] | None) -> tuple[str, ...]:
+    """What differs between two schemas; nothing where one of them is not known."""
+    if before is None or after is None:
+        return ()
     came = [f"+{name} {dtype}" for name, dtype in after.items() if name not in before]
     went = [f"-{name}" for name in before if name not in after]
     other = [f"{name} {before[name]} -> {dtype}" for name, dtype in after.items() if before.get(name, dtype) != dtype]

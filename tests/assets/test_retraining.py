@@ -16,11 +16,12 @@ from assets._chain._release import RELEASE_FILE, RUN_FILE
 from assets._chain._retraining import DECISION_FILE, ORDER_FILE, retraining_assets
 from headwater.cli._decisions import recorded_decisions
 from headwater.decisions import Retraining, Rollout, RolloutKind
-from headwater.lake import Kind
+from headwater.lake import Kind, Retention
 from headwater.lake import _refs as refs
+from headwater.lake.errors import CollectedCommitError
 from headwater.materialize import Outcome, Run, Status, materialize
-from headwater.names import DECISION_FACT
-from headwater.product import Asset, Inputs
+from headwater.names import DECISION_FACT, SIGNATURE_FACT
+from headwater.product import Asset, Inputs, Result
 from headwater.refusals import read_refusals
 from headwater.retraining_orders import (
     RetrainingOrderError,
@@ -330,6 +331,25 @@ def test_drift_counts_from_the_training_of_the_live_version_on(tmp_path: Path) -
     found = made.decide(before, after, after)
     assert said(found) == ("hold", "in_flight")
     assert found["evidence"]["learned_until"] == START.isoformat() < found["evidence"]["trained"]
+
+
+def test_what_the_live_version_learned_is_known_when_its_training_order_is_collected(tmp_path: Path) -> None:
+    """No decision was built any more once the nightly collection had taken the commit that the training set was made from."""
+    made = Training(tmp_path)
+    copies = made.made["model"]
+
+    def numbered(inputs: Inputs, folder: Path) -> Result:
+        copies.compute(inputs, folder)
+        return Result(facts={SIGNATURE_FACT: "s"})
+
+    made.made["model"] = replace(copies, compute=numbered, versioned=True)
+    trained(made).release(run={"model_commit": made.lake.last_write("main", f"{NAME}/model").id})
+    before = made.decide()
+    made.lake.gc(grace=timedelta(0), retention=Retention(keep_commits=1))
+    with pytest.raises(CollectedCommitError):
+        made.lake.at(str(list(made.lake.log(path=f"{NAME}/training_order"))[-1].id))
+    after = made.decide()
+    assert after["evidence"]["learned_until"] == before["evidence"]["learned_until"] == START.isoformat()
 
 
 def test_orders_that_change_nothing_or_have_no_reason_are_refused(training: Training) -> None:

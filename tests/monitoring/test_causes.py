@@ -46,3 +46,10 @@ def test_an_asset_that_was_not_there_is_new_data() -> None:
     assert found.kinds == (ChangeKind.DATA,)
     assert found.rows == (None, 10)
     assert found.to_json()["kinds"] == ["data"]
+
+
+def test_a_schema_that_nobody_kept_is_no_other_schema() -> None:
+    collected = replace(THEN, schema=None)
+    after = replace(THEN, commit="c1", data_version="d1", schema={"z": "Int64"})
+    (found,) = upstream_changes({"p/a": [collected, after]})
+    assert (found.kinds, found.columns, found.rows) == ((ChangeKind.DATA,), (), (10, 10))
