@@ -6,6 +6,7 @@ from typing import Final
 import dagster as dg
 
 from headwater.lake import Commit, Lake
+from headwater.lake.errors import CollectedCommitError
 from headwater.materialize import BY_HAND
 from headwater.product import Asset
 from resources.lake import LakeResource
@@ -30,7 +31,7 @@ def outside_sensor(assets: Sequence[Asset]) -> dg.SensorDefinition:
         opened, branch = lake.open(), lake.settings().branch
         head = opened.resolve(branch).id
         commits = outside(since(opened, head, context.cursor)) if context.cursor else ()
-        events = [materialization(item, actor=ACTOR) for item in _still_standing(opened, head, commits, known)]
+        events = [materialization(item, actor=ACTOR) for item in still_standing(opened, head, commits, known)]
         reason = None if events else f"No outside commit up to {head[:12]}."
         return dg.SensorResult(asset_events=events, cursor=head, skip_reason=reason)
 
@@ -57,7 +58,7 @@ def _is_outside(commit: Commit) -> bool:
     return record is None or record.run_id is None or record.action in BY_HAND
 
 
-def _still_standing(lake: Lake, head: str, commits: Sequence[Commit], known: frozenset[str]) -> Iterator[Standing]:
+def still_standing(lake: Lake, head: str, commits: Sequence[Commit], known: frozenset[str]) -> Iterator[Standing]:
     """What the commits put there and no later one replaced: an older version reported now would look like the newest."""
     now = lake.at(head)
     standing = {item for path in known if now.has(path) for item in map(_named, standings(now.entry(path), head))}
@@ -73,6 +74,19 @@ def _named(item: Standing) -> tuple[str, str | None, str]:
 def _changed(lake: Lake, commits: Sequence[Commit], known: frozenset[str]) -> Iterator[Standing]:
     for commit in commits:
         for parent in commit.parents[:1]:
-            for change in lake.diff(parent, commit.id, two_dot=True).changes:
+            try:
+                changes = lake.diff(parent, commit.id, two_dot=True).changes
+            except CollectedCommitError:  # while nobody looked
+                yield from _recorded(commit, known)
+                continue
+            for change in changes:
                 if change.after is not None and change.path in known:
                     yield from standings(change.after, commit.id, change.before)
+
+
+def _recorded(commit: Commit, known: frozenset[str]) -> Iterator[Standing]:
+    """What a commit put there as its record says."""
+    for output in commit.provenance.outputs if commit.provenance is not None else ():
+        if output.path in known:
+            version = output.data_version if output.partition is None else output.partition_version
+            yield Standing(path=output.path, partition=output.partition, data_version=version or "", commit=commit.id)
