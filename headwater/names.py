@@ -11,6 +11,17 @@ MAIN: Final = "main"
 RELEASE_ASSET: Final = "release"
 """Below each product: the statement of what is live."""
 
+BY_HAND: Final = frozenset({"revert", "import", "merge", "remove"})
+"""Actions whose commits put content there on somebody's word rather than by building it."""
+
+FLEETING_ASSETS: Final = frozenset(
+    {
+        *("predictions", "predictions.rejected", "service_failures", "service_failures.rejected"),
+        *("outcomes", "served_parity"),
+    }
+)
+"""Below each product: what services were asked and answered, which `Serving.keep` drops, and what repeats rows of it."""
+
 # Commit metadata, on both lakes (values are strings).
 PROVENANCE_KEY: Final = "headwater/provenance"
 TRANSACTION_KEY: Final = "headwater/transaction"

@@ -543,7 +543,8 @@ class Serving:
             time lay in the future when the tables were built do not count for it.
         keep: How long answers, records that were rejected and failures stay in their tables after the request came in, more than zero;
             None keeps all. What was answered today about an old time is kept. A product whose decisions look back further is refused; a test of
-            versions that lasts longer goes on, learns nothing more and does not end by itself.
+            versions that lasts longer goes on, learns nothing more and does not end by itself. Outcomes lose these rows when the next labels or
+            reviews come, and the lake's history when `headwater lake gc` with a retention takes it; tags keep them, and so does lakeFS.
         unique_for: How long after an answer another one to the same request id is a repetition of it, more than zero. After it, or once the
             first one is no longer kept, it is another prediction.
         least_records: So many records of the prediction log start their compaction, at least one.

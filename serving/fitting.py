@@ -97,12 +97,13 @@ def contents(commits: Iterable[str], at: Callable[[str], Snapshot | None], path:
     for commit in commits:
         try:
             snapshot = at(commit)
+            if snapshot is None or not snapshot.has(path) or (version := snapshot.entry(path).data_version) in seen:
+                continue
+            folder = snapshot.folder(path)
         except CollectedCommitError:
             continue
-        if snapshot is None or not snapshot.has(path) or (version := snapshot.entry(path).data_version) in seen:
-            continue
         seen.add(version)
-        views = views_of(table.view for table in read_shape(snapshot.folder(path)).tables)
+        views = views_of(table.view for table in read_shape(folder).tables)
         yield Published(commit, version, views)
 
 

@@ -90,13 +90,13 @@ def policies_under(inputs: Inputs, path: str, release: Release, commits: list[st
     for commit in commits:
         try:
             past = inputs.previous(path, commit=commit)
+            if past is None:
+                continue
+            content = past.entry(path).data_version
+            if content not in found:
+                found[content] = Release.from_json(json.loads((past.folder(path) / RELEASE_FILE).read_text()))
         except (LakeError, InvalidNameError):  # collected, or no commit of this lake
             continue
-        if past is None:
-            continue
-        content = past.entry(path).data_version
-        if content not in found:
-            found[content] = Release.from_json(json.loads((past.folder(path) / RELEASE_FILE).read_text()))
         then = found[content]
         if then.order == release.order and same_experiment(then.policy, release.policy):
             kept[commit] = then

@@ -196,11 +196,10 @@ def _has_failures(inputs: Inputs, path: str) -> bool:
 def _release_at(inputs: Inputs, path: str, commit: Commit) -> Release | None:
     try:
         found = inputs.previous(path, commit=commit.id)
+        folder = None if found is None else found.folder(path)
     except CollectedCommitError:
         return None
-    if found is None:
-        return None
-    return Release.from_json(json.loads((found.folder(path) / RELEASE_FILE).read_text()))
+    return None if folder is None else Release.from_json(json.loads((folder / RELEASE_FILE).read_text()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,6 +148,15 @@ class Catalog:
             self._nodes[hash] = data
         return data
 
+    def is_collected(self, files: str) -> bool:
+        """Whether `gc` removed the contents of a list of files that a tree which stays still names."""
+        if not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'collected_files'"):
+            return False
+        known = (
+            "SELECT 1 FROM collected_files WHERE address = ? AND NOT EXISTS (SELECT 1 FROM nodes WHERE hash = address)"
+        )
+        return bool(self.rows(known, files))
+
     def forget_nodes(self) -> None:
         """Empties the cache, after nodes were removed."""
         self._nodes.clear()

@@ -95,9 +95,12 @@ def _merged(
     for row in (base, source, target):
         if row.collected:
             raise CollectedCommitError(commit=row.id)
-    changes: dict[str, Record | None] = {
-        path: after for path, _, after in _trees.changed(core.catalog, base.tree, source.tree)
-    }
+    changes: dict[str, Record | None] = {}
+    for path, before, after in _trees.changed(core.catalog, base.tree, source.tree):
+        for row, record in ((base, before), (source, after)):
+            if record is not None and core.catalog.is_collected(record.files):
+                raise CollectedCommitError(commit=row.id, path=path)
+        changes[path] = after
     merger = Merger(core, buffer, Stager(core, buffer, space), transaction=id, replay_appends=appends)
     return merger.merge(changes, base=base.tree, target=target.tree)
 

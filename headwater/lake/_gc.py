@@ -1,8 +1,11 @@
-"""Garbage collection: marks what must stay, then removes the rest. Commit records always stay; lineage needs them."""
+"""Garbage collection: marks what must stay, then removes the rest. Commit records always stay; lineage needs them.
+
+Of a commit that stays in part the whole tree stays, and the catalog lists which of its lists of files are gone.
+"""
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -21,8 +24,8 @@ from headwater.lake._objects import Content, checkout_name
 from headwater.lake._steps import Step, reached
 from headwater.lake._storage import storage_errors
 from headwater.lake._trees import read_record
-from headwater.names import MAIN, RELEASE_ASSET, RELEASED_FACT, VERSION_FACT
-from headwater.provenance import ProvenanceError
+from headwater.names import BY_HAND, FLEETING_ASSETS, MAIN, RELEASE_ASSET, RELEASED_FACT, VERSION_FACT
+from headwater.provenance import Provenance, ProvenanceError
 
 _KEEPING_FACTS: Final = (RELEASED_FACT, VERSION_FACT)
 
@@ -35,29 +38,60 @@ class Needs:
         nodes: Hashes of nodes.
         files: Addresses of lists of files.
         contents: sha256 of objects to their size.
+        named: Addresses of lists of files that are named and need not stay.
     """
 
     nodes: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
     contents: dict[str, int] = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)
 
 
-def mark(catalog: Catalog, trees: Iterable[str], needs: Needs | None = None) -> Needs:
-    """Everything that some trees need, added to `needs`; what they share is visited once."""
+def _everything(path: str) -> bool:
+    return True
+
+
+def _nothing(path: str) -> bool:
+    return False
+
+
+def _lasting(path: str) -> bool:
+    """Whether nobody declared that rows at a path are dropped in time."""
+    return path.partition("/")[2] not in FLEETING_ASSETS
+
+
+def mark(
+    catalog: Catalog,
+    trees: Iterable[str],
+    needs: Needs | None = None,
+    *,
+    content: Callable[[str], bool] = _everything,
+) -> Needs:
+    """Everything that some trees need, added to `needs`; what they share is visited once.
+
+    Args:
+        catalog: The catalog.
+        trees: Roots of trees.
+        needs: What is needed already: by trees that need more.
+        content: Of which paths the files are needed; of the others their records are.
+    """
     needs = Needs() if needs is None else needs
     for tree in trees:
         for _, leaf in _tree.nodes(catalog, tree, needs.nodes):
-            for hash in leaf.values():
+            for path, hash in leaf.items():
                 if hash not in needs.nodes:
                     needs.nodes.add(hash)
-                    _mark_record(catalog, hash, needs)
+                    _mark_record(catalog, hash, needs, is_content=content(path))
     return needs
 
 
-def _mark_record(catalog: Catalog, hash: str, needs: Needs) -> None:
-    record = read_record(catalog, hash)
-    needs.files.add(record.files)
-    for _, leaf in _tree.nodes(catalog, record.files, needs.nodes):
+def _mark_record(catalog: Catalog, hash: str, needs: Needs, *, is_content: bool) -> None:
+    files = read_record(catalog, hash).files
+    if not is_content or catalog.is_collected(files):
+        needs.named.add(files)
+        return
+    needs.files.add(files)
+    for _, leaf in _tree.nodes(catalog, files, needs.nodes):
         for text in leaf.values():
             content = Content.parse(text)
             needs.contents[content.sha256] = content.size
@@ -70,10 +104,12 @@ def gc(core: Core, *, grace: timedelta, retention: Retention | None, dry_run: bo
     """
     with storage_errors(core.layout.location, "collected"), locked(core.layout.locks / GC_LOCK):
         sweep(core.layout)
-        kept = set(_kept(core, grace=grace, retention=retention or Retention()))
+        kept = _kept(core, grace=grace, retention=retention or Retention())
         rows = [stored(core.catalog, id) for (id,) in core.catalog.rows("SELECT id FROM commits WHERE collected = 0")]
-        doomed = [row for row in rows if row.id not in kept]
-        needs = mark(core.catalog, (row.tree for row in rows if row.id in kept))
+        doomed = [row for row in rows if not kept.holds(row.id)]
+        needs = Needs()
+        for ids, content in ((kept.whole, _everything), (kept.lasting, _lasting), (kept.told, _nothing)):
+            mark(core.catalog, (row.tree for row in rows if row.id in ids), needs, content=content)
         objects = list(_unneeded(core, needs, grace=grace))
         if not dry_run:
             _forget(core, doomed, needs)
@@ -85,21 +121,56 @@ def gc(core: Core, *, grace: timedelta, retention: Retention | None, dry_run: bo
     return Collected(commits=len(doomed), objects=len(objects), bytes=sum(size for _, size in objects), dry_run=dry_run)
 
 
-def _kept(core: Core, *, grace: timedelta, retention: Retention) -> Iterator[str]:
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Ids of commits of which something stays.
+
+    Attributes:
+        whole: All of it.
+        lasting: What models and releases are: all but what declarations drop in time.
+        told: Which data versions stood where, and no content: what freshness asks of commits that no build made.
+    """
+
+    whole: frozenset[str]
+    lasting: frozenset[str]
+    told: frozenset[str]
+
+    def holds(self, id: str) -> bool:
+        """Whether anything of a commit stays."""
+        return id in self.whole or id in self.lasting or id in self.told
+
+
+def _kept(core: Core, *, grace: timedelta, retention: Retention) -> Kept:
+    catalog = core.catalog
+    heads = {ref.name: stored(catalog, ref.commit) for ref in catalog.refs(BRANCH)}
+    reachable = _reachable(catalog, [*heads.values(), *(stored(catalog, ref.commit) for ref in catalog.refs(TAG))])
+    records, strange = _records(reachable.values())
+    lasting = {id for id, record in records.items() for id in _released(id, record)}
+    # Of a release that a revert or a merge put back no record tells.
+    stated = catalog.rows("SELECT commit_id FROM changes WHERE path LIKE ?", f"%/{RELEASE_ASSET}")
+    changing = {id for (id,) in catalog.rows("SELECT DISTINCT commit_id FROM changes")}
+    return Kept(
+        whole=strange.union(_whole(core, heads, reachable, grace=grace, retention=retention)),
+        lasting=frozenset(lasting | {id for (id,) in stated if id in reachable}),
+        told=frozenset(id for id in records.keys() & changing for id in _unbuilt(reachable[id], records[id])),
+    )
+
+
+def _whole(
+    core: Core,
+    heads: Mapping[str, CommitRow],
+    reachable: Mapping[str, CommitRow],
+    *,
+    grace: timedelta,
+    retention: Retention,
+) -> Iterator[str]:
     """Ids of commits whose content stays; ids may repeat."""
     catalog, now = core.catalog, datetime.now(UTC)
     yield from live_pins(core.layout)
     yield from (ref.commit for ref in catalog.refs(TAG))
-    heads = {ref.name: stored(catalog, ref.commit) for ref in catalog.refs(BRANCH)}
     for head in heads.values():
         yield head.id
         yield merge_base(catalog, head, heads[MAIN]).id
-    reachable = _reachable(catalog, [*heads.values(), *(stored(catalog, ref.commit) for ref in catalog.refs(TAG))])
-    for row in reachable.values():
-        yield from _released(row)
-    # Of a release that a revert or a merge put back no record tells.
-    stated = catalog.rows("SELECT commit_id FROM changes WHERE path LIKE ?", f"%/{RELEASE_ASSET}")
-    yield from (id for (id,) in stated if id in reachable)
     if retention.keep_commits is None and retention.keep_for is None:
         yield from reachable
     if retention.keep_commits is not None:
@@ -123,16 +194,30 @@ def _reachable(catalog: Catalog, heads: Iterable[CommitRow]) -> dict[str, Commit
     return found
 
 
-def _released(row: CommitRow) -> Iterator[str]:
+def _records(rows: Iterable[CommitRow]) -> tuple[Mapping[str, Provenance | None], frozenset[str]]:
+    """What commits say of themselves, and the ids of those that a newer Headwater wrote: what they hold is unknown."""
+    found: dict[str, Provenance | None] = {}
+    strange = set()
+    for row in rows:
+        try:
+            found[row.id] = row.commit.provenance
+        except ProvenanceError:
+            strange.add(row.id)
+    return found, frozenset(strange)
+
+
+def _released(id: str, record: Provenance | None) -> Iterator[str]:
     """A commit that holds a model version or a release, and the commit it was made from."""
-    try:
-        provenance = row.commit.provenance
-    except ProvenanceError:
-        yield row.id  # Written by a newer Headwater: what it holds is unknown, so it stays.
-        return
-    if provenance and any(fact in output.facts for output in provenance.outputs for fact in _KEEPING_FACTS):
+    if record is not None and any(fact in output.facts for output in record.outputs for fact in _KEEPING_FACTS):
+        yield id
+        yield record.input_commit
+
+
+def _unbuilt(row: CommitRow, record: Provenance | None) -> Iterator[str]:
+    """A commit that no build made (a revert, a merge, one without a record), and the one before it."""
+    if record is None or record.action in BY_HAND:
         yield row.id
-        yield provenance.input_commit
+        yield from row.parents[:1]
 
 
 def _unneeded(core: Core, needs: Needs, *, grace: timedelta) -> Iterator[tuple[Path, int]]:
@@ -153,6 +238,10 @@ def _forget(core: Core, doomed: list[CommitRow], needs: Needs) -> None:
         connection.executemany("INSERT INTO needed VALUES (?)", [(hash,) for hash in needs.nodes])
         connection.execute("DELETE FROM nodes WHERE hash NOT IN (SELECT hash FROM needed)")
         connection.execute("DELETE FROM needed")
+        connection.execute("CREATE TABLE IF NOT EXISTS collected_files (address TEXT PRIMARY KEY) WITHOUT ROWID")
+        connection.execute("DELETE FROM collected_files")
+        lacking = [(files,) for files in needs.named - needs.files]
+        connection.executemany("INSERT INTO collected_files VALUES (?)", lacking)
     core.catalog.forget_nodes()
 
 

@@ -190,7 +190,7 @@ class Verification:
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
-    """Which commits `gc` keeps beyond those that refs, live transactions and released models need.
+    """Which commits `gc` keeps whole beyond those that refs, live transactions and released models need.
 
     Attributes:
         keep_commits: The newest N commits of every branch; None keeps all.
@@ -342,8 +342,11 @@ class Lake(Protocol):
     def at(self, ref: str) -> Snapshot:
         """The lake at a ref: a branch, a tag, a commit id (or a unique prefix of 6 or more), or `REF~N`.
 
+        Of a commit that `gc` keeps in part every entry can be read; a table or a folder whose content it took raises CollectedCommitError.
+
         Raises:
             RefNotFoundError: No such ref; the message names near misses.
+            CollectedCommitError: `gc` took what it names.
         """
         ...
 

@@ -9,24 +9,30 @@ import polars as pl
 from deltalake import DeltaTable
 
 from headwater.lake import _trees
+from headwater.lake._catalog import Catalog
 from headwater.lake._interface import Commit, Entry, Kind
-from headwater.lake._objects import Objects
+from headwater.lake._objects import Content, Objects
 from headwater.lake._records import Record
 from headwater.lake._storage import storage_errors
 from headwater.lake._tables import LOG_FOLDER, local, open_delta, scan
-from headwater.lake._tree import Nodes
-from headwater.lake.errors import PathNotFoundError, TableReadError, WrongKindError
+from headwater.lake.errors import (
+    CollectedCommitError,
+    DamagedLakeError,
+    PathNotFoundError,
+    TableReadError,
+    WrongKindError,
+)
 from headwater.names import check_path
 
 
 class EmbeddedSnapshot:
     """The lake at one commit. Everything it returns stays as it is, whatever is published later."""
 
-    def __init__(self, *, store: Nodes, objects: Objects, commit: Commit, tree: str, ref: str) -> None:
+    def __init__(self, *, store: Catalog, objects: Objects, commit: Commit, tree: str, ref: str) -> None:
         """Fixes the snapshot.
 
         Args:
-            store: Nodes of the catalog.
+            store: The catalog, with its nodes.
             objects: Object store of the lake.
             commit: The commit.
             tree: Root of its tree.
@@ -78,7 +84,7 @@ class EmbeddedSnapshot:
         return self.record(path) is not None
 
     def table(self, path: str) -> pl.LazyFrame:
-        """The table at `path` as a lazy frame. Raises PathNotFoundError, WrongKindError, TableReadError."""
+        """The table at `path` as a lazy frame. Raises PathNotFoundError, WrongKindError, CollectedCommitError, TableReadError."""
         return scan(self.delta(path), path=path)
 
     def delta(self, path: str) -> DeltaTable:
@@ -89,8 +95,17 @@ class EmbeddedSnapshot:
         return open_delta(local(folder), path=path, version=record.entry.delta_version)
 
     def folder(self, path: str) -> Path:
-        """A local read-only directory with the folder's files. Raises PathNotFoundError, WrongKindError."""
+        """A local read-only directory with the folder's files. Raises PathNotFoundError, WrongKindError, CollectedCommitError."""
         return self._folder(path, self._of_kind(path, Kind.FOLDER))
+
+    def contents(self, record: Record) -> Mapping[str, Content]:
+        """A record's files: relative name to content. Raises CollectedCommitError."""
+        try:
+            return _trees.contents(self._store, record)
+        except DamagedLakeError:
+            if self._store.is_collected(record.files):
+                raise CollectedCommitError(commit=self._commit.id, path=record.entry.path) from None
+            raise
 
     def uri(self, path: str) -> str:
         """A stable URI of `path` at this commit."""
@@ -110,11 +125,11 @@ class EmbeddedSnapshot:
         if target.exists():
             return target
         with storage_errors(target, "checked out"):
-            return self._objects.checkout(record.files, _trees.contents(self._store, record), record.entry.kind)
+            return self._objects.checkout(record.files, self.contents(record), record.entry.kind)
 
     def _check_sizes(self, path: str, record: Record, folder: Path) -> None:
         """A truncated or missing file is found when the table is opened, not in the middle of a query."""
-        for name, content in _trees.contents(self._store, record).items():
+        for name, content in self.contents(record).items():
             if name == f"{LOG_FOLDER}/_last_checkpoint":
                 continue
             try:

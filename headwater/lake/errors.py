@@ -160,12 +160,13 @@ class FolderWriteError(LakeError):
 
 
 class CollectedCommitError(LakeError):
-    """The content of a commit was removed by `gc`; its record is still there."""
+    """The content of a commit, or of one path of it, was removed by `gc`; its record is still there."""
 
-    def __init__(self, *, commit: str) -> None:
-        self.commit = commit
+    def __init__(self, *, commit: str, path: str | None = None) -> None:
+        self.commit, self.path = commit, path
+        where = f" at {path!r}" if path is not None else ""
         super().__init__(
-            f"The content of commit {commit[:12]} was removed by `headwater lake gc`; its log entry and provenance remain. "
+            f"The content of commit {commit[:12]}{where} was removed by `headwater lake gc`; its log entry and provenance remain. "
             "Tag what must stay readable, or keep more with a longer retention."
         )
 

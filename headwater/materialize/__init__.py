@@ -25,7 +25,6 @@ from headwater.materialize._finish import (
 )
 from headwater.materialize._freshness import Histories, Reason, Record, record_of, why_held, why_stale
 from headwater.materialize._inputs import (
-    BY_HAND,
     LandedFileChangedError,
     LandedFileMissingError,
     NotFedError,
@@ -35,6 +34,7 @@ from headwater.materialize._inputs import (
     version_of,
 )
 from headwater.materialize._lineage import column_lineage
+from headwater.names import BY_HAND
 
 __all__ = [
     "BY_HAND",

@@ -10,7 +10,8 @@ from pathlib import Path
 from headwater.lake import Commit, Lake, Snapshot
 from headwater.lake.errors import CollectedCommitError
 from headwater.materialize._file_digests import landed_sha256
-from headwater.materialize._inputs import BY_HAND, version_of
+from headwater.materialize._inputs import version_of
+from headwater.names import BY_HAND
 from headwater.product import Asset
 from headwater.provenance import Output, Pin, Provenance
 
@@ -219,8 +220,9 @@ def _taken_back(lake: Lake, read: Histories, snapshot: Snapshot, path: str, part
             continue
         try:
             after, before = lake.at(commit.id), lake.at(commit.parents[0])
-        except CollectedCommitError:
-            return None
+        except CollectedCommitError:  # by an older Headwater; what is not there now and was built is gone by hand
+            built = _built_before(lake, commit, path, partition, is_exact=partition is not None)
+            return commit if built is not None else None
         if _stands(before, path, partition) and not _stands(after, path, partition):
             return commit
     return None
@@ -234,10 +236,14 @@ def _since(
     lake: Lake, commit: Commit, asset: Asset, code: str, partition: str | None, now: Mapping[str, str]
 ) -> tuple[Reason, ...]:
     """What changed since a commit that was made by hand."""
-    base = lake.at(commit.id)
-    then = {p: version_of(base.entry(p), asset, partition) for p in asset.inputs if base.has(p)}
-    earlier = _built_before(lake, commit, asset, partition)
-    then |= {pin.path: pin.data_version for pin in earlier.inputs if pin.role == "landed"} if earlier else {}
+    earlier = _built_before(lake, commit, asset.path, partition)
+    pins = earlier.inputs if earlier else ()
+    try:
+        base = lake.at(commit.id)
+        then = {p: version_of(base.entry(p), asset, partition) for p in asset.inputs if base.has(p)}
+    except CollectedCommitError:  # by an older Headwater; what the build before it read is as near as its records come
+        then = {pin.path: pin.data_version for pin in pins if pin.role == "input"}
+    then |= {pin.path: pin.data_version for pin in pins if pin.role == "landed"}
     return (*(_code(earlier, code, asset) if earlier else ()), *_changes(then, now))
 
 
@@ -251,21 +257,23 @@ def _present(snapshot: Snapshot, asset: Asset, partition: str | None, landing: P
     return now
 
 
-def _built_before(lake: Lake, commit: Commit, asset: Asset, partition: str | None) -> Provenance | None:
+def _built_before(
+    lake: Lake, commit: Commit, path: str, partition: str | None, *, is_exact: bool = False
+) -> Provenance | None:
     """The newest build before a revert: the revert is kept until the files or the code it saw change again.
 
-    Of an asset that had other partitions then, or none, any build tells the code that it had.
+    Of an asset that had other partitions then, or none, any build tells the code that it had, unless `is_exact`.
     """
     other: Provenance | None = None
-    for earlier in lake.log(commit.id, path=asset.path):
+    for earlier in lake.log(commit.id, path=path):
         record = earlier.provenance
-        output = record.output(asset.path, partition) if record else None
+        output = record.output(path, partition) if record else None
         if record is None or record.action in BY_HAND or output is None:
             continue
         if output.partition == partition:
-            return record.only(asset.path, partition)
+            return record.only(path, partition)
         other = other or record
-    return other
+    return None if is_exact else other
 
 
 def _differences(provenance: Provenance, code: str, asset: Asset, now: Mapping[str, str]) -> tuple[Reason, ...]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 import polars as pl
 
@@ -11,11 +10,9 @@ from headwater.errors import HeadwaterError
 from headwater.feeds import Positions
 from headwater.lake import Commit, Entry, Lake, Snapshot
 from headwater.materialize._file_digests import Stamp, file_sha256, stamp_of
+from headwater.names import BY_HAND
 from headwater.product import Asset
 from headwater.provenance import Pin, Provenance, ProvenanceError
-
-# Actions whose commits put content there on somebody's word rather than by building it.
-BY_HAND: Final = frozenset({"revert", "import", "merge", "remove"})
 
 
 class UndeclaredInputError(HeadwaterError):

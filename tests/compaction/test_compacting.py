@@ -14,8 +14,12 @@ import pytest
 from assets._chain import _predictions
 from assets._chain._failures import failures_asset
 from assets._chain._predictions import predictions_asset
+from headwater.lake import Retention
+from headwater.lake.errors import CollectedCommitError
 from headwater.materialize import Run, Status, materialize
+from headwater.names import RELEASED_FACT
 from headwater.product import DeclarationError, Labels
+from headwater.provenance import Output, Provenance
 from serving.prediction_log import FailureRecord, LogWriter, PredictionRecord, encode_failure, encode_record, segments
 from tests.compaction.scene import LABEL_ROWS, LABELS, PATH, START, Scene, microseconds, product, record, verdicts
 
@@ -287,6 +291,35 @@ def test_rows_older_than_declared_are_dropped_in_a_commit_of_their_own(tmp_path:
     assert keeping.positions()["dropped_until"] == taken["slack"], "what was too late is older than that"
     assert keeping.segments() == []
     assert verdicts(keeping.compact())["records_are_taken_in_time"]
+
+
+def test_what_was_dropped_is_gone_from_the_disk_although_a_release_stood_beside_it(tmp_path: Path) -> None:
+    """Every release kept the answers of its day for ever: no collection took what people asked."""
+    scene = Scene(tmp_path)
+    scene.label()
+    scene.answer([came_in("secret", timedelta(days=5))])
+    scene.compact()
+    with scene.lake.transaction() as tx:
+        entry = tx.write_table("toy/release", pl.DataFrame({"x": [1]}))
+        said = Output(path="toy/release", kind="table", data_version=entry.data_version, facts={RELEASED_FACT: "1.0.0"})
+        tx.publish(
+            message="Release",
+            provenance=Provenance(
+                transaction=tx.id, action="materialize", outputs=(said,), input_commit=tx.base.commit.id
+            ),
+        )
+    released = scene.lake.resolve("main").id
+    keeping = Scene(tmp_path, keep=timedelta(days=2))
+    keeping.compact()
+    assert keeping.ids() == []
+    scene.lake.gc(grace=timedelta(0), retention=Retention(keep_commits=1))
+    assert scene.lake.at(released).table("toy/release").collect().height == 1
+    with pytest.raises(CollectedCommitError):
+        scene.lake.at(released).table(PATH)
+    files = [file for file in (tmp_path / "lake").rglob("*") if file.is_file() and not file.name.startswith("catalog")]
+    rows = [str(pl.read_parquet(file).rows()) for file in files if file.read_bytes()[:4] == b"PAR1"]
+    assert rows
+    assert not any("secret" in said for said in rows)
 
 
 def test_what_was_too_old_when_it_was_taken_is_told_too(tmp_path: Path) -> None:

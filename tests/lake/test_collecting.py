@@ -1,13 +1,15 @@
 """Garbage collection removes what nothing needs, and nothing else."""
 
+import shutil
+import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from headwater.lake import EmbeddedLake, Published, Retention
-from headwater.lake.errors import CollectedCommitError
+from headwater.lake import Collected, EmbeddedLake, Published, Retention
+from headwater.lake.errors import CollectedCommitError, DamagedLakeError
 from headwater.names import MAIN, RELEASED_FACT, VERSION_FACT
 from headwater.provenance import Output, Provenance
 
@@ -159,3 +161,83 @@ def test_checkouts_that_nobody_read_are_made_again_when_read(lake: EmbeddedLake)
     lake.gc(grace=NOW)
     assert len(list((lake.location / "checkouts").iterdir())) < before
     assert _readable(lake, old)
+
+
+FLEETING = (
+    "shop/predictions",
+    "shop/predictions.rejected",
+    "shop/service_failures",
+    "shop/outcomes",
+    "shop/served_parity",
+)
+
+
+@pytest.mark.parametrize("fact", [RELEASED_FACT, VERSION_FACT])
+def test_what_services_were_asked_does_not_stay_for_a_released_model(lake: EmbeddedLake, fact: str) -> None:
+    """Each release kept all that stood beside it: answers that `Serving.keep` had dropped could be read for ever."""
+    lasting = ("shop/review_answers", "shop/datasets/predictions")
+    for path in (PATH, *lasting, *FLEETING):
+        _write(lake, 1, path=path)
+    model = _write(lake, 2, path="shop/model", **{fact: "1.0.0"}).commit.id
+    for path in (PATH, *lasting, *FLEETING):
+        _write(lake, 3, path=path)
+    lake.gc(grace=NOW, retention=NEWEST)
+    assert all(_readable(lake, model, path) for path in ("shop/model", PATH, *lasting))
+    assert not any(_readable(lake, model, path) for path in FLEETING)
+    assert all(lake.at(model).entry(path).rows == 1 for path in FLEETING)
+    with pytest.raises(CollectedCommitError, match=f"{model[:12]} at 'shop/outcomes'"):
+        lake.at(model).table("shop/outcomes")
+    assert lake.verify(deep=True).clean
+    assert lake.gc(grace=NOW, retention=NEWEST) == Collected(commits=0, objects=0, bytes=0, dry_run=False)
+
+
+def test_what_services_were_asked_stays_where_the_retention_or_a_tag_says_so(lake: EmbeddedLake) -> None:
+    commits = [_write(lake, number, path="shop/predictions").commit.id for number in range(3)]
+    lake.tag("audit", at=commits[0])
+    lake.gc(grace=NOW, retention=Retention(keep_commits=1))
+    assert [_readable(lake, commit, "shop/predictions") for commit in commits] == [True, False, True]
+
+
+def test_of_a_commit_that_no_build_made_stays_which_data_stood_where_and_no_content(lake: EmbeddedLake) -> None:
+    first, second = (_write(lake, number).commit for number in (1, 2))
+    undone = lake.revert(second.id).commit
+    told = {commit.id: lake.at(commit.id).entry(PATH).data_version for commit in (second, undone)}
+    for number in (3, 4):
+        _write(lake, number)
+    lake.gc(grace=NOW, retention=NEWEST)
+    assert {id: lake.at(id).entry(PATH).data_version for id in told} == told
+    assert not any(_readable(lake, commit.id) for commit in (first, second, undone))
+    assert [change.path for change in lake.diff(second.id, undone.id, two_dot=True).changes] == [PATH]
+    with pytest.raises(CollectedCommitError):
+        lake.revert(undone.id)
+    with pytest.raises(CollectedCommitError):
+        lake.checkout(undone.id, lake.location.parent / "out")
+    assert not (lake.location.parent / "out").exists()
+    assert lake.verify(deep=True).clean
+
+
+def test_a_tag_on_a_commit_that_stays_in_part_brings_nothing_back(lake: EmbeddedLake) -> None:
+    first = _write(lake, 1, path="shop/predictions").commit
+    lake.revert(first.id)
+    _write(lake, 2)
+    lake.gc(grace=NOW, retention=NEWEST)
+    assert not _readable(lake, first.id, "shop/predictions")
+    lake.tag("old", at=first.id)  # names what is not all there any more
+    lake.gc(grace=NOW, retention=NEWEST)
+    assert lake.verify(deep=True).clean
+    assert not _readable(lake, "old", "shop/predictions")
+
+
+def test_a_lake_whose_catalog_knows_of_no_collected_files_says_that_a_missing_node_is_damage(
+    lake: EmbeddedLake,
+) -> None:
+    _write(lake, 1)
+    shutil.rmtree(lake.location / "checkouts")
+    (lake.location / "checkouts").mkdir()
+    with sqlite3.connect(lake.location / "catalog.sqlite") as catalog:
+        files = lake.at(MAIN).record(PATH)
+        assert files is not None
+        catalog.execute("DELETE FROM nodes WHERE hash = ?", (files.files,))
+    again = EmbeddedLake.open(lake.location)
+    with pytest.raises(DamagedLakeError):
+        again.at(MAIN).table(PATH)

@@ -1,5 +1,7 @@
 """What is stale, and why: read from the lake alone."""
 
+import sqlite3
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from assets._plan import undeclared
 from headwater.code_version import code_version
-from headwater.lake import EmbeddedLake, Kind
+from headwater.lake import EmbeddedLake, Kind, Retention
 from headwater.lake._removal import remove_path
 from headwater.materialize import Outcome, Run, Status, materialize, why_held, why_stale
 from headwater.product import Asset, Inputs, Partitions, Result, table
@@ -278,6 +280,76 @@ def test_a_month_whose_upstream_month_is_gone_waits_and_says_so(lake: EmbeddedLa
     (landing / "toy" / "2013-01.txt").write_text("7")
     build(lake, landed_months, partition="2013-01", landing=landing)
     assert stale(lake, below_months, partition="2013-01") == (["input"] if stood else ["missing"])
+
+
+def collect(lake: EmbeddedLake, *, by_older: bool = False) -> None:
+    """Three more commits, and the nightly collection; or what an older Headwater's left, which kept no tree of these."""
+    for number in range(3):
+        with lake.transaction() as tx:
+            tx.write_table("toy/other", pl.DataFrame({"x": [number]}))
+            tx.publish(message="Other", provenance=None)
+    lake.gc(grace=timedelta(0), retention=Retention(keep_commits=1))
+    if by_older:
+        with sqlite3.connect(lake.location / "catalog.sqlite") as catalog:
+            catalog.execute("UPDATE commits SET collected = 1 WHERE id <> ?", (lake.resolve("main").id,))
+
+
+@pytest.mark.parametrize("by_older", [False, True], ids=["now", "by an older Headwater"])
+def test_what_was_put_back_stays_so_after_a_collection(lake: EmbeddedLake, by_older: bool) -> None:
+    """`headwater status` and `build` ended for every product once the revert was older than the retention."""
+    build(lake, numbers([1]))
+    build(lake, count)
+    build(lake, numbers([1, 2]))
+    lake.revert(str(build(lake, count).commit), actor="user:ada")
+    collect(lake, by_older=by_older)
+    assert stale(lake, count) == []
+    build(lake, numbers([1, 2, 3]))
+    assert stale(lake, count) == ["input"]
+
+
+def test_what_an_input_was_at_a_revert_is_known_after_a_collection(lake: EmbeddedLake) -> None:
+    build(lake, numbers([1]))
+    build(lake, count)
+    build(lake, numbers([1, 2]))
+    done = build(lake, count)
+    build(lake, numbers([1, 2, 3]))
+    lake.revert(str(done.commit), actor="user:ada")
+    assert stale(lake, count) == []
+    collect(lake)
+    assert stale(lake, count) == []
+
+
+def test_what_a_merge_or_somebody_outside_put_there_stays_so_after_a_collection(lake: EmbeddedLake) -> None:
+    build(lake, numbers([1]))
+    lake.create_branch("try")
+    build(lake, count, branch="try")
+    lake.merge("try", into="main", message="Merge try")
+    lake.delete_branch("try")
+    with lake.transaction() as tx:
+        tx.write_table("toy/total", pl.DataFrame({"n": [7]}))
+        tx.publish(message="By hand", provenance=None)
+    collect(lake)
+    assert (stale(lake, count), stale(lake, total)) == ([], [])
+    build(lake, numbers([1, 2]))
+    assert stale(lake, count) == ["input"]
+
+
+@pytest.mark.parametrize("by_older", [False, True], ids=["now", "by an older Headwater"])
+@pytest.mark.parametrize("others", [[], ["2013-02"]], ids=["the only month", "one month of two"])
+def test_a_first_publication_that_was_taken_back_stays_away_after_a_collection(
+    lake: EmbeddedLake, landing: Path, others: list[str], by_older: bool
+) -> None:
+    """Withdrawn data were published again, without a word."""
+    for key in others:
+        build(lake, landed_months, partition=key, landing=landing)
+    done = build(lake, landed_months, partition="2013-01", landing=landing)
+    lake.revert(str(done.commit), actor="user:ada")
+    collect(lake, by_older=by_older)
+    assert stale(lake, landed_months, partition="2013-01", landing=landing) == []
+    assert held(lake, landed_months, partition="2013-01", landing=landing) == ["taken back"]
+    assert stale(lake, landed_months, partition="2013-02", landing=landing) == ([] if others else ["missing"])
+    (landing / "toy" / "2013-01.txt").write_text("7")
+    assert stale(lake, landed_months, partition="2013-01", landing=landing) == ["missing"]
 
 
 def test_what_reads_a_table_that_was_taken_back_waits_and_says_so(lake: EmbeddedLake) -> None:

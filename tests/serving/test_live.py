@@ -416,6 +416,8 @@ def test_features_that_only_a_release_keeps_are_found(tmp_path: Path) -> None:
         made.publish(other, lambda tx, source=tmp_path / name: tx.write_folder(other, source).data_version, {})  # type: ignore[misc]
     kept = made.release("all-at-once", "1.0.0")
     made.online(30, view=REPLACED)
+    made.lake.revert(made.online(40, view=REPLACED))  # whose tree is kept, and whose features are not
+    made.online(50, view=REPLACED)
     made.lake.gc(grace=timedelta(0), retention=Retention(keep_commits=1))
     with pytest.raises(CollectedCommitError):
         made.lake.at(wrote)
