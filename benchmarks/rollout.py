@@ -251,7 +251,7 @@ def _batch(*, is_slow: bool) -> Traffic:
         {"request_id": [f"batch#{place}" for place in range(INSTANCES)], "received": [_START] * INSTANCES,
          "latency_us": [latency] * INSTANCES, "variant": ["1"] * INSTANCES},
     )  # fmt: skip
-    return traffic_before(rows, pl.DataFrame({"count": pl.Series([0])}), slow=PROMISED)
+    return traffic_before(rows, pl.DataFrame(schema={"code": pl.String, "count": pl.Int64}), slow=PROMISED)
 
 
 def measure(kind: str, rollouts: int, *, seed: int = 1) -> dict[str, Any]:

@@ -57,6 +57,8 @@ REFUSED_FACT: Final = "refused"
 
 NO_VERSION: Final = ""
 """In a failure: the service could not answer, and no version had a part in it."""
+DEADLINE: Final = "deadline"
+"""In a failure: there was no answer in time."""
 
 # Folders below the state folder `.headwater/`.
 STATE_FOLDER: Final = ".headwater"

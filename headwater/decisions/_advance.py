@@ -216,7 +216,7 @@ def _promises(evidence: RolloutEvidence, standing: Standing) -> Iterator[Promise
     for asked in evidence.asked:
         yield from promises_of(
             asked, evidence.before, errors_allowed=evidence.errors_allowed, slow_allowed=evidence.slow_allowed,
-            others=others, share=standing.share,
+            others=others, share=standing.share, is_scored_beside=asked.version == standing.other,
         )  # fmt: skip
 
 

@@ -67,6 +67,7 @@ class Traffic:
         version: The version; empty for all that were live.
         answered: Requests that it answered, or only scored, wholly or in part.
         failed: Requests of which it was drawn for a part and that got no answer; in the shadow, those that it could not score.
+        timed_out: Of those that failed the requests that got no answer in time: what another version's score beside it can do.
         slow: Answers to a single instance that took longer than promised.
         batches: Of those that were answered the requests of several instances: how long they take nobody promised.
         wrong: Of settled windows with known labels: 1 for a wrong decision.
@@ -76,15 +77,18 @@ class Traffic:
     version: str = ""
     answered: int = 0
     failed: int = 0
+    timed_out: int = 0
     slow: int = 0
     batches: int = 0
     wrong: RunningMean = field(default_factory=RunningMean)
     loss: RunningMean = field(default_factory=RunningMean)
 
     def __post_init__(self) -> None:
-        for name in ("answered", "failed", "slow", "batches"):
+        for name in ("answered", "failed", "timed_out", "slow", "batches"):
             if getattr(self, name) < 0:
                 raise EvidenceError(what=name, value=getattr(self, name), wanted="0 or more")
+        if self.timed_out > self.failed:
+            raise EvidenceError(what="timed_out", value=self.timed_out, wanted=f"at most the {self.failed} that failed")
         if self.batches > self.answered:
             raise EvidenceError(what="batches", value=self.batches, wanted=f"at most the {self.answered} answers")
         if self.slow > self.timed:
@@ -106,6 +110,11 @@ class Traffic:
     def failures(self) -> RunningMean:
         """1 for a request that failed."""
         return RunningMean(count=self.requests, total=self.failed, squares=self.failed)
+
+    @property
+    def timeouts(self) -> RunningMean:
+        """1 for a request that got no answer in time, of those that did not fail otherwise."""
+        return RunningMean(count=self.answered + self.timed_out, total=self.timed_out, squares=self.timed_out)
 
     @property
     def slowness(self) -> RunningMean:
@@ -244,7 +253,7 @@ class RolloutEvidence:
 
     @property
     def asked(self) -> tuple[Traffic, ...]:
-        """Whose promises are looked at: of a candidate in the shadow also those of the version that waits for its scores."""
+        """Whose promises are looked at: of a candidate in the shadow also those of the version that answers beside its scores."""
         is_shadow = self.standing is not None and self.standing.share <= 0
         return (self.candidate, self.other) if is_shadow else (self.candidate,)
 

@@ -175,6 +175,7 @@ def _broken(
         promises = promises_of(
             evidence.arm(version).traffic, evidence.before, errors_allowed=evidence.errors_allowed,
             slow_allowed=evidence.slow_allowed, others=others, share=_share(standing, version, others),
+            is_scored_beside=standing.kind == SHADOW and version in standing.answering,
         )  # fmt: skip
         for promise in promises:
             if reason := promise.broken(level=level):

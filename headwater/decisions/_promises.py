@@ -7,7 +7,6 @@ machine that does something else) is no version's: where others answer beside it
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from headwater.decisions._advance_evidence import Traffic
 from headwater.decisions._sequential import FLOOR, TESTED_PART, RunningMean, exceeds, highest, is_more_often
@@ -20,7 +19,7 @@ class PromiseKind(StrEnum):
     LATENCY = "latency"
 
 
-_WENT: Final = {PromiseKind.ERRORS: "failed", PromiseKind.LATENCY: "took longer than promised"}
+_FAILED, _SLOW, _TIMED_OUT = "failed", "took longer than promised", "got no answer in time"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +43,7 @@ class Promise:
 
     Attributes:
         kind: What is promised.
+        became: What became of a request of which it was broken, in words.
         version: The version.
         found: 1 for a request of which it was broken.
         allowed: Share of requests of which it may be.
@@ -52,6 +52,7 @@ class Promise:
     """
 
     kind: PromiseKind
+    became: str
     version: str
     found: RunningMean
     allowed: float
@@ -60,8 +61,8 @@ class Promise:
 
     @property
     def went(self) -> str:
-        """What became of a request of which it was broken, in words."""
-        return f"requests to {self.version} {_WENT[self.kind]}"
+        """Requests of which it was broken, in words."""
+        return f"requests to {self.version} {self.became}"
 
     def limit(self, *, alpha: float) -> float:
         """The share that was promised, or that the time before can have had, if that is more: at every look but for a chance of `alpha`."""
@@ -92,6 +93,7 @@ def promises_of(
     *,
     errors_allowed: float,
     slow_allowed: float,
+    is_scored_beside: bool = False,
     others: Sequence[Traffic] = (),
     share: float = 0.0,
 ) -> Iterator[Promise]:
@@ -102,17 +104,21 @@ def promises_of(
         before: Those of the time before, whichever version answered.
         errors_allowed: Share of requests that may fail.
         slow_allowed: Share of answers to a single instance that may take longer than promised.
+        is_scored_beside: Whether others score what it answers: then it is their promises that are asked about, of what a second score can
+            do to an answer. A fault of its own is none of that.
         others: Requests at the same time to those that answer beside it.
         share: Share of the requests to it and to them that it is drawn for.
     """
     names = " and ".join(one.version for one in others)
-    for kind, allowed, outcomes in (
-        (PromiseKind.ERRORS, errors_allowed, _failures),
-        (PromiseKind.LATENCY, slow_allowed, _slowness),
+    errors = (_TIMED_OUT, _timeouts) if is_scored_beside else (_FAILED, _failures)
+    for kind, allowed, (became, outcomes) in (
+        (PromiseKind.ERRORS, errors_allowed, errors),
+        (PromiseKind.LATENCY, slow_allowed, (_SLOW, _slowness)),
     ):
         theirs = sum((outcomes(one) for one in others), RunningMean())
         yield Promise(
             kind=kind,
+            became=became,
             version=asked.version,
             found=outcomes(asked),
             allowed=allowed,
@@ -123,6 +129,10 @@ def promises_of(
 
 def _failures(traffic: Traffic) -> RunningMean:
     return traffic.failures
+
+
+def _timeouts(traffic: Traffic) -> RunningMean:
+    return traffic.timeouts
 
 
 def _slowness(traffic: Traffic) -> RunningMean:

@@ -30,12 +30,13 @@ from headwater.monitoring._frames import (
 from headwater.monitoring._metrics import logged_sample
 from headwater.monitoring._requests import count_requests, with_batches
 from headwater.monitoring._rollout import (
-    COUNT,
     SHADOWS,
+    Failed,
     answered_by,
     by_unit,
     compared,
     decided_by,
+    failed_by,
     losses_of,
     running,
 )
@@ -83,7 +84,7 @@ def experiment_counts(
     Args:
         answers: Predictions that were drawn under its policy: `request_id`, `at`, `received`, `latency_us`, `variant`, `score`,
             `decision`, `shadows`, the JSON of other versions' scores, and `drawn_unit`, what each was drawn for.
-        failures: Requests under it that got no answer: `version`, `count`.
+        failures: Requests under it that got no answer: `version`, `code`, `count`.
         outcomes: The frame of `join_outcomes`; a prediction that is not there yet awaits its label.
         standing: The experiment.
         thresholds: Version to the score from which on it decides for the positive class.
@@ -106,9 +107,7 @@ def experiment_counts(
         *(_score(name).alias(_scored(name)) for name in standing.arms),
     )
     known, windows = settled_rows(rows, outcomes, windowing, min_coverage, now, by_version=True)
-    failed = {
-        str(name): int(count) for name, count in failures.group_by("version").agg(pl.col(COUNT).sum()).iter_rows()
-    }
+    failed = failed_by(failures)
     arms = []
     for name in standing.arms:
         own = _own(known, name, standing)
@@ -120,7 +119,7 @@ def experiment_counts(
             lost = unscored if name in thresholds else 0
             traffic = Traffic(answered=count_requests(rows) - unscored, failed=lost)
         else:
-            traffic = answered_by(asked, failed=failed.get(name, 0), slow=slow)
+            traffic = answered_by(asked, failed=failed.get(name, Failed()), slow=slow)
         arms.append(
             Arm(
                 traffic=replace(traffic, version=name, wrong=wrong, loss=loss),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -28,13 +28,28 @@ from headwater.monitoring._frames import (
 from headwater.monitoring._requests import count_batches, count_requests, count_slow, one_each, with_batches
 from headwater.monitoring._settled import WINDOW, SettledWindow, settled_rows, whole_days, whole_windows
 from headwater.monitoring._windows import Windowing
+from headwater.names import DEADLINE
 
 SHADOWS: Final = "shadows"
 COUNT: Final = "count"
+CODE: Final = "code"
 _OURS: Final = "__candidate"
 _THEIRS: Final = "__other"
 _LEAST: Final = 30
 """Outcomes below which the mean of a window shows nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """Requests that got no answer.
+
+    Attributes:
+        count: How many.
+        timed_out: Of them those that got none in time.
+    """
+
+    count: int = 0
+    timed_out: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +99,7 @@ def stage_counts(
     Args:
         answers: Predictions that were drawn under the stage's policy: `request_id`, `at`, `received`, `latency_us`, `variant`,
             `decision`, `shadows`, the JSON of other versions' scores, and `drawn_unit`, what each was drawn for.
-        failures: Requests that got no answer since it began: `version`, `count`.
+        failures: Requests that got no answer since it began: `version`, `code`, `count`.
         outcomes: The frame of `join_outcomes`; a prediction that is not there yet awaits its label.
         standing: The stage.
         thresholds: Version to the score from which on it decides for the positive class.
@@ -107,7 +122,7 @@ def stage_counts(
     is_shadow = standing.share <= 0
     is_paired = is_shadow or standing.is_compared
     known, windows = settled_rows(rows, outcomes, windowing, min_coverage, now, by_version=not is_paired)
-    failed = dict(failures.group_by("version").agg(pl.col(COUNT).sum()).iter_rows())
+    failed = failed_by(failures)
     sides = [known.drop_nulls(one) for one in (_OURS, _THEIRS)]
     if not is_paired:
         sides = [one.filter(pl.col(VARIANT) == name) for one, name in zip(sides, (ours, theirs), strict=True)]
@@ -173,13 +188,13 @@ def traffic_before(answers: pl.DataFrame, failures: pl.DataFrame, *, slow: timed
 
     Args:
         answers: `request_id`, `received`, `latency_us` and `variant`.
-        failures: Requests that got no answer: `count`.
+        failures: Requests that got no answer: `code`, `count`.
         slow: Latency above which the answer to a single instance is slow.
 
     Raises:
         MissingColumnsError, ColumnTypeError: A frame lacks a column.
     """
-    return answered_by(with_batches(answers), failed=int(failures[COUNT].sum()), slow=slow)
+    return answered_by(with_batches(answers), failed=_failed(failures), slow=slow)
 
 
 def price_of(loss: float, costs: DecisionCosts | None) -> float:
@@ -293,13 +308,34 @@ def running(values: np.ndarray) -> RunningMean:
 
 
 def _traffic(
-    rows: pl.DataFrame, version: str, failed: Mapping[str, Any], slow: timedelta, loss: RunningMean, wrong: RunningMean
+    rows: pl.DataFrame,
+    version: str,
+    failed: Mapping[str, Failed],
+    slow: timedelta,
+    loss: RunningMean,
+    wrong: RunningMean,
 ) -> Traffic:
-    own = answered_by(rows.filter(pl.col(VARIANT) == version), failed=int(failed.get(version, 0)), slow=slow)
+    own = answered_by(rows.filter(pl.col(VARIANT) == version), failed=failed.get(version, Failed()), slow=slow)
     return replace(own, version=version, loss=loss, wrong=wrong)
 
 
-def answered_by(rows: pl.DataFrame, *, failed: int, slow: timedelta) -> Traffic:
+def failed_by(failures: pl.DataFrame) -> dict[str, Failed]:
+    """By version the requests that got no answer: `version`, `code`, `count`."""
+    return {str(name): _failed(rows) for (name,), rows in failures.partition_by("version", as_dict=True).items()}
+
+
+def _failed(failures: pl.DataFrame) -> Failed:
+    late = failures.filter(pl.col(CODE) == DEADLINE)
+    return Failed(count=int(failures[COUNT].sum()), timed_out=int(late[COUNT].sum()))
+
+
+def answered_by(rows: pl.DataFrame, *, failed: Failed, slow: timedelta) -> Traffic:
     """Requests by their answers, which are some of `with_batches`, and by how many got none."""
     each = one_each(rows)
-    return Traffic(answered=each.height, batches=count_batches(each), failed=failed, slow=count_slow(each, slow))
+    return Traffic(
+        answered=each.height,
+        batches=count_batches(each),
+        failed=failed.count,
+        timed_out=failed.timed_out,
+        slow=count_slow(each, slow),
+    )

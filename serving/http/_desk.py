@@ -17,6 +17,7 @@ from time import perf_counter, perf_counter_ns
 from typing import Final
 
 from headwater.features.errors import FeatureError
+from headwater.names import DEADLINE
 from headwater.product import LogFull
 from serving.engine import Answer, Asked, Engine, RequestError, Step
 from serving.errors import ServingError
@@ -402,7 +403,7 @@ class Desk:
             return False
         self._metrics.late.inc()
         said = "It was not answered in time. Ask again with the same id."
-        problem = Problem(504, "deadline", said, retry_after=1, is_callers=now <= one.promised)
+        problem = Problem(504, DEADLINE, said, retry_after=1, is_callers=now <= one.promised)
         (one.tell if one.at_log else one.fail)(problem)
         return True
 

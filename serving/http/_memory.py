@@ -5,6 +5,7 @@ import hashlib
 from collections import OrderedDict
 from typing import Final
 
+from headwater.names import DEADLINE
 from serving.http._wire import Problem
 
 _COUNT: Final = 10_000
@@ -65,7 +66,7 @@ class Memory:
                 await asyncio.wait_for(ended.wait(), end - loop.time())
             except TimeoutError as error:
                 said = "The same request is on its way and was not answered in time. Ask again with the same id."
-                raise Problem(504, "deadline", said, retry_after=1) from error
+                raise Problem(504, DEADLINE, said, retry_after=1) from error
             if pending.body:
                 return pending.body
 

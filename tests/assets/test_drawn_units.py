@@ -65,7 +65,7 @@ def test_the_plain_test_counts_customers() -> None:
     assert sure <= stats.binom.isf(0.001, runs, 0.07)
 
 
-FAILURES = pl.DataFrame(schema={"version": pl.String, "count": pl.Int64})
+FAILURES = pl.DataFrame(schema={"version": pl.String, "code": pl.String, "count": pl.Int64})
 LEVELS = RolloutRules()
 DAYS, LOOKS, CUSTOMERS = 10, (2, 4, 7, 11, 16), 300
 

@@ -202,6 +202,19 @@ def test_in_the_shadow_a_batch_that_could_not_be_scored_is_one_failure(begun: Be
     assert said(scene) == ("abort", "errors"), scene.decision()["reason"]
 
 
+def test_a_fault_of_the_live_version_leaves_the_shadow_and_a_deadline_ends_it(begun: Begun) -> None:
+    scene = begun(SHADOW, before=500)
+    scene.answers(range(200), LIVE, shadows={NEW: 0.4})
+    scene.failures(LIVE, 30, code="failed")
+    scene.settle()
+    found = scene.decision()["evidence"]["other"]
+    assert (said(scene)[0], found["failed"], found["timed_out"]) == ("wait", 30, 0), scene.decision()["reason"]
+    scene.failures(LIVE, 30, code="deadline")
+    scene.settle()
+    assert said(scene) == ("abort", "errors"), scene.decision()["reason"]
+    assert f"30 of 230 requests to {LIVE} got no answer in time" in scene.decision()["reason"]
+
+
 def test_a_service_that_was_as_slow_before_sends_nobody_back(tmp_path: Path) -> None:
     scene = RolloutScene(tmp_path, CANARY)
     scene.version(LIVE)

@@ -178,6 +178,20 @@ def test_a_shadow_that_slows_the_live_version_or_cannot_score_goes_back() -> Non
     assert decided(SHADOW, candidate=Traffic(version="2.0.0", answered=900, failed=100)) == ("abort", "errors")
 
 
+@pytest.mark.parametrize("timed_out", [0, 30])
+def test_faults_of_the_live_version_do_not_bar_the_shadow_that_may_mend_them(timed_out: int) -> None:
+    """30 of 230 requests ended in a fault of 1.0.0's own function; for that 1.1.0, which scored everything, went back."""
+    live = Traffic(version="1.0.0", answered=10_000, failed=1_000, timed_out=timed_out)
+    assert decided(SHADOW, other=live) == ("advance", "not_worse")
+    few = Traffic(version="1.0.0", answered=200, failed=30, timed_out=timed_out)
+    found = decide_rollout(RolloutRules(), evidence(SHADOW, other=few))
+    assert found.action is (RolloutAction.ABORT if timed_out else RolloutAction.ADVANCE)
+    said = "30 of 230 requests to 1.0.0 got no answer in time, certainly more than 1.00%."
+    assert (found.reason == said) == bool(timed_out)
+    late = Traffic(answered=10_000, failed=2_000, timed_out=2_000)
+    assert decided(SHADOW, other=few, before=late)[0] != "abort", "no later than before"
+
+
 def test_a_certainly_worse_version_goes_back_also_from_everything() -> None:
     assert decided(CANARY, versus=apart(2_000, candidate=0.4)) == ("abort", "loss")
     assert decided(SHADOW, versus=pairs(5_000, worse=0.05)) == ("abort", "loss")

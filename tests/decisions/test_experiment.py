@@ -165,6 +165,15 @@ def test_what_is_bad_for_everybody_at_the_same_time_ends_no_test(policy: dict[st
         assert (found.action, found.rule.value, found.culprit) == (ExperimentAction.ABORT, rule, culprit)
 
 
+def test_faults_of_the_champion_end_no_test_of_its_challengers() -> None:
+    shadow = standing({"kind": "shadow", "live": LIVE, "shadows": [NEW]})
+    for timed_out, action in ((0, ExperimentAction.WAIT), (100, ExperimentAction.ABORT)):
+        failing = {LIVE: {"failed": 100, "timed_out": timed_out}}
+        assert decided(evidence(EVEN, of=shadow, traffic=failing)).action is action
+    unscored = decided(evidence(EVEN, of=shadow, traffic={NEW: {"failed": 100}}))
+    assert (unscored.action, unscored.culprit) == (ExperimentAction.ABORT, NEW)
+
+
 def test_labels_that_are_still_needed_make_the_interval_as_narrow_as_the_margin() -> None:
     needed = decided(evidence({LIVE: seen(150, 30), NEW: seen(150, 30)})).compared[0].labels_needed
     assert needed is not None

@@ -17,7 +17,7 @@ START = datetime(2026, 5, 1, tzinfo=UTC)
 SHADOW = Standing(candidate=NEW, other=LIVE, share=0.0, since=START, since_commit="c" * 64, stages=5)
 WATCH = replace(SHADOW, share=1.0, is_watch=True, is_compared=True)
 UTC_TIME = pl.Datetime("us", "UTC")
-FAILURES = pl.DataFrame(schema={"version": pl.String, "count": pl.Int64})
+FAILURES = pl.DataFrame(schema={"version": pl.String, "code": pl.String, "count": pl.Int64})
 
 
 def frames(rows: list[dict[str, Any]]) -> tuple[pl.DataFrame, pl.DataFrame]:
