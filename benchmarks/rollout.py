@@ -7,13 +7,15 @@
 stage decided by `decide_rollout` on the counts so far, at alpha 5%. Of 100 decisions of the live version 20 are wrong. In the shadow and
 the watch the versions decide differently about 10% of the requests. A day's weather makes each day's rate of errors its own (standard
 deviation 0.06), for both versions alike; and each day's difference between them (standard deviation 0.015, other ones where a row says so): who
-hints more often loses on calm days and gains on stormy ones. A rollout begins at any look of a day, and so does each stage; the day in which it
+hints more often loses on calm days and gains on stormy ones. Days are normal and each for itself but for the rows that say otherwise: to
+those `alpha` promises nothing. A rollout begins at any look of a day, and so does each stage; the day in which it
 begins is no whole window. The margin is 0.02 on the same requests and 0.10 on requests of each version's own. One request in a hundred may fail
 and one in twenty may be slow. Two requests in a hundred are batches of fifty instances, half of which take longer than is promised of one: what such a
 batch counts for the program says (`traffic_before`), and a request that failed is one failure, batch or not.
 """
 
 import argparse
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -65,6 +67,9 @@ class Truth:
         live_slow: See `slow`; also before the rollout.
         belated: Whether it is `worse` only once it has everything, as in a season that it does not know.
         day: Standard deviation of a day's mean difference.
+        persists: Correlation of that difference with the day's before.
+        storms: Share of stormy days, on which the candidate gains what it loses on calm ones.
+        calm: By how much more it loses on a calm day, where there are stormy ones.
     """
 
     worse: float = 0.0
@@ -74,12 +79,34 @@ class Truth:
     live_slow: float = 0.02
     belated: bool = False
     day: float = DAY
+    persists: float = 0.0
+    storms: float = 0.0
+    calm: float = 0.0
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether its days are what `alpha` speaks of: alike on both sides of their mean, each for itself."""
+        return not self.storms and not self.persists
+
+    def weather(self, draw: np.random.Generator, before: float | None) -> float:
+        """A day's difference beside the mean one, given the day's before."""
+        if self.storms:
+            is_stormy = draw.random() < self.storms
+            return float(
+                draw.normal(-self.calm * (1 - self.storms) / self.storms if is_stormy else self.calm, self.day)
+            )
+        if before is None or not self.persists:
+            return float(draw.normal(0.0, self.day))
+        return self.persists * before + float(draw.normal(0.0, self.day * math.sqrt(1 - self.persists**2)))
 
 
 _GOOD, _BAD = Truth(), Truth(worse=0.02)
 KINDS: Final[Mapping[str, Truth]] = {
     "as good": _GOOD,
     **{f"as good, days differ by {day:.3f}": replace(_GOOD, day=day) for day in (0.0, 0.010, 0.020)},
+    "as good, one day in three is stormy": Truth(day=0.004, storms=1 / 3, calm=0.013),
+    "as good, one day in ten is stormy": Truth(day=0.004, storms=0.1, calm=0.010),
+    "as good, half of a day's weather stays for the next": replace(_GOOD, persists=0.5),
     "better by 0.02": Truth(worse=-0.02),
     "worse by half the margin": Truth(worse=0.01),
     "worse by the margin": _BAD,
@@ -140,10 +167,12 @@ def _stage(
     counts = _Counts(truth)
     waiting: list[tuple[RunningMean, RunningMean, RunningMean]] = []
     rate = by = 0.0
+    weather: float | None = None
     for look in range(LONGEST * LOOKS):
         if not look or not (begun + look) % LOOKS:
             rate = float(np.clip(draw.normal(WRONG, STORM), 0.08, 0.5))
-            by = float(np.clip(draw.normal(worse, truth.day), -DIFFERENT, DIFFERENT))
+            weather = truth.weather(draw, weather)
+            by = float(np.clip(worse + weather, -DIFFERENT, DIFFERENT))
         counts.requests(draw, share)
         waiting.append(_losses(draw, share, rate, by, is_paired=is_paired))
         if (known := look - LOOKS) >= 0:
@@ -275,7 +304,7 @@ def _share(ends: Sequence[End], some: Sequence[End]) -> float:
 def bars(rows: Sequence[Mapping[str, Any]]) -> list[Bar]:
     """What alpha promises."""
     by_kind = {row["candidate"]: row for row in rows}
-    good = [kind for kind in by_kind if kind.startswith("as good")]
+    good = [kind for kind in by_kind if kind.startswith("as good") and KINDS[kind].is_promised]
     return [
         *(
             Bar(what=f"share sent back, {kind}", limit=RULES.alpha, measured=by_kind[kind]["sent back"], at_least=False)

@@ -55,7 +55,8 @@ class RolloutRules:
     Attributes:
         alpha: Chance that a candidate worse by the margin ever passes a stage, and chance that one as good is ever sent back over
             the whole rollout, however often one looks. On the same requests that is of versions, whose days differ; where each version
-            has its own, of the days that were seen.
+            has its own, of the days that were seen. Days are taken for independent and for alike on both sides of their mean: where a version
+            loses a little on most days and gains it back on rare ones, or weather lasts for days, more that are as good are sent back.
         min_requests: Requests of the candidate in a stage before it may go on; a batch is one.
         min_labels: Of them with a known label; of both versions where each has its own. Where several are drawn together, as those of
             a customer, so many customers with a known label.
