@@ -1,4 +1,4 @@
-"""Cuts a numeric column into cells along its reference distribution, and counts rows a cell."""
+"""Cuts a numeric column into cells along its reference distribution, pools rare categories, and counts rows a cell."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headwater.drift._distribution import CATEGORY, ROWS, CategoricalProfile, NumericProfile
+from headwater.drift._rare import cell_of_each
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cells:
-    """Rows per cell on both sides. The last cells are NaN (numeric columns) and null.
+    """Rows per cell on both sides. Of numeric columns the last cells are NaN and null.
 
     Attributes:
         reference: Rows of the reference per cell.
@@ -57,16 +58,26 @@ def numeric_cells(reference: NumericProfile, current: NumericProfile, *, bins: i
 
 
 def categorical_cells(reference: CategoricalProfile, current: CategoricalProfile) -> tuple[Cells, pl.DataFrame]:
-    """Rows per category, null last, and the table behind it (`category`, `reference`, `current`; sorted)."""
+    """Rows per cell, and the table of categories behind it (`category`, `reference`, `current`; sorted).
+
+    A category has a cell of its own, and so has null, unless it is rare (`cell_of_each`).
+    """
     table = (
         reference.counts.rename({ROWS: "reference"})
         .join(current.counts.rename({ROWS: "current"}), on=CATEGORY, how="full", coalesce=True)
         .with_columns(pl.col("reference", "current").fill_null(0))
         .sort(CATEGORY)
     )
-    left, right = (table.get_column(side).to_numpy() for side in ("reference", "current"))
-    cells = Cells(reference=np.append(left, reference.nulls), current=np.append(right, current.nulls))
-    return cells, table
+    left = np.append(table.get_column("reference").to_numpy(), reference.nulls)
+    right = np.append(table.get_column("current").to_numpy(), current.nulls)
+    cell = cell_of_each(left, right)
+    return Cells(reference=_sums(cell, left), current=_sums(cell, right)), table
+
+
+def _sums(cell: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    found = np.zeros(int(cell.max()) + 1, np.int64)
+    np.add.at(found, cell, rows)
+    return found
 
 
 def _range(sample: NumericProfile) -> _Cuts:

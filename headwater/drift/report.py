@@ -82,7 +82,7 @@ class Psi:
     Attributes:
         value: In nats, 0 or more.
         noise: What sampling alone gives on average when nothing shifted.
-        cells: Cells with rows on either side: categories or quantile bins and atoms, NaN, null.
+        cells: Cells with rows on either side: categories (rare ones share cells) or quantile bins and atoms, NaN, null.
     """
 
     value: float
@@ -112,7 +112,7 @@ class ChiSquared:
     Attributes:
         statistic: Without Yates' correction.
         dof: Degrees of freedom.
-        p_value: Of the statistic. Rough where many cells have fewer than 5 rows (Cochran 1954).
+        p_value: Of the statistic. Rare categories share cells, because it would be too small where cells have few rows (Cochran 1954).
         q_value: Adjusted over all tests of the report (Benjamini-Hochberg).
         cramers_v: Effect size, 0 to 1.
     """
