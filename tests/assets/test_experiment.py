@@ -95,7 +95,7 @@ def test_an_ordered_test_reports_each_version_and_ends_by_a_person_alone(ordered
     for part in ("certainly less than", "cost of a decision", "split is as declared", "rows needed"):
         assert part in page
     assert all(check.passed for one in outcomes for check in one.checks)
-    assert [one.status for one in scene.settle()] == [Status.UNCHANGED] * 7, "a second build changes nothing"
+    assert [one.status for one in scene.settle()] == [Status.UNCHANGED] * 8, "a second build changes nothing"
     assert scene.statement()["policy"] == AB
 
 
@@ -241,7 +241,7 @@ def test_a_bandit_draws_by_what_was_learned_once_an_interval(ordered: Ordered) -
     )
     assert "drawn by their rewards" in scene.experiment()["reason"]
     scene.settle()
-    assert [one.status for one in scene.settle()] == [Status.UNCHANGED] * 7, "a second build changes nothing"
+    assert [one.status for one in scene.settle()] == [Status.UNCHANGED] * 8, "a second build changes nothing"
     more = ask(scene, range(1_000, 1_300), at=AT + timedelta(minutes=20))
     assert Counter(more.values())[NEW] > 290, "traffic has moved"
     known(scene, right({**versions, **more}))

@@ -80,9 +80,9 @@ def test_before_anything_is_answered_there_is_nothing_to_decide(tmp_path: Path) 
     scene.version(LIVE)
     scene.settle()
     assert scene.statement()["policy"] == "all-at-once", "the first version is live at once"
-    assert [one.status for one in scene.settle()] == [Status.UNCHANGED] * 7
+    assert [one.status for one in scene.settle()] == [Status.UNCHANGED] * 8
     scene.answers(range(10), LIVE)
-    newest = [one.status for one in scene.settle()][3:]
+    newest = [one.status for one in scene.settle()][4:]
     assert newest == [Status.UNCHANGED] * 4, "answers to what nobody doubts are no decision"
 
 
@@ -578,7 +578,7 @@ def test_a_watch_that_is_over_stays_over_and_changes_nothing(begun: Begun) -> No
     assert scene.decision()["reason"] == "1.1.0 answers everything, and its watch is over."
     scene.answers(range(30, 40), NEW)
     scene.failures(NEW, 50)
-    assert [one.status for one in scene.settle()][3:] == [Status.UNCHANGED] * 4
+    assert [one.status for one in scene.settle()][4:] == [Status.UNCHANGED] * 4
 
 
 def test_what_failed_with_the_requests_that_end_a_watch_goes_back(begun: Begun) -> None:
