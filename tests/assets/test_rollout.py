@@ -17,7 +17,7 @@ from assets._chain._rollout_page import PAGE_FILE, write_page
 from headwater.cli._decisions import recorded_decisions
 from headwater.decisions import OrderKind, Rollout, RolloutKind, StepAction
 from headwater.materialize import Run, Status, materialize
-from headwater.names import NO_VERSION
+from headwater.names import DEADLINE, NO_VERSION
 from headwater.product import Model, Serving
 from serving.prediction_log import LogWriter
 from serving.prediction_log._failure import decode_failure
@@ -323,13 +323,13 @@ def test_failures_of_a_service_that_does_not_follow_are_no_evidence(begun: Begun
     scene.version(LIVE)
     head = scene.lake.resolve("main").id
     scene.version(NEW)
-    scene.failures(LIVE, 50, commit=head)
-    scene.failures(LIVE, 50, commit="0" * 64)
+    scene.failures(LIVE, 50, code=DEADLINE, commit=head)
+    scene.failures(LIVE, 50, code=DEADLINE, commit="0" * 64)
     scene.settle()
     assert said(scene) == ("wait", "requests"), scene.decision()["reason"]
     found = scene.decision()["evidence"]
     assert (found["seen"], found["other"]["failed"]) == (100, 0)
-    scene.failures(LIVE, 50)
+    scene.failures(LIVE, 50, code=DEADLINE)
     scene.settle()
     assert said(scene) == ("abort", "errors"), "those that followed count"
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -151,9 +152,12 @@ def test_what_an_older_collection_took_is_told_by_the_records_or_said_to_be_unkn
         scene.lake.delete_branch("dev")
     scene.table("other", pl.DataFrame({"a": [1]}))  # what the next version is made from is kept
     scene.version("1.3.0")
+    by_hand = said("release", "history", PRODUCT)[2]["commit"]
     with monkeypatch.context() as older:
         older.setattr("headwater.lake._gc.RELEASE_ASSET", "no such name")
         scene.lake.gc(grace=timedelta(0), retention=Retention(keep_commits=1))
+    with sqlite3.connect(scene.state / "lake" / "catalog.sqlite") as catalog:
+        assert catalog.execute("UPDATE commits SET collected = 1 WHERE id = ?", (by_hand,)).rowcount == 1
     row = said("release", "history", PRODUCT)[2]
     assert (row["version"], row["known"]) == (("1.0.0", True) if is_told else (None, False))
     (then,) = said("release", "history", PRODUCT, "--at", row["from"])

@@ -175,6 +175,7 @@ def test_who_reads_predictions_for_reports_reads_those_that_count() -> None:
     reading = {asset.path for asset in model_chain(PLAYED) if PATHS.predictions in (*asset.inputs, *asset.previous)}
     assert {path.removeprefix("shop/") for path in reading} == {
         "predictions", "outcomes", "performance_report", "performance_causes", "service_report", "rollout", "experiment", "release",
+        "prediction_day",
     }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from tests.serving.http.conftest import Service
 
 Start = Callable[..., Service]
 LEVELS = ServiceLevels(min_requests=10)
-NO_FAILURES = pl.DataFrame(schema={"count": pl.Int64})
+NO_FAILURES = pl.DataFrame(schema={"code": pl.String, "count": pl.Int64})
 
 
 def test_a_slow_disk_breaks_the_promise_of_latency_and_is_no_versions_doing(
