@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
-import polars as pl
 import pytest
 from rich.console import Console
 
@@ -16,35 +15,8 @@ from assets._build import RunResult
 from headwater.cli import _build
 from headwater.lake import EmbeddedLake, Lake
 from headwater.materialize import Run, materialize
-from headwater.product import Asset, Inputs, Partitions, Product, table
-
-MONTHS = Partitions.months("2013-01", "2013-02")
-PRODUCT = Product(name="toy", question="Of which code?", owners=("team:toy",))
-DAYS, LOAD, TOTAL = "toy/days", "toy/load", "toy/total"
-
-
-@table(DAYS, partitions=MONTHS)
-def days(inputs: Inputs, period: str) -> pl.DataFrame:
-    """One day a month."""
-    return pl.DataFrame({"x": [1]})
-
-
-@table(LOAD, inputs=[DAYS], partitions=MONTHS)
-def old_load(inputs: Inputs, period: str) -> pl.DataFrame:
-    """As many as days."""
-    return inputs.table(DAYS).filter(pl.col("period") == period).select("period", y=pl.col("x")).collect()
-
-
-@table(LOAD, inputs=[DAYS], partitions=MONTHS)
-def new_load(inputs: Inputs, period: str) -> pl.DataFrame:
-    """A hundred times as many."""
-    return inputs.table(DAYS).filter(pl.col("period") == period).select("period", y=pl.col("x") * 100).collect()
-
-
-@table(TOTAL, inputs=[LOAD])
-def total(inputs: Inputs) -> pl.DataFrame:
-    """The sum over all months."""
-    return inputs.table(LOAD).select(pl.col("y").sum()).collect()
+from headwater.product import Asset
+from tests.recoded_months import LOAD, MONTHS, PRODUCT, TOTAL, new_load, old_days, old_load, total
 
 
 class Shop:
@@ -88,21 +60,21 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
 def test_what_reads_all_months_waits_for_the_one_of_older_code(shop: Shop, month: str) -> None:
     """The sum was built of 1 and 100."""
     for key in MONTHS.keys:
-        materialize(shop.lake, days, partition=key, run=Run())
-    assert shop.build(days, old_load, total) == []
+        materialize(shop.lake, old_days, partition=key, run=Run())
+    assert shop.build(old_days, old_load, total) == []
     assert shop.sum() == 2
     shop.dying = {(LOAD, month)}
-    assert shop.build(days, new_load, total) == [f"{LOAD} {month}: killed"]
+    assert shop.build(old_days, new_load, total) == [f"{LOAD} {month}: killed"]
     assert shop.sum() == 2
     shop.dying = set()
-    assert shop.build(days, new_load, total) == []
+    assert shop.build(old_days, new_load, total) == []
     assert shop.sum() == 200
 
 
 def test_a_month_that_never_stood_holds_nothing_up(shop: Shop) -> None:
     """What landed and is refused leaves the months beside it as they are, and what is made of them."""
     for key in MONTHS.keys:
-        materialize(shop.lake, days, partition=key, run=Run())
+        materialize(shop.lake, old_days, partition=key, run=Run())
     shop.dying = {(LOAD, "2013-01")}
-    assert len(shop.build(days, old_load, total)) == 1
+    assert len(shop.build(old_days, old_load, total)) == 1
     assert shop.sum() == 1

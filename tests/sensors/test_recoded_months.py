@@ -12,52 +12,19 @@ from assets._automation import with_automation
 from assets._bridge import asset_key, dagster_asset
 from headwater.lake import EmbeddedLake
 from headwater.materialize import Run, materialize
-from headwater.product import Asset, Inputs, Partitions, Product, table
+from headwater.product import Asset, Inputs, table
 from resources.lake import ONLY_STALE_TAG, LakeResource
 from sensors import reconcile_sensor
+from tests.recoded_months import DAYS, LOAD, MONTHS, PRODUCT, TOTAL, new_days, new_load, old_days, old_load, total
 
 # Dagster's own evaluation uses what it calls beta.
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `include_sources`")
-
-MONTHS = Partitions.months("2013-01", "2013-02")
-PRODUCT = Product(name="toy", question="Of which code?", owners=("team:toy",))
-DAYS, LOAD, TOTAL = "toy/days", "toy/load", "toy/total"
-
-
-@table(DAYS, partitions=MONTHS)
-def old_days(inputs: Inputs, period: str) -> pl.DataFrame:
-    """One day a month."""
-    return pl.DataFrame({"x": [1]})
-
-
-@table(DAYS, partitions=MONTHS)
-def new_days(inputs: Inputs, period: str) -> pl.DataFrame:
-    """Ten days a month."""
-    return pl.DataFrame({"x": [10]})
-
-
-@table(LOAD, inputs=[DAYS], partitions=MONTHS)
-def old_load(inputs: Inputs, period: str) -> pl.DataFrame:
-    """As many as days."""
-    return inputs.table(DAYS).filter(pl.col("period") == period).select("period", y=pl.col("x")).collect()
-
-
-@table(LOAD, inputs=[DAYS], partitions=MONTHS)
-def new_load(inputs: Inputs, period: str) -> pl.DataFrame:
-    """A hundred times as many."""
-    return inputs.table(DAYS).filter(pl.col("period") == period).select("period", y=pl.col("x") * 100).collect()
 
 
 @table("toy/share", inputs=[LOAD], partitions=MONTHS)
 def share(inputs: Inputs, period: str) -> pl.DataFrame:
     """A level between, whose own code stays."""
     return inputs.table(LOAD).filter(pl.col("period") == period).select("period", "y").collect()
-
-
-@table(TOTAL, inputs=[LOAD])
-def total(inputs: Inputs) -> pl.DataFrame:
-    """The sum over all months."""
-    return inputs.table(LOAD).select(pl.col("y").sum()).collect()
 
 
 @table(TOTAL, inputs=["toy/share"])
