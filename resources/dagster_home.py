@@ -183,15 +183,11 @@ def _reference(home: Path, *, is_kept: bool) -> "InstanceRef":
     import yaml
     from dagster._core.instance.ref import InstanceRef
 
-    found = InstanceRef.from_dir(str(home))
     if not is_kept or _STORAGES & (yaml.safe_load((home / "dagster.yaml").read_text()) or {}).keys():
-        return found
-    assert found.event_storage_data is not None
-    kept = {
-        "module": "resources.event_storage",
-        "class": "KeptEventLog",
-        "config": found.event_storage_data.config_dict,
-    }
+        return InstanceRef.from_dir(str(home))
+    usual = InstanceRef.config_defaults(str(home))["event_log_storage"]
+    assert usual is not None
+    kept = {"module": "resources.event_storage", "class": "KeptEventLog", "config": usual.config_dict}
     return InstanceRef.from_dir(str(home), overrides={"event_log_storage": kept})
 
 

@@ -238,14 +238,12 @@ def _order(
 
     def build(heard: Sequence[Order]) -> "Outcome":
         wanted = {one.id for one in heard}
-        return built_until_heard(
-            lake, released, settings, lambda: wanted <= set(_heard(lake, product.name, settings.branch))
-        )
+        return built_until_heard(lake, released, settings, lambda: wanted.isdisjoint(one.id for one in unheard()))
 
-    before, given_before = (
-        _steered(lake, product.name, settings.branch, kind),
-        unheard_orders(lake, product.name, ref=settings.branch),
-    )
+    def unheard() -> Sequence[Order]:
+        return unheard_orders(lake, product.name, ref=settings.branch)
+
+    before, given_before = _steered(lake, product.name, settings.branch, kind), unheard()
     try:
         order = give_order(lake, orders, made, into=settings.branch, now=lambda: datetime.now(UTC))
     except (OrderRefusedError, NoVersionError) as error:
@@ -312,13 +310,6 @@ def _steered(lake: "Lake", product: str, branch: str, kind: OrderKind) -> Mappin
 
     statement = release_statement(lake, product, ref=branch)
     return {name: statement.get(name) for name in _STEERED.get(kind, ("version", "policy"))}
-
-
-def _heard(lake: "Lake", product: str, branch: str) -> tuple[str, ...]:
-    """Ids of the orders that the release that stands follows from."""
-    from headwater.registry import release_statement
-
-    return tuple(release_statement(lake, product, ref=branch).get("heard", ()))
 
 
 def _unfollowed(outcome: "Outcome", row: Mapping[str, Any], order: Order) -> str:
