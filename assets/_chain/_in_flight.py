@@ -65,11 +65,11 @@ def _as_of(inputs: Inputs, paths: ChainPaths, order: str, commit: str) -> dateti
 
     try:
         there = inputs.previous(paths.training_order, commit=commit)
+        return None if there is None else as_of(there.folder(paths.training_order))
     except CollectedCommitError:
         given = _made(inputs, paths.training_order, order, commit)
         output = given.output(paths.training_order) if given is not None else None
         return datetime.fromisoformat(output.facts[AS_OF_FACT]) if output is not None else None
-    return None if there is None else as_of(there.folder(paths.training_order))
 
 
 def _follows(inputs: Inputs, paths: ChainPaths, training_set: str | None, order: str) -> bool:

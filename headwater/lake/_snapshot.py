@@ -17,7 +17,6 @@ from headwater.lake._storage import storage_errors
 from headwater.lake._tables import LOG_FOLDER, local, open_delta, scan
 from headwater.lake.errors import (
     CollectedCommitError,
-    DamagedLakeError,
     PathNotFoundError,
     TableReadError,
     WrongKindError,
@@ -100,12 +99,10 @@ class EmbeddedSnapshot:
 
     def contents(self, record: Record) -> Mapping[str, Content]:
         """A record's files: relative name to content. Raises CollectedCommitError."""
-        try:
-            return _trees.contents(self._store, record)
-        except DamagedLakeError:
-            if self._store.is_collected(record.files):
-                raise CollectedCommitError(commit=self._commit.id, path=record.entry.path) from None
-            raise
+        # Not the nodes: this process may remember those that another one's `gc` took.
+        if self._store.is_collected(record.files):
+            raise CollectedCommitError(commit=self._commit.id, path=record.entry.path)
+        return _trees.contents(self._store, record)
 
     def uri(self, path: str) -> str:
         """A stable URI of `path` at this commit."""

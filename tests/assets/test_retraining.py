@@ -333,16 +333,21 @@ def test_drift_counts_from_the_training_of_the_live_version_on(tmp_path: Path) -
     assert found["evidence"]["learned_until"] == START.isoformat() < found["evidence"]["trained"]
 
 
-def test_what_the_live_version_learned_is_known_when_its_training_order_is_collected(tmp_path: Path) -> None:
-    """No decision was built any more once the nightly collection had taken the commit that the training set was made from."""
-    made = Training(tmp_path)
+def numbered(made: Training) -> Training:
+    """Its models are versions, which the lake keeps."""
     copies = made.made["model"]
 
-    def numbered(inputs: Inputs, folder: Path) -> Result:
+    def compute(inputs: Inputs, folder: Path) -> Result:
         copies.compute(inputs, folder)
         return Result(facts={SIGNATURE_FACT: "s"})
 
-    made.made["model"] = replace(copies, compute=numbered, versioned=True)
+    made.made["model"] = replace(copies, compute=compute, versioned=True)
+    return made
+
+
+def test_what_the_live_version_learned_is_known_when_its_training_order_is_collected(tmp_path: Path) -> None:
+    """No decision was built any more once the nightly collection had taken the commit that the training set was made from."""
+    made = numbered(Training(tmp_path))
     trained(made).release(run={"model_commit": made.lake.last_write("main", f"{NAME}/model").id})
     before = made.decide()
     made.lake.gc(grace=timedelta(0), retention=Retention(keep_commits=1))
@@ -350,6 +355,26 @@ def test_what_the_live_version_learned_is_known_when_its_training_order_is_colle
         made.lake.at(str(list(made.lake.log(path=f"{NAME}/training_order"))[-1].id))
     after = made.decide()
     assert after["evidence"]["learned_until"] == before["evidence"]["learned_until"] == START.isoformat()
+
+
+def test_what_the_live_version_learned_is_known_when_its_training_order_left_a_commit_that_stays_in_part(
+    tmp_path: Path,
+) -> None:
+    """Its training set was made right after another program's commit: of that one stays what stood where, and no order."""
+    made = numbered(Training(tmp_path, replace(EAGER, give_up=HOUR)))
+    made.decide()
+    with made.lake.transaction() as tx:
+        tx.write_table(f"{NAME}/notes", pl.DataFrame({"note": ["from outside"]}))
+        tx.publish(message="Notes", provenance=None)
+    made.train("training_set")
+    for _ in range(3):
+        made.decide()
+    assert made.given() > 1, "the training took longer than it is waited for"
+    made.train("model", "evaluation")
+    made.release(run={"model_commit": made.lake.last_write("main", f"{NAME}/model").id})
+    before = made.decide()
+    made.lake.gc(grace=timedelta(0), retention=Retention(keep_commits=1))
+    assert made.decide()["evidence"]["learned_until"] == before["evidence"]["learned_until"] == START.isoformat()
 
 
 def test_orders_that_change_nothing_or_have_no_reason_are_refused(training: Training) -> None:

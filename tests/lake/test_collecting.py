@@ -216,6 +216,20 @@ def test_of_a_commit_that_no_build_made_stays_which_data_stood_where_and_no_cont
     assert lake.verify(deep=True).clean
 
 
+def test_who_read_a_content_before_it_was_collected_is_told_the_same_as_everybody(lake: EmbeddedLake) -> None:
+    """A process remembers nodes: another one's collection looked like damage to it, and an export left half a folder."""
+    reader = EmbeddedLake.open(lake.location)
+    first = _write(lake, 1).commit
+    lake.revert(first.id)
+    _write(lake, 2)
+    assert _readable(reader, first.id)
+    lake.gc(grace=NOW, retention=NEWEST)
+    assert not _readable(reader, first.id)
+    with pytest.raises(CollectedCommitError):
+        reader.checkout(first.id, lake.location.parent / "out")
+    assert not (lake.location.parent / "out").exists()
+
+
 def test_a_tag_on_a_commit_that_stays_in_part_brings_nothing_back(lake: EmbeddedLake) -> None:
     first = _write(lake, 1, path="shop/predictions").commit
     lake.revert(first.id)
