@@ -6,6 +6,7 @@ stays as it is publishes nothing: here all of it stays.
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -167,11 +168,18 @@ def keep_unfollowed(lake: Lake, asset: Asset, path: str, provenance: Provenance,
     _keep(lake, asset, refusal, into=into)
 
 
+class _KeptError(Exception):
+    """A refusal is in its table."""
+
+
 def _keep(lake: Lake, asset: Asset, refusal: Refusal, *, into: str) -> None:
-    there = lake.at(into)
-    if there.has(asset.path) and any(one.id == refusal.id for one in read_refusals(there.table(asset.path))):
-        return
-    write_refusal(lake, asset, lambda _, id: refusal, into=into, now=lambda: datetime.now(UTC))
+    def made(snapshot: Snapshot, id: str) -> Refusal:
+        if snapshot.has(asset.path) and any(one.id == refusal.id for one in read_refusals(snapshot.table(asset.path))):
+            raise _KeptError
+        return refusal
+
+    with suppress(_KeptError):  # each try looks again: two builds may tell of the same at once
+        write_refusal(lake, asset, made, into=into, now=lambda: datetime.now(UTC))
 
 
 def refused_build(provenance: Provenance, path: str, commit: str, time: datetime) -> Refusal:

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,6 +20,7 @@ from headwater.cli._decisions import recorded_decisions
 from headwater.decisions import Retraining, Rollout, RolloutKind
 from headwater.lake import Kind, Retention
 from headwater.lake import _refs as refs
+from headwater.lake._transaction import EmbeddedTransaction
 from headwater.lake.errors import CollectedCommitError
 from headwater.materialize import Outcome, Run, Status, materialize
 from headwater.names import DECISION_FACT, SIGNATURE_FACT
@@ -244,6 +247,28 @@ def test_a_decision_that_is_not_followed_stays_on_record(training: Training, mon
     assert kept.evidence["decision"]["rule"] == "new_rows"
     assert kept.evidence["orders"][:-1] == kept.evidence["trainings"]
     assert training.build_one(training.refusals).status is Status.UNCHANGED, "a build keeps what stands"
+
+
+def test_two_builds_at_once_keep_what_they_did_not_follow_once(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each had looked whether it was kept before either wrote: `headwater decisions` listed one refusal twice."""
+    training.label()
+    training.build_one(training.decision)
+    training.stop(RetrainingOrderKind.STOP)
+    opened = training.lake.transaction
+
+    @contextmanager
+    def overtaken(**how: Any) -> Iterator[EmbeddedTransaction]:
+        with opened(**how) as tx:
+            if how.get("hint") == training.refusals.path:
+                monkeypatch.undo()
+                assert training.build_one(training.order).facts["unfollowed"]
+            yield tx
+
+    monkeypatch.setattr(training.lake, "transaction", overtaken)
+    assert training.build_one(training.order).facts["unfollowed"]
+    assert refused(training) == [("retraining", "stopped", "user:ada stopped retraining: enough")]
 
 
 def test_a_stop_is_not_overtaken_by_a_decision_from_before_it(training: Training) -> None:
