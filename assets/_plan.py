@@ -93,6 +93,7 @@ def waits_for_code(stale: Sequence[Stale], assets: Sequence[Asset]) -> frozenset
     """Whole assets that would be of two definitions: of something above them a partition still stands as older code made it.
 
     They wait until it is built, at any depth. What is urgent waits for nothing. Landing assets count as in the conditions: not at all.
+    Nor do partitions that are held (`why_held`): none of them is about to be built.
     """
     older = {item.path for item in stale if item.partition is not None and any(r.what == "code" for r in item.reasons)}
     older -= {asset.path for asset in assets if asset.landed and not asset.inputs}
