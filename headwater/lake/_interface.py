@@ -295,6 +295,7 @@ class Transaction(Protocol):
         Raises:
             WrongKindError: A folder stands at `path`.
             TableWriteError: The data cannot be a Delta table (unsupported dtype, schema mismatch, newer protocol).
+            CollectedCommitError: `gc` took the table that the branch has: it began at a commit that is kept in part.
         """
         ...
 

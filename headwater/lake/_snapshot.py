@@ -99,10 +99,14 @@ class EmbeddedSnapshot:
 
     def contents(self, record: Record) -> Mapping[str, Content]:
         """A record's files: relative name to content. Raises CollectedCommitError."""
-        # Not the nodes: this process may remember those that another one's `gc` took.
+        self.check_kept(record)
+        return _trees.contents(self._store, record)
+
+    def check_kept(self, record: Record) -> None:
+        """Raises CollectedCommitError when `gc` took a record's files."""
+        # Not the nodes are asked: this process may remember those that another one's `gc` took.
         if self._store.is_collected(record.files):
             raise CollectedCommitError(commit=self._commit.id, path=record.entry.path)
-        return _trees.contents(self._store, record)
 
     def uri(self, path: str) -> str:
         """A stable URI of `path` at this commit."""

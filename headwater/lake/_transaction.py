@@ -101,6 +101,8 @@ class EmbeddedTransaction:
         """Writes a Delta table at `path`; see `headwater.lake.Transaction.write_table`."""
         self._check_open("write a table")
         before = self._before(path, Kind.TABLE)
+        if isinstance(before, Record):  # whose log the new one goes on with
+            self._base.check_kept(before)
         with self._storing("written"):
             self._staged[path] = self._stager.table(
                 path, data, mode=WriteMode(mode), partition=partition, before=before, transaction=self._id

@@ -230,6 +230,19 @@ def test_who_read_a_content_before_it_was_collected_is_told_the_same_as_everybod
     assert not (lake.location.parent / "out").exists()
 
 
+def test_a_branch_from_a_commit_that_stays_in_part_says_what_is_gone_when_it_is_written(lake: EmbeddedLake) -> None:
+    """A write over a table whose content was collected told people to restore a backup."""
+    first = _write(lake, 1).commit
+    lake.revert(first.id)
+    _write(lake, 2)
+    lake.gc(grace=NOW, retention=NEWEST)
+    lake.create_branch("old", at=first.id)
+    with pytest.raises(CollectedCommitError, match=f"{first.id[:12]} at '{PATH}'"):
+        _write(lake, 3, into="old")
+    _write(lake, 3, path="shop/other", into="old")
+    assert lake.verify(deep=True).clean
+
+
 def test_a_tag_on_a_commit_that_stays_in_part_brings_nothing_back(lake: EmbeddedLake) -> None:
     first = _write(lake, 1, path="shop/predictions").commit
     lake.revert(first.id)
