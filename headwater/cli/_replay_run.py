@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
@@ -73,10 +74,8 @@ def play(
         if (begin := next_day(progress)) <= last:
             for day in source.days(begin, begin):
                 refuse_cuts(product, settings.landing, day, progress)
-        if not progress.days:
-            write_progress(
-                progress, folder
-            )  # a kill in the first day forgets neither which play it is nor what it allows
+        if not progress.days:  # a kill in the first day forgets neither which play it is nor what it allows
+            write_progress(progress, folder)
         told(f"{product.name}  {first} to {last}; {len(progress.days)} days were played before.")
         service = stack.enter_context(service_of(settings, product.name))
         is_alive = stack.enter_context(daemon_of(settings, told)) if by_sensors else None
@@ -184,7 +183,7 @@ def _build(product: "Product", settings: "Settings", *, is_whole: bool) -> Seque
     from assets._build import run_assets
     from assets._chain._paths import ChainPaths
     from assets._declared import declared
-    from assets._plan import below, stale_assets, waves
+    from assets._plan import below, stale_assets, waits_for_code, waves
     from headwater.cli._build import logged
     from headwater.cli._replay_plan import watched_assets
     from headwater.definitions import defs
@@ -198,6 +197,7 @@ def _build(product: "Product", settings: "Settings", *, is_whole: bool) -> Seque
     daily = frozenset(asset.path for asset in assets) - trained if is_whole else watched_assets(product, assets)
     lake = open_lake(settings)
     errors: list[str] = []
+    stale = partial(stale_assets, lake, assets, branch=settings.branch, landing=settings.landing)
     quiet = Listener(started=lambda path, partition: None, ended=lambda outcome: None)
     with dagster_instance(settings, for_runs=True) as instance, listening(quiet), logged(settings.state):
         # As the compaction's sensor does all day: what was answered is in the lake before labels are joined to it.
@@ -205,11 +205,15 @@ def _build(product: "Product", settings: "Settings", *, is_whole: bool) -> Seque
         errors += run_assets(defs, instance, answered, partition=None, actor=user(), only_stale=False).errors
         for is_last in (False, True):
             before, stood = (_entry(lake, settings, path) for path in (paths.training_order, paths.rollout_step))
-            stale = stale_assets(lake, assets, branch=settings.branch, landing=settings.landing)
-            for key, chosen in waves(stale, assets):
+            is_torn = False  # as in `headwater build`
+            for key, chosen in waves(stale(), assets):
                 chosen = chosen if is_last else chosen & daily
+                if is_torn and key is None:
+                    chosen -= waits_for_code(stale(), assets)
                 if chosen:
-                    errors += run_assets(defs, instance, chosen, partition=key, actor=user()).errors
+                    result = run_assets(defs, instance, chosen, partition=key, actor=user())
+                    errors += result.errors
+                    is_torn = is_torn or (key is not None and bool(result.unbuilt))
             if not is_last and _entry(lake, settings, paths.rollout_step) != stood:
                 step = frozenset({paths.release})
                 errors += run_assets(defs, instance, step, partition=None, actor=user()).errors

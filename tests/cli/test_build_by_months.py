@@ -1,4 +1,5 @@
-"""`headwater build` where a month cannot be built: the others are, and what reads all of them is not made of two codes."""
+"""`headwater build`, and a day of a replay, where a month cannot be built: the others are, and what reads all of them is not made of two
+codes."""
 
 import io
 import sys
@@ -12,10 +13,11 @@ from rich.console import Console
 import assets._build
 import assets._declared
 from assets._build import RunResult
-from headwater.cli import _build
+from headwater.cli import _build, _replay_run
 from headwater.lake import EmbeddedLake, Lake
 from headwater.materialize import Run, materialize
 from headwater.product import Asset
+from resources.settings import load_settings
 from tests.recoded_months import LOAD, MONTHS, PRODUCT, TOTAL, new_load, old_days, old_load, total
 
 
@@ -30,9 +32,11 @@ class Shop:
         patch.setattr(assets._build, "run_assets", self._run)
         patch.setattr(assets._declared, "declared", lambda product: tuple(self.assets.values()))
 
-    def build(self, *code: Asset) -> Sequence[str]:
+    def build(self, *code: Asset, of_replay: bool = False) -> Sequence[str]:
         """What failed."""
         self.assets = {asset.path: asset for asset in code}
+        if of_replay:
+            return _replay_run._build(PRODUCT, load_settings(), is_whole=True)
         return _build._until_fresh(PRODUCT, _build._Progress(Console(file=io.StringIO())))
 
     def sum(self) -> int:
@@ -41,7 +45,16 @@ class Shop:
         assert isinstance(found, int)
         return found
 
-    def _run(self, _defs: object, _instance: object, paths: frozenset[str], *, partition: str | None, actor: str) -> RunResult:  # fmt: skip
+    def _run(
+        self,
+        _defs: object,
+        _instance: object,
+        paths: frozenset[str],
+        *,
+        partition: str | None,
+        actor: str,
+        only_stale: bool = True,
+    ) -> RunResult:
         failed = {path for path in paths if (path, partition) in self.dying}
         for path in self.assets:
             if path in paths - failed:
@@ -56,18 +69,19 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     return Shop(EmbeddedLake.open(tmp_path / "lake"), monkeypatch)
 
 
+@pytest.mark.parametrize("of_replay", [False, True], ids=["build", "replay"])
 @pytest.mark.parametrize("month", MONTHS.keys)
-def test_what_reads_all_months_waits_for_the_one_of_older_code(shop: Shop, month: str) -> None:
+def test_what_reads_all_months_waits_for_the_one_of_older_code(shop: Shop, month: str, of_replay: bool) -> None:
     """The sum was built of 1 and 100."""
     for key in MONTHS.keys:
         materialize(shop.lake, old_days, partition=key, run=Run())
-    assert shop.build(old_days, old_load, total) == []
+    assert shop.build(old_days, old_load, total, of_replay=of_replay) == []
     assert shop.sum() == 2
     shop.dying = {(LOAD, month)}
-    assert shop.build(old_days, new_load, total) == [f"{LOAD} {month}: killed"]
+    assert shop.build(old_days, new_load, total, of_replay=of_replay) == [f"{LOAD} {month}: killed"]
     assert shop.sum() == 2
     shop.dying = set()
-    assert shop.build(old_days, new_load, total) == []
+    assert shop.build(old_days, new_load, total, of_replay=of_replay) == []
     assert shop.sum() == 200
 
 
