@@ -249,13 +249,15 @@ def _order(
     except (OrderRefusedError, NoVersionError) as error:
         # What is asked for may be ordered already, by somebody who was interrupted before it was followed.
         outcome = build(given_before) if given_before and error.rule == CHANGES_NOTHING else None
-        if outcome is None or _steered(lake, product.name, settings.branch, kind) == before:
+        is_refused = outcome is not None and outcome.status is Status.REFUSED
+        if outcome is None or (not is_refused and _steered(lake, product.name, settings.branch, kind) == before):
             asked = {"order": kind.value, "version": version, "policy": policy, "reason": reason}
             _keep_refused(lake, product, settings.branch, asked, error)
             raise
         order = given_before[-1]
         told = ", ".join(f"{_what(one.to_json())} by {one.actor} ({one.reason})" for one in given_before)
-        click.echo(f"headwater: ordered before, and followed now: {told}. No other order was needed.", err=True)
+        heard = "not followed" if is_refused else "followed now"
+        click.echo(f"headwater: ordered before, and {heard}: {told}. No other order was needed.", err=True)
     else:
         try:
             outcome = build((order,))

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,13 @@ from headwater.cli import cli
 from headwater.decisions import OrderKind
 from headwater.errors import HeadwaterError
 from headwater.lake import Retention
+from headwater.product import Serving
 from headwater.registry import ModelNotFoundError, model_version
 from headwater.release_history import live_at, release_history
+from serving.policies import from_json, to_json
 from serving.retired_calls import RETIRED_FILE, RetiredCalls
+from tests.assets.test_release import CANARY
+from tests.assets.test_release import served as served
 from tests.release_scene import GATE, PRODUCT, Scene
 
 ROOT = Path(__file__).parents[2]
@@ -381,7 +386,25 @@ def test_what_was_ordered_and_interrupted_is_followed_when_it_is_ordered_again(
     row = order(*words)
     assert (row["version"], row["ordered"], row["order"]["id"], row["problem"]) == ("1.0.0", [], given.id, "")
     assert scene.statement()["heard"] == [given.id], "nothing was ordered twice"
-    assert said("decisions", "--product", PRODUCT)[0]["action"] != "refused"
+    assert [row["action"] for row in decisions() if row["action"] == "refuse"] == []
+
+
+def test_an_order_that_became_impossible_while_it_waited_is_told_so_when_it_is_ordered_again(
+    served: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told to be live so already, and that nothing needs to be done, while the release was refused."""
+    served.product = replace(served.product, serving=Serving(assign_by=("who",)))
+    served.declare()
+    given = served.give(OrderKind.PROMOTE, "1.1.0", policy=to_json(from_json(CANARY)))
+    served.product = replace(served.product, serving=Serving(assign_by=("who", "extra")))
+    served.declare()
+    monkeypatch.setenv("HEADWATER_STATE", str(served.state))
+    monkeypatch.setattr("assets._products.product", lambda name: served.product)
+    monkeypatch.setattr("headwater.cli._release._assets", lambda product: (served.orders, served.released))
+    row = order("promote", "--policy", json.dumps(CANARY), code=1)
+    assert (row["policy"], row["order"]["id"]) == ("all-at-once", given.id)
+    assert "the release was refused: policy_can_be_served" in row["problem"]
+    assert [one["rule"] for one in decisions() if one["action"] == "refuse"] == ["policy_can_be_served"]
 
 
 def test_an_order_that_waits_excuses_no_other_one(scene: Scene) -> None:
