@@ -78,7 +78,7 @@ def landed_sensor(assets: Sequence[Asset], *, patience: float = PATIENCE) -> dg.
 
 
 def landed_files(assets: Sequence[Asset], landing: Path) -> tuple[LandedFile, ...]:
-    """The declared files that are there. Those that `headwater land` has half written have other names (`.name.part`)."""
+    """The declared files that are there. Those that `headwater land` has half written have other names (`.name.0f3a.part`)."""
     found = []
     for asset in assets:
         keys: Sequence[str | None] = asset.partitions.keys if asset.partitions else (None,)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
+from headwater.errors import HeadwaterError
 from headwater.lake import Lake, Snapshot
 from headwater.materialize import record_of
 from headwater.names import DECISION_FACT, METRICS_FACT
@@ -59,7 +60,7 @@ class ProductReader:
                     continue
                 try:
                     found += self._once(path, read, now, product)
-                except (*MALFORMED, FileNotFoundError) as error:
+                except (*MALFORMED, OSError, HeadwaterError) as error:
                     unreadable[path] = f"{type(error).__name__}: {error}"
             yield from _newest_drift(found)
         yield from (Sample(name="watch_failed", value=1, labels={"part": path}) for path in unreadable)

@@ -100,7 +100,7 @@ class Sample:
     Attributes:
         name: Its name in the catalogue.
         value: The number; making one of anything else raises ValueError or TypeError.
-        labels: Values of its labels.
+        labels: Values of its labels; what is no text, or none that UTF-8 has, raises TypeError or ValueError.
     """
 
     name: str
@@ -108,7 +108,8 @@ class Sample:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        float(self.value)  # what is no number would cost the whole exposition
+        float(self.value)  # what is no number would cost the whole exposition, as would what is no text
+        "".join(self.labels.values()).encode()
         _, labels = CATALOGUE.get(self.name, ("", ("",)))
         if tuple(self.labels) != labels:
             raise UnknownSampleError(name=self.name, labels=tuple(self.labels))

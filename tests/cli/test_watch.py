@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import polars as pl
 import pytest
 
 from headwater.cli._watch import Watch, WatchPortError, _lake_part, _listen
@@ -99,17 +100,21 @@ def test_a_part_that_cannot_be_seen_shows_no_numbers_and_says_so() -> None:
         '{"policy": null, "version": "1.0.0"}',
         '{"policy": "all-at-once", "version": "1.0.0", "barred": [1]}',
         '{"policy": "all-at-once", "version": "1.0.0", "traffic": {"1.0.0": "all"}}',
+        '{"policy": "all-at-once", "version": null}',
+        '{"policy": "all-at-once", "version": "\\ud800"}',
         "{",
+        None,
     ],
 )
 def test_a_release_that_somebody_published_wrongly_costs_the_watch_its_numbers_and_not_its_life(
-    tmp_path: Path, said: str
+    tmp_path: Path, said: str | None
 ) -> None:
+    """None: as a table. What is no text as a label ended each answer of the watch, whatever was asked."""
     source, path = tmp_path / "source", f"{PRODUCT}/release"
     source.mkdir()
-    (source / "release.json").write_text(said)
-    made = Released(tmp_path / "state")
-    made.publish(path, lambda tx: tx.write_folder(path, source).data_version, {})
+    (source / "release.json").write_text(said or "")
+    made, table = Released(tmp_path / "state"), pl.DataFrame({"version": ["1.0.0"]})
+    made.publish(path, lambda tx: (tx.write_folder(path, source) if said else tx.write_table(path, table)).data_version, {})  # fmt: skip
     reader, watch = ProductReader(made.lake, [PRODUCT], branch="main"), Watch()
     watch.parts = {"lake": (0.0, lambda: list(reader.read())), "disk": (0.0, lambda: list(read_disk(tmp_path)))}
     watch.look()
