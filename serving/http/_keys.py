@@ -165,6 +165,8 @@ def _key(item: Mapping[str, Any]) -> Key:
         raise ValueError(f"has {', '.join(map(repr, strange))}, which nobody knows; known are {', '.join(_PARTS)}")
     if not isinstance(item.get("name"), str) or not item["name"]:
         raise ValueError("has no name")
+    if not item["name"].isprintable():  # a record of the log could not hold it
+        raise ValueError("has a name that cannot be printed")
     roles = _texts(item, "roles")
     if unknown := sorted(roles - set(Role)):
         raise ValueError(f"has the role {unknown[0]!r}; known are {', '.join(Role)}")

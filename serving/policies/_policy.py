@@ -229,7 +229,7 @@ def _check_names(kind: str, names: tuple[str, ...]) -> None:
 
 
 def _check_salt(kind: str, salt: Any) -> None:
-    if not isinstance(salt, str):
+    if not isinstance(salt, str) or salt.encode(errors="ignore").decode() != salt:  # half a character is none
         raise PolicyError(policy=kind, problem=f"its salt is {salt!r}, no text", remedy="Write it in quotes.")
 
 

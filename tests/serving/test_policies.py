@@ -147,9 +147,9 @@ def test_a_policy_that_cannot_be_says_what_is_wrong(raw: dict[str, Any], said: s
         from_json(raw)
 
 
-@pytest.mark.parametrize("salt", [2026, 1.5, None, True, ["x"], {"x": 1}], ids=repr)
+@pytest.mark.parametrize("salt", [2026, 1.5, None, True, ["x"], {"x": 1}, "\ud800"], ids=repr)
 @pytest.mark.parametrize("policy", [policy for policy in ALL if draws(policy)], ids=lambda policy: policy.kind)
 def test_a_salt_that_is_no_text_is_refused_before_anybody_is_drawn(policy: Policy, salt: object) -> None:
-    """It was taken, and the draw of every request raised."""
+    """It was taken, and the draw of every request raised; half a character drew well, and no list of products could be told."""
     with pytest.raises(PolicyError, match=f"{policy.kind}.*no text"):
         from_json({**to_json(policy), "salt": salt})

@@ -47,6 +47,7 @@ ENTRY = {"name": "partner", "sha256": "a" * 64, "roles": ["predict"], "products"
         ([{**ENTRY, "roles": []}], "has no role"),
         ([{**ENTRY, "roles": ["ask"]}], "has the role 'ask'; known are predict, metrics, review"),
         ([{**ENTRY, "name": 5}], "entry 1 has no name"),
+        ([{**ENTRY, "name": "caf\udce9"}], "has a name that cannot be printed"),
         ([{**ENTRY, "sha256": "0x" + "a" * 62}], "has no sha256"),
         (["partner"], "entry 1 is no object"),
         (ENTRY, "no list"),
