@@ -174,7 +174,7 @@ def _broken(
         others = _others(evidence, standing, version)
         promises = promises_of(
             evidence.arm(version).traffic, evidence.before, errors_allowed=evidence.errors_allowed,
-            slow_allowed=evidence.slow_allowed, others=others, share=_share(standing, version, others),
+            slow_allowed=evidence.slow_allowed, others=others, share=_share(evidence, standing, version, others),
             is_scored_beside=standing.kind == SHADOW and version in standing.answering,
         )  # fmt: skip
         for promise in promises:
@@ -191,11 +191,15 @@ def _others(evidence: ExperimentEvidence, standing: ExperimentStanding, version:
     return tuple(evidence.arm(name).traffic for name in others if name != version)
 
 
-def _share(standing: ExperimentStanding, version: str, others: Sequence[Traffic]) -> float:
-    """Share of the requests to a version and to others that the policy draws it for."""
+def _share(
+    evidence: ExperimentEvidence, standing: ExperimentStanding, version: str, others: Sequence[Traffic]
+) -> float:
+    """Share of the requests to a version and to others that it was drawn for: by the policies under which they came, else by the one that stands."""
     if not others:
         return 0.0
-    shares = policy_shares(standing.policy)
+    expected = {arm.traffic.version: arm.expected for arm in evidence.arms if arm.expected is not None}
+    names = (version, *(one.version for one in others))
+    shares = expected if all(name in expected for name in names) else policy_shares(standing.policy)
     own = shares[version]
     return own / (own + sum(shares[one.version] for one in others)) if own else 0.0
 

@@ -165,6 +165,24 @@ def test_what_is_bad_for_everybody_at_the_same_time_ends_no_test(policy: dict[st
         assert (found.action, found.rule.value, found.culprit) == (ExperimentAction.ABORT, rule, culprit)
 
 
+@pytest.mark.parametrize("policy", [THOMPSON, GREEDY])
+def test_a_bandit_that_turned_to_another_version_compares_with_whom_it_drew_before(policy: dict[str, Any]) -> None:
+    """By the shares of today nearly all requests had gone to it against the draw, so that the control, as slow, excused nothing."""
+    part = "means" if policy is GREEDY else "beliefs"
+    turned = {**policy, part: {LIVE: 0.8, NEW: 0.7} if policy is GREEDY else {LIVE: [800, 200], NEW: [700, 300]}}
+    found = evidence(
+        {LIVE: seen(100, 20), NEW: seen(1_900, 380)}, of=standing(turned, back="0.9.0", begun=policy),
+        traffic={LIVE: {"slow": 10}, NEW: {"slow": 190}},
+    )  # fmt: skip
+    drawn = {LIVE: 100.0, NEW: 1_900.0}
+    arms = tuple(replace(arm, units=arm.traffic.answered, expected=drawn[arm.traffic.version]) for arm in found.arms)
+    assert decided(replace(found, arms=arms)).action is not ExperimentAction.ABORT
+    against = tuple(replace(arm, expected=2_000.0 - drawn[arm.traffic.version]) for arm in arms)
+    assert decided(replace(found, arms=against)).rule is ExperimentRule.LATENCY, (
+        "against the draw the promise alone counts"
+    )
+
+
 def test_faults_of_the_champion_end_no_test_of_its_challengers() -> None:
     shadow = standing({"kind": "shadow", "live": LIVE, "shadows": [NEW]})
     for timed_out, action in ((0, ExperimentAction.WAIT), (100, ExperimentAction.ABORT)):
