@@ -23,6 +23,7 @@ from assets._chain._rollout_evidence import (
     windowing_of,
     with_units,
 )
+from assets._chain._rollout_rows import first_asked
 from assets._chain._rules_of_requests import levels_of
 from headwater.decisions import BEFORE, ExperimentEvidence, ExperimentStanding, Release, policy_shares
 from headwater.product import Inputs, Product
@@ -140,18 +141,9 @@ def _rows(inputs: Inputs, product: Product, release: Release, standing: Experime
         before=answered.filter(past).select("request_id", "received", "latency_us", "variant").collect(),
         failures_before=failures.filter(past).collect(),
         policies=policies,
-        first=_first(table.filter(~under), answers),
+        first=first_asked(table.filter(~under), answers),
         now=newest_of(*moments, until=inputs.started) if moments else None,
     )
-
-
-def _first(past: pl.LazyFrame, answers: pl.DataFrame) -> datetime | None:
-    """Where the time of the requests stood when the first one came in, unless all of it lies further back, as in a past played again."""
-    if not answers.height:
-        return None
-    before: Any = past.select(pl.col("at").max()).collect().item()
-    first, newest = answers["at"][0], answers["at"].max()
-    return before if before is not None and first < before <= newest else first
 
 
 def _split(product: Product, standing: ExperimentStanding, rows: _Rows) -> "SampleRatio | None":

@@ -22,6 +22,8 @@ SLACK: Final = timedelta(days=7)
 """By so much a service's clock may be behind the lake's: older records of the stage are not looked for."""
 _OLDEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 """The calendars of zones do not reach back to the year 1, about which somebody may ask."""
+_KNOWS: Final = pl.min_horizontal("at", "received")
+"""What a request knows of: as `newest_asked`."""
 _ANSWERS: Final = (
     "request_id", "at", "received", "latency_us", "variant", "propensity", "decision", "shadows", "commit",
 )  # fmt: skip
@@ -42,7 +44,7 @@ class StageRows:
         told_before: The outcomes of those.
         failures_before: Requests that got none then.
         outcomes: Of the answers since.
-        first: The newest instant that requests were about when the first one since came in; None before that.
+        first: The newest instant that requests knew of when the first one since came in; None before that.
         now: The newest instant that the requests since, and their labels, know of, and no later than the build.
     """
 
@@ -95,7 +97,7 @@ def stage_rows(inputs: Inputs, product: Product, stood: Stood) -> StageRows | No
         before=answered.filter(is_before).select(*_COUNTED).collect(),
         failures_before=failures.filter(is_before).collect(),
         outcomes=outcomes,
-        first=_first(table.filter(~is_seen), answers),
+        first=first_asked(table.filter(~is_seen), answers),
         now=newest_of(*moments, until=inputs.started) if moments else since,
     )
 
@@ -105,8 +107,8 @@ def of_watch(
 ) -> StageRows:
     """Of the rows of a watch that is over, those by which it is judged, however long after it somebody looks.
 
-    Answers about the windows that the watch touched count. What failed names no time that it was about: it counts by the service's
-    clock, for as long since the first request, and a window more.
+    Answers about the windows that the watch touched count, and what was asked in them about a time ahead. What failed names no time that it
+    was about: it counts by the service's clock, for as long since the first request, and a window more.
 
     Args:
         rows: Of the watch.
@@ -121,7 +123,7 @@ def of_watch(
     until = min((moment for moment in moments if moment is not None), default=last) + watch + windowing.length
     return replace(
         rows,
-        answers=rows.answers.filter(pl.col("at") < span.end),
+        answers=rows.answers.filter(span.end > _KNOWS),
         failed=rows.failed.filter(pl.col("received") < until),
     )
 
@@ -159,16 +161,22 @@ def _is_before(served: Served, begun: datetime, length: timedelta = BEFORE) -> p
     return past & ~pl.col("commit").is_in(sorted(served.rolling))
 
 
-def _first(past: pl.LazyFrame, seen: pl.DataFrame) -> datetime | None:
-    """Where the time of the requests stood when the first one of a stage came in.
+def first_asked(past: pl.LazyFrame, seen: pl.DataFrame) -> datetime | None:
+    """Where the time of the requests stood when the first one of a stage, or of an experiment, came in.
 
     A request about last month that comes in first does not make a stage last a month: time goes on from where it stood. Unless all
-    of it lies further back, as when a past is played again.
+    of it lies further back, as when a past is played again. One about next year knows when it came in, and no more (`newest_asked`):
+    a stage that began next year would never be a day old.
+
+    Args:
+        past: Answers of the time before.
+        seen: Those since, the first that came in first.
     """
     if not seen.height:
         return None
-    before: Any = past.select(pl.col("at").max()).collect().item()
-    first, newest = seen["at"][0], seen["at"].max()
+    before: Any = past.select(_KNOWS.max()).collect().item()
+    known = seen.select(_KNOWS).to_series()
+    first, newest = known[0], known.max()
     return before if before is not None and first < before <= newest else first
 
 

@@ -199,7 +199,7 @@ class RolloutEvidence:
         standing: The stage; None when there is nothing to decide.
         idle: Then why not.
         now: The newest instant that the requests since the stage began, and their labels, know of; None where there are none.
-        first: Newest prediction time of any request when the first one since the stage began came in; None without one.
+        first: Newest prediction time of any request when the first one since the stage began came in, and no later than that; None without one.
         seen: Requests since the stage began, under whatever policy, each once for every version that had a part in it.
         candidate: Requests to the candidate in this stage; in the shadow, those that it scored.
         other: Requests to the other one.

@@ -508,6 +508,46 @@ def test_an_early_answer_about_the_past_alone_ends_no_watch(tmp_path: Path) -> N
         assert said(scene) == ("wait", "watch")
 
 
+SHORT = replace(RULES, watch=2 * DAY)
+NEXT_CENTURY = datetime(2113, 1, 1, tzinfo=UTC)
+
+
+def test_a_first_request_about_a_time_to_come_ends_a_watch_like_another(begun: Begun) -> None:
+    """One caller asked about another century as the watch began: it had not lasted for a moment ever after."""
+    scene = begun(Rollout(rules=SHORT))
+    scene.ahead = -3 * DAY
+    scene.answers([1], NEW, at=NEXT_CENTURY)
+    scene.settle()
+    assert said(scene) == ("wait", "watch")
+    scene.ahead = timedelta(0)
+    scene.answers([2], NEW, at=datetime.now(UTC))
+    scene.settle()
+    assert said(scene) == ("advance", "watch"), scene.decision()["reason"]
+
+
+def test_a_request_about_a_time_to_come_lets_no_early_answer_about_the_past_end_a_watch(tmp_path: Path) -> None:
+    """Since then the time of the requests stood in another century, so that a first request about last year made a watch a year long."""
+    scene = RolloutScene(tmp_path, Rollout(rules=SHORT))
+    scene.version(LIVE)
+    scene.answers([1], LIVE, at=NEXT_CENTURY)
+    scene.settle()
+    scene.version(NEW)
+    for order, at in ((2, datetime.now(UTC) - 400 * DAY), (3, datetime.now(UTC))):
+        scene.answers([order], NEW, at=at)
+        scene.settle()
+        assert said(scene) == ("wait", "watch"), scene.decision()["reason"]
+
+
+def test_what_is_asked_about_a_time_to_come_is_judged_at_the_end_of_a_watch(begun: Begun) -> None:
+    scene = begun(Rollout(rules=SHORT))
+    for days in (-3, 0):
+        scene.ahead = days * DAY
+        asked = datetime.now(UTC) + (days + 10) * DAY
+        scene.answers(range(days * 100 + 1_000, days * 100 + 1_100), NEW, at=asked, latency=30_000_000)
+    scene.settle()
+    assert said(scene) == ("abort", "latency"), scene.decision()["reason"]
+
+
 def test_a_split_by_another_field_than_the_key_counts_what_was_drawn_once(tmp_path: Path) -> None:
     """Each of few customers asks often: by requests, any two customers more on one side look like a broken split."""
     product = replace(TOY, model=Model(features=("x", "customer")), serving=Serving(assign_by=("customer",)))
