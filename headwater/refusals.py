@@ -38,6 +38,10 @@ SCHEMA: Final[Mapping[str, Any]] = {
 }
 
 
+class _KeptError(Exception):
+    """A refusal stands in the table already."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
     """What was refused, and why.
@@ -168,18 +172,19 @@ def keep_unfollowed(lake: Lake, asset: Asset, path: str, provenance: Provenance,
     _keep(lake, asset, refusal, into=into)
 
 
-class _KeptError(Exception):
-    """A refusal is in its table."""
-
-
 def _keep(lake: Lake, asset: Asset, refusal: Refusal, *, into: str) -> None:
-    def made(snapshot: Snapshot, id: str) -> Refusal:
-        if snapshot.has(asset.path) and any(one.id == refusal.id for one in read_refusals(snapshot.table(asset.path))):
+    def made(snapshot: Snapshot, _: str) -> Refusal:
+        if _is_kept(snapshot, asset.path, refusal.id):
             raise _KeptError
         return refusal
 
-    with suppress(_KeptError):  # each try looks again: two builds may tell of the same at once
-        write_refusal(lake, asset, made, into=into, now=lambda: datetime.now(UTC))
+    if not _is_kept(lake.at(into), asset.path, refusal.id):
+        with suppress(_KeptError):  # by who was quicker
+            write_refusal(lake, asset, made, into=into, now=lambda: datetime.now(UTC))
+
+
+def _is_kept(there: Snapshot, path: str, id: str) -> bool:
+    return there.has(path) and any(one.id == id for one in read_refusals(there.table(path)))
 
 
 def refused_build(provenance: Provenance, path: str, commit: str, time: datetime) -> Refusal:

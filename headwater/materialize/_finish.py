@@ -157,11 +157,11 @@ def finish(
         refused = (_outcome(lake, Status.REFUSED, item, commit, provenance, branch=tx.branch) for item in written)
         return tuple(replace(outcome, into=into) for outcome in refused)
     published = tx.publish(message=f"Materialize {names}", provenance=provenance)
+    _keep_unfollowed(lake, written, provenance, published.commit, into)  # before what ends equal counts as built
     equal = [item for item in written if not published.changed or _same(tx.base, item)]
     if equal and not published.replayed:
         kept = tuple(o for o in provenance.outputs if any(_is(o, item) for item in equal))
         lake.attest(replace(provenance, outputs=kept))
-    _keep_unfollowed(lake, written, provenance, published.commit, into)
     found = (
         _outcome(lake, Status.UNCHANGED if item in equal else Status.PUBLISHED, item, published.commit, provenance)
         for item in written

@@ -16,6 +16,8 @@ import pytest
 from assets._chain._performance import REPORT_FILE
 from assets._chain._release import RELEASE_FILE, RUN_FILE
 from assets._chain._retraining import DECISION_FILE, ORDER_FILE, retraining_assets
+from assets._plan import stale_assets
+from headwater import refusals
 from headwater.cli._decisions import recorded_decisions
 from headwater.decisions import Retraining, Rollout, RolloutKind
 from headwater.lake import Kind, Retention
@@ -269,6 +271,25 @@ def test_two_builds_at_once_keep_what_they_did_not_follow_once(
     monkeypatch.setattr(training.lake, "transaction", overtaken)
     assert training.build_one(training.order).facts["unfollowed"]
     assert refused(training) == [("retraining", "stopped", "user:ada stopped retraining: enough")]
+
+
+def test_a_kill_before_it_is_on_record_leaves_the_order_to_be_built_again(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order counted as built, and nobody ever wrote down what it had not followed."""
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(refusals, "write_row", killed)
+        with pytest.raises(KeyboardInterrupt):
+            overtaken(training)
+    stale = stale_assets(training.lake, (training.order,), branch="main", landing=training.state)
+    assert [one.path for one in stale] == [training.order.path]
+    why = training.build_one(training.order).facts["unfollowed"]
+    assert refused(training) == [("retraining", "overtaken", why)]
+    assert stale_assets(training.lake, (training.order,), branch="main", landing=training.state) == ()
 
 
 def test_a_stop_is_not_overtaken_by_a_decision_from_before_it(training: Training) -> None:
