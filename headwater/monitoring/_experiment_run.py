@@ -106,7 +106,8 @@ def _side(name: str, events: pl.DataFrame, units: int, experiment: Experiment, l
     covered = coverage is not None and coverage >= experiment.min_coverage and known.height > 0
     labels, decisions = known[LABEL].to_numpy(), known[DECISION].to_numpy().astype(bool)
     right, groups = ((labels == 1) == decisions).astype(np.float64), _groups(known)
-    counted = units_of_one_size(groups)
+    counted, alike = units_of_one_size(groups), design_effect(right, groups)
+    count = effective_rows(groups, alike=alike, level=level)
     enough = covered and counted > _FEW_UNITS
     cost = None
     if experiment.costs is not None and enough:
@@ -117,14 +118,14 @@ def _side(name: str, events: pl.DataFrame, units: int, experiment: Experiment, l
         events=events.height,
         labelled=known.height,
         coverage=coverage,
-        decided=_share(events[DECISION].to_numpy().astype(np.float64), _groups(events), level),
-        correct=_share(right, groups, level) if enough else None,
+        decided=_decided(events, level),
+        correct=_share(right, count, level) if enough else None,
         cost=student(cost, level=level) if cost else None,
-        design_effect=design_effect(right, groups),
+        design_effect=alike,
     )
     return _Side(
         result=result,
-        rows=effective_rows(right, groups, level=level),
+        rows=count,
         cost=cost,
         lacking="" if enough else _lacking(name, coverage, experiment) if not covered else _few(name, counted),
     )
@@ -139,8 +140,12 @@ def _few(name: str, counted: float) -> str:
     return f"the labels of {name} count as those of {counted:.1f} units of one size, more than {_FEW_UNITS} are needed"
 
 
-def _share(values: np.ndarray, groups: np.ndarray, level: float) -> Estimate | None:
-    rows = effective_rows(values, groups, level=level)
+def _decided(events: pl.DataFrame, level: float) -> Estimate | None:
+    values, groups = events[DECISION].to_numpy().astype(np.float64), _groups(events)
+    return _share(values, effective_rows(groups, alike=design_effect(values, groups), level=level), level)
+
+
+def _share(values: np.ndarray, rows: float, level: float) -> Estimate | None:
     return wilson(float(values.mean()) * rows, rows, level=level) if rows else None
 
 

@@ -207,15 +207,15 @@ def units_of_one_size(units: np.ndarray) -> float:
     return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(units) else 0.0
 
 
-def effective_rows(values: np.ndarray, units: np.ndarray, *, level: float) -> float:
+def effective_rows(units: np.ndarray, *, alike: float, level: float) -> float:
     """As how many independent rows some of units count in an interval of a proportion.
 
     Rows over the design effect, and over the square of Student's quantile over the normal one, because few units say little of how
     alike their rows are (Korn and Graubard 1998, Survey Methodology 24, 193-201). Units of one row each are independent rows.
 
     Args:
-        values: `[rows]`.
         units: Unit number of each row (0, 1, ...).
+        alike: The design effect of what is counted.
         level: Of the interval.
 
     Returns:
@@ -224,13 +224,13 @@ def effective_rows(values: np.ndarray, units: np.ndarray, *, level: float) -> fl
     from scipy.special import stdtrit
 
     check_level(level)
-    rows, freedom = len(values), units_of_one_size(units) - 1
-    if freedom == rows - 1:
-        return float(rows)
+    rows, freedom = len(units), units_of_one_size(units) - 1
     if freedom < 1:
         return 0.0
+    if freedom == rows - 1:
+        return float(rows)
     stretch = float(stdtrit(freedom, 0.5 + level / 2)) / quantile_of_normal(0.5 + level / 2)
-    return rows / design_effect(values, units) / stretch**2
+    return rows / alike / stretch**2
 
 
 def power_of_proportions(base: float, effect: float, counts: tuple[float, float], *, alpha: float = 0.05) -> float:

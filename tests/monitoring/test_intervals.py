@@ -185,9 +185,11 @@ def test_a_unit_with_most_of_the_rows_does_not_hide_how_unlike_units_are() -> No
 def test_few_units_count_as_fewer_rows() -> None:
     values, units = np.tile([0.0, 1.0], 50), np.repeat(np.arange(5), 20)
     stretch = stats.t.ppf(0.975, 4) / stats.norm.ppf(0.975)
-    assert effective_rows(values, units, level=0.95) == pytest.approx(100 / stretch**2)
-    assert effective_rows(values, np.arange(100), level=0.95) == 100
-    assert effective_rows(values, np.zeros(100, np.int64), level=0.95) == 0
+    alike = design_effect(values, units)
+    assert effective_rows(units, alike=alike, level=0.95) == pytest.approx(100 / alike / stretch**2)
+    assert effective_rows(np.arange(100), alike=1, level=0.95) == 100
+    for alone in (100, 1, 0):
+        assert effective_rows(np.zeros(alone, np.int64), alike=1, level=0.95) == 0
     mean = mean_of(values, units=units)
     assert mean is not None
     found = student(mean)
