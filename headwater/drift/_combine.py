@@ -8,6 +8,9 @@ from headwater.drift._columns import ValueKind
 from headwater.drift._distribution import CATEGORY, ROWS, CategoricalProfile, ColumnProfile, NumericProfile
 from headwater.drift.errors import ColumnKindError
 
+# Entries compared at once: they stay in a core's own cache, and of values that are all different only half are looked at.
+_BLOCK = 1 << 15
+
 
 def common_kind(column: str, left: ColumnProfile, right: ColumnProfile) -> ValueKind:
     """The kind in which two profiles can be compared: the coarser float, or Float64 for integers against floats.
@@ -40,13 +43,15 @@ def canonical(column: NumericProfile) -> NumericProfile:
     values, counts = column.values, column.counts
     if len(values) == 0:
         return column
-    fresh = np.empty(len(values), dtype=bool)
+    fresh, distinct = np.empty(len(values), dtype=bool), 1
     fresh[0] = True
-    np.not_equal(values[1:], values[:-1], out=fresh[1:])
-    distinct = int(np.count_nonzero(fresh))
-    if counts is None:
-        if 2 * distinct > len(values):
+    for start in range(1, len(values), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        np.not_equal(values[block], values[start - 1 : -1][:_BLOCK], out=fresh[block])
+        distinct += int(np.count_nonzero(fresh[block]))
+        if counts is None and 2 * distinct > len(values):
             return column
+    if counts is None:
         starts = np.flatnonzero(fresh)
         counts = np.diff(starts, append=len(values))
     elif distinct == len(values):

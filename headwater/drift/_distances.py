@@ -96,11 +96,9 @@ def standard_deviation(sample: NumericProfile) -> float:
     # Squares of numbers as far out as 1e200, or as near as 1e-200, are none.
     scale = furthest if not _SQUARED[0] < furthest < _SQUARED[1] else 1.0
     for start in range(0, len(sample.values), _BLOCK):
-        away = _apart(sample.values[start : start + _BLOCK], centre)
+        away = _away(sample.values[start : start + _BLOCK], centre, max(middle - start, 0))
         if scale != 1.0:
             away /= scale
-        below = max(middle - start, 0)
-        np.negative(away[:below], out=away[:below])
         weighted = away if sample.counts is None else away * sample.counts[start : start + _BLOCK]
         total.append(float(weighted.sum()))
         squares.append(_product(weighted, away))
@@ -127,6 +125,15 @@ def _apart(left: _Values, right: _Values) -> _Floats:
         return np.abs(found, out=found)
     # The distance of two Int64 may need 64 bits without a sign; the difference is right modulo 2**64.
     return (np.maximum(left, right) - np.minimum(left, right)).view(np.uint64).astype(np.float64)
+
+
+def _away(values: _Values, centre: _Values, below: int) -> _Floats:
+    """`values - centre`, of which the first `below` lie below it or at it."""
+    if values.dtype.kind == "f":
+        return np.subtract(values, centre, dtype=np.float64)
+    away = _apart(values, centre)
+    np.negative(away[:below], out=away[:below])
+    return away
 
 
 def _finite(sample: NumericProfile) -> bool:

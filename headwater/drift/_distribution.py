@@ -57,6 +57,28 @@ class NumericProfile:
         """How many rows lie strictly below each of `at`."""
         return self._rank(np.searchsorted(self.values, at, side="left"))
 
+    def around(self, at: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """`below` and `up_to` of each of `at`, with one search where a value occurs once at most. At least one value."""
+        last = len(self.values) - 1
+        first = np.searchsorted(self.values, at, side="left")
+        after = first + (self.values[np.minimum(first, last)] == at)
+        tied = (first < after) & (after <= last) & (self.values[np.minimum(after, last)] == at)
+        if tied.any():
+            after[tied] = np.searchsorted(self.values, at[tied], side="right")
+        return self._rank(first), self._rank(after)
+
+    def around_entry(self, entry: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The same for the values of these entries (0 is the first), with a search for those that stand there twice."""
+        last, at = len(self.values) - 1, self.values[entry]
+        first, after = np.array(entry), entry + 1
+        earlier = (entry > 0) & (self.values[np.maximum(entry - 1, 0)] == at)
+        if earlier.any():
+            first[earlier] = np.searchsorted(self.values, at[earlier], side="left")
+        later = (entry < last) & (self.values[np.minimum(after, last)] == at)
+        if later.any():
+            after[later] = np.searchsorted(self.values, at[later], side="right")
+        return self._rank(first), self._rank(after)
+
     def end_of(self, entry: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many rows lie at or before each of these entries (0 is the first)."""
         return entry + 1 if self._ends is None else self._ends[entry + 1]

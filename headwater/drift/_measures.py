@@ -34,9 +34,8 @@ def ks_statistic(reference: NumericProfile, current: NumericProfile) -> float:
     last, best = len(reference.values) - 1, 0
     marks = np.append(np.arange(0, last, _STRIDES[0]), last)[None, :]
     for coarse, fine in itertools.zip_longest(_STRIDES, _STRIDES[1:]):
-        at = reference.values[marks]
-        low_r, high_r = reference.below(at), reference.up_to(at)
-        low_c, high_c = current.below(at), current.up_to(at)
+        low_r, high_r = reference.around_entry(marks)
+        low_c, high_c = current.around(reference.values[marks])
         # The gap times n m, an integer: F_ref - F_cur peaks at a reference value, F_cur - F_ref just below one.
         best = max(best, int((high_r * m - high_c * n).max()), int((low_c * n - low_r * m).max()))
         # Strictly between two marks a function stays between its right limit at the first and its left limit at the second.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from headwater.drift._columns import Frame, Reader, ValueKind, kind_of, to_kind
 from headwater.drift._combine import canonical, merge, same
@@ -110,8 +111,31 @@ def profile_batches(
     return stack[0] if stack else ReferenceProfile(rows=0, columns={})
 
 
-def column_profile(series: pl.Series, *, categorical: bool) -> ColumnProfile:
-    """The exact profile of one column. Raises UnsupportedColumnError."""
+class Scratch:
+    """Memory for the values of one column after the other: fresh pages cost as much as the copy into them."""
+
+    def __init__(self) -> None:
+        self._held = np.empty(0, np.uint8)
+
+    def copy(self, chunks: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+        """The values of one dtype, one after the other, until the next copy is made."""
+        size = sum(chunk.nbytes for chunk in chunks)
+        if size > len(self._held):
+            self._held = np.empty(size, np.uint8)
+        return np.concatenate(chunks, out=self._held[:size].view(chunks[0].dtype))
+
+
+def column_profile(series: pl.Series, *, categorical: bool, scratch: Scratch | None = None) -> ColumnProfile:
+    """The exact profile of one column.
+
+    Args:
+        series: Its values.
+        categorical: Whether its integers or dates are codes.
+        scratch: Where its values lie, for as long as nobody else uses it. None: the profile has its own.
+
+    Raises:
+        UnsupportedColumnError: It is nested, binary or an object.
+    """
     kind = kind_of(series.name, series.dtype, categorical=categorical)
     nulls = series.null_count()
     if kind is ValueKind.CATEGORY:
@@ -122,7 +146,8 @@ def column_profile(series: pl.Series, *, categorical: bool) -> ColumnProfile:
     if kind is ValueKind.NOTHING:
         return NumericProfile(kind=kind, values=np.empty(0, np.float64), nulls=nulls)
     present = to_kind(series.drop_nulls() if nulls else series, kind)
-    values = np.concatenate([chunk.to_numpy() for chunk in present.get_chunks()])  # the one copy, sorted in place
+    chunks = [chunk.to_numpy() for chunk in present.get_chunks()]
+    values = (scratch or Scratch()).copy(chunks)  # the one copy, sorted in place
     values.sort()
     zero = values.dtype.type(0)
     values[np.searchsorted(values, zero) : np.searchsorted(values, zero, side="right")] = 0  # -0.0 too, its equal

@@ -1,6 +1,7 @@
 """Compares two samples column by column and judges each by declared limits."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from headwater.drift._distances import wasserstein
 from headwater.drift._distribution import CATEGORY, CategoricalProfile, ColumnProfile, NumericProfile
 from headwater.drift._measures import chi_squared, jensen_shannon, ks_p_value, ks_statistic, psi, psi_noise, q_values
 from headwater.drift.errors import EmptySampleError, MissingColumnError
-from headwater.drift.profile import CURRENT, REFERENCE, ReferenceProfile, column_profile
+from headwater.drift.profile import CURRENT, REFERENCE, ReferenceProfile, Scratch, column_profile
 from headwater.drift.report import (
     ChiSquared,
     ColumnDrift,
@@ -70,9 +71,13 @@ def drift_statistics(
     for source in (left, right):
         source.check([*names, *categorical])
 
+    own = threading.local()
+
     def measure(block: Sequence[str]) -> list[ColumnDrift]:
-        pairs = zip(block, left.columns(block), right.columns(block), strict=True)
-        return [_measure(name, ours, theirs, limits.bins) for name, ours, theirs in pairs]
+        if not hasattr(own, "scratch"):
+            own.scratch = Scratch(), Scratch()
+        sides = (source.columns(block, scratch) for source, scratch in zip((left, right), own.scratch, strict=True))
+        return [_measure(name, ours, theirs, limits.bins) for name, ours, theirs in zip(block, *sides, strict=True)]
 
     at_once = min(_MOST_THREADS, _processors()) if threads is None else threads
     if at_once > 1:
@@ -108,7 +113,7 @@ class _Source:
 
     names: tuple[str, ...]
     side: str
-    columns: Callable[[Sequence[str]], Iterator[ColumnProfile]]
+    columns: Callable[[Sequence[str], Scratch], Iterator[ColumnProfile]]
 
     def check(self, names: Sequence[str]) -> None:
         for name in names:
@@ -118,12 +123,15 @@ class _Source:
 
 def _source(sample: Sample, side: str, categorical: Sequence[str]) -> _Source:
     if isinstance(sample, ReferenceProfile):
-        return _Source(names=tuple(sample.columns), side=side, columns=lambda names: (sample.columns[n] for n in names))
+        return _Source(
+            names=tuple(sample.columns), side=side, columns=lambda names, _: (sample.columns[n] for n in names)
+        )
     reader = Reader(sample, side=side)
     codes = frozenset(categorical)
 
-    def columns(names: Sequence[str]) -> Iterator[ColumnProfile]:
-        return (column_profile(series, categorical=series.name in codes) for series in reader.columns(names))
+    def columns(names: Sequence[str], scratch: Scratch) -> Iterator[ColumnProfile]:
+        found = reader.columns(names)
+        return (column_profile(series, categorical=series.name in codes, scratch=scratch) for series in found)
 
     return _Source(names=reader.names, side=side, columns=columns)
 

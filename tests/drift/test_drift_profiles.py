@@ -27,6 +27,9 @@ from headwater.drift import (
     report_frame,
     write_profile,
 )
+from headwater.drift._columns import ValueKind
+from headwater.drift._combine import canonical
+from headwater.drift._distribution import NumericProfile
 
 ROW = st.fixed_dictionaries(
     {
@@ -116,6 +119,21 @@ def test_every_form_of_the_rows_gives_one_report(both: tuple[pl.DataFrame, pl.Da
     assert drift_statistics(reference.to_arrow(), current.to_arrow()) == expected
     assert drift_statistics(reference.lazy(), current.sample(fraction=1, shuffle=True, seed=1), threads=3) == expected
     assert report_frame(drift_statistics(reference, current)).equals(report_frame(expected))
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.lists(st.integers(-1, 7), min_size=1, max_size=12))
+@settings(deadline=None)
+def test_both_ranks_of_a_value_are_those_that_two_searches_find(values: list[int], at: list[int]) -> None:
+    sample, asked = NumericProfile(kind=ValueKind.INTEGER, values=np.sort(values)), np.array(at)
+    entries = np.arange(len(values))
+    for one in (sample, canonical(sample)):
+        below, up_to = one.around(asked)
+        assert (below == one.below(asked)).all()
+        assert (up_to == one.up_to(asked)).all()
+        own = entries[: len(one.values)]
+        below, up_to = one.around_entry(own)
+        assert (below == one.below(one.values[own])).all()
+        assert (up_to == one.up_to(one.values[own])).all()
 
 
 def test_profiling_leaves_the_frame_as_it_was(both: tuple[pl.DataFrame, pl.DataFrame]) -> None:
