@@ -1,11 +1,15 @@
 """Lands the real data that ships inside installed packages, verified by sha256, without importing them."""
 
+import glob
 import importlib.util
 import io
 import secrets
+import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -13,6 +17,9 @@ from headwater.errors import HeadwaterError
 from headwater.materialize import file_sha256
 from headwater.product import PackagedFile, Product, Source
 from headwater.runtime import project_root
+
+_LONGEST_WRITE: Final = 3600.0
+"""Seconds after which a half-written file has nobody who writes it."""
 
 
 class PackagedDataError(HeadwaterError):
@@ -98,6 +105,10 @@ def _origin(product: Product, source: Source) -> Path:
 def land_bytes(content: bytes, target: Path) -> None:
     """Writes a landed file whole or not at all: a sensor never sees half of it. Of several at once the last one stands."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):  # by somebody who was killed
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _LONGEST_WRITE:
+                left.unlink()
     half = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
         half.write_bytes(content)

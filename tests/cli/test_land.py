@@ -1,6 +1,8 @@
 """`headwater land`: what it refuses before a file is written."""
 
 import hashlib
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,3 +68,13 @@ def test_files_that_land_at_once_are_whole_whenever_they_are_read(tmp_path: Path
     assert len(read) > 1
     assert set(read) <= set(contents)
     assert [file.name for file in target.parent.iterdir()] == ["june.csv"]
+
+
+def test_what_a_killed_landing_left_goes_with_the_next_one_an_hour_later(tmp_path: Path) -> None:
+    left, written = (tmp_path / f".june.csv.{name}.part" for name in ("0a", "0b"))
+    for file in (left, written):
+        file.write_bytes(b"yea")
+    an_hour_ago = time.time() - 3601
+    os.utime(left, (an_hour_ago, an_hour_ago))
+    land_bytes(b"year\n", tmp_path / "june.csv")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [written.name, "june.csv"]
