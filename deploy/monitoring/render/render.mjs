@@ -18,6 +18,7 @@ const CELL = 30; // of Grafana's grid, in pixels
 const GAP = 8;
 const HEADING = 56;
 const PATIENCE = 90_000;
+const ENDING = 10_000;
 const KINDS = { '.js': 'text/javascript', '.woff2': 'font/woff2', '.css': 'text/css', '.svg': 'image/svg+xml', '.html': 'text/html', '.json': 'application/json' };
 
 const { values: options } = parseArgs({
@@ -227,10 +228,22 @@ class Browser {
     }
   }
 
+  /** Ends it with all of its processes: killed, they still write into the folder that is removed. */
   async close() {
+    this.session = undefined;
+    const asked = this.call('Browser.close').then(() => this.ended);
+    await Promise.race([asked, setTimeout(ENDING, undefined, { ref: false })]).catch(() => undefined);
     this.process.kill();
-    await this.ended.catch(() => undefined);
-    rmSync(this.profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+    for (const end = Date.now() + ENDING; ; await setTimeout(200)) {
+      try {
+        return rmSync(this.profile, { recursive: true, force: true });
+      } catch (error) {
+        if (error.code !== 'ENOTEMPTY' || Date.now() > end) {
+          console.error(`${this.profile} stays: ${error.message}`);
+          return;
+        }
+      }
+    }
   }
 }
 
