@@ -19,6 +19,8 @@ from headwater.product import Asset, Audit, Check, Inputs, Labels, Product, Resu
 if TYPE_CHECKING:
     from headwater.monitoring import Outcomes
 
+KNOWN_AT: Final = pl.min_horizontal("at", "received")
+"""The instant that a request knows of: a question about a time to come knows when it came in, and no more."""
 _KEPT: Final = ("request_id", "at", "received", "latency_us", "version", "variant", "propensity", "score", "decision")
 _TOLD: Final = "__told "
 _JOINED: Final = ("label", "label_known_at", "truth", "judged")
@@ -158,12 +160,12 @@ def _as_text(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def newest_asked(predictions: pl.DataFrame) -> datetime | None:
-    """The newest instant that requests know of: a question about a time to come knows when it came in, and no more.
+    """The newest instant that requests know of.
 
     Args:
         predictions: With `at` and `received`. A past that is played again keeps its own clock: it came in long after what it is about.
     """
-    found: Any = predictions.select(pl.min_horizontal("at", "received").max()).item()
+    found: Any = predictions.select(KNOWN_AT.max()).item()
     return found if isinstance(found, datetime) else None
 
 

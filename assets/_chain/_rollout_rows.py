@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from assets._chain._failures import of_versions
-from assets._chain._outcomes import newest_asked, newest_of
+from assets._chain._outcomes import KNOWN_AT, newest_asked, newest_of
 from assets._chain._paths import ChainPaths
 from assets._chain._plays import counted
 from assets._chain._rollout_standing import Served, Stood, served_under
@@ -22,8 +22,6 @@ SLACK: Final = timedelta(days=7)
 """By so much a service's clock may be behind the lake's: older records of the stage are not looked for."""
 _OLDEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 """The calendars of zones do not reach back to the year 1, about which somebody may ask."""
-_KNOWS: Final = pl.min_horizontal("at", "received")
-"""What a request knows of: as `newest_asked`."""
 _ANSWERS: Final = (
     "request_id", "at", "received", "latency_us", "variant", "propensity", "decision", "shadows", "commit",
 )  # fmt: skip
@@ -123,7 +121,7 @@ def of_watch(
     until = min((moment for moment in moments if moment is not None), default=last) + watch + windowing.length
     return replace(
         rows,
-        answers=rows.answers.filter(span.end > _KNOWS),
+        answers=rows.answers.filter(span.end > KNOWN_AT),
         failed=rows.failed.filter(pl.col("received") < until),
     )
 
@@ -174,8 +172,8 @@ def first_asked(past: pl.LazyFrame, seen: pl.DataFrame) -> datetime | None:
     """
     if not seen.height:
         return None
-    before: Any = past.select(_KNOWS.max()).collect().item()
-    known = seen.select(_KNOWS).to_series()
+    before: Any = past.select(KNOWN_AT.max()).collect().item()
+    known = seen.select(KNOWN_AT).to_series()
     first, newest = known[0], known.max()
     return before if before is not None and first < before <= newest else first
 
