@@ -1,10 +1,13 @@
 """Builds what is stale through Dagster, in this process, one run after another."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
 from assets._bridge import asset_key
+from assets._plan import Stale, below, waits_for_code, waves
+from headwater.product import Asset
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG
 
 
@@ -65,6 +68,49 @@ def run_assets(
     graph = definitions.resolve_asset_graph()
     unbuilt = frozenset(path for path in paths if graph.get(asset_key(path)).assets_def.node_def.name not in ended)
     return RunResult(run_id=done.run_id, success=done.success, errors=errors, unbuilt=unbuilt)
+
+
+def run_waves(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    stale: Callable[[], Sequence[Stale]],
+    stands: Callable[[str], bool],
+    assets: Sequence[Asset],
+    *,
+    actor: str,
+    among: frozenset[str] | None = None,
+) -> list[str]:
+    """Runs for what is out of date, wave after wave; what was not built leaves below it what stands, as automation does.
+
+    Args:
+        definitions: The code location.
+        instance: Where events are kept.
+        stale: Says what is out of date now.
+        stands: Whether something is published under a path.
+        assets: All assets of what is built, in their order.
+        actor: Who asked.
+        among: Which assets may be built. None: all.
+
+    Returns:
+        What failed, and why.
+
+    Raises:
+        KeyboardInterrupt: Somebody pressed Ctrl-C.
+    """
+    errors, unbuilt = list[str](), frozenset[str]()
+    is_torn = False  # a partition was not built, which others go on without unless older code's stands there
+    for key, paths in waves(stale(), assets):
+        wanted = paths - below(frozenset(path for path in unbuilt if not stands(path)), assets)
+        if among is not None:
+            wanted &= among
+        if is_torn and key is None:
+            wanted -= waits_for_code(stale(), assets)
+        if wanted:
+            result = run_assets(definitions, instance, wanted, partition=key, actor=actor)
+            errors += result.errors
+            unbuilt |= result.unbuilt if key is None else frozenset()
+            is_torn = is_torn or (key is not None and bool(result.unbuilt))
+    return errors
 
 
 def _is_interrupted(event: dg.DagsterEvent) -> bool:

@@ -139,12 +139,10 @@ def _build_product(product: "Product", out: Console, *, land: bool) -> bool:
 
 def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
     """Runs what is stale, wave by wave, until nothing is left or something was refused."""
-    stale = _stale(product)
-    if not stale:
+    if not _stale(product):
         return ()
-    from assets._build import run_assets
+    from assets._build import run_waves
     from assets._declared import declared
-    from assets._plan import below, waits_for_code, waves
     from headwater.definitions import defs
     from headwater.runtime import user
     from resources.dagster_home import dagster_instance
@@ -153,21 +151,16 @@ def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
 
     settings = load_settings()
     listener = Listener(started=progress.started, ended=progress.ended)
-    assets = declared(product)
-    errors: list[str] = []
     with dagster_instance(settings, for_runs=True) as instance, listening(listener), logged(settings.state):
-        unbuilt: frozenset[str] = frozenset()
-        is_torn = False  # a partition was not built, which others go on without unless older code's stands there
-        for key, paths in waves(stale, assets):
-            wanted = paths - below(unbuilt, assets)
-            if is_torn and key is None:
-                wanted -= waits_for_code(_stale(product), assets)
-            if wanted:
-                result = run_assets(defs, instance, wanted, partition=key, actor=user())
-                errors += result.errors
-                unbuilt |= result.unbuilt if key is None else frozenset()
-                is_torn = is_torn or (key is not None and bool(result.unbuilt))
-    return errors
+        return run_waves(defs, instance, lambda: _stale(product), _stands, declared(product), actor=user())
+
+
+def _stands(path: str) -> bool:
+    from resources.opening import open_lake
+    from resources.settings import load_settings
+
+    settings = load_settings()
+    return open_lake(settings).at(settings.branch).has(path)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import polars as pl
 import pytest
 from rich.console import Console
 
@@ -16,9 +17,11 @@ from assets._build import RunResult
 from headwater.cli import _build, _replay_run
 from headwater.lake import EmbeddedLake, Lake
 from headwater.materialize import Run, materialize
-from headwater.product import Asset
+from headwater.product import Asset, Inputs, table
 from resources.settings import load_settings
 from tests.recoded_months import LOAD, MONTHS, PRODUCT, TOTAL, new_load, old_days, old_load, total
+
+NOTICE = f"{PRODUCT.name}/notice"
 
 
 class Shop:
@@ -92,3 +95,36 @@ def test_a_month_that_never_stood_holds_nothing_up(shop: Shop) -> None:
     shop.dying = {(LOAD, "2013-01")}
     assert len(shop.build(old_days, old_load, total)) == 1
     assert shop.sum() == 1
+
+
+@pytest.mark.parametrize("of_replay", [False, True], ids=["build", "replay"])
+def test_a_refused_table_leaves_what_is_urgent_below_it_to_what_stands(shop: Shop, of_replay: bool) -> None:
+    """A build left it out, so that a training that was refused held a roll-back."""
+    for key in MONTHS.keys:
+        materialize(shop.lake, old_days, partition=key, run=Run())
+    first = [old_days, old_load, total, _notice("first")]
+    assert shop.build(*first, of_replay=of_replay) == []
+    shop.dying = {(TOTAL, None)}
+    assert shop.build(old_days, new_load, total, _notice("second"), of_replay=of_replay) == [f"{TOTAL} None: killed"]
+    assert shop.sum() == 2
+    assert shop.lake.at("main").table(NOTICE).collect().item() == "second 2"
+
+
+@pytest.mark.parametrize("of_replay", [False, True], ids=["build", "replay"])
+def test_where_nothing_stands_what_is_below_waits(shop: Shop, of_replay: bool) -> None:
+    for key in MONTHS.keys:
+        materialize(shop.lake, old_days, partition=key, run=Run())
+    shop.dying = {(TOTAL, None)}
+    failed = shop.build(old_days, old_load, total, _notice("first"), of_replay=of_replay)
+    assert failed == [f"{TOTAL} None: killed"]
+    assert not shop.lake.at("main").has(NOTICE)
+
+
+def _notice(word: str) -> Asset:
+    """What is urgent; another word is other code."""
+
+    @table(NOTICE, inputs=[TOTAL], urgent=True)
+    def notice(inputs: Inputs) -> pl.DataFrame:
+        return pl.DataFrame({"says": [f"{word} {inputs.table(TOTAL).collect().item()}"]})
+
+    return notice
