@@ -61,8 +61,8 @@ def status(product: str | None, as_json: bool) -> None:
 def compact(product: str | None, as_json: bool) -> None:
     """Takes what waits into each product's predictions, and its failures into theirs.
 
-    What keeps a product from it is told, and the others are taken all the same. Exit code 1 when something was refused, 2 when a
-    product could not be compacted.
+    What keeps a product from it is told, and the others are taken all the same. Exit code 1 when something was refused or a segment
+    is damaged, 2 when a product could not be compacted.
     """
     from resources.opening import open_lake
     from resources.settings import load_settings
@@ -81,10 +81,20 @@ def compact(product: str | None, as_json: bool) -> None:
     columns = ("path", "status", "appended", "repeated", "contrary", "unreadable", "expired", "dropped", "rows")
     empty = "No product has a prediction log." if is_whole else "Nothing was taken."
     show_rows(rows, columns, as_json=as_json, empty=empty)
+    damaged = [row for row in rows if row.get("damaged")]
+    for row in damaged:
+        click.echo(_damage(row), err=True)
     if not is_whole:
         raise click.exceptions.Exit(2)
-    if any(row["status"] == Status.REFUSED for row in rows):
+    if damaged or any(row["status"] == Status.REFUSED for row in rows):
         raise click.exceptions.Exit(1)
+
+
+def _damage(row: dict[str, Any]) -> str:
+    return (
+        f"headwater: '{row['path']}' lacks records: {', '.join(row['damaged'])} in its log held bytes that are none. All others were taken, and "
+        "the segment is kept with the ending .damaged: look at the disk, and delete it when it is clear why."
+    )
 
 
 def _is_told(row: dict[str, Any]) -> bool:

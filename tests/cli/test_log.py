@@ -76,8 +76,11 @@ def test_damage_is_a_finding_until_somebody_has_looked(log: Path) -> None:
     data = bytearray(segment.path.read_bytes())
     data[data.index(b"UA", len(data) // 2)] ^= 1
     segment.path.write_bytes(bytes(data))
-    (row,) = said("compact")
-    assert row["appended"] == 2
+    told = call("compact")
+    assert told.exit_code == 1
+    assert f"'flights/predictions' lacks records: {segment.name} in its log" in told.stderr
+    (row,) = said("compact", code=1)
+    assert (row["rows"], row["damaged"]) == (2, [segment.name])
     row, _ = said("status", code=1)
     assert row["damaged"] == 1
 
@@ -101,7 +104,7 @@ def test_the_log_of_failures_is_shown_beside_that_of_answers(log: Path) -> None:
     data = bytearray(segment.path.read_bytes())
     data[data.index(b"failed", len(data) // 2)] ^= 1
     segment.path.write_bytes(bytes(data))
-    assert said("compact")[-1]["damaged"] == [segment.name]
+    assert said("compact", code=1)[-1]["damaged"] == [segment.name]
     assert [row["damaged"] for row in said("status", code=1)] == [0, 1]
 
 
