@@ -9,7 +9,7 @@ STYLE: Final = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1b1f24}"
     "table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}th,td{padding:.25rem .6rem;text-align:left;"
     "border-bottom:1px solid #d8dee4;vertical-align:top}.numbers td,.numbers th{text-align:right}"
-    ".numbers :is(td,th):is(:first-child,:last-child){text-align:left}img{max-width:100%}"
+    ".numbers :is(td,th):first-child,.worded :is(td,th):last-child{text-align:left}img{max-width:100%}"
     ".verdict{font-size:1.15rem;border-left:4px solid #1f5f8b;padding-left:1rem}"
     "td.worse{background:#fbe4e0}td.better{background:#e2f2e5}"
 )
@@ -38,21 +38,28 @@ def heading(text: str) -> str:
 
 
 def table(
-    names: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False, marks: Sequence[str] = ()
+    names: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: bool = False,
+    worded: bool = True,
+    marks: Sequence[str] = (),
 ) -> str:
     """A table, or the word "None." for one without rows.
 
     Args:
         names: Column headings.
         rows: Texts of the cells.
-        numbers: Whether all columns but the first and the last hold numbers.
+        numbers: Whether the columns behind the first hold numbers.
+        worded: Whether the last one holds words nevertheless.
         marks: For each row the class of its last cell: `worse`, `better` or none; empty marks none.
     """
     body = "".join(_row(row, marks[at] if marks else "") for at, row in enumerate(rows))
     if not body:
         return paragraph("None.")
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-    return f"<table{' class=numbers' if numbers else ''}><tr>{head}</tr>{body}</table>"
+    kind = f" class='numbers{' worded' if worded else ''}'" if numbers else ""
+    return f"<table{kind}><tr>{head}</tr>{body}</table>"
 
 
 def _row(cells: Sequence[str], mark: str) -> str:

@@ -23,4 +23,8 @@ def test_only_the_last_cell_of_a_row_is_marked() -> None:
     found = table(["a", "b"], [["1", "2"], ["3", "4"]], numbers=True, marks=["", "better"])
     assert found.count("class='better'") == 1
     assert "<td>3</td><td class='better'>4</td>" in found
-    assert "class=numbers" in found
+    assert "<table class='numbers worded'>" in found
+
+
+def test_a_table_of_numbers_to_its_last_column_says_so() -> None:
+    assert "<table class='numbers'>" in table(["a", "b"], [["1", "2"]], numbers=True, worded=False)

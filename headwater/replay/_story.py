@@ -68,6 +68,11 @@ class Story:
     quiet: tuple[Mapping[str, Any], ...] = ()
 
     @property
+    def answered_alike(self) -> bool:
+        """Whether what was live ranked each week as the never retrained model did."""
+        return all(week.champion == week.never and week.cost[0] == week.cost[1] for week in self.weeks)
+
+    @property
     def gain(self) -> float | None:
         """Mean AUC of the champion less that of the never retrained model, weeks weighted by rows; None without any."""
         return _difference([(week.rows, week.champion, week.never) for week in self.weeks])
@@ -109,16 +114,28 @@ def conclusion(story: Story) -> str:
     if story.gain is None:
         return "No week has the labels it takes to say whether retraining paid."
     trained = sum(decision["action"] == "retrain" for decision in story.decisions)
-    said = f"{trained} trainings were ordered, {story.training_seconds:.0f} CPU seconds with their evaluations. "
-    said += f"What was live ranked {_told(story, 'gain')} AUC against the model that was never retrained"
+    said = _ordered(trained, story.training_seconds)
+    if story.answered_alike:
+        said += "What was live answered as the model that was never retrained"
+    else:
+        said += f"What was live ranked {_told(story, 'gain')} AUC against the model that was never retrained"
     if story.gain_of_weekly is not None:
         said += f"; a model retrained every week, {_told(story, 'gain_of_weekly')} for {story.weekly_seconds:.0f} CPU seconds"
-    if story.saved is not None:
+    if story.saved is not None and not story.answered_alike:
         said += f". A decision cost {_told(story, 'saved')} {story.unit} against the never retrained model".rstrip()
     return f"{said}. {_verdict(story)} over this time."
 
 
+def _ordered(trained: int, seconds: float) -> str:
+    if not trained:
+        return "No training was ordered. "
+    one = trained == 1
+    return f"{trained} training{' was' if one else 's were'} ordered, {seconds:.0f} CPU seconds with {'its evaluation' if one else 'their evaluations'}. "
+
+
 def _verdict(story: Story) -> str:
+    if story.answered_alike:
+        return "No retrained model answered enough to tell whether retraining paid"
     gain = story.gain or 0.0
     if "gain" not in story.intervals:
         return f"Retraining {'paid' if gain > _FEW else 'did not pay'}"
@@ -154,17 +171,29 @@ def _plot(story: Story) -> str:
         for (name, attribute), colour in zip(series, _COLOURS, strict=True):
             points = [(week.start, value) for week in story.weeks if (value := getattr(week, attribute)) is not None]
             if points:
-                axes.plot(*zip(*points, strict=True), label=name, color=colour, marker="o", markersize=3)
-        for decision in story.decisions:
-            if decision["action"] == "retrain":
-                axes.axvline(datetime.fromisoformat(decision["decided"]), color="#c2672b", linewidth=0.8, linestyle=":")
-            if decision["kind"] == "release" and decision.get("changed") and decision.get("day"):
-                axes.axvline(datetime.fromisoformat(decision["day"]), color="#1f5f8b", linewidth=0.8, linestyle="--")
+                above = (
+                    3 if attribute == "champion" else 2
+                )  # which lies on another one as long as nothing was retrained
+                axes.plot(*zip(*points, strict=True), label=name, color=colour, marker="o", markersize=3, zorder=above)
+        for said, days, colour, style in (
+            ("training ordered", _days(story, "retraining"), _COLOURS[2], ":"),
+            ("release changed", _days(story, "release"), _COLOURS[0], "--"),
+        ):
+            for number, day in enumerate(days):
+                axes.axvline(day, color=colour, linewidth=0.8, linestyle=style, label="" if number else said)
         axes.set_ylabel("AUC of the week")
         if story.weeks:
             axes.legend(frameon=False)
 
     return drawn(draw, size=(10.0, 3.6))
+
+
+def _days(story: Story, kind: str) -> list[datetime]:
+    """When trainings were ordered, or the release changed."""
+    of_kind = [decision for decision in story.decisions if decision["kind"] == kind]
+    if kind == "retraining":
+        return [datetime.fromisoformat(one["decided"]) for one in of_kind if one["action"] == "retrain"]
+    return [datetime.fromisoformat(one["day"]) for one in of_kind if one.get("changed") and one.get("day")]
 
 
 def _weeks(story: Story) -> str:
@@ -180,7 +209,7 @@ def _weeks(story: Story) -> str:
         ]
         for week in story.weeks
     ]
-    return table(names, rows, numbers=True)
+    return table(names, rows, numbers=True, worded=False)
 
 
 def _decisions(decisions: Sequence[Mapping[str, Any]]) -> str:
@@ -203,6 +232,8 @@ def _costs(costs: Mapping[str, Mapping[str, float]]) -> str:
     return table(
         ["asset", "builds", "CPU seconds", "wall seconds"],
         [*rows, ["all", f"{total[0]:.0f}", f"{total[1]:.1f}", f"{total[2]:.1f}"]],
+        numbers=True,
+        worded=False,
     )
 
 

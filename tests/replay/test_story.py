@@ -80,7 +80,20 @@ def test_the_conclusion_is_honest_about_whether_it_paid(champion: float, said: s
     found = conclusion(story(week(0, champion, 0.7, 0.7), actions=("retrain", "hold")))
     assert f"Retraining {said} over" in found
     assert "retrained every week" in found
-    assert found.startswith("1 trainings were ordered")
+    assert found.startswith("1 training was ordered, 0 CPU seconds with its evaluation.")
+    more = conclusion(story(week(0, champion, 0.7, 0.7), actions=("retrain", "retrain")))
+    assert more.startswith("2 trainings were ordered, 0 CPU seconds with their evaluations.")
+
+
+def test_a_time_in_which_the_same_model_answered_says_nothing_of_retraining() -> None:
+    """It read +0.0000 [+0.0000, +0.0000], and that chance explains it."""
+    alike = replace(story(week(0, 0.7, 0.7, 0.72), week(1, 0.6, 0.6, 0.61)), intervals={"gain": (0.0, 0.0)})
+    found = conclusion(alike)
+    assert found.startswith("No training was ordered. What was live answered as the model that was never retrained;")
+    assert found.endswith("No retrained model answered enough to tell whether retraining paid over this time.")
+    assert "[" not in found
+    dearer = week(0, 0.7, 0.7, 0.7, cost=(5.0, 4.0, None))
+    assert "ranked +0.0000" in conclusion(story(dearer))
 
 
 @pytest.mark.parametrize(
