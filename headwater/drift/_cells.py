@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headwater.drift._distribution import CATEGORY, ROWS, CategoricalProfile, NumericProfile
+from headwater.drift._columns import CATEGORY, ROWS
+from headwater.drift._distribution import CategoricalProfile, NumericProfile
 from headwater.drift._rare import cell_of_each
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headwater.drift._columns import ValueKind
-from headwater.drift._distribution import CATEGORY, ROWS, CategoricalProfile, ColumnProfile, NumericProfile
+from headwater.drift._columns import CATEGORY, ROWS, ValueKind
+from headwater.drift._distribution import CategoricalProfile, ColumnProfile, NumericProfile
 from headwater.drift.errors import ColumnKindError
 
 # Entries compared at once: they stay in a core's own cache, and of values that are all different only half are looked at.

@@ -7,10 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headwater.drift._columns import ValueKind
+from headwater.drift._columns import ROWS, ValueKind
 
-CATEGORY, ROWS = "category", "rows"
-"""Columns of a categorical distribution's counts."""
 _NUMPY_DTYPE = {ValueKind.SINGLE: np.float32, ValueKind.DOUBLE: np.float64, ValueKind.NOTHING: np.float64}
 
 

@@ -10,8 +10,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headwater.drift._columns import ValueKind
-from headwater.drift._distribution import CATEGORY, ROWS, CategoricalProfile, ColumnProfile, NumericProfile
+from headwater.drift._columns import CATEGORY, ROWS, ValueKind
+from headwater.drift._distribution import CategoricalProfile, ColumnProfile, NumericProfile
 from headwater.drift.errors import ProfileFormatError
 from headwater.drift.profile import ReferenceProfile
 

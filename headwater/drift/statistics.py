@@ -10,13 +10,13 @@ from typing import TypeAlias
 import polars as pl
 
 from headwater.drift._cells import categorical_cells, numeric_cells
-from headwater.drift._columns import Frame, Reader, blocks
+from headwater.drift._columns import CATEGORY, Frame, Reader, blocks
 from headwater.drift._combine import common_kind, convert
 from headwater.drift._distances import wasserstein
-from headwater.drift._distribution import CATEGORY, CategoricalProfile, ColumnProfile, NumericProfile
+from headwater.drift._distribution import CategoricalProfile, ColumnProfile, NumericProfile
 from headwater.drift._measures import chi_squared, jensen_shannon, ks_p_value, ks_statistic, psi, psi_noise, q_values
 from headwater.drift.errors import EmptySampleError, MissingColumnError
-from headwater.drift.profile import CURRENT, REFERENCE, ReferenceProfile, Scratch, column_profile
+from headwater.drift.profile import CURRENT, REFERENCE, ReferenceProfile, Scratch, column_profiles
 from headwater.drift.report import (
     ChiSquared,
     ColumnDrift,
@@ -130,8 +130,7 @@ def _source(sample: Sample, side: str, categorical: Sequence[str]) -> _Source:
     codes = frozenset(categorical)
 
     def columns(names: Sequence[str], scratch: Scratch) -> Iterator[ColumnProfile]:
-        found = reader.columns(names)
-        return (column_profile(series, categorical=series.name in codes, scratch=scratch) for series in found)
+        return column_profiles(reader, names, categorical=codes, scratch=scratch)
 
     return _Source(names=reader.names, side=side, columns=columns)
 
