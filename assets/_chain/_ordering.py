@@ -8,7 +8,16 @@ from assets._chain._paths import ChainPaths
 from assets._chain._release import named_versions, standing_statement
 from assets._chain._rules_of_requests import told_unanswerable, told_undrawable, unanswerable, undrawable
 from assets._chain._versions import Versions
-from headwater.decisions import Judged, Order, OrderKind, OrderRefusedError, Release, heed, policy_versions
+from headwater.decisions import (
+    CHANGES_NOTHING,
+    Judged,
+    Order,
+    OrderKind,
+    OrderRefusedError,
+    Release,
+    heed,
+    policy_versions,
+)
 from headwater.errors import HeadwaterError
 from headwater.product import Inputs, Product
 from headwater.release_orders import read_orders
@@ -26,6 +35,7 @@ class NoVersionError(HeadwaterError):
     """An order that names no version, where none suggests itself."""
 
     rule = "version"
+    is_awaited = False
 
     def __init__(self, *, product: str, problem: str) -> None:
         self.product = product
@@ -98,8 +108,18 @@ def checked_order(inputs: Inputs, product: Product, make: Callable[[str | None],
             _check_servable(order, after, inputs, product, versions)
     except OrderRefusedError as error:
         error.evidence = {"release": now.to_json(), "judged": {name: one.to_json() for name, one in judged.items()}}
+        error.is_awaited = error.rule == CHANGES_NOTHING and not _changes_nothing(live, order, candidate, judged)
         raise
     return order
+
+
+def _changes_nothing(release: Release, order: Order, candidate: Judged | None, judged: Mapping[str, Judged]) -> bool:
+    """Whether what is ordered stands already."""
+    try:
+        heed(release, order, candidate=candidate, judged=judged)
+    except OrderRefusedError as error:
+        return error.rule == CHANGES_NOTHING
+    return False
 
 
 def _check_servable(order: Order, after: Release, inputs: Inputs, product: Product, versions: Versions) -> None:

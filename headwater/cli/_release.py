@@ -210,7 +210,7 @@ def _order(
     """Gives an order and builds the release from it."""
     from assets._chain._ordering import NoVersionError, chosen_once
     from assets._products import product as find
-    from headwater.decisions import CHANGES_NOTHING, OrderRefusedError
+    from headwater.decisions import OrderRefusedError
     from headwater.materialize import RecordingInputs, Status
     from headwater.release_orders import give_order, unheard_orders
     from headwater.runtime import user
@@ -248,7 +248,7 @@ def _order(
         order = give_order(lake, orders, made, into=settings.branch, now=lambda: datetime.now(UTC))
     except (OrderRefusedError, NoVersionError) as error:
         # What is asked for may be ordered already, by somebody who was interrupted before it was followed.
-        outcome = build(given_before) if given_before and error.rule == CHANGES_NOTHING else None
+        outcome = build(given_before) if given_before and error.is_awaited else None
         is_refused = outcome is not None and outcome.status is Status.REFUSED
         if outcome is None or (not is_refused and _steered(lake, product.name, settings.branch, kind) == before):
             asked = {"order": kind.value, "version": version, "policy": policy, "reason": reason}

@@ -38,11 +38,13 @@ class OrderRefusedError(HeadwaterError):
         rule: What stands against it, in a word.
         problem: The same in a sentence.
         evidence: What it was judged on, as JSON values; empty where nobody kept it.
+        is_awaited: Whether it changes nothing only once orders are followed that were given before.
     """
 
     def __init__(self, *, order: Order, rule: str, problem: str, remedy: str) -> None:
         self.order, self.rule, self.problem = order, rule, problem
         self.evidence: Mapping[str, Any] = {}
+        self.is_awaited = False
         about = f" of {order.version}" if order.version else ""
         super().__init__(f"{order.order.value}{about} is refused: {problem}. {remedy}")
 

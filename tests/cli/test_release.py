@@ -407,6 +407,23 @@ def test_an_order_that_became_impossible_while_it_waited_is_told_so_when_it_is_o
     assert [one["rule"] for one in decisions() if one["action"] == "refuse"] == ["policy_can_be_served"]
 
 
+def test_a_release_that_is_refused_for_one_order_says_nothing_of_another_one(
+    served: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who resumed what nobody held was told that it had been ordered before, as a promotion, and no refusal was kept."""
+    served.product = replace(served.product, serving=Serving(assign_by=("who",)))
+    served.declare()
+    served.give(OrderKind.PROMOTE, "1.1.0", policy=to_json(from_json(CANARY)))
+    served.product = replace(served.product, serving=Serving(assign_by=("who", "extra")))
+    served.declare()
+    monkeypatch.setenv("HEADWATER_STATE", str(served.state))
+    monkeypatch.setattr("assets._products.product", lambda name: served.product)
+    monkeypatch.setattr("headwater.cli._release._assets", lambda product: (served.orders, served.released))
+    assert "nothing is held" in refusal("resume", "--reason", "x")
+    kept = [one for one in decisions() if one["action"] == "refuse"]
+    assert "changes_nothing" in [one["rule"] for one in kept]
+
+
 def test_an_order_that_waits_excuses_no_other_one(scene: Scene) -> None:
     scene.give(OrderKind.RETIRE, "1.0.0")
     assert "it is live already" in refusal("rollback", "--to", "1.1.0", "--reason", "x")
