@@ -86,6 +86,8 @@ def experiment_evidence(inputs: Inputs, product: Product, past: Mapping[str, Any
             for arm in arms
             for name in (arm.traffic.version,)
         )
+    if (drawn := _drawn(standing, rows)) is not None:
+        arms = tuple(replace(arm, drawn=drawn.get(arm.traffic.version, 0.0)) for arm in arms)
     before = about_the_same(past, standing.since_commit)
     learned = _learned_before(before)
     received = earliest(rows.answers["received"].min(), recorded(before, "received"))
@@ -162,6 +164,27 @@ def _split(product: Product, standing: ExperimentStanding, rows: _Rows) -> "Samp
     return sample_ratio_of_parts(
         (seen, {**dict.fromkeys((*standing.answering, *seen), 0.0), **dict(shares)}) for shares, seen in parts.items()
     )
+
+
+def _drawn(standing: ExperimentStanding, rows: _Rows) -> dict[str, float] | None:
+    """For how many requests each version was drawn, by what the policy said when they came; None where nobody is drawn.
+
+    Of requests, not of units: who was drawn before a bandit turned asks on under what it learned. Nor does it take the unit's name.
+    """
+    from headwater.monitoring import count_requests, with_batches
+
+    if standing.kind not in _SPLIT:
+        return None
+    asked = Counter[str]()
+    for (commit,), part in with_batches(rows.answers).partition_by("commit", as_dict=True).items():
+        asked[str(commit)] += count_requests(part)
+    for commit, count in rows.failed.group_by("commit").agg(pl.col("count").sum()).iter_rows():
+        asked[commit] += count
+    drawn: dict[str, float] = {}
+    for commit in sorted(asked):
+        for name, share in policy_shares(rows.policies[commit].policy).items():
+            drawn[name] = drawn.get(name, 0.0) + share * asked[commit]
+    return drawn
 
 
 def _learned_before(before: Mapping[str, Any] | None) -> tuple[datetime | None, Mapping[str, Any] | None]:

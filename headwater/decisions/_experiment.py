@@ -197,9 +197,9 @@ def _share(
     """Share of the requests to a version and to others that it was drawn for: by the policies under which they came, else by the one that stands."""
     if not others:
         return 0.0
-    expected = {arm.traffic.version: arm.expected for arm in evidence.arms if arm.expected is not None}
+    drawn = {arm.traffic.version: arm.drawn for arm in evidence.arms if arm.drawn is not None}
     names = (version, *(one.version for one in others))
-    shares = expected if all(name in expected for name in names) else policy_shares(standing.policy)
+    shares = drawn if all(name in drawn for name in names) else policy_shares(standing.policy)
     own = shares[version]
     return own / (own + sum(shares[one.version] for one in others)) if own else 0.0
 

@@ -84,6 +84,7 @@ class Arm:
         auc: Area under the curve on settled labels; None where undefined.
         units: What was drawn for it, each once; None where nothing is drawn.
         expected: How many of them the policy gives it; None as above.
+        drawn: How many of the requests to all arms it was drawn for, by the policies under which they came; None as above.
     """
 
     traffic: Traffic
@@ -92,6 +93,7 @@ class Arm:
     auc: float | None = None
     units: int | None = None
     expected: float | None = None
+    drawn: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""

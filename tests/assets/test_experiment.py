@@ -15,8 +15,9 @@ from headwater.cli._decisions import recorded_decisions
 from headwater.decisions import OrderKind, Rollout, RolloutKind
 from headwater.materialize import Status
 from headwater.names import NO_VERSION
+from headwater.product import Model, Serving
 from serving.policies import assign, from_json
-from tests.rollout_scene import AT, DAY, NAME, RULES, RolloutScene
+from tests.rollout_scene import AT, DAY, NAME, RULES, TOY, RolloutScene
 
 LIVE, NEW, THIRD = "1.0.0", "1.1.0", "1.2.0"
 HELD = Rollout(rules=replace(RULES, learn_every=timedelta(hours=1)))
@@ -295,6 +296,35 @@ def test_a_bandit_keeps_what_it_learned_when_its_rows_are_no_longer_kept(
     assert (said(scene), scene.experiment()["incomplete_since"]) == (("learn", "learned"), None), (
         "ordered anew it begins anew"
     )
+
+
+def test_customers_who_ask_on_after_a_bandit_turned_do_not_ask_against_the_draw(tmp_path: Path) -> None:
+    """By what their first requests were drawn from, what all had slow barred the version that nearly all of the later ones went to."""
+    product = replace(TOY, model=Model(features=("x", "customer")), serving=Serving(assign_by=("customer",)))
+    scene = RolloutScene(tmp_path, HELD, product)
+    scene.version(LIVE)
+    scene.give(OrderKind.HOLD)
+    scene.version(NEW)
+    scene.give(OrderKind.RESUME)
+    scene.give(OrderKind.PROMOTE, NEW, policy=THOMPSON)
+    scene.build()
+    truths = dict[int, int]()
+    for orders in (range(240), range(1_000, 5_000)):
+        policy = from_json(scene.statement()["policy"])
+        versions = {order: assign(policy, f"c{order % 240}").variant for order in orders}
+        scene.answers(
+            orders, versions, propensity=0.5, latency=lambda order: 900 if order % 13 else 30_000_000,
+            request=lambda order: {"order": order, "customer": f"c{order % 240}"},
+        )  # fmt: skip
+        truths |= right(versions)
+        known(scene, truths)
+        scene.settle()
+    found = scene.experiment()
+    asked = {arm["traffic"]["version"]: arm["traffic"]["answered"] for arm in found["evidence"]["arms"]}
+    drawn = {arm["traffic"]["version"]: arm["drawn"] for arm in found["evidence"]["arms"]}
+    assert 100 < asked[LIVE] < 150, "it turned"
+    assert drawn == pytest.approx(asked, abs=40)
+    assert found["action"] != "abort", found["reason"]
 
 
 def test_a_hold_keeps_a_bandit_as_it_is(ordered: Ordered) -> None:

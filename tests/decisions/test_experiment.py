@@ -175,9 +175,9 @@ def test_a_bandit_that_turned_to_another_version_compares_with_whom_it_drew_befo
         traffic={LIVE: {"slow": 10}, NEW: {"slow": 190}},
     )  # fmt: skip
     drawn = {LIVE: 100.0, NEW: 1_900.0}
-    arms = tuple(replace(arm, units=arm.traffic.answered, expected=drawn[arm.traffic.version]) for arm in found.arms)
+    arms = tuple(replace(arm, units=20, expected=10.0, drawn=drawn[arm.traffic.version]) for arm in found.arms)
     assert decided(replace(found, arms=arms)).action is not ExperimentAction.ABORT
-    against = tuple(replace(arm, expected=2_000.0 - drawn[arm.traffic.version]) for arm in arms)
+    against = tuple(replace(arm, drawn=2_000.0 - drawn[arm.traffic.version]) for arm in arms)
     assert decided(replace(found, arms=against)).rule is ExperimentRule.LATENCY, (
         "against the draw the promise alone counts"
     )
