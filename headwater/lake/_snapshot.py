@@ -1,8 +1,8 @@
 """Snapshots of an embedded lake: one commit, read through checkouts."""
 
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +17,7 @@ from headwater.lake._storage import storage_errors
 from headwater.lake._tables import LOG_FOLDER, local, open_delta, scan
 from headwater.lake.errors import (
     CollectedCommitError,
+    DamagedLakeError,
     PathNotFoundError,
     TableReadError,
     WrongKindError,
@@ -60,12 +61,14 @@ class EmbeddedSnapshot:
         return tuple(path for path in self._all_paths() if not stem or path == stem or path.startswith(stem + "/"))
 
     def _all_paths(self) -> tuple[str, ...]:
-        return _trees.paths(self._store, self._tree)
+        with self.reading():
+            return _trees.paths(self._store, self._tree)
 
     def record(self, path: str) -> Record | None:
         """The record at `path`, None when nothing stands there."""
         if path not in self._records:
-            self._records[path] = _trees.record_at(self._store, self._tree, path)
+            with self.reading():
+                self._records[path] = _trees.record_at(self._store, self._tree, path)
         return self._records[path]
 
     def entry(self, path: str) -> Entry:
@@ -100,13 +103,34 @@ class EmbeddedSnapshot:
     def contents(self, record: Record) -> Mapping[str, Content]:
         """A record's files: relative name to content. Raises CollectedCommitError."""
         self.check_kept(record)
-        return _trees.contents(self._store, record)
+        with self.reading(record):
+            return _trees.contents(self._store, record)
 
     def check_kept(self, record: Record) -> None:
         """Raises CollectedCommitError when `gc` took a record's files."""
         # Not the nodes are asked: this process may remember those that another one's `gc` took.
         if self._store.is_collected(record.files):
             raise CollectedCommitError(commit=self._commit.id, path=record.entry.path)
+
+    @contextmanager
+    def reading(self, record: Record | None = None) -> Iterator[None]:
+        """What is missing because `gc` took it, be it since the last line, is no damage: readers do not hold it up.
+
+        Args:
+            record: Whose files are read; None where the tree is.
+
+        Raises:
+            CollectedCommitError: `gc` took the commit, or the record's files.
+        """
+        try:
+            yield
+        except DamagedLakeError:
+            if record is not None:
+                self.check_kept(record)
+            row = self._store.commit(self._commit.id)
+            if row is not None and row.collected:
+                raise CollectedCommitError(commit=self._commit.id) from None
+            raise
 
     def uri(self, path: str) -> str:
         """A stable URI of `path` at this commit."""
@@ -125,7 +149,7 @@ class EmbeddedSnapshot:
             os.utime(target)
         if target.exists():
             return target
-        with storage_errors(target, "checked out"):
+        with storage_errors(target, "checked out"), self.reading(record):
             return self._objects.checkout(record.files, self.contents(record), record.entry.kind)
 
     def _check_sizes(self, path: str, record: Record, folder: Path) -> None:

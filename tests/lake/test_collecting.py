@@ -4,11 +4,12 @@ import shutil
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from headwater.lake import Collected, EmbeddedLake, Published, Retention
+from headwater.lake import Collected, EmbeddedLake, Published, Retention, _trees
 from headwater.lake.errors import CollectedCommitError, DamagedLakeError
 from headwater.names import MAIN, RELEASED_FACT, VERSION_FACT
 from headwater.provenance import Output, Provenance
@@ -228,6 +229,41 @@ def test_who_read_a_content_before_it_was_collected_is_told_the_same_as_everybod
     with pytest.raises(CollectedCommitError):
         reader.checkout(first.id, lake.location.parent / "out")
     assert not (lake.location.parent / "out").exists()
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["in part", "whole"])
+@pytest.mark.parametrize("moment", ["before", "nodes", "objects", "export"])
+def test_who_reads_while_a_content_is_collected_is_told_so(
+    lake: EmbeddedLake, monkeypatch: pytest.MonkeyPatch, moment: str, is_told: bool
+) -> None:
+    """Readers hold nothing up: between the question whether it is kept and its files it went, and was called damage; an export stayed half."""
+    reader, first = EmbeddedLake.open(lake.location), _write(lake, 1).commit
+    if is_told:
+        lake.revert(first.id)
+    _write(lake, 2)
+    shutil.rmtree(lake.location / "checkouts")
+    (lake.location / "checkouts").mkdir()
+    contents, then = _trees.contents, reader.at(first.id)
+
+    def collect() -> None:
+        monkeypatch.undo()
+        lake.gc(grace=NOW, retention=NEWEST)
+
+    def overtaken(*given: Any) -> Any:
+        if moment == "nodes":
+            collect()
+        found = contents(*given)
+        if moment != "nodes":
+            collect()
+        return found
+
+    monkeypatch.setattr(_trees, "contents", overtaken)
+    if moment == "before":
+        collect()
+    out = lake.location.parent / "out"
+    with pytest.raises(CollectedCommitError, match=first.id[:12]):
+        reader.checkout(first.id, out) if moment == "export" else then.table(PATH)
+    assert not out.exists() or not list(out.iterdir())
 
 
 def test_a_branch_from_a_commit_that_stays_in_part_says_what_is_gone_when_it_is_written(lake: EmbeddedLake) -> None:
