@@ -81,8 +81,10 @@ def compact(product: str | None, as_json: bool) -> None:
     columns = ("path", "status", "appended", "repeated", "contrary", "unreadable", "expired", "dropped", "rows")
     empty = "No product has a prediction log." if is_whole else "Nothing was taken."
     show_rows(rows, columns, as_json=as_json, empty=empty)
-    damaged = [row for row in rows if row.get("damaged")]
-    for row in damaged:
+    damaged = {
+        row["path"]: row for row in rows if row.get("damaged")
+    }  # each transaction tells of all that are kept aside
+    for row in damaged.values():
         click.echo(_damage(row), err=True)
     if not is_whole:
         raise click.exceptions.Exit(2)
@@ -91,9 +93,12 @@ def compact(product: str | None, as_json: bool) -> None:
 
 
 def _damage(row: dict[str, Any]) -> str:
+    said = f"headwater: '{row['path']}' lacks records: {', '.join(row['damaged'])} in its log held bytes that are none."
+    if row["status"] == Status.REFUSED:
+        return f"{said} The others wait there, because the build was refused."
     return (
-        f"headwater: '{row['path']}' lacks records: {', '.join(row['damaged'])} in its log held bytes that are none. All others were taken, and "
-        "the segment is kept with the ending .damaged: look at the disk, and delete it when it is clear why."
+        f"{said} All others were taken, and what nobody writes any more is kept with the ending .damaged: look at the disk, and delete it "
+        "when it is clear why."
     )
 
 

@@ -17,6 +17,7 @@ from assets.flights.product import PRODUCT as FLIGHTS
 from headwater.cli import cli
 from headwater.feeds import Appended
 from headwater.lake import EmbeddedLake
+from headwater.product import Check, Verdict
 from serving.prediction_log import FailureRecord, LogWriter, encode_failure, encode_record, segments
 from tests.compaction.scene import microseconds, product, record
 
@@ -51,6 +52,15 @@ def answer(log: Path, *ids: str) -> None:
     writer.close()
 
 
+def damage(log: Path) -> str:
+    """Turns a bit of a record in the middle; the segment's name."""
+    (segment,) = segments(log)
+    data = bytearray(segment.path.read_bytes())
+    data[data.index(b"UA", len(data) // 2)] ^= 1
+    segment.path.write_bytes(bytes(data))
+    return segment.name
+
+
 def test_what_waits_is_shown_and_taken(log: Path) -> None:
     row, _ = said("status")
     assert (row["segments"], row["bytes"], row["waiting"], row["oldest_seconds"]) == (0, 0, 0, None)
@@ -72,17 +82,36 @@ def test_what_waits_is_shown_and_taken(log: Path) -> None:
 
 def test_damage_is_a_finding_until_somebody_has_looked(log: Path) -> None:
     answer(log, "a", "b", "c")
-    (segment,) = segments(log)
-    data = bytearray(segment.path.read_bytes())
-    data[data.index(b"UA", len(data) // 2)] ^= 1
-    segment.path.write_bytes(bytes(data))
+    name = damage(log)
     told = call("compact")
     assert told.exit_code == 1
-    assert f"'flights/predictions' lacks records: {segment.name} in its log" in told.stderr
+    assert f"'flights/predictions' lacks records: {name} in its log" in told.stderr
     (row,) = said("compact", code=1)
-    assert (row["rows"], row["damaged"]) == (2, [segment.name])
+    assert (row["rows"], row["damaged"]) == (2, [name])
     row, _ = said("status", code=1)
     assert row["damaged"] == 1
+
+
+def test_damage_is_told_once_however_many_transactions_it_takes(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(log, "a", "b", "c", "d", "e", "f")
+    name = damage(log)
+    monkeypatch.setattr("assets._chain._predictions.MOST_RECORDS", 1)
+    told = call("compact")
+    assert told.stdout.count("published") == 5
+    assert told.stderr.count(name) == 1
+
+
+def test_of_a_refused_build_nobody_says_that_its_records_were_taken(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It said that all others were taken, and that the segment is put aside."""
+    answer(log, "a", "b", "c")
+    damage(log)
+    refuses = Check(name="refuses", judge=lambda audit: Verdict(passed=False), description="Nothing holds.")
+    asset = replace(predictions_asset(FLIGHTS), checks=(refuses,))
+    monkeypatch.setattr("headwater.cli._log.fed_assets", lambda name, failures=False: [] if failures else [asset])
+    told = call("compact")
+    assert (told.exit_code, len(segments(log))) == (1, 1)
+    assert "The others wait there, because the build was refused." in told.stderr
+    assert "taken" not in told.stderr
 
 
 def fail(folder: Path, *counts: int) -> None:
