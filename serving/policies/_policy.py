@@ -224,13 +224,22 @@ def _read(value: Any) -> Any:
 def _check_names(kind: str, names: tuple[str, ...]) -> None:
     if not names or not all(isinstance(name, str) and name for name in names):
         raise PolicyError(policy=kind, problem="it names no version", remedy="Name versions such as 1.2.0.")
+    if broken := [name for name in names if not _is_whole(name)]:
+        raise PolicyError(
+            policy=kind, problem=f"it names {broken[0]!r}, no text", remedy="Name versions such as 1.2.0."
+        )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise PolicyError(policy=kind, problem=f"it names {', '.join(twice)} twice", remedy="Name each version once.")
 
 
 def _check_salt(kind: str, salt: Any) -> None:
-    if not isinstance(salt, str) or salt.encode(errors="ignore").decode() != salt:  # half a character is none
+    if not isinstance(salt, str) or not _is_whole(salt):
         raise PolicyError(policy=kind, problem=f"its salt is {salt!r}, no text", remedy="Write it in quotes.")
+
+
+def _is_whole(text: str) -> bool:
+    """Whether no file, record or answer would fail to hold it: half a character is none."""
+    return text.encode(errors="ignore").decode() == text
 
 
 def _check_shares(kind: str, shares: Mapping[str, float]) -> None:

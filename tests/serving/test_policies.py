@@ -138,6 +138,8 @@ def test_an_ensemble_asks_all_members() -> None:
         ({"kind": "epsilon-greedy", "means": {"a": 0.5}, "epsilon": 2}, "epsilon is 2"),
         ({"kind": "thompson", "beliefs": {"a": [0, 1]}}, r"Beta\(0, 1\)"),
         ({"kind": "thompson", "beliefs": {"a": [1]}}, "thompson"),
+        ({"kind": "all-at-once", "live": "\ud800"}, "no text"),
+        ({"kind": "ab-test", "shares": {"a": 0.5, "\ud800": 0.5}, "salt": "s"}, "no text"),
         ({"kind": "ensemble", "weights": {"a": 0.9}}, "together 0.9"),
         ({"kind": "epsilon-greedy", "means": {"a": 10**400}, "epsilon": 0.1}, "epsilon-greedy"),
     ],
