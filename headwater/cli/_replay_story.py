@@ -54,7 +54,7 @@ def tell(
     told_of = tuple(_worth_telling(decisions))
     story = Story(
         title=f"{product.name}, {progress.first} to {progress.last}: {product.question}",
-        weeks=tuple(_weeks(rows)),
+        weeks=tuple(_weeks(rows, progress.version)),
         decisions=told_of,
         quiet=tuple(row for row in decisions if not any(row is one for one in told_of)),
         costs=spent,
@@ -176,13 +176,13 @@ def _intervals(rows: pl.DataFrame | None) -> dict[str, tuple[float, float]]:
     return {name: interval for name, interval in found.items() if interval is not None}
 
 
-def _weeks(rows: pl.DataFrame | None) -> Iterator[Week]:
-    """Each judged week."""
+def _weeks(rows: pl.DataFrame | None, version: str) -> Iterator[Week]:
+    """Each judged week of a replay that began with a version."""
     for part in rows.partition_by("week", maintain_order=True) if rows is not None else ():
-        yield _week(part["week"][0], part)
+        yield _week(part["week"][0], part, version)
 
 
-def _week(start: datetime, rows: pl.DataFrame) -> Week:
+def _week(start: datetime, rows: pl.DataFrame, version: str) -> Week:
     labels = rows["label"].to_numpy()
 
     def price(name: str) -> float | None:
@@ -197,6 +197,7 @@ def _week(start: datetime, rows: pl.DataFrame) -> Week:
         never=_auc(labels, rows["never"]),
         weekly=_auc(labels, rows["weekly"]),
         cost=(price("live"), price("never"), price("weekly")),
+        retrained=rows.filter(pl.col("variant").ne_missing(version)).height,
     )
 
 

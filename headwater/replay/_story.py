@@ -28,6 +28,7 @@ class Week:
         never: AUC of the version that was live at the beginning.
         weekly: AUC of a model that is trained anew at each week's begin on all that was known then, whatever was decided.
         cost: Business cost of a decision, of the same three; None where none is declared.
+        retrained: Of the rows those that another version answered than the one that was live at the beginning.
     """
 
     start: datetime
@@ -36,6 +37,13 @@ class Week:
     never: float | None
     weekly: float | None
     cost: tuple[float | None, float | None, float | None] = (None, None, None)
+    retrained: int = 0
+
+    @property
+    def answered_alike(self) -> bool:
+        """Whether what was live answered as the never retrained model. One that was retrained may rank as that one did, and is another."""
+        is_same = not self.retrained or self.champion is None
+        return is_same and self.champion == self.never and self.cost[0] == self.cost[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +77,8 @@ class Story:
 
     @property
     def answered_alike(self) -> bool:
-        """Whether what was live ranked each week as the never retrained model did."""
-        return all(week.champion == week.never and week.cost[0] == week.cost[1] for week in self.weeks)
+        """Whether what was live answered each week as the never retrained model."""
+        return all(week.answered_alike for week in self.weeks)
 
     @property
     def gain(self) -> float | None:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headwater.cli._replay_story import _costs, _outcomes, _worth_telling
+from headwater.cli._replay_story import _costs, _outcomes, _weeks, _worth_telling
 from headwater.replay import (
     ReplayError,
     ReplayProgress,
@@ -94,6 +94,22 @@ def test_a_time_in_which_the_same_model_answered_says_nothing_of_retraining() ->
     assert "[" not in found
     dearer = week(0, 0.7, 0.7, 0.7, cost=(5.0, 4.0, None))
     assert "ranked +0.0000" in conclusion(story(dearer))
+    unknown = week(2, None, None, None, retrained=100)
+    assert "No retrained model answered enough" in conclusion(replace(alike, weeks=(*alike.weeks, unknown)))
+
+
+def test_a_retrained_model_that_ranks_as_the_one_before_answered_all_the_same() -> None:
+    """As every model of one feature does: the page said that no retrained model had answered."""
+    times = [START + number * timedelta(days=4) for number in range(4)]
+    rows = pl.DataFrame(
+        {"at": times, "week": [START, START, START + timedelta(days=7), START + timedelta(days=7)], "label": [0, 1, 0, 1],
+         "variant": ["1.0.0", "1.0.0", "1.0.0", "1.0.1"], "score": [0.2, 0.8, 0.2, 0.9], "never": [0.2, 0.8, 0.2, 0.8]}
+    ).with_columns(weekly=pl.lit(None, pl.Float64))  # fmt: skip
+    found = tuple(_weeks(rows, "1.0.0"))
+    assert [one.retrained for one in found] == [0, 1]
+    said = conclusion(replace(story(*found, actions=("retrain",)), intervals={"gain": (0.0, 0.0)}))
+    assert "What was live ranked +0.0000 [+0.0000, +0.0000] AUC" in said
+    assert said.endswith("Retraining made no difference that chance does not explain over this time.")
 
 
 @pytest.mark.parametrize(
