@@ -184,6 +184,9 @@ class Browser {
       this.process.on('error', reject).on('exit', () => reject(new Error(`${program} ended.`)));
     });
     this.ended.catch(() => undefined);
+    for (const pipe of this.process.stdio.slice(3)) {
+      pipe.on('error', () => undefined); // of one that is gone: `ended` says so
+    }
     let held = '';
     this.process.stdio[4].setEncoding('utf8').on('data', (text) => {
       const said = (held + text).split('\0');
