@@ -106,7 +106,7 @@ def land_bytes(content: bytes, target: Path) -> None:
     """Writes a landed file whole or not at all: a sensor never sees half of it. Of several at once the last one stands."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):  # by somebody who was killed
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # somebody else's, or gone meanwhile: that keeps nothing from landing
             if time.time() - left.stat().st_mtime > _LONGEST_WRITE:
                 left.unlink()
     half = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")

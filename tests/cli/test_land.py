@@ -78,3 +78,13 @@ def test_what_a_killed_landing_left_goes_with_the_next_one_an_hour_later(tmp_pat
     os.utime(left, (an_hour_ago, an_hour_ago))
     land_bytes(b"year\n", tmp_path / "june.csv")
     assert sorted(file.name for file in tmp_path.iterdir()) == [written.name, "june.csv"]
+
+
+def test_what_cannot_be_cleared_keeps_nothing_from_landing(tmp_path: Path) -> None:
+    """An hour after another account's landing was killed, in a folder that keeps its files for it, that file could not land any more."""
+    left = tmp_path / ".june.csv.0a.part"
+    left.mkdir()  # as root can remove every file
+    an_hour_ago = time.time() - 3601
+    os.utime(left, (an_hour_ago, an_hour_ago))
+    land_bytes(b"year\n", tmp_path / "june.csv")
+    assert (tmp_path / "june.csv").read_bytes() == b"year\n"
