@@ -14,6 +14,7 @@ from rich.console import Console
 import assets._build
 import assets._declared
 from assets._build import RunResult
+from assets._plan import below
 from headwater.cli import _build, _replay_run
 from headwater.lake import EmbeddedLake, Lake
 from headwater.materialize import Run, materialize
@@ -58,12 +59,13 @@ class Shop:
         actor: str,
         only_stale: bool = True,
     ) -> RunResult:
-        failed = {path for path in paths if (path, partition) in self.dying}
+        failed = frozenset(path for path in paths if (path, partition) in self.dying)
+        unbuilt = below(failed, tuple(self.assets.values())) & paths  # as Dagster, which skips what is below a failure
         for path in self.assets:
-            if path in paths - failed:
+            if path in paths - unbuilt:
                 materialize(self.lake, self.assets[path], partition=partition, run=Run(actor=actor))
         errors = tuple(f"{path} {partition}: killed" for path in sorted(failed))
-        return RunResult(run_id="", success=not failed, errors=errors, unbuilt=frozenset(failed))
+        return RunResult(run_id="", success=not failed, errors=errors, unbuilt=unbuilt)
 
 
 @pytest.fixture
