@@ -80,7 +80,7 @@ def run_waves(
     actor: str,
     among: frozenset[str] | None = None,
 ) -> list[str]:
-    """Runs for what is out of date, wave after wave; what was not built leaves below it what stands, as automation does.
+    """Runs for what is out of date, wave after wave; below what was not built only what is urgent is built of what stands, as by automation.
 
     Args:
         definitions: The code location.
@@ -100,7 +100,7 @@ def run_waves(
     errors, unbuilt = list[str](), frozenset[str]()
     is_torn = False  # a partition was not built, which others go on without unless older code's stands there
     for key, paths in waves(stale(), assets):
-        wanted = paths - below(frozenset(path for path in unbuilt if not stands(path)), assets)
+        wanted = paths - _left_out(unbuilt, stands, assets)
         if among is not None:
             wanted &= among
         if is_torn and key is None:
@@ -111,6 +111,15 @@ def run_waves(
             unbuilt |= result.unbuilt if key is None else frozenset()
             is_torn = is_torn or (key is not None and bool(result.unbuilt))
     return errors
+
+
+def _left_out(unbuilt: frozenset[str], stands: Callable[[str], bool], assets: Sequence[Asset]) -> frozenset[str]:
+    """What waits below what was not built: all where nothing stands, else what is not urgent. Of a fed table what stands is good enough."""
+    fed, waiting = {asset.path for asset in assets if asset.feed is not None}, set(unbuilt)
+    for asset in assets:
+        if not asset.urgent and (waiting - fed) & set(asset.inputs):
+            waiting.add(asset.path)
+    return below(frozenset(path for path in unbuilt if not stands(path)), assets) | waiting
 
 
 def _is_interrupted(event: dg.DagsterEvent) -> bool:
