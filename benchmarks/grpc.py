@@ -121,14 +121,15 @@ def _measure(service: Service, rounds: int, seconds: float) -> None:
     port = int(service.first_line.rpartition("gRPC on port ")[2].rstrip(".\n"))
     one = json.dumps({"entity": ENTITY, "time": TIME}).encode()
     tensors = [{"name": n, "datatype": d, "shape": [1], "data": v} for n, (d, v) in COLUMNS.items()]
+    two = json.dumps({"inputs": tensors}).encode()
     ways = {
         "gRPC, typed contents": over_grpc(port, raw=False),
         "gRPC, raw contents": over_grpc(port, raw=True),
         "gRPC, typed contents, socket": over_frames(port, raw=False),
         "gRPC, raw contents, socket": over_frames(port, raw=True),
-        "REST /v2, socket": over_socket(service.port, V2, json.dumps({"inputs": tensors}).encode()),
-        "REST /v2, http.client": over_http(service.port, V2, json.dumps({"inputs": tensors}).encode()),
-        "REST /v2, requests": over_requests(service.port, V2, json.dumps({"inputs": tensors}).encode()),
+        "REST /v2, socket": over_socket(service.port, V2, two),
+        "REST /v2, http.client": over_http(service.port, V2, two),
+        "REST /v2, requests": over_requests(service.port, V2, two),
         "REST /v1, http.client": over_http(service.port, PREDICT, one),
         "REST /v1, socket": over_socket(service.port, PREDICT, one),
     }

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ from headwater.materialize import Outcome, Status
 
 if TYPE_CHECKING:
     from assets._plan import Stale
+    from headwater.lake import Lake
     from headwater.product import Product
+    from resources.settings import Settings
 
 
 @click.command()
@@ -146,21 +149,20 @@ def _until_fresh(product: "Product", progress: "_Progress") -> Sequence[str]:
     from headwater.definitions import defs
     from headwater.runtime import user
     from resources.dagster_home import dagster_instance
+    from resources.opening import open_lake
     from resources.progress import Listener, listening
     from resources.settings import load_settings
 
     settings = load_settings()
     listener = Listener(started=progress.started, ended=progress.ended)
     with dagster_instance(settings, for_runs=True) as instance, listening(listener), logged(settings.state):
-        return run_waves(defs, instance, lambda: _stale(product), _stands, declared(product), actor=user())
+        there = partial(stands, open_lake(settings), settings)
+        return run_waves(defs, instance, lambda: _stale(product), there, declared(product), actor=user())
 
 
-def _stands(path: str) -> bool:
-    from resources.opening import open_lake
-    from resources.settings import load_settings
-
-    settings = load_settings()
-    return open_lake(settings).at(settings.branch).has(path)
+def stands(lake: "Lake", settings: "Settings", path: str) -> bool:
+    """Whether something is published under a path."""
+    return lake.at(settings.branch).has(path)
 
 
 @contextmanager

@@ -81,9 +81,8 @@ def compact(product: str | None, as_json: bool) -> None:
     columns = ("path", "status", "appended", "repeated", "contrary", "unreadable", "expired", "dropped", "rows")
     empty = "No product has a prediction log." if is_whole else "Nothing was taken."
     show_rows(rows, columns, as_json=as_json, empty=empty)
-    damaged = {
-        row["path"]: row for row in rows if row.get("damaged")
-    }  # each transaction tells of all that are kept aside
+    # Each transaction tells of all segments that are kept aside: the last one of a path is enough.
+    damaged = {row["path"]: row for row in rows if row.get("damaged")}
     for row in damaged.values():
         click.echo(_damage(row), err=True)
     if not is_whole:

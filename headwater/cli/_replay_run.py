@@ -184,7 +184,7 @@ def _build(product: "Product", settings: "Settings", *, is_whole: bool) -> Seque
     from assets._chain._paths import ChainPaths
     from assets._declared import declared
     from assets._plan import below, stale_assets
-    from headwater.cli._build import logged
+    from headwater.cli._build import logged, stands
     from headwater.cli._replay_plan import watched_assets
     from headwater.definitions import defs
     from headwater.runtime import user
@@ -198,7 +198,7 @@ def _build(product: "Product", settings: "Settings", *, is_whole: bool) -> Seque
     lake = open_lake(settings)
     errors: list[str] = []
     stale = partial(stale_assets, lake, assets, branch=settings.branch, landing=settings.landing)
-    stands = partial(_stands, lake, settings)
+    there = partial(stands, lake, settings)
     quiet = Listener(started=lambda path, partition: None, ended=lambda outcome: None)
     with dagster_instance(settings, for_runs=True) as instance, listening(quiet), logged(settings.state):
         # As the compaction's sensor does all day: what was answered is in the lake before labels are joined to it.
@@ -206,17 +206,13 @@ def _build(product: "Product", settings: "Settings", *, is_whole: bool) -> Seque
         errors += run_assets(defs, instance, answered, partition=None, actor=user(), only_stale=False).errors
         for is_last in (False, True):
             before, stood = (_entry(lake, settings, path) for path in (paths.training_order, paths.rollout_step))
-            errors += run_waves(defs, instance, stale, stands, assets, actor=user(), among=None if is_last else daily)
+            errors += run_waves(defs, instance, stale, there, assets, actor=user(), among=None if is_last else daily)
             if not is_last and _entry(lake, settings, paths.rollout_step) != stood:
                 step = frozenset({paths.release})
                 errors += run_assets(defs, instance, step, partition=None, actor=user()).errors
             if _entry(lake, settings, paths.training_order) == before:
                 break
     return errors
-
-
-def _stands(lake: Lake, settings: "Settings", path: str) -> bool:
-    return lake.at(settings.branch).has(path)
 
 
 def _entry(lake: Lake, settings: "Settings", path: str) -> str | None:

@@ -179,29 +179,25 @@ def _plot(story: Story) -> str:
         for (name, attribute), colour in zip(series, _COLOURS, strict=True):
             points = [(week.start, value) for week in story.weeks if (value := getattr(week, attribute)) is not None]
             if points:
-                above = (
-                    3 if attribute == "champion" else 2
-                )  # which lies on another one as long as nothing was retrained
+                # What was live lies on another line as long as nothing was retrained.
+                above = 3 if attribute == "champion" else 2
                 axes.plot(*zip(*points, strict=True), label=name, color=colour, marker="o", markersize=3, zorder=above)
+        ordered = [one["decided"] for one in story.decisions if one["action"] == "retrain"]
+        changed = [
+            one["day"] for one in story.decisions if one["kind"] == "release" and one.get("changed") and one.get("day")
+        ]
         for said, days, colour, style in (
-            ("training ordered", _days(story, "retraining"), _COLOURS[2], ":"),
-            ("release changed", _days(story, "release"), _COLOURS[0], "--"),
+            ("training ordered", ordered, _COLOURS[2], ":"),
+            ("release changed", changed, _COLOURS[0], "--"),
         ):
             for number, day in enumerate(days):
-                axes.axvline(day, color=colour, linewidth=0.8, linestyle=style, label="" if number else said)
+                line = datetime.fromisoformat(day)
+                axes.axvline(line, color=colour, linewidth=0.8, linestyle=style, label="" if number else said)
         axes.set_ylabel("AUC of the week")
         if story.weeks:
             axes.legend(frameon=False)
 
     return drawn(draw, size=(10.0, 3.6))
-
-
-def _days(story: Story, kind: str) -> list[datetime]:
-    """When trainings were ordered, or the release changed."""
-    of_kind = [decision for decision in story.decisions if decision["kind"] == kind]
-    if kind == "retraining":
-        return [datetime.fromisoformat(one["decided"]) for one in of_kind if one["action"] == "retrain"]
-    return [datetime.fromisoformat(one["day"]) for one in of_kind if one.get("changed") and one.get("day")]
 
 
 def _weeks(story: Story) -> str:

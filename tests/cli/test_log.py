@@ -52,11 +52,11 @@ def answer(log: Path, *ids: str) -> None:
     writer.close()
 
 
-def damage(log: Path) -> str:
+def damage(log: Path, mark: bytes = b"UA") -> str:
     """Turns a bit of a record in the middle; the segment's name."""
     (segment,) = segments(log)
     data = bytearray(segment.path.read_bytes())
-    data[data.index(b"UA", len(data) // 2)] ^= 1
+    data[data.index(mark, len(data) // 2)] ^= 1
     segment.path.write_bytes(bytes(data))
     return segment.name
 
@@ -129,11 +129,8 @@ def test_the_log_of_failures_is_shown_beside_that_of_answers(log: Path) -> None:
     answered, failed = said("status")
     assert (answered["log"], answered["waiting"]) == ("predictions", 0)
     assert (failed["log"], failed["waiting"], failed["segments"]) == ("service_failures", 3, 1)
-    (segment,) = segments(folder)
-    data = bytearray(segment.path.read_bytes())
-    data[data.index(b"failed", len(data) // 2)] ^= 1
-    segment.path.write_bytes(bytes(data))
-    assert said("compact", code=1)[-1]["damaged"] == [segment.name]
+    name = damage(folder, b"failed")
+    assert said("compact", code=1)[-1]["damaged"] == [name]
     assert [row["damaged"] for row in said("status", code=1)] == [0, 1]
 
 
