@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from assets._bridge import asset_key
-from assets._plan import Stale, below, waits_for_code, waves
+from assets._plan import Stale, waits_for_code, waves
 from headwater.product import Asset
 from resources.lake import ACTOR_TAG, ONLY_STALE_TAG
 
@@ -19,12 +19,14 @@ class RunResult:
         run_id: Its id.
         success: Whether nothing failed.
         errors: What failed, and why.
+        failed: Paths that failed.
         unbuilt: Paths that it was to build and did not: those that failed, and what is below them.
     """
 
     run_id: str
     success: bool
     errors: tuple[str, ...]
+    failed: frozenset[str]
     unbuilt: frozenset[str]
 
 
@@ -65,9 +67,16 @@ def run_assets(
         raise KeyboardInterrupt
     errors = tuple(f"{event.step_key}: {_why(event)}" for event in failures)
     ended = {event.step_key for event in done.all_events if event.is_step_success}
+    broken = {event.step_key for event in failures}
     graph = definitions.resolve_asset_graph()
-    unbuilt = frozenset(path for path in paths if graph.get(asset_key(path)).assets_def.node_def.name not in ended)
-    return RunResult(run_id=done.run_id, success=done.success, errors=errors, unbuilt=unbuilt)
+    steps = {path: graph.get(asset_key(path)).assets_def.node_def.name for path in paths}
+    return RunResult(
+        run_id=done.run_id,
+        success=done.success,
+        errors=errors,
+        failed=frozenset(path for path, step in steps.items() if step in broken),
+        unbuilt=frozenset(path for path, step in steps.items() if step not in ended),
+    )
 
 
 def run_waves(
@@ -80,7 +89,11 @@ def run_waves(
     actor: str,
     among: frozenset[str] | None = None,
 ) -> list[str]:
-    """Runs for what is out of date, wave after wave; below what was not built only what is urgent is built of what stands, as by automation.
+    """Runs for what is out of date, wave after wave; what was refused holds up what automation would hold up, and nothing else.
+
+    Whoever reads a table that failed waits, but for what is urgent; with it waits whoever has an input of which nothing stands. What lies
+    below those who wait is built of what stands: what came in elsewhere is no reason to wait. Dagster skips it in the run of the failure,
+    so it has a run after that.
 
     Args:
         definitions: The code location.
@@ -97,29 +110,34 @@ def run_waves(
     Raises:
         KeyboardInterrupt: Somebody pressed Ctrl-C.
     """
-    errors, unbuilt = list[str](), frozenset[str]()
+    errors, failed = list[str](), frozenset[str]()
     is_torn = False  # a partition was not built, which others go on without unless older code's stands there
     for key, paths in waves(stale(), assets):
-        wanted = paths - _left_out(unbuilt, stands, assets)
-        if among is not None:
-            wanted &= among
+        wanted = paths if among is None else paths & among
         if is_torn and key is None:
             wanted -= waits_for_code(stale(), assets)
-        if wanted:
+        while wanted := wanted - _left_out(failed, stands, assets):
             result = run_assets(definitions, instance, wanted, partition=key, actor=actor)
             errors += result.errors
-            unbuilt |= result.unbuilt if key is None else frozenset()
-            is_torn = is_torn or (key is not None and bool(result.unbuilt))
+            wanted = frozenset()
+            if key is not None:
+                is_torn = is_torn or bool(result.unbuilt)
+            elif result.unbuilt:
+                failed |= result.failed or result.unbuilt
+                wanted = result.unbuilt  # fewer each time, by those that failed
     return errors
 
 
-def _left_out(unbuilt: frozenset[str], stands: Callable[[str], bool], assets: Sequence[Asset]) -> frozenset[str]:
-    """What waits below what was not built: all where nothing stands, else what is not urgent. Of a fed table what stands is good enough."""
-    fed, waiting = {asset.path for asset in assets if asset.feed is not None}, set(unbuilt)
+def _left_out(failed: frozenset[str], stands: Callable[[str], bool], assets: Sequence[Asset]) -> frozenset[str]:
+    """What failed, whoever reads that and is not urgent, and whoever lacks an input. Of a fed table what stands is good enough."""
+    refused = failed - {asset.path for asset in assets if asset.feed is not None}
+    absent, waiting = {path for path in failed if not stands(path)}, set(failed)
     for asset in assets:
-        if not asset.urgent and (waiting - fed) & set(asset.inputs):
+        if absent & set(asset.inputs) or (not asset.urgent and refused & set(asset.inputs)):
             waiting.add(asset.path)
-    return below(frozenset(path for path in unbuilt if not stands(path)), assets) | waiting
+            if not stands(asset.path):
+                absent.add(asset.path)
+    return frozenset(waiting)
 
 
 def _is_interrupted(event: dg.DagsterEvent) -> bool:
