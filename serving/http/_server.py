@@ -183,6 +183,7 @@ def run(
         log_config=None,
         server_header=False,
         date_header=False,
+        proxy_headers=False,  # nothing here reads who or what a proxy says that it speaks for
         timeout_graceful_shutdown=int(settings.drain),
         timeout_keep_alive=75,
     )
