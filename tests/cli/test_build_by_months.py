@@ -65,7 +65,7 @@ class Shop:
             if path in paths - unbuilt:
                 materialize(self.lake, self.assets[path], partition=partition, run=Run(actor=actor))
         errors = tuple(f"{path} {partition}: killed" for path in sorted(failed))
-        return RunResult(run_id="", success=not failed, errors=errors, unbuilt=unbuilt)
+        return RunResult(run_id="", success=not failed, errors=errors, failed=failed, unbuilt=unbuilt)
 
 
 @pytest.fixture
