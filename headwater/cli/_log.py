@@ -1,6 +1,6 @@
 """`headwater log`: what waits in the logs of answers and of failures, and taking it into the lake."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _EVERY: Final = 2**62
 COLUMNS: Final = ("product", "log", "segments", "bytes", "damaged", "waiting", "oldest_seconds")
 """What `headwater log status` shows."""
+_TAKEN: Final = ("appended", "repeated", "contrary", "unreadable", "expired")
+"""What becomes of the records that a build takes out of a log."""
 
 
 class StandsStillError(HeadwaterError):
@@ -70,35 +72,69 @@ def compact(product: str | None, as_json: bool) -> None:
     settings = load_settings()
     lake = open_lake(settings)
     rows: list[dict[str, Any]] = []
+    damaged: list[str] = []
     is_whole = True
     for failures in (False, True):
         for asset in fed_assets(product, failures=failures):
+            done: list[dict[str, Any]] = []
             try:
-                rows.extend(row for row in _compact(lake, settings, asset) if not failures or _is_told(row))
+                done.extend(_compact(lake, settings, asset))
+                is_taken = done[-1]["status"] != Status.REFUSED
             except HeadwaterError as error:
                 click.echo(f"headwater: {error}", err=True)
-                is_whole = False
+                is_whole = is_taken = False
+            rows += [row for row in done if not failures or _is_told(row)]
+            damaged += _damage(lake, settings, asset, done, is_taken=is_taken)
     columns = ("path", "status", "appended", "repeated", "contrary", "unreadable", "expired", "dropped", "rows")
     empty = "No product has a prediction log." if is_whole else "Nothing was taken."
     show_rows(rows, columns, as_json=as_json, empty=empty)
-    # Each transaction tells of all segments that are kept aside: the last one of a path is enough.
-    damaged = {row["path"]: row for row in rows if row.get("damaged")}
-    for row in damaged.values():
-        click.echo(_damage(row), err=True)
+    for line in damaged:
+        click.echo(line, err=True)
     if not is_whole:
         raise click.exceptions.Exit(2)
     if damaged or any(row["status"] == Status.REFUSED for row in rows):
         raise click.exceptions.Exit(1)
 
 
-def _damage(row: dict[str, Any]) -> str:
-    said = f"headwater: '{row['path']}' lacks records: {', '.join(row['damaged'])} in its log held bytes that are none."
-    if row["status"] == Status.REFUSED:
-        return f"{said} The others wait there, because the build was refused."
-    return (
-        f"{said} All others were taken, and what nobody writes any more is kept with the ending .damaged: look at the disk, and delete it "
-        "when it is clear why."
-    )
+def _damage(
+    lake: "Lake", settings: "Settings", asset: "Asset", rows: Sequence[Mapping[str, Any]], *, is_taken: bool
+) -> Iterator[str]:
+    """A line for each damaged segment of a log that its builds told of, and one for what waits there.
+
+    Args:
+        lake: The lake.
+        settings: Where the log is.
+        asset: The table that is fed from it.
+        rows: What its builds said, in order. Each tells of all damaged segments that it found, also of those that were there before.
+        is_taken: Whether nothing kept the builds from taking all that waited.
+    """
+    from serving.prediction_log import damaged_segments
+
+    assert asset.feed is not None
+    names = {name for row in rows for name in row.get("damaged") or ()}
+    aside = damaged_segments(settings.state / asset.feed.folder)
+    for name in sorted(names, key=lambda name: (name not in aside, name)):
+        said = f"headwater: '{asset.path}' lacks records: {name} in its log held bytes that are none."
+        if name not in aside:
+            yield f"{said}{' All others were taken.' if is_taken else ''} It is still in the log: leave it there."
+            continue
+        yield (
+            f"{said} All others{'' if is_taken else ' in it'} were taken, and it is kept with the ending .damaged: look at the disk, and "
+            "delete it when it is clear why."
+        )
+    if names and not is_taken and (waits := _left(lake, settings, asset)):
+        took = sum(row.get(name) or 0 for row in rows if row["status"] != Status.REFUSED for name in _TAKEN)
+        said = f"headwater: '{asset.path}': the builds above took {took:,} {'record' if took == 1 else 'records'} of its log"
+        yield f"{said}{'; the last one was refused' if rows[-1]['status'] == Status.REFUSED else ''}, and {waits}."
+
+
+def _left(lake: "Lake", settings: "Settings", asset: "Asset") -> str:
+    """What waits in a log, in words; empty where nothing does."""
+    try:
+        waiting = _waiting(lake, settings, asset)["waiting"]
+    except HeadwaterError as error:
+        return f"what waits there cannot be counted ({error})"
+    return f"{waiting:,} {'waits' if waiting == 1 else 'wait'} there" if waiting else ""
 
 
 def _is_told(row: dict[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """`headwater log` over a lake that holds flights' labels and nothing else."""
 
+import itertools
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,10 +16,12 @@ from assets._chain._predictions import predictions_asset
 from assets.flights.labels import LABEL_COLUMNS
 from assets.flights.product import PRODUCT as FLIGHTS
 from headwater.cli import cli
+from headwater.errors import HeadwaterError
 from headwater.feeds import Appended
 from headwater.lake import EmbeddedLake
+from headwater.materialize import Outcome, materialize
 from headwater.product import Check, Verdict
-from serving.prediction_log import FailureRecord, LogWriter, encode_failure, encode_record, segments
+from serving.prediction_log import FailureRecord, LogError, LogWriter, encode_failure, encode_record, segments
 from tests.compaction.scene import microseconds, product, record
 
 AT = datetime(2013, 7, 1, 12, tzinfo=UTC)
@@ -101,17 +104,105 @@ def test_damage_is_told_once_however_many_transactions_it_takes(log: Path, monke
     assert told.stderr.count(name) == 1
 
 
+def judged(monkeypatch: pytest.MonkeyPatch, passes: int) -> None:
+    """Of the builds of the predictions so many are published, and the next one is refused."""
+    verdicts = iter([True] * passes)
+    refuses = Check(
+        name="refuses", judge=lambda audit: Verdict(passed=next(verdicts, False)), description="Not all of it holds."
+    )
+    asset = replace(predictions_asset(FLIGHTS), checks=(refuses,))
+    monkeypatch.setattr("headwater.cli._log.fed_assets", lambda name, failures=False: [] if failures else [asset])
+    monkeypatch.setattr("assets._chain._predictions.MOST_RECORDS", 1)
+
+
+def ending_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """The build of that number ends with an error, as on a full disk."""
+    numbers = itertools.count(1)
+
+    def build(*words: Any, **options: Any) -> Outcome:
+        if next(numbers) == number:
+            raise HeadwaterError("The disk is full.")
+        return materialize(*words, **options)
+
+    monkeypatch.setattr("headwater.materialize.materialize", build)
+    monkeypatch.setattr("assets._chain._predictions.MOST_RECORDS", 1)
+
+
 def test_of_a_refused_build_nobody_says_that_its_records_were_taken(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It said that all others were taken, and that the segment is put aside."""
     answer(log, "a", "b", "c")
-    damage(log)
-    refuses = Check(name="refuses", judge=lambda audit: Verdict(passed=False), description="Nothing holds.")
-    asset = replace(predictions_asset(FLIGHTS), checks=(refuses,))
-    monkeypatch.setattr("headwater.cli._log.fed_assets", lambda name, failures=False: [] if failures else [asset])
+    name = damage(log)
+    judged(monkeypatch, passes=0)
     told = call("compact")
     assert (told.exit_code, len(segments(log))) == (1, 1)
-    assert "The others wait there, because the build was refused." in told.stderr
+    assert f"{name} in its log held bytes that are none. It is still in the log: leave it there." in told.stderr
+    assert "the builds above took 0 records of its log; the last one was refused, and 2 wait there." in told.stderr
     assert "taken" not in told.stderr
+
+
+def test_what_was_taken_before_a_refusal_is_told_beside_what_waits(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of five records three were in the lake, and it said that they wait."""
+    answer(log, "a", "b", "c", "d", "e", "f")
+    name = damage(log)
+    judged(monkeypatch, passes=4)
+    told = call("compact")
+    assert (told.exit_code, told.stdout.count("published"), told.stderr.count(name)) == (1, 4, 1)
+    assert "It is still in the log: leave it there." in told.stderr
+    assert "took 4 records of its log; the last one was refused, and 1 waits there." in told.stderr
+    assert "taken" not in told.stderr
+    assert said("status")[0]["waiting"] == 1
+
+
+def test_a_segment_that_was_put_aside_stays_told_as_such_when_a_build_is_refused(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That its records wait, said a later refusal of one that held none that did, and no more that it may be deleted."""
+    answer(log, "a", "b", "c")
+    aside = damage(log)
+    assert "All others were taken, and it is kept with the ending .damaged" in call("compact").stderr
+    answer(log, "d", "e", "f")
+    here = damage(log)
+    judged(monkeypatch, passes=0)
+    for _ in range(2):
+        first, second, third = call("compact").stderr.splitlines()
+        assert f"{aside} in its log held bytes that are none. All others in it were taken, and it is kept" in first
+        assert first.endswith("look at the disk, and delete it when it is clear why.")
+        assert f"{here} in its log held bytes that are none. It is still in the log: leave it there." in second
+        assert "took 0 records of its log; the last one was refused, and 2 wait there." in third
+
+
+def test_of_a_log_that_an_error_kept_from_being_taken_nobody_says_that_all_was(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That all others were taken stood beside exit code 2, while two waited."""
+    answer(log, "a", "b", "c")
+    name = damage(log)
+    call("compact")
+    answer(log, "d", "e", "f")
+    ending_at(monkeypatch, 2)
+    told = call("compact")
+    assert told.exit_code == 2
+    assert "All others were taken" not in told.stderr
+    assert f"{name} in its log held bytes that are none. All others in it were taken, and it is kept" in told.stderr
+    assert "took 1 record of its log, and 2 wait there.\n" in told.stderr
+    assert said("status", code=1)[0]["waiting"] == 2
+
+
+def test_a_log_that_can_be_read_no_more_hides_no_damage(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(*words: Any) -> None:
+        raise LogError(path=str(log), action="read", reason="Input/output error")
+
+    answer(log, "a", "b", "c")
+    name = damage(log)
+    judged(monkeypatch, passes=0)
+    monkeypatch.setattr("headwater.cli._log._waiting", unreadable)
+    told = call("compact")
+    assert (told.exit_code, told.stderr.count(name)) == (1, 1)
+    assert (
+        "the builds above took 0 records of its log; the last one was refused, and what waits there cannot be counted ("
+        in told.stderr
+    )
+    assert "Input/output error" in told.stderr
 
 
 def fail(folder: Path, *counts: int) -> None:
