@@ -54,7 +54,7 @@ def tell(
     told_of = tuple(_worth_telling(decisions))
     story = Story(
         title=f"{product.name}, {progress.first} to {progress.last}: {product.question}",
-        weeks=tuple(_weeks(rows, progress.version)),
+        weeks=tuple(_weeks(rows, _retrained(lake, settings, progress))),
         decisions=told_of,
         quiet=tuple(row for row in decisions if not any(row is one for one in told_of)),
         costs=spent,
@@ -176,13 +176,22 @@ def _intervals(rows: pl.DataFrame | None) -> dict[str, tuple[float, float]]:
     return {name: interval for name, interval in found.items() if interval is not None}
 
 
-def _weeks(rows: pl.DataFrame | None, version: str) -> Iterator[Week]:
-    """Each judged week of a replay that began with a version."""
+def _retrained(lake: Lake, settings: "Settings", progress: ReplayProgress) -> frozenset[str]:
+    """The versions that were published since the replay began. One that went back to what was before it retrained nothing."""
+    from headwater.registry import model_versions
+
+    begun = lake.resolve(progress.commit).created
+    versions = model_versions(lake, progress.product, ref=settings.branch)
+    return frozenset(one.version for one in versions if one.created > begun)
+
+
+def _weeks(rows: pl.DataFrame | None, retrained: frozenset[str]) -> Iterator[Week]:
+    """Each judged week, some versions being retrained ones."""
     for part in rows.partition_by("week", maintain_order=True) if rows is not None else ():
-        yield _week(part["week"][0], part, version)
+        yield _week(part["week"][0], part, retrained)
 
 
-def _week(start: datetime, rows: pl.DataFrame, version: str) -> Week:
+def _week(start: datetime, rows: pl.DataFrame, retrained: frozenset[str]) -> Week:
     labels = rows["label"].to_numpy()
 
     def price(name: str) -> float | None:
@@ -197,7 +206,7 @@ def _week(start: datetime, rows: pl.DataFrame, version: str) -> Week:
         never=_auc(labels, rows["never"]),
         weekly=_auc(labels, rows["weekly"]),
         cost=(price("live"), price("never"), price("weekly")),
-        retrained=rows.filter(pl.col("variant").ne_missing(version)).height,
+        retrained=rows.filter(pl.col("variant").is_in(retrained)).height,
     )
 
 

@@ -28,7 +28,7 @@ class Week:
         never: AUC of the version that was live at the beginning.
         weekly: AUC of a model that is trained anew at each week's begin on all that was known then, whatever was decided.
         cost: Business cost of a decision, of the same three; None where none is declared.
-        retrained: Of the rows those that another version answered than the one that was live at the beginning.
+        retrained: Of the rows those that a version answered which was published since the beginning.
     """
 
     start: datetime
@@ -41,7 +41,7 @@ class Week:
 
     @property
     def answered_alike(self) -> bool:
-        """Whether what was live answered as the never retrained model. One that was retrained may rank as that one did, and is another."""
+        """Whether what was live ranked as the never retrained model, and was none that was retrained, which may rank as that one did."""
         is_same = not self.retrained or self.champion is None
         return is_same and self.champion == self.never and self.cost[0] == self.cost[1]
 
@@ -77,7 +77,7 @@ class Story:
 
     @property
     def answered_alike(self) -> bool:
-        """Whether what was live answered each week as the never retrained model."""
+        """Whether each week what was live ranked as the never retrained model, and was none that was retrained."""
         return all(week.answered_alike for week in self.weeks)
 
     @property
@@ -124,7 +124,7 @@ def conclusion(story: Story) -> str:
     trained = sum(decision["action"] == "retrain" for decision in story.decisions)
     said = _ordered(trained, story.training_seconds)
     if story.answered_alike:
-        said += "What was live answered as the model that was never retrained"
+        said += "What was live ranked as the model that was never retrained"
     else:
         said += f"What was live ranked {_told(story, 'gain')} AUC against the model that was never retrained"
     if story.gain_of_weekly is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headwater.cli._replay_story import _costs, _outcomes, _weeks, _worth_telling
+from headwater.cli._replay_story import _costs, _outcomes, _retrained, _weeks, _worth_telling
 from headwater.replay import (
     ReplayError,
     ReplayProgress,
@@ -89,7 +89,7 @@ def test_a_time_in_which_the_same_model_answered_says_nothing_of_retraining() ->
     """It read +0.0000 [+0.0000, +0.0000], and that chance explains it."""
     alike = replace(story(week(0, 0.7, 0.7, 0.72), week(1, 0.6, 0.6, 0.61)), intervals={"gain": (0.0, 0.0)})
     found = conclusion(alike)
-    assert found.startswith("No training was ordered. What was live answered as the model that was never retrained;")
+    assert found.startswith("No training was ordered. What was live ranked as the model that was never retrained;")
     assert found.endswith("No retrained model answered enough to tell whether retraining paid over this time.")
     assert "[" not in found
     dearer = week(0, 0.7, 0.7, 0.7, cost=(5.0, 4.0, None))
@@ -105,11 +105,41 @@ def test_a_retrained_model_that_ranks_as_the_one_before_answered_all_the_same() 
         {"at": times, "week": [START, START, START + timedelta(days=7), START + timedelta(days=7)], "label": [0, 1, 0, 1],
          "variant": ["1.0.0", "1.0.0", "1.0.0", "1.0.1"], "score": [0.2, 0.8, 0.2, 0.9], "never": [0.2, 0.8, 0.2, 0.8]}
     ).with_columns(weekly=pl.lit(None, pl.Float64))  # fmt: skip
-    found = tuple(_weeks(rows, "1.0.0"))
+    found = tuple(_weeks(rows, frozenset({"1.0.1"})))
     assert [one.retrained for one in found] == [0, 1]
     said = conclusion(replace(story(*found, actions=("retrain",)), intervals={"gain": (0.0, 0.0)}))
     assert "What was live ranked +0.0000 [+0.0000, +0.0000] AUC" in said
     assert said.endswith("Retraining made no difference that chance does not explain over this time.")
+
+
+@pytest.mark.parametrize("variant", ["0.9.0", "ensemble", None])
+def test_what_no_training_made_is_no_retrained_model(variant: str | None) -> None:
+    """A version from before the replay, to which a person went back, counted as one: retraining made no difference, it said of none."""
+    rows = pl.DataFrame(
+        {"at": [START] * 4, "week": [START] * 4, "label": [0, 1, 0, 1], "variant": ["1.0.0", "1.0.0", variant, variant],
+         "score": [0.2, 0.8, 0.3, 0.9], "never": [0.2, 0.8, 0.2, 0.8]}
+    ).with_columns(weekly=pl.lit(None, pl.Float64))  # fmt: skip
+    (found,) = _weeks(rows, frozenset({"1.0.1"}))
+    assert found.retrained == 0
+    said = conclusion(replace(story(found), intervals={"gain": (0.0, 0.0)}))
+    assert said.startswith("No training was ordered. What was live ranked as the model that was never retrained.")
+    assert said.endswith("No retrained model answered enough to tell whether retraining paid over this time.")
+
+
+def test_retrained_is_what_was_published_since_the_replay_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWATER_STATE", str(tmp_path))
+    monkeypatch.setenv("HEADWATER_BRANCH", "main")
+    monkeypatch.delenv("HEADWATER_LAKE", raising=False)
+    scene, settings = Scene(tmp_path), load_settings()
+    scene.version("0.9.0")
+    scene.version("1.0.0")
+    progress = replace(PROGRESS, product="flights", commit=scene.lake.resolve("main").id)
+    assert _retrained(scene.lake, settings, progress) == frozenset()
+    scene.version("1.0.1")
+    scene.version("1.1.0", build=False)
+    assert _retrained(scene.lake, settings, progress) == {"1.0.1", "1.1.0"}
 
 
 @pytest.mark.parametrize(
