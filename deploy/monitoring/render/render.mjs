@@ -1,6 +1,7 @@
 // Pictures of the dashboards: asks Prometheus what each panel asks, has Grafana's own components draw the answers in a headless
 // Chromium, and writes a PNG and a snapshot (a dashboard with its data inside) of each.
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -19,6 +20,8 @@ const GAP = 8;
 const HEADING = 56;
 const PATIENCE = 90_000;
 const ENDING = 10_000;
+const LAST_WORDS = 1_000; // milliseconds after the browser's end: a process that it leaves may hold its standard error
+const WORDS = 2_000;
 const KINDS = { '.js': 'text/javascript', '.woff2': 'font/woff2', '.css': 'text/css', '.svg': 'image/svg+xml', '.html': 'text/html', '.json': 'application/json' };
 
 const { values: options } = parseArgs({
@@ -177,22 +180,46 @@ class Browser {
       '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync', '--hide-scrollbars', '--remote-debugging-pipe', `--user-data-dir=${this.profile}`,
     ];
-    this.process = spawn(program, flags, { env: { ...process.env, TMPDIR: this.profile }, stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
+    const stdio = ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'];
+    this.process = spawn(program, flags, { env: { ...process.env, TMPDIR: this.profile }, stdio, detached: true }); // its own group
     this.waiting = new Map();
     this.problems = [];
-    this.ended = new Promise((_, reject) => {
-      this.process.on('error', reject).on('exit', () => reject(new Error(`${program} ended.`)));
-    });
+    this.ended = this.end(program);
     this.ended.catch(() => undefined);
-    for (const pipe of this.process.stdio.slice(3)) {
-      pipe.on('error', () => undefined); // of one that is gone: `ended` says so
-    }
     let held = '';
     this.process.stdio[4].setEncoding('utf8').on('data', (text) => {
       const said = (held + text).split('\0');
       held = said.pop();
       said.map(JSON.parse).forEach((message) => this.heard(message));
     });
+  }
+
+  /** Rejects once it is gone, with its last words. One that closes its pipes answers nothing any more, and is killed. */
+  end(program) {
+    const [, , error, ...pipes] = this.process.stdio;
+    let words = '';
+    error.setEncoding('utf8').on('data', (text) => {
+      words = (words + text).slice(-WORDS);
+    });
+    for (const pipe of pipes) {
+      pipe.on('error', () => undefined).on('close', () => this.closing || this.kill());
+    }
+    return new Promise((_, reject) => {
+      this.process.on('error', reject).on('exit', async (code, signal) => {
+        await Promise.race([once(this.process, 'close'), setTimeout(LAST_WORDS)]);
+        const how = this.isKilled && signal === 'SIGKILL' ? 'closed its pipes, and was killed' : 'ended';
+        reject(new Error(`${program} ${how}.${words && ` It said: ${words.trim()}`}`));
+      });
+    });
+  }
+
+  /** Kills it with what it started, such as a browser that is a script's child. */
+  kill() {
+    try {
+      this.isKilled = process.kill(-this.process.pid, 'SIGKILL');
+    } catch {
+      // It is gone, or it never came.
+    }
   }
 
   heard({ id, method, params, result, error }) {
@@ -233,10 +260,12 @@ class Browser {
 
   /** Ends it with all of its processes: killed, they still write into the folder that is removed. */
   async close() {
+    this.closing = true;
     this.session = undefined;
     const asked = this.call('Browser.close').then(() => this.ended);
     await Promise.race([asked, setTimeout(ENDING, undefined, { ref: false })]).catch(() => undefined);
-    this.process.kill();
+    this.kill();
+    this.process.stdio.forEach((pipe) => pipe?.destroy());
     for (const end = Date.now() + ENDING; ; await setTimeout(200)) {
       try {
         return rmSync(this.profile, { recursive: true, force: true });
