@@ -5,14 +5,15 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from headwater.lake import EmbeddedLake, WriteMode, _files, _opening
+from headwater.lake import EmbeddedLake, WriteMode, _export, _files, _opening
 from headwater.lake.errors import DamagedLakeError, LakeFormatError, StorageError, TableReadError
 from headwater.names import MAIN
 from tests.lake.processes import APPENDED, FOLDER, NEXT, WRITTEN, append, change, found, start, versions
@@ -316,6 +317,145 @@ def test_a_disk_that_fills_up_after_the_commit_does_not_undo_it(
     assert DeltaTable(str(lake.location / "main" / APPENDED)).version() == 2
     assert lake.verify(deep=True).clean
     assert append(lake, id="tx-full").replayed
+
+
+def _before_copy(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None]) -> None:
+    """Does something else when an export begins to copy its file of this number, from 1 on."""
+    copied = []
+
+    def copy(source: Path, target: Path) -> None:
+        copied.append(target)
+        if len(copied) == number:
+            act()
+        _files.copy(source, target)
+
+    monkeypatch.setattr(_export, "copy", copy)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), StorageError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (DamagedLakeError(what="object", name="gone"), DamagedLakeError),
+    ],
+    ids=["full disk", "Ctrl-C", "damage"],
+)
+def test_an_export_that_fails_leaves_what_others_put_there_and_nothing_of_its_own(
+    lake: EmbeddedLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, told: type[BaseException]
+) -> None:
+    """A full disk and Ctrl-C left half of a commit, and damage took away what else lay there; a file there hid the cause."""
+    out = tmp_path / "out"
+
+    def fail() -> None:
+        (out / "mine").mkdir()
+        (out / "mine" / "thesis").write_text("mine")
+        (out / "notes").write_text("mine")
+        raise error
+
+    with monkeypatch.context() as patch:
+        _before_copy(patch, 3, fail)
+        with pytest.raises(told):
+            lake.checkout(MAIN, out)
+    assert sorted(file.name for file in out.rglob("*")) == ["mine", "notes", "thesis"]
+    shutil.rmtree(out / "mine")
+    (out / "notes").unlink()
+    lake.checkout(MAIN, out)
+    assert pl.read_delta(str(out / WRITTEN)).equals(lake.at(MAIN).table(WRITTEN).collect())
+
+
+@pytest.mark.parametrize("number", [2, 4, 6], ids=lambda number: f"copy {number}")
+@pytest.mark.parametrize("goes", ["all", "its folder"])
+def test_an_export_whose_destination_goes_away_says_so_and_blames_no_object(
+    lake: EmbeddedLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes: str, number: int
+) -> None:
+    """It was told to restore the lake from a copy; or it ended well without what was copied before."""
+    out = tmp_path / "out"
+
+    def remove() -> None:
+        folders = [out] if goes == "all" else [made for made in out.rglob("shop") if made.is_dir()]
+        for folder in folders:
+            shutil.rmtree(folder)
+
+    _before_copy(monkeypatch, number, remove)
+    with pytest.raises(StorageError, match=f"{out} could not be checked out to: .* went away"):
+        lake.checkout(MAIN, out)
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_a_part_of_an_export_that_goes_away_between_two_assets_is_missed(
+    lake: EmbeddedLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next asset made the folders anew, and the export ended well without the one before."""
+    out, copied = tmp_path / "out", _export._copy
+
+    def overtaken(*given: Any) -> None:
+        shutil.rmtree(out)
+        copied(*given)
+
+    monkeypatch.setattr(_export, "_copy", overtaken)
+    with pytest.raises(StorageError, match="went away"):
+        lake.checkout(MAIN, out)
+
+
+def test_an_export_in_the_making_looks_like_nothing_else(
+    lake: EmbeddedLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed process leaves; half of a commit looked like one."""
+    out, seen = tmp_path / "out", list[str]()
+    _before_copy(monkeypatch, 4, lambda: seen.extend(made.name for made in out.iterdir()))
+    lake.checkout(MAIN, out)
+    assert [name[:-16] for name in seen] == ["unfinished-checkout-"]
+    assert sorted(made.name for made in out.iterdir()) == sorted({path.split("/")[0] for path in lake.at(MAIN).paths()})
+
+
+def test_an_export_fills_the_folder_that_is_there_and_replaces_it_with_no_other(
+    lake: EmbeddedLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell may stand in it, and it may be a mount or a link."""
+    (tmp_path / "real").mkdir(mode=0o2750)
+    (tmp_path / "out").symlink_to("real")
+    before = (tmp_path / "real").stat()
+    monkeypatch.chdir(tmp_path / "out")
+    lake.checkout(MAIN, Path())
+    assert Path(WRITTEN).is_dir()
+    after = (tmp_path / "real").stat()
+    assert (before.st_ino, before.st_mode) == (after.st_ino, after.st_mode)
+
+
+def test_an_export_takes_the_place_of_nothing_that_came_meanwhile(
+    lake: EmbeddedLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    _before_copy(monkeypatch, 4, (out / WRITTEN.split("/")[0]).mkdir)
+    with pytest.raises(StorageError, match="not empty"):
+        lake.checkout(MAIN, out)
+    assert list(out.rglob("*")) == [out / WRITTEN.split("/")[0]]
+
+
+def test_an_export_that_cannot_be_put_in_place_takes_back_what_is_there(
+    lake: EmbeddedLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lake.transaction() as tx:
+        tx.write_table("web/table", NEXT)
+        tx.publish(message="Another product", provenance=None)
+    out, rename = tmp_path / "out", os.rename
+
+    def refuse(source: Path, target: Path) -> None:
+        if target == out / "web":
+            _refuse()
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(StorageError, match="Free some space"):
+        lake.checkout(MAIN, out)
+    assert list(out.iterdir()) == []
+
+
+def test_an_asset_that_is_named_twice_is_exported_once(lake: EmbeddedLake, tmp_path: Path) -> None:
+    """Its second copy met its first: a bare FileExistsError, and half of an export."""
+    lake.checkout(MAIN, tmp_path / "out", paths=[WRITTEN, WRITTEN])
+    assert pl.read_delta(str(tmp_path / "out" / WRITTEN)).equals(lake.at(MAIN).table(WRITTEN).collect())
 
 
 def test_reading_a_folder_whose_object_is_gone_says_so(lake: EmbeddedLake) -> None:
