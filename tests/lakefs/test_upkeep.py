@@ -1,5 +1,6 @@
 """Verification finds what was damaged or written by others; collection takes what dead processes left and no more."""
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from headwater.lake import Kind, WriteMode
 from headwater.lake.errors import LakeFormatError, ProtectedBranchError, RefExistsError, StorageError
 from headwater.lake.lakefs import LakeFSLake, LakeFSSettings
 from headwater.lake.lakefs import _history as history
+from headwater.lake.lakefs._objects import Objects
 from headwater.names import MAIN, InvalidNameError
 from headwater.provenance import Output, Provenance
 from headwater.testing.lakefs_double import LakeFSDouble
@@ -141,6 +143,31 @@ def test_a_damaged_file_is_found_when_a_folder_is_read(filled: LakeFSLake, doubl
     damage_folder(double)
     with pytest.raises(StorageError, match="sha256 is not the published one"):
         filled.at(MAIN).folder(FOLDER)
+
+
+def test_an_export_that_fails_leaves_what_others_put_there_and_nothing_of_its_own(
+    filled: LakeFSLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a commit stayed and looked like one, and running again was refused: the directory was not empty."""
+    out, download = tmp_path / "out", Objects.download
+    given = list[str]()
+
+    def fail(self: Objects, ref: str, key: str, file: Path) -> None:
+        if given:
+            (out / "notes").write_text("mine")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        given.append(key)
+        download(self, ref, key, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objects, "download", fail)
+        with pytest.raises(StorageError, match="Free some space"):
+            filled.checkout(MAIN, out)
+    assert list(out.iterdir()) == [out / "notes"]
+    (out / "notes").unlink()
+    filled.checkout(MAIN, out)
+    assert (out / FOLDER / "weights").read_bytes() == b"weights"
+    assert pl.read_delta(str(out / TABLE)).equals(ROWS)
 
 
 def test_a_folder_is_downloaded_once_and_read_only(filled: LakeFSLake, double: LakeFSDouble) -> None:

@@ -3,15 +3,16 @@
 import hashlib
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from headwater.lake._destination import fill_destination
 from headwater.lake._digest import merkle, select_identity
 from headwater.lake._interface import Collected, Commit, Finding, Kind, Verification
 from headwater.lake._tables import read_table
-from headwater.lake.errors import LakeError, LakeUnavailableError, PathNotFoundError, StorageError
+from headwater.lake.errors import LakeError, LakeUnavailableError, PathNotFoundError
 from headwater.lake.lakefs._calls import ServerAnswerError
 from headwater.lake.lakefs._manifest import ROOT, Manifest, key_of
 from headwater.lake.lakefs._server import Listed
@@ -25,25 +26,22 @@ def checkout(parts: Parts, snapshot: LakeFSSnapshot, destination: Path, *, paths
     """Copies the lake at a commit, or some of its paths, to an empty or absent directory.
 
     Raises:
-        StorageError: The directory is not empty.
+        StorageError: The directory is not empty, something is removed from it meanwhile, or the disk refuses.
         PathNotFoundError: Nothing stands at one of the paths.
     """
-    chosen = snapshot.paths() if paths is None else tuple(paths)
+    chosen = snapshot.paths() if paths is None else tuple(dict.fromkeys(paths))
     for path in chosen:
         if not snapshot.has(path):
             raise PathNotFoundError(path=path, ref=snapshot.commit.id, known=snapshot.paths())
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise StorageError(
-            location=str(destination),
-            action="checked out to",
-            reason="it is not empty",
-            remedy="Name an empty or absent directory.",
-        )
-    destination.mkdir(parents=True, exist_ok=True)
-    for path in chosen:
-        (destination / path).mkdir(parents=True, exist_ok=True)
-        for item in parts.server.list(snapshot.commit.id, f"{path}/"):
-            parts.objects.download(snapshot.commit.id, item.path, destination / item.path)
+
+    def write(folder: Path) -> Iterator[str]:
+        for path in chosen:
+            (folder / path).mkdir(parents=True, exist_ok=True)
+            for item in parts.server.list(snapshot.commit.id, f"{path}/"):
+                parts.objects.download(snapshot.commit.id, item.path, folder / item.path)
+                yield item.path
+
+    fill_destination(destination, write)
     return snapshot.commit
 
 
