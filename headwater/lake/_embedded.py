@@ -34,7 +34,7 @@ from headwater.lake._storage import storage_errors
 from headwater.lake._transaction import EmbeddedTransaction
 from headwater.lake._verify import Verifier
 from headwater.lake._views import View
-from headwater.lake.errors import CollectedCommitError, DamagedLakeError, PathNotFoundError
+from headwater.lake.errors import DamagedLakeError, PathNotFoundError
 from headwater.names import MAIN, check_path, check_ref
 from headwater.provenance import Provenance
 
@@ -128,10 +128,9 @@ class EmbeddedLake:
         """What `right` changed since its merge base with `left`, or (two-dot) what differs between them."""
         ours, theirs = resolve(self._core.catalog, left), resolve(self._core.catalog, right)
         base = ours if two_dot else merge_base(self._core.catalog, ours, theirs)
-        for row in (base, theirs):
-            if row.collected:
-                raise CollectedCommitError(commit=row.id)
-        return Diff(left=ours.id, right=theirs.id, base=base.id, changes=tuple(self._changes(base, theirs)))
+        with self._core.snapshot(base, ref=base.id).reading(), self._core.snapshot(theirs, ref=theirs.id).reading():
+            changes = tuple(self._changes(base, theirs))
+        return Diff(left=ours.id, right=theirs.id, base=base.id, changes=changes)
 
     def _changes(self, base: CommitRow, row: CommitRow) -> Iterator[PathChange]:
         for path, before, after in _trees.changed(self._core.catalog, base.tree, row.tree):

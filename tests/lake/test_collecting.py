@@ -266,6 +266,24 @@ def test_who_reads_while_a_content_is_collected_is_told_so(
     assert not out.exists() or not list(out.iterdir())
 
 
+@pytest.mark.parametrize("collected", ["left", "right"])
+def test_who_compares_commits_while_one_is_collected_is_told_so(
+    lake: EmbeddedLake, monkeypatch: pytest.MonkeyPatch, collected: str
+) -> None:
+    """Only what was collected before the comparison began said so; after that it was a missing node."""
+    reader, first, newest = EmbeddedLake.open(lake.location), _write(lake, 1).commit, _write(lake, 2).commit
+    changed = _trees.changed
+
+    def overtaken(*given: Any) -> Any:
+        lake.gc(grace=NOW, retention=NEWEST)
+        return changed(*given)
+
+    monkeypatch.setattr(_trees, "changed", overtaken)
+    sides = (first.id, newest.id) if collected == "left" else (newest.id, first.id)
+    with pytest.raises(CollectedCommitError, match=first.id[:12]):
+        reader.diff(*sides, two_dot=True)
+
+
 def test_a_branch_from_a_commit_that_stays_in_part_says_what_is_gone_when_it_is_written(lake: EmbeddedLake) -> None:
     """A write over a table whose content was collected told people to restore a backup."""
     first = _write(lake, 1).commit
