@@ -92,6 +92,13 @@ class EmbeddedSnapshot:
     def delta(self, path: str) -> DeltaTable:
         """The table at `path` as an opened Delta table. Same errors as `table`."""
         record = self._of_kind(path, Kind.TABLE)
+        try:
+            return self._open(path, record)
+        except TableReadError:
+            # `gc` may have taken its checkout since it was found: it is made again, or said to be collected.
+            return self._open(path, record)
+
+    def _open(self, path: str, record: Record) -> DeltaTable:
         folder = self._folder(path, record)
         self._check_sizes(path, record, folder)
         return open_delta(local(folder), path=path, version=record.entry.delta_version)
@@ -114,7 +121,7 @@ class EmbeddedSnapshot:
 
     @contextmanager
     def reading(self, record: Record | None = None) -> Iterator[None]:
-        """What is missing because `gc` took it, be it since the last line, is no damage: readers do not hold it up.
+        """What fails because `gc` took it, be it since the last line, is no damage: readers do not hold it up.
 
         Args:
             record: Whose files are read; None where the tree is.
@@ -124,7 +131,7 @@ class EmbeddedSnapshot:
         """
         try:
             yield
-        except DamagedLakeError:
+        except (DamagedLakeError, OSError):
             if record is not None:
                 self.check_kept(record)
             row = self._store.commit(self._commit.id)

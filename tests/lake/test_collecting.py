@@ -1,7 +1,10 @@
 """Garbage collection removes what nothing needs, and nothing else."""
 
+import errno
+import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,8 +12,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from headwater.lake import Collected, EmbeddedLake, Published, Retention, _trees
-from headwater.lake.errors import CollectedCommitError, DamagedLakeError
+from headwater.lake import Collected, EmbeddedLake, Published, Retention, _snapshot, _trees
+from headwater.lake._objects import Objects
+from headwater.lake._snapshot import EmbeddedSnapshot
+from headwater.lake.errors import CollectedCommitError, DamagedLakeError, StorageError
 from headwater.names import MAIN, RELEASED_FACT, VERSION_FACT
 from headwater.provenance import Output, Provenance
 
@@ -282,6 +287,68 @@ def test_who_compares_commits_while_one_is_collected_is_told_so(
     sides = (first.id, newest.id) if collected == "left" else (newest.id, first.id)
     with pytest.raises(CollectedCommitError, match=first.id[:12]):
         reader.diff(*sides, two_dot=True)
+
+
+def _before(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], object]) -> None:
+    """Does something else, once, when a snapshot is about to open a table (`open_delta`) or to look at its files."""
+    owner: Any = _snapshot if name == "open_delta" else EmbeddedSnapshot
+    known = getattr(owner, name)
+
+    def overtaken(*given: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        act()
+        return known(*given, **named)
+
+    monkeypatch.setattr(owner, name, overtaken)
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["in part", "whole"])
+@pytest.mark.parametrize("moment", ["_check_sizes", "open_delta"])
+def test_who_opens_a_table_while_it_is_collected_is_told_so(
+    lake: EmbeddedLake, monkeypatch: pytest.MonkeyPatch, moment: str, is_told: bool
+) -> None:
+    """Its checkout was there when it was asked for, and gone when it was opened: `headwater lake verify` was asked, of a lake in order."""
+    reader, first = EmbeddedLake.open(lake.location), _write(lake, 1).commit
+    if is_told:
+        lake.revert(first.id)
+    _write(lake, 2)
+    then = reader.at(first.id)
+    then.table(PATH)
+    _before(monkeypatch, moment, lambda: lake.gc(grace=NOW, retention=NEWEST))
+    with pytest.raises(CollectedCommitError, match=first.id[:12]):
+        then.table(PATH)
+
+
+@pytest.mark.parametrize("moment", ["_check_sizes", "open_delta"])
+def test_a_table_whose_checkout_goes_while_it_is_opened_is_read_all_the_same(
+    lake: EmbeddedLake, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """A checkout that nobody read for long may go while the commit stays; who came at that moment was told of damage."""
+    reader, first = EmbeddedLake.open(lake.location), _write(lake, 1).commit
+    _write(lake, 2)
+    _before(monkeypatch, moment, lambda: lake.gc(grace=NOW))
+    assert reader.at(first.id).table(PATH).collect().get_column("id").to_list() == [1]
+
+
+def test_who_may_only_read_and_opened_a_table_before_it_was_collected_is_told_so(
+    lake: EmbeddedLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process remembers nodes, so it set out to make the checkout, and was told to make the lake writable."""
+    reader, first = EmbeddedLake.open(lake.location), _write(lake, 1).commit
+    _write(lake, 2)
+    then = reader.at(first.id)
+    then.table(PATH)
+    lake.gc(grace=NOW, retention=NEWEST)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Objects, "checkout", refuse)
+    with pytest.raises(CollectedCommitError, match=first.id[:12]):
+        then.table(PATH)
+    shutil.rmtree(lake.location / "checkouts")  # of what is kept, too: that is as it was said
+    with pytest.raises(StorageError, match="Make it writable"):
+        reader.at(MAIN).table(PATH)
 
 
 def test_a_branch_from_a_commit_that_stays_in_part_says_what_is_gone_when_it_is_written(lake: EmbeddedLake) -> None:
