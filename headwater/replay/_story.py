@@ -142,7 +142,7 @@ def _ordered(trained: int, seconds: float) -> str:
 
 
 def _verdict(story: Story) -> str:
-    if story.answered_alike:
+    if not any(week.retrained and week.champion is not None for week in story.weeks):
         return "No retrained model answered enough to tell whether retraining paid"
     gain = story.gain or 0.0
     if "gain" not in story.intervals:

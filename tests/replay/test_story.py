@@ -77,11 +77,11 @@ def test_the_gain_weighs_weeks_by_their_rows_and_passes_over_what_is_undefined()
 
 @pytest.mark.parametrize(("champion", "said"), [(0.71, "paid"), (0.7001, "did not pay"), (0.69, "did not pay")])
 def test_the_conclusion_is_honest_about_whether_it_paid(champion: float, said: str) -> None:
-    found = conclusion(story(week(0, champion, 0.7, 0.7), actions=("retrain", "hold")))
+    found = conclusion(story(week(0, champion, 0.7, 0.7, retrained=9), actions=("retrain", "hold")))
     assert f"Retraining {said} over" in found
     assert "retrained every week" in found
     assert found.startswith("1 training was ordered, 0 CPU seconds with its evaluation.")
-    more = conclusion(story(week(0, champion, 0.7, 0.7), actions=("retrain", "retrain")))
+    more = conclusion(story(week(0, champion, 0.7, 0.7, retrained=9), actions=("retrain", "retrain")))
     assert more.startswith("2 trainings were ordered, 0 CPU seconds with their evaluations.")
 
 
@@ -142,12 +142,21 @@ def test_retrained_is_what_was_published_since_the_replay_began(
     assert _retrained(scene.lake, settings, progress) == {"1.0.1", "1.1.0"}
 
 
+def test_what_an_older_version_ranked_says_nothing_of_retraining() -> None:
+    """After a roll-back in a time without any training the page said that retraining ranked worse."""
+    found = conclusion(replace(story(week(0, 0.69, 0.7, 0.72)), intervals={"gain": (-0.02, -0.001)}))
+    assert found.startswith("No training was ordered. What was live ranked -0.0100 [-0.0200, -0.0010] AUC against")
+    assert found.endswith("No retrained model answered enough to tell whether retraining paid over this time.")
+
+
 @pytest.mark.parametrize(
     ("interval", "said"),
     [((0.001, 0.02), "better"), ((-0.02, -0.001), "worse"), ((-0.001, 0.02), "made no difference")],
 )
 def test_with_an_interval_chance_is_ruled_out_or_not(interval: tuple[float, float], said: str) -> None:
-    found = conclusion(replace(story(week(0, 0.71, 0.7, 0.7), actions=("retrain",)), intervals={"gain": interval}))
+    found = conclusion(
+        replace(story(week(0, 0.71, 0.7, 0.7, retrained=9), actions=("retrain",)), intervals={"gain": interval})
+    )
     assert f"Retraining {'ranked ' if said != 'made no difference' else ''}{said}" in found
     assert f"[{interval[0]:+.4f}, {interval[1]:+.4f}] AUC" in found
 
