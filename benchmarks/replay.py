@@ -4,8 +4,9 @@
     python -m benchmarks.replay --to 2013-07-14 --runs 2
     python -m benchmarks.replay --played DIR --played DIR             # looks at state folders where that was done
 
-Runs follow each other, each in a state folder of its own, copied from one build. Two runs agree on a decision when kind, action,
-version, rule and reason are the same; on an answer when request, version and score are, to the last bit. Where one was played further
+Runs follow each other, each in a state folder of its own, copied from one build; the first is the one that is timed. Two runs agree on
+a decision when kind, action, version, rule and reason are the same, the decisions of each kind in their order (which of two kinds falls
+first on a day is the order of a build); on an answer when request, version and score are, to the last bit. Where one was played further
 than another, the days that both have are compared.
 """
 
@@ -19,6 +20,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,7 +79,9 @@ def agreement(one: Played, other: Played) -> tuple[str, int, float, float]:
     """The last day that both have; decisions up to it, and what shares of decisions and of answers are the same."""
     day = min(max(one.progress.days), max(other.progress.days))
     ours, theirs = one.until(day), other.until(day)
-    same = sum(a == b for a, b in zip(ours, theirs, strict=False)) / max(len(ours), len(theirs), 1)
+    # A stable sort: each kind keeps its own order.
+    pairs = zip(sorted(ours, key=itemgetter(0)), sorted(theirs, key=itemgetter(0)), strict=False)
+    same = sum(a == b for a, b in pairs) / max(len(ours), len(theirs), 1)
     both = one.answers.join(other.answers, on="request_id", suffix="_other")
     alike = both.filter(*(pl.col(name) == pl.col(f"{name}_other") for name in _ANSWER[1:]))
     return day, len(ours), same, alike.height / max(both.height, 1)
@@ -92,7 +96,7 @@ def report(played: Sequence[Played]) -> Report:
         }
         for number, one in enumerate(played, 1)
     ]  # fmt: skip
-    day_seconds = statistics.median(sum(one.seconds) / len(one.seconds) for one in played)
+    day_seconds = sum(played[0].seconds) / len(played[0].seconds)
     bars = [Bar(what="minutes for half a year, by the mean day", limit=MINUTES, measured=day_seconds * HALF_YEAR / 60, at_least=False)]  # fmt: skip
     notes = [f"From {one.progress.first} to {max(one.progress.days)}." for one in played]
     for other in played[1:]:
