@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from headwater.lake import Collected, EmbeddedLake, Published, Retention, _snapshot, _trees
+from headwater.lake import Collected, Commit, EmbeddedLake, Published, Retention, _snapshot, _trees
 from headwater.lake._objects import Objects
 from headwater.lake._snapshot import EmbeddedSnapshot
 from headwater.lake.errors import CollectedCommitError, DamagedLakeError, StorageError
@@ -236,16 +236,22 @@ def test_who_read_a_content_before_it_was_collected_is_told_the_same_as_everybod
     assert not (lake.location.parent / "out").exists()
 
 
+def _collectable(lake: EmbeddedLake, *, in_part: bool) -> tuple[EmbeddedLake, Commit]:
+    """The lake as another reader has it, and a first commit that `gc` takes: in part where a revert tells of it, else whole."""
+    reader, first = EmbeddedLake.open(lake.location), _write(lake, 1).commit
+    if in_part:
+        lake.revert(first.id)
+    _write(lake, 2)
+    return reader, first
+
+
 @pytest.mark.parametrize("is_told", [True, False], ids=["in part", "whole"])
 @pytest.mark.parametrize("moment", ["before", "nodes", "objects", "export"])
 def test_who_reads_while_a_content_is_collected_is_told_so(
     lake: EmbeddedLake, monkeypatch: pytest.MonkeyPatch, moment: str, is_told: bool
 ) -> None:
     """Readers hold nothing up: between the question whether it is kept and its files it went, and was called damage; an export stayed half."""
-    reader, first = EmbeddedLake.open(lake.location), _write(lake, 1).commit
-    if is_told:
-        lake.revert(first.id)
-    _write(lake, 2)
+    reader, first = _collectable(lake, in_part=is_told)
     shutil.rmtree(lake.location / "checkouts")
     (lake.location / "checkouts").mkdir()
     contents, then = _trees.contents, reader.at(first.id)
@@ -308,10 +314,7 @@ def test_who_opens_a_table_while_it_is_collected_is_told_so(
     lake: EmbeddedLake, monkeypatch: pytest.MonkeyPatch, moment: str, is_told: bool
 ) -> None:
     """Its checkout was there when it was asked for, and gone when it was opened: `headwater lake verify` was asked, of a lake in order."""
-    reader, first = EmbeddedLake.open(lake.location), _write(lake, 1).commit
-    if is_told:
-        lake.revert(first.id)
-    _write(lake, 2)
+    reader, first = _collectable(lake, in_part=is_told)
     then = reader.at(first.id)
     then.table(PATH)
     _before(monkeypatch, moment, lambda: lake.gc(grace=NOW, retention=NEWEST))
